@@ -1,0 +1,41 @@
+# Everything runs in .venv, made from uv.lock by a uv that lives in .uv unless there is one on the PATH.
+.PHONY: setup demo test check bench format clean
+
+PYTHON ?= python3.11
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := .venv/bin
+
+setup: .venv/.ready ## make .venv, with the command at .venv/bin/docruns
+
+.uv/bin/uv:
+	@command -v $(PYTHON) >/dev/null || { echo "docruns needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/.ready: pyproject.toml uv.lock $(if $(filter .uv/bin/uv,$(UV)),.uv/bin/uv)
+	$(UV) sync --frozen --quiet --python $(PYTHON)
+	@touch $@
+
+demo: setup ## load invented runs into docruns.duckdb and answer three questions
+	$(RUN)/docruns demo
+
+test: setup ## every test, with coverage
+	$(RUN)/coverage erase
+	$(RUN)/coverage run -m pytest
+	$(RUN)/coverage combine --quiet
+	$(RUN)/coverage report --fail-under=95
+
+check: setup ## formatting, lint and types
+	$(RUN)/ruff format --check
+	$(RUN)/ruff check
+	$(RUN)/mypy
+
+bench: setup ## what a load costs on this machine
+	$(RUN)/python tests/benchmarks/work.py
+
+format: setup ## write what check wants
+	$(RUN)/ruff format
+	$(RUN)/ruff check --fix
+
+clean: ## forget .venv, .uv and caches; databases stay
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
