@@ -1,0 +1,481 @@
+"""Every table and column, declared once.
+
+    model ──► Arrow schemas (arrow.py) ──► dlt hints (source) ──► data dictionary (`docruns tables`)
+
+A table knows three things about its rows: what makes one unique (`key`), which column names the
+run whose rows are replaced together when that run is loaded again (`set_of`), and its columns.
+Nothing here imports dlt or pyarrow, and nothing here decides what goes into a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Type = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
+Row = tuple[Any, ...]
+
+CLEARED = "_cleared"
+"""True only in the one row per run that clears the run's earlier rows while they are merged.
+
+Such rows never reach the table, so in the destination the column is always null.
+"""
+
+NO_PATH = "]"
+"""Stands for path and output in that row: no real path is written like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, dlt data type, meaning (unit and origin), and whether it may be null."""
+
+    name: str
+    type: Type
+    doc: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `key` is unique and not null; `set_of` is None where rows are merged one by one."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    set_of: str | None = None
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", {c.name: i for i, c in enumerate(self.columns)})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in row order."""
+        return tuple(self._index)
+
+    def row(self, **values: Any) -> Row:
+        """A row from named cells; what is not named is null. KeyError on an unknown column."""
+        cells: list[Any] = [None] * len(self.columns)
+        for name, value in values.items():
+            cells[self._index[name]] = value
+        return tuple(cells)
+
+    def clearing_row(self, run_id: str) -> Row:
+        """The row that clears all earlier rows of `run_id` (only for tables with `set_of`)."""
+        values: dict[str, Any] = {}
+        for name in self.key:
+            column = self.columns[self._index[name]]
+            values[name] = -1 if column.type == "bigint" else NO_PATH
+        return self.row(**{**values, self.set_of or "": run_id, CLEARED: True})
+
+    def as_dict(self, row: Row) -> dict[str, Any]:
+        """The row by column name, without the clearing mark."""
+        return {n: v for n, v in zip(self.names, row, strict=True) if n != CLEARED}
+
+
+def _key(name: str, type: Type, doc: str) -> Column:
+    return Column(name, type, doc, nullable=False)
+
+
+def _table(
+    name: str, doc: str, key: str, columns: list[Column], set_of: str | None = None
+) -> Table:
+    if set_of:
+        columns = [*columns, Column(CLEARED, "bool", "Always null; used while a run is merged.")]
+    return Table(name, doc, tuple(key.split()), tuple(columns), set_of)
+
+
+_EXTRA = Column("extra", "json", "Keys of the payload that no column knows, as they came.")
+_SEEN = [
+    Column("workspace", "text", "Workspace id or label from the configuration."),
+    Column("api_version", "text", "API version the row was read with."),
+]
+_CREDITS = [
+    Column("credits", "double", "Credits charged for this run (usage.credits)."),
+    Column(
+        "total_credits", "double", "Credits including the runs it set off (usage.totalCredits)."
+    ),
+]
+_DELETED = Column("deleted_at", "timestamp", "When the run was found gone from the platform.")
+
+WORKFLOW_RUNS = _table(
+    "workflow_runs",
+    "One row per workflow run: a document (or several) sent through a workflow.",
+    "id",
+    [
+        _key("id", "text", "The platform's id, opaque."),
+        *_SEEN,
+        Column(
+            "status", "text", "As the platform says it, e.g. PROCESSED, NEEDS_REVIEW, COMPLETED."
+        ),
+        Column(
+            "is_final", "bool", "True where the status will not change by itself; unknown: false."
+        ),
+        Column("name", "text", "Display name; not returned by Extend 2026-02-09."),
+        Column("workflow_id", "text", "Workflow that ran."),
+        Column("workflow_name", "text", "Its name when the run was read."),
+        Column("workflow_version_id", "text", "Id of the workflow's version."),
+        Column("workflow_version", "text", "The version as text, e.g. 9 or draft."),
+        Column("batch_id", "text", "Batch the run was started in."),
+        Column("created_at", "timestamp", "From the list row: Extend's details lack it."),
+        Column("updated_at", "timestamp", "From the list row: what incremental loading goes by."),
+        Column("initial_run_at", "timestamp", "First start."),
+        Column("started_at", "timestamp", "Start (startTime, startedAt)."),
+        Column("ended_at", "timestamp", "End (endTime, completedAt)."),
+        Column("reviewed", "bool", "A person has reviewed the run."),
+        Column("reviewed_by", "text", "Reviewer: an e-mail, or a user id in old versions."),
+        Column("reviewed_at", "timestamp", "When it was reviewed."),
+        Column("rejection_note", "text", "Why the run was rejected."),
+        Column("failure_code", "text", "Why the run failed: the platform's code."),
+        Column("failure_message", "text", "Why the run failed, for people."),
+        Column("metadata", "json", "The customer's own keys on the run."),
+        Column("dashboard_url", "text", "Page of the run in the platform's dashboard."),
+        *_CREDITS,
+        Column("duration_ms", "bigint", "Plextera's durationMs, milliseconds, as it came."),
+        Column("computed_duration_ms", "bigint", "Plextera's computedDurationMs, milliseconds."),
+        Column("steps_completed", "bigint", "Steps that ended (Plextera's progress)."),
+        Column("steps_total", "bigint", "Steps in all (Plextera's progress)."),
+        Column("parent_run_id", "text", "The run this one is nested in."),
+        Column("parent_step_id", "text", "The step of the parent that set it off."),
+        Column("root_run_id", "text", "The outermost run."),
+        Column("depth", "bigint", "0 for an outermost run."),
+        _EXTRA,
+        _DELETED,
+    ],
+)
+
+WORKFLOW_STEPS = _table(
+    "workflow_steps",
+    "One row per step of a workflow run.",
+    "workflow_run_id position",
+    [
+        _key("workflow_run_id", "text", "The workflow run."),
+        _key("position", "bigint", "0-based place in the run's answer."),
+        Column("step_run_id", "text", "Id of this execution of the step."),
+        Column("step_id", "text", "Id of the step in the workflow; differs between its versions."),
+        Column("name", "text", "The step's name; join by it across workflow versions."),
+        Column("type", "text", "EXTRACT, CLASSIFY, SPLIT, PARSE, RULE_VALIDATION, …; open."),
+        Column("status", "text", "The step's status."),
+        Column("message", "text", "Last status text (Plextera)."),
+        Column("output", "json", "What the step gave, without the processor run inside it."),
+        Column("processor_run_id", "text", "The processor run that the step made."),
+        Column("nested_run_count", "bigint", "Workflow runs nested in the step (Plextera)."),
+        _EXTRA,
+    ],
+    set_of="workflow_run_id",
+)
+
+PROCESSOR_RUNS = _table(
+    "processor_runs",
+    "One row per extraction, classification, split or parse.",
+    "id",
+    [
+        _key("id", "text", "The platform's id, opaque."),
+        *_SEEN,
+        Column("type", "text", "EXTRACT, CLASSIFY, SPLIT, PARSE, EDIT or VERIFY; one vocabulary."),
+        Column("status", "text", "As the platform says it; null where a version does not send it."),
+        Column(
+            "is_final", "bool", "True where the status will not change by itself; unknown: false."
+        ),
+        Column(
+            "processor_id", "text", "Extractor, classifier or splitter; null for an inline one."
+        ),
+        Column("processor_name", "text", "Its name when the run was read."),
+        Column("processor_version_id", "text", "Id of its version."),
+        Column("processor_version", "text", "The version as text, e.g. 2.1 or draft."),
+        Column("base_processor", "text", "The model line, e.g. extraction_performance."),
+        Column("base_version", "text", "The model's version, e.g. 4.6.0."),
+        Column("workflow_run_id", "text", "The workflow run it came in; null when alone."),
+        Column("workflow_step_position", "bigint", "Its workflow_steps.position; null when alone."),
+        Column("source", "text", "What made it, e.g. WORKFLOW_RUN, API, STUDIO."),
+        Column("source_id", "text", "Id of what made it."),
+        Column("batch_id", "text", "Batch it was started in."),
+        Column("parse_run_id", "text", "The parse run it read the document through."),
+        Column("reviewed", "bool", "A person has reviewed the result."),
+        Column("edited", "bool", "The review changed the result."),
+        Column("created_at", "timestamp", "Created; from the list row where details lack it."),
+        Column("updated_at", "timestamp", "Last change; from the list row where details lack it."),
+        Column("completed_at", "timestamp", "Ended (Plextera)."),
+        Column("failure_code", "text", "Why it failed: the platform's code."),
+        Column("failure_message", "text", "Why it failed, for people."),
+        Column("metadata", "json", "The customer's own keys."),
+        Column("tags", "json", "The customer's own tags (Plextera)."),
+        Column("config", "json", "Configuration it ran with, its schema included."),
+        Column(
+            "output_format",
+            "text",
+            "json_schema, fields_array, classification, splits, parse, plextera_fields, or null.",
+        ),
+        Column("dashboard_url", "text", "Page of the run in the platform's dashboard."),
+        *_CREDITS,
+        Column("classification_id", "text", "Id of the class that was chosen."),
+        Column("classification", "text", "The class that was chosen."),
+        Column("classification_confidence", "double", "The model's score for it, 0 to 1."),
+        Column(
+            "initial_classification", "text", "The model's own class, where a review is recorded."
+        ),
+        Column("page_count", "bigint", "Pages of its file or files."),
+        Column("field_count", "bigint", "Leaves among its rows in fields."),
+        Column("edited_count", "bigint", "Of them, those that review changed, added or removed."),
+        Column("parse_output", "json", "A parse run's output; only with include_parse_output."),
+        _EXTRA,
+        _DELETED,
+    ],
+)
+
+FIELDS = _table(
+    "fields",
+    "One row per node of an extracted value. The value is the final one, the scores are the model's.",
+    "processor_run_id path",
+    [
+        _key("processor_run_id", "text", "The processor run."),
+        Column("workflow_run_id", "text", "The workflow run it came in; null when alone."),
+        _key("path", "text", 'line_items[0].amount; an odd key is quoted: ["a.b"].'),
+        Column("field", "text", "Path without indexes, line_items[].amount: group by this."),
+        Column("name", "text", "Last name in the path."),
+        Column("parent_path", "text", "Path of the node it hangs from; '' is the whole output."),
+        Column("position", "bigint", "Document order in the run, 0-based."),
+        Column("item_index", "bigint", "Innermost array index, 0-based; null outside arrays."),
+        Column("kind", "text", "leaf, item (an object in an array), array or object."),
+        Column(
+            "type",
+            "text",
+            "string number boolean date currency signature enum array object null; from the "
+            "processor's schema where the config carries it, else from the value.",
+        ),
+        Column("value", "text", "Final value as text: a string unquoted, a currency's amount."),
+        Column("value_number", "double", "Number or amount; null where a double cannot hold it."),
+        Column("value_boolean", "bool", "Boolean, or a signature's is_signed."),
+        Column("value_date", "date", "Date, or a signature's signature_date."),
+        Column("currency_code", "text", "ISO 4217 code of a currency."),
+        Column("value_json", "text", "JSON text in output; SQL null: the path is not there."),
+        Column("initial_json", "text", "JSON text in initialOutput; SQL null: not there."),
+        Column("reviewed_json", "text", "JSON text in reviewedOutput; SQL null: not there."),
+        Column("edited", "bool", "Review changed it."),
+        Column("edit_kind", "text", "changed, added or removed; null where not edited."),
+        Column("edit_note", "text", "The reviewer's note."),
+        Column("confidence", "double", "The platform's single score, as it came."),
+        Column("ocr_confidence", "double", "How well the text was read, 0 to 1."),
+        Column(
+            "logprobs_confidence", "double", "The model's own score, 0 to 1; null on new models."
+        ),
+        Column("review_agent_score", "bigint", "The review agent's score, 1 to 5, 5 is best."),
+        Column("page", "bigint", "Page of the first citation, 1-based."),
+        Column("citation_count", "bigint", "Rows in citations with output = final."),
+        Column("insight_count", "bigint", "Rows in insights with output = final."),
+        _EXTRA,
+    ],
+    set_of="processor_run_id",
+)
+
+_PART_OF_OUTPUT = [
+    _key("processor_run_id", "text", "The processor run."),
+    _key(
+        "output",
+        "text",
+        "final: what output carries; initial, reviewed: only where that output's list differs.",
+    ),
+    _key("path", "text", "The field's path; '' is the whole output."),
+    _key("position", "bigint", "0-based place in the list."),
+]
+
+INSIGHTS = _table(
+    "insights",
+    "One row per insight: the model's reasoning, an issue, or a review summary.",
+    "processor_run_id output path position",
+    [
+        *_PART_OF_OUTPUT,
+        Column("type", "text", "reasoning, issue, review_summary; open."),
+        Column("content", "text", "The text."),
+        _EXTRA,
+    ],
+    set_of="processor_run_id",
+)
+
+CITATIONS = _table(
+    "citations",
+    "One row per place on a page that a value was read from.",
+    "processor_run_id output path position",
+    [
+        *_PART_OF_OUTPUT,
+        Column("page", "bigint", "Page or sheet, 1-based."),
+        Column("page_width", "double", "Page width in the unit of the coordinates."),
+        Column("page_height", "double", "Page height in the unit of the coordinates."),
+        Column("file_id", "text", "File it is in, for runs of several files."),
+        Column("reference_text", "text", "The text that is cited."),
+        Column("cell_range", "text", "A1 range in a sheet."),
+        Column("left", "double", "Box around the place; origin top left, see page_width."),
+        Column("top", "double", "Box around the place."),
+        Column("right", "double", "Box around the place."),
+        Column("bottom", "double", "Box around the place."),
+        Column("polygon", "json", "The points as they came; may be skewed."),
+        _EXTRA,
+    ],
+    set_of="processor_run_id",
+)
+
+SPLITS = _table(
+    "splits",
+    "One row per part that a split run cut a file into.",
+    "processor_run_id position",
+    [
+        _key("processor_run_id", "text", "The split run."),
+        _key("position", "bigint", "0-based place in the list."),
+        Column("split_id", "text", "The platform's id of the part."),
+        Column("classification_id", "text", "Id of the part's class."),
+        Column("type", "text", "The part's class."),
+        Column("name", "text", "The part's name."),
+        Column("identifier", "text", "What tells it from parts of the same class."),
+        Column("start_page", "bigint", "First page, 1-based."),
+        Column("end_page", "bigint", "Last page, inclusive."),
+        Column("file_id", "text", "The file that was made of the part."),
+        Column("observation", "text", "The model's remark."),
+        _EXTRA,
+    ],
+    set_of="processor_run_id",
+)
+
+RUN_FILES = _table(
+    "run_files",
+    "One row per file of a run. Presigned URLs and contents are never loaded.",
+    "run_id position",
+    [
+        _key("run_id", "text", "The workflow or processor run."),
+        Column("run_kind", "text", "workflow or processor."),
+        _key("position", "bigint", "0-based place in the run's list."),
+        Column("file_id", "text", "The platform's id of the file."),
+        Column("name", "text", "File name."),
+        Column("type", "text", "PDF, IMG, EXCEL, …, or a MIME type."),
+        Column("page_count", "bigint", "Pages, once the platform knows them."),
+        Column("parent_file_id", "text", "The file it was cut from."),
+        Column("parent_split", "json", "The split it was cut by."),
+        Column("created_at", "timestamp", "Uploaded."),
+        Column("updated_at", "timestamp", "Last change of the file."),
+        _EXTRA,
+    ],
+    set_of="run_id",
+)
+
+_CATALOGUED = [
+    _key("id", "text", "The platform's id."),
+    *_SEEN,
+    Column("name", "text", "Name."),
+    Column("created_at", "timestamp", "Created."),
+    Column("updated_at", "timestamp", "Last change."),
+    Column("created_by", "json", "Who made it: a user or an API key."),
+    _EXTRA,
+]
+
+WORKFLOWS = _table("workflows", "One row per workflow.", "id", _CATALOGUED)
+
+WORKFLOW_VERSIONS = _table(
+    "workflow_versions",
+    "One row per version of a workflow.",
+    "id",
+    [
+        *_CATALOGUED[:3],
+        Column("workflow_id", "text", "The workflow."),
+        Column("version", "text", "Number as text, or draft."),
+        *_CATALOGUED[3:5],
+        Column("created_by", "json", "Who made it."),
+        Column("steps", "json", "The steps, where the platform lists them."),
+        _EXTRA,
+    ],
+)
+
+PROCESSORS = _table(
+    "processors",
+    "One row per extractor, classifier or splitter.",
+    "id",
+    [
+        *_CATALOGUED[:3],
+        Column("type", "text", "EXTRACT, CLASSIFY or SPLIT."),
+        *_CATALOGUED[3:],
+    ],
+)
+
+PROCESSOR_VERSIONS = _table(
+    "processor_versions",
+    "One row per version of a processor.",
+    "id",
+    [
+        *_CATALOGUED[:3],
+        Column("processor_id", "text", "The processor."),
+        Column("type", "text", "EXTRACT, CLASSIFY or SPLIT."),
+        Column("version", "text", "Number as text, or draft."),
+        Column("description", "text", "What the publisher wrote."),
+        Column("created_at", "timestamp", "Published."),
+        Column("updated_at", "timestamp", "Last change, where the version says it."),
+        Column("created_by", "json", "Who published it."),
+        Column("config", "json", "The configuration, where the platform gives it."),
+        Column("schema", "json", "Its schema: config.schema, or the old config.fields."),
+        _EXTRA,
+    ],
+)
+
+QUARANTINE = _table(
+    "quarantine",
+    "One row per run that could not be loaded; it is tried again in every load.",
+    "resource id",
+    [
+        _key("resource", "text", "The list it came from, e.g. workflow_runs, extract_runs."),
+        _key("id", "text", "The run."),
+        Column("first_seen_at", "timestamp", "First failure."),
+        Column("last_seen_at", "timestamp", "Latest failure."),
+        Column("attempts", "bigint", "Loads in which it failed."),
+        Column("error", "text", "Class of the error."),
+        Column("message", "text", "The error, for people."),
+        Column("detail", "text", "First 2,000 characters of what could not be read."),
+        Column("resolved_at", "timestamp", "When it was loaded after all."),
+    ],
+)
+
+SYNCS = _table(
+    "syncs",
+    "One row per committed chunk of a load.",
+    "load_id",
+    [
+        _key("load_id", "text", "dlt's load id, as in _dlt_load_id."),
+        Column("provider", "text", "extend or plextera."),
+        Column("started_at", "timestamp", "Start of the chunk."),
+        Column("finished_at", "timestamp", "Its rows were all read."),
+        Column("listed", "bigint", "Rows seen in lists."),
+        Column("fetched", "bigint", "Runs read in full."),
+        Column("unchanged", "bigint", "Listed runs that need no request."),
+        Column("quarantined", "bigint", "Runs that could not be loaded."),
+        Column("requests", "bigint", "Requests sent."),
+        Column("retries", "bigint", "Of them, repeated ones."),
+        Column("throttled_s", "double", "Seconds the platform made us wait."),
+        Column("bytes", "bigint", "Bytes of the answers' bodies, decompressed."),
+        Column("watermark", "timestamp", "All runs listed up to here are loaded."),
+        Column("complete", "bool", "Nothing was left to do."),
+    ],
+)
+
+TABLES: tuple[Table, ...] = (
+    WORKFLOW_RUNS,
+    WORKFLOW_STEPS,
+    PROCESSOR_RUNS,
+    FIELDS,
+    INSIGHTS,
+    CITATIONS,
+    SPLITS,
+    RUN_FILES,
+    WORKFLOWS,
+    WORKFLOW_VERSIONS,
+    PROCESSORS,
+    PROCESSOR_VERSIONS,
+    QUARANTINE,
+    SYNCS,
+)
+
+BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
+
+
+def dictionary() -> Iterator[tuple[Table, Column]]:
+    """All columns of all tables in order: what `docruns tables` prints."""
+    for table in TABLES:
+        for column in table.columns:
+            yield table, column

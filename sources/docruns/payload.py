@@ -1,0 +1,281 @@
+"""Read a JSON object key by key: what no one takes is kept.
+
+    payload = Payload(b'{"id": "exr_1", "status": "PROCESSED", "dataRetention": {"mode": "zero"}}')
+    payload.text("id"), payload.text("status")      # ('exr_1', 'PROCESSED')
+    payload.extra()                                 # '{"dataRetention":{"mode":"zero"}}'
+
+A known key whose value has another type than expected is not taken: it shows up in `extra` too, so
+a vendor's change is never a failed load and never a lost value. Numbers keep every digit, because
+JSON columns get the very text that came.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from .errors import ShapeError
+
+JSON = Any
+"""A decoded JSON value; its floats and exponents are `Number`, all else are plain Python types."""
+
+
+class Number(str):
+    """A JSON number with a fraction or an exponent, as the text that came: every digit is kept."""
+
+    __slots__ = ()
+
+
+decode: Any = msgspec.json.Decoder(float_hook=Number).decode
+encode = msgspec.json.Encoder().encode
+
+_as_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_as_list = msgspec.json.Decoder(list[Raw]).decode
+_as_text = msgspec.json.Decoder(str).decode
+_as_float = msgspec.json.Decoder(float).decode
+_as_bool = msgspec.json.Decoder(bool).decode
+
+# these would put a key to somebody's documents, or the documents themselves, into a table
+_SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl", "contents"})
+
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)((?:\\\\)*)(?:"
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a proper pair: kept
+    rb"|\\(u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+
+
+def clean(body: bytes) -> bytes:
+    r"""The body with every lone surrogate escape turned into its six characters of text.
+
+    JSON may carry `"\ud800"`, which no UTF-8 text, and so no table, can hold. It is loaded as the
+    text `\ud800`; NUL characters need no such care and are kept.
+    """
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    return _LONE_SURROGATE.sub(lambda m: m[1] + (m[2] if m[2] is not None else rb"\\" + m[3]), body)
+
+
+def number_text(value: JSON) -> str:
+    """JSON text of any decoded value; a `Number` gives the digits that came."""
+    kind = type(value)
+    if kind is str:
+        return encode(value).decode()
+    if kind is Number:
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if kind is int:
+        return str(value)
+    if kind is dict:
+        inner = ",".join(f"{encode(k).decode()}:{number_text(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    return "[" + ",".join(map(number_text, value)) + "]"
+
+
+def timestamp(text: str) -> datetime | None:
+    """RFC 3339 text as a UTC datetime, microseconds at most; None where it is not one.
+
+    A timestamp without an offset is taken as UTC, which is what both platforms promise.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def without_secrets(value: JSON) -> JSON:
+    """The value without presigned URLs and file contents, at any depth."""
+    if type(value) is dict:
+        return {k: without_secrets(v) for k, v in value.items() if k not in _SECRET_KEYS}
+    if type(value) is list:
+        return [without_secrets(v) for v in value]
+    return value
+
+
+class Payload:
+    """One JSON object. Each method takes a key, or leaves it for `extra`.
+
+    A missing key, null and a value of another type all give None; only the last one is kept.
+    """
+
+    __slots__ = ("_children", "_rest")
+
+    def __init__(self, raw: bytes | Raw) -> None:
+        try:
+            self._rest: dict[str, Raw] = _as_object(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ShapeError(f"not a JSON object: {error}") from error
+        self._children: dict[str, Payload] = {}
+
+    def _take(self, key: str, read: Any) -> Any:
+        raw = self._rest.get(key)
+        if raw is None:
+            return None
+        try:
+            value = None if _is_null(raw) else read(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            return None
+        del self._rest[key]
+        return value
+
+    def text(self, *keys: str) -> str | None:
+        """The first of `keys` that holds a string."""
+        for key in keys:
+            value: str | None = self._take(key, _as_text)
+            if value is not None:
+                return value
+        return None
+
+    def label(self, key: str) -> str | None:
+        """A string, or a number as text: for versions and ids that may change their type."""
+        value = self.text(key)
+        return value if value is not None else self._take(key, _number_label)
+
+    def number(self, key: str) -> float | None:
+        """A number as a double."""
+        value: float | None = self._take(key, _as_float)
+        return value
+
+    def integer(self, key: str) -> int | None:
+        """A whole number of 64 bits, also when written 3.0."""
+        value: int | None = self._take(key, _whole)
+        return value
+
+    def boolean(self, key: str) -> bool | None:
+        """true or false."""
+        value: bool | None = self._take(key, _as_bool)
+        return value
+
+    def time(self, *keys: str) -> datetime | None:
+        """The first of `keys` that holds a timestamp."""
+        for key in keys:
+            value: datetime | None = self._take(key, _as_time)
+            if value is not None:
+                return value
+        return None
+
+    def json(self, key: str) -> str | None:
+        """Any value as its JSON text; null gives None."""
+        raw = self.raw(key)
+        return None if raw is None else json_text(raw)
+
+    def raw(self, key: str) -> Raw | None:
+        """Any value, undecoded; null gives None."""
+        raw = self._rest.pop(key, None)
+        return None if raw is None or _is_null(raw) else raw
+
+    def object(self, key: str) -> Payload | None:
+        """An object. What is not taken from it shows up under `key` in this payload's extra."""
+        raw = self._rest.get(key)
+        if raw is None or bytes(memoryview(raw)[:1]) != b"{":
+            self._drop_null(key, raw)
+            return None
+        del self._rest[key]
+        child = Payload(raw)
+        self._children[key] = child
+        return child
+
+    def objects(self, key: str) -> list[Payload] | None:
+        """A list of objects; null entries are skipped. Another kind of list is left alone."""
+        raw = self._rest.get(key)
+        if raw is None or _is_null(raw):
+            self._drop_null(key, raw)
+            return None
+        try:
+            children = [Payload(entry) for entry in _as_list(raw) if not _is_null(entry)]
+        except (msgspec.MsgspecError, UnicodeDecodeError, ShapeError):
+            return None
+        del self._rest[key]
+        return children
+
+    def _drop_null(self, key: str, raw: Raw | None) -> None:
+        if raw is not None and _is_null(raw):
+            del self._rest[key]
+
+    def peek(self, key: str) -> str | None:
+        """A string, left in place."""
+        raw = self._rest.get(key)
+        try:
+            return None if raw is None else str(_as_text(raw))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    def ignore_empty(self, *keys: str) -> None:
+        """Drop keys that hold an empty list or object, or null."""
+        for key in keys:
+            raw = self._rest.get(key)
+            if raw is not None and bytes(memoryview(raw)[:5]) in (b"[]", b"{}", b"null"):
+                del self._rest[key]
+
+    def clear(self) -> None:
+        """Drop everything: the object has become a row of its own."""
+        self._rest.clear()
+        self._children.clear()
+
+    def ignore(self, *keys: str) -> None:
+        """Drop keys that say nothing new here, such as `object` or a catalogue's own dates."""
+        for key in keys:
+            self._rest.pop(key, None)
+
+    def keep(self, key: str, text: str) -> None:
+        """Put JSON text under `key` into extra."""
+        self._rest[key] = Raw(text.encode())
+
+    def __contains__(self, key: str) -> bool:
+        """The key is there, and nobody took it so far."""
+        return key in self._rest
+
+    def extra(self) -> str | None:
+        """JSON text of all that was not taken; None where everything was."""
+        parts = {key: bytes(raw) for key, raw in self._rest.items() if key not in _SECRET_KEYS}
+        for key, child in self._children.items():
+            if (text := child.extra()) is not None:
+                parts[key] = text.encode()
+        if not parts:
+            return None
+        body = b"{" + b",".join(encode(k) + b":" + v for k, v in parts.items()) + b"}"
+        if any(key.encode() in body for key in _SECRET_KEYS):
+            return number_text(without_secrets(decode(body)))
+        return body.decode()
+
+
+def json_text(raw: Raw) -> str:
+    """The JSON text as it came; ShapeError where it is not UTF-8."""
+    try:
+        return bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise ShapeError(f"text that is not UTF-8: {error}") from error
+
+
+def _is_null(raw: Raw) -> bool:
+    # a look at the length first: a run's output can be megabytes
+    return memoryview(raw).nbytes == 4 and bytes(raw) == b"null"
+
+
+def _as_time(raw: Raw) -> datetime:
+    value = timestamp(_as_text(raw))
+    if value is None:
+        raise ValueError("not a timestamp")
+    return value
+
+
+def _number_label(raw: Raw) -> str:
+    value = decode(raw)
+    if type(value) is bool or not isinstance(value, (int, Number)):
+        raise ValueError("not a number")
+    return str(value)
+
+
+def _whole(raw: Raw) -> int:
+    value = _as_float(raw)
+    if not value.is_integer() or abs(value) >= 2**63:
+        raise ValueError("not a whole number")
+    return int(bytes(raw)) if bytes(raw).lstrip(b"-").isdigit() else int(value)
