@@ -1,0 +1,111 @@
+"""Rows to pyarrow tables by the model. The only caller of pyarrow.
+
+A `Batch` holds all rows of some whole runs, for all tables, and dlt resources yield it as `Tables`.
+So a load that is cut off after any of them (`add_limit`, a chunk's end) has whole runs or none.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+
+from .model import CLEARED, TABLES, Row, Table
+
+_TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "json": pa.string(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+
+
+@cache
+def schema(table: Table) -> pa.Schema:
+    """The table's Arrow schema: it never depends on the data, so a null-only column has its type."""
+    return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns])
+
+
+def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
+    """Rows in the order of the table's columns. ArrowInvalid or ArrowTypeError on a wrong cell."""
+    types = schema(table)
+    if not rows:
+        return types.empty_table()
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(c, type=f.type) for f, c in zip(types, columns, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=types)
+
+
+class Batch:
+    """Rows by table, grown run by run."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[str, list[Row]] = defaultdict(list)
+        self._clearing: defaultdict[str, int] = defaultdict(int)
+
+    def add(self, table: Table, *rows: Row) -> None:
+        """Append rows to a table."""
+        self._rows[table.name] += rows
+
+    def extend(self, table: Table, rows: Iterable[Row]) -> None:
+        """Append rows to a table."""
+        self._rows[table.name] += rows
+
+    def update(self, other: Batch) -> None:
+        """Append all rows of another batch."""
+        for name, rows in other._rows.items():
+            self._rows[name] += rows
+        for name, number in other._clearing.items():
+            self._clearing[name] += number
+
+    def clear_run(self, tables: Iterable[Table], run_id: str) -> None:
+        """Make the merge drop all earlier rows of a run, also where it has no rows now."""
+        for table in tables:
+            self._rows[table.name].append(table.clearing_row(run_id))
+            self._clearing[table.name] += 1
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table, without clearing rows."""
+        return {name: len(rows) - self._clearing[name] for name, rows in self._rows.items()}
+
+    def rows(self, table: Table) -> list[Row]:
+        """The rows of a table, clearing rows included."""
+        return self._rows[table.name]
+
+    def dicts(self, table: Table) -> list[dict[str, Any]]:
+        """The rows of a table by column name, without clearing rows."""
+        marks = table.names.index(CLEARED) if table.set_of else None
+        return [
+            table.as_dict(row) for row in self._rows[table.name] if marks is None or not row[marks]
+        ]
+
+    def __len__(self) -> int:
+        """Rows of all tables."""
+        return sum(map(len, self._rows.values()))
+
+
+class Tables:
+    """A batch as Arrow tables, in the model's order: what goes into dlt."""
+
+    def __init__(self, tables: list[tuple[Table, pa.Table]]) -> None:
+        self._tables = tables
+
+    def __iter__(self) -> Iterator[tuple[Table, pa.Table]]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        """Rows of all tables."""
+        return sum(rows.num_rows for _, rows in self._tables)
+
+
+def to_tables(batch: Batch) -> Tables:
+    """The batch as Arrow tables. pyarrow's errors where a cell does not fit its column."""
+    return Tables(
+        [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
+    )

@@ -1,0 +1,552 @@
+"""PURE. A run's extracted value, with its scores, as rows of fields, insights and citations; and back.
+
+    {"value": {"total": {"amount": 9.5, …}, "lines": [{"sku": "A1"}]},
+     "metadata": {"lines[0].sku": {"ocrConfidence": 0.98, "citations": […]}}}
+
+    path            kind    type      value   value_json          ocr_confidence
+    total           leaf    currency  9.5     {"amount":9.5,…}
+    lines           array   array             []
+    lines[0]        item    object            {}
+    lines[0].sku    leaf    string    A1      "A1"                0.98
+
+One walk over the final, the initial and the reviewed value together gives a row for every path that
+any of them has, in document order. `rebuild` turns the rows of one run back into each of the three.
+This module knows no platform: a provider turns its payload into `Answer`s first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from .errors import ShapeError
+from .model import CITATIONS, FIELDS, INSIGHTS, Row
+from .payload import JSON, Number, encode, number_text
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final[Any] = _Missing()
+"""Stands for a value that is not there, where None is a JSON null."""
+
+MAX_DEPTH: Final = 200
+"""Levels that become rows of their own; what is nested deeper is kept as one leaf's JSON text."""
+
+_CURRENCY = frozenset({"amount", "iso_4217_currency_code"})
+_SIGNATURE = frozenset({"printed_name", "signature_date", "is_signed", "title_or_role"})
+_ODD_KEY = re.compile(r'[.\[\]"]')
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[\]"]+)', re.DOTALL)
+
+
+class Schema(NamedTuple):
+    """What a processor's configuration says of one node: its type, and its children's."""
+
+    type: str | None = None
+    children: Mapping[str, Schema] = {}
+    items: Schema | None = None
+
+
+class Citation(NamedTuple):
+    """A place on a page, in the order of the table's own columns."""
+
+    page: int | None = None
+    page_width: float | None = None
+    page_height: float | None = None
+    file_id: str | None = None
+    reference_text: str | None = None
+    cell_range: str | None = None
+    left: float | None = None
+    top: float | None = None
+    right: float | None = None
+    bottom: float | None = None
+    polygon: str | None = None
+    extra: str | None = None
+
+
+class Insight(NamedTuple):
+    """The model's remark, in the order of the table's own columns."""
+
+    type: str | None = None
+    content: str | None = None
+    extra: str | None = None
+
+
+class Entry(NamedTuple):
+    """What the platform says of one path. Scores keep the platform's scale."""
+
+    ocr_confidence: float | None = None
+    logprobs_confidence: float | None = None
+    review_agent_score: int | None = None
+    confidence: float | None = None
+    citations: tuple[Citation, ...] = ()
+    insights: tuple[Insight, ...] = ()
+    type: str | None = None
+    extra: str | None = None
+
+
+class Edit(NamedTuple):
+    """A reviewer's change: the note, and JSON text of all that the platform says of it."""
+
+    note: str | None = None
+    text: str | None = None
+
+
+class Answer(NamedTuple):
+    """One of a run's outputs: the value, and what is said of its paths (keyed as `fields.path`)."""
+
+    value: JSON = MISSING
+    metadata: Mapping[str, Entry] = {}
+
+
+class Flat(NamedTuple):
+    """Rows in the order of the model's columns; of `fields`, how many are leaves and edited ones."""
+
+    fields: list[Row]
+    insights: list[Row]
+    citations: list[Row]
+    leaves: int
+    edited: int
+
+
+NOTHING = Answer()
+_NO_ENTRY = Entry()
+
+
+def flatten(
+    run_id: str,
+    workflow_run_id: str | None,
+    final: Answer,
+    initial: Answer = NOTHING,
+    reviewed: Answer = NOTHING,
+    schema: Schema | None = None,
+    edits: Mapping[str, Edit] | None = None,
+) -> Flat:
+    """All rows of one processor run. Pass the same object twice where two outputs are equal:
+    what is identical is walked and compared once."""
+    walk = _Walk(run_id, workflow_run_id, final, initial, reviewed, edits or {})
+    values = (final.value, initial.value, reviewed.value)
+    present = [value for value in values if value is not MISSING]
+    if any(type(value) is not dict or not value for value in present):
+        walk.node("", "", None, None, None, 0, *values, schema, "")
+    elif present:
+        walk.children("", "", None, None, 0, *values, schema, "")
+    walk.left_over()
+    return Flat(walk.fields, walk.insights, walk.citations, walk.leaves, walk.edited)
+
+
+class _Walk:
+    """The state of one walk: rows so far, and which metadata and edits found their node."""
+
+    def __init__(
+        self,
+        run_id: str,
+        workflow_run_id: str | None,
+        final: Answer,
+        initial: Answer,
+        reviewed: Answer,
+        edits: Mapping[str, Edit],
+    ) -> None:
+        self.run_id = run_id
+        self.workflow_run_id = workflow_run_id
+        self.final = final.metadata
+        # identical metadata need no comparison, path by path
+        self.initial = {} if initial.metadata is final.metadata else initial.metadata
+        self.reviewed = {} if reviewed.metadata is final.metadata else reviewed.metadata
+        self.reviewable = initial.value is not MISSING
+        self.edits = edits
+        self.used: set[str] = set()
+        self.paths: set[str] = set()
+        self.fields: list[Row] = []
+        self.insights: list[Row] = []
+        self.citations: list[Row] = []
+        self.leaves = 0
+        self.edited = 0
+
+    def children(
+        self,
+        path: str,
+        field: str,
+        name: str | None,
+        index: int | None,
+        depth: int,
+        final: JSON,
+        initial: JSON,
+        reviewed: JSON,
+        schema: Schema | None,
+        plain: str,
+    ) -> None:
+        """The rows below a container. `plain` is the path as the platform writes it."""
+        if type(final) is dict or type(initial) is dict or type(reviewed) is dict:
+            a, b, c = _as(dict, final), _as(dict, initial), _as(dict, reviewed)
+            keys: Iterable[str] = a
+            if (b is not a and b.keys() != a.keys()) or (c is not a and c.keys() != a.keys()):
+                keys = {**a, **c, **b}
+            known = schema.children if schema else {}
+            for key in keys:
+                if key and not _ODD_KEY.search(key):
+                    step = f"{path}.{key}" if path else key
+                    below = f"{field}.{key}" if field else key
+                    said = step if plain == path else f"{plain}.{key}" if plain else key
+                else:
+                    quoted = "[" + encode(key).decode() + "]"
+                    step, below = path + quoted, field + quoted
+                    said = f"{plain}.{key}" if plain else key
+                self.node(
+                    step,
+                    below,
+                    key,
+                    path,
+                    index,
+                    depth + 1,
+                    a.get(key, MISSING),
+                    b.get(key, MISSING),
+                    c.get(key, MISSING),
+                    known.get(key),
+                    said,
+                )
+        if type(final) is list or type(initial) is list or type(reviewed) is list:
+            x, y, z = _as(list, final), _as(list, initial), _as(list, reviewed)
+            items = schema.items if schema else None
+            for i in range(max(len(x), len(y), len(z))):
+                self.node(
+                    f"{path}[{i}]",
+                    f"{field}[]",
+                    name,
+                    path,
+                    i,
+                    depth + 1,
+                    x[i] if i < len(x) else MISSING,
+                    y[i] if i < len(y) else MISSING,
+                    z[i] if i < len(z) else MISSING,
+                    items,
+                    f"{plain}[{i}]",
+                    is_item=True,
+                )
+
+    def node(
+        self,
+        path: str,
+        field: str,
+        name: str | None,
+        parent: str | None,
+        index: int | None,
+        depth: int,
+        final: JSON,
+        initial: JSON,
+        reviewed: JSON,
+        schema: Schema | None,
+        plain: str,
+        is_item: bool = False,
+    ) -> None:
+        """The row of one path with what hangs on it, then the rows below it."""
+        self.paths.add(path)
+        found = path
+        if plain != path and path not in self.final and path not in self.initial:
+            found = plain
+        entry, model = self.final.get(found), self.initial.get(found)
+        again = self.reviewed.get(found)
+        edit = self.edits.get(found)
+        if entry is not None or model is not None or again is not None or edit is not None:
+            self.used.add(found)
+        scores = model or entry or again or _NO_ENTRY
+        told = entry or _NO_ENTRY
+        self.lists(path, "final", told, _NO_ENTRY)
+        if model is not None:
+            self.lists(path, "initial", model, told)
+        if again is not None:
+            self.lists(path, "reviewed", again, told)
+
+        type_ = (schema.type if schema else None) or scores.type
+        a = depth < MAX_DEPTH and _container(final, type_)
+        b = a if initial is final else depth < MAX_DEPTH and _container(initial, type_)
+        c = a if reviewed is final else depth < MAX_DEPTH and _container(reviewed, type_)
+        below = a or b or c
+        value = number = boolean = day = currency = None
+        edit_kind = self.edit_kind(final, initial, below)
+        if edit is not None:
+            edit_kind = edit_kind or "changed"
+        if below:
+            shape = type(final if a else reviewed if c else initial)
+            kind = "array" if shape is list else "item" if is_item else "object"
+            type_ = type_ or ("array" if shape is list else "object")
+        else:
+            kind = "leaf"
+            if type_ is None:
+                shown = final if final is not MISSING else reviewed
+                type_ = _type(shown if shown is not MISSING else initial)
+            if final is not MISSING and final is not None:
+                value, number, boolean, day, currency = _cells(final, type_)
+            self.leaves += 1
+            self.edited += edit_kind is not None
+        value_json = _json(final, a)
+        self.fields.append(
+            (
+                self.run_id,
+                self.workflow_run_id,
+                path,
+                field,
+                name,
+                parent,
+                len(self.fields),
+                index,
+                kind,
+                type_,
+                value,
+                number,
+                boolean,
+                day,
+                currency,
+                value_json,
+                value_json if initial is final else _json(initial, b),
+                value_json if reviewed is final else _json(reviewed, c),
+                edit_kind is not None,
+                edit_kind,
+                edit.note if edit else None,
+                scores.confidence,
+                scores.ocr_confidence,
+                scores.logprobs_confidence,
+                scores.review_agent_score,
+                told.citations[0].page if told.citations else None,
+                len(told.citations),
+                len(told.insights),
+                _extra(scores, entry, again, edit) if model or again or edit else scores.extra,
+                None,
+            )
+        )
+        if below:
+            self.children(
+                path,
+                field,
+                name,
+                index,
+                depth,
+                final if a else MISSING,
+                initial if b else MISSING,
+                reviewed if c else MISSING,
+                schema,
+                plain,
+            )
+
+    def edit_kind(self, final: JSON, initial: JSON, below: bool) -> str | None:
+        """How review changed this node, told from the values; a container's own change is none."""
+        if not self.reviewable or initial is final:
+            return None
+        if initial is MISSING:
+            return "added"
+        if final is MISSING:
+            return "removed"
+        if below:
+            return None if type(final) is type(initial) else "changed"
+        return None if _same(final, initial) else "changed"
+
+    def lists(self, path: str, output: str, entry: Entry, final: Entry) -> None:
+        """Insights and citations of one output, where they differ from the final one's."""
+        if entry.insights and entry.insights != final.insights:
+            self.insights += [
+                (self.run_id, output, path, i, *insight, None)
+                for i, insight in enumerate(entry.insights)
+            ]
+        if entry.citations and entry.citations != final.citations:
+            self.citations += [
+                (self.run_id, output, path, i, *citation, None)
+                for i, citation in enumerate(entry.citations)
+            ]
+
+    def left_over(self) -> None:
+        """Rows for metadata and edits whose path no value has, so that no score is lost."""
+        for key in {**self.final, **self.initial, **self.reviewed, **self.edits}:
+            if key in self.used:
+                continue
+            path = key if key and _canonical(key) else "[" + encode(key).decode() + "]"
+            while path in self.paths:
+                path = "[" + encode(path).decode() + "]"
+            field = re.sub(r"\[\d+\]", "[]", path)
+            parent, _, name = path.rpartition(".")
+            self.node(path, field, name, parent, None, 0, MISSING, MISSING, MISSING, None, key)
+
+
+def _as(kind: type, value: JSON) -> Any:
+    return value if type(value) is kind else kind()
+
+
+def _container(value: JSON, kind_of: str | None) -> bool:
+    kind = type(value)
+    if kind is list:
+        return True
+    if kind is not dict:
+        return False
+    if kind_of == "currency" or kind_of == "signature":
+        return False
+    return kind_of is not None or not (value.keys() == _CURRENCY or value.keys() == _SIGNATURE)
+
+
+def _type(value: JSON) -> str:
+    """The type of a leaf that no schema describes."""
+    kind = type(value)
+    if kind is str:
+        return "date" if _DATE.fullmatch(value) and _day(value) else "string"
+    if kind is Number or kind is int:
+        return "number"
+    if kind is bool:
+        return "boolean"
+    if kind is dict:
+        keys = value.keys()
+        return "currency" if keys == _CURRENCY else "signature" if keys == _SIGNATURE else "object"
+    return "array" if kind is list else "null"
+
+
+def _json(value: JSON, container: bool) -> str | None:
+    if value is MISSING:
+        return None
+    if container:
+        return "[]" if type(value) is list else "{}"
+    return number_text(value)
+
+
+def _cells(
+    value: JSON, type_: str
+) -> tuple[str | None, float | None, bool | None, date | None, str | None]:
+    """value, value_number, value_boolean, value_date and currency_code of a leaf that is not null."""
+    kind = type(value)
+    if kind is str:
+        return value, None, None, _day(value) if type_ == "date" else None, None
+    if kind is Number or kind is int:
+        return str(value), _double(value), None, None, None
+    if kind is bool:
+        return ("true" if value else "false"), None, value, None, None
+    if kind is dict and type_ == "currency":
+        amount, code = value.get("amount"), value.get("iso_4217_currency_code")
+        counted = type(amount) is Number or type(amount) is int
+        text = None if amount is None else amount if type(amount) is str else number_text(amount)
+        number = _double(amount) if counted else None
+        return text and str(text), number, None, None, code if type(code) is str else None
+    if kind is dict and type_ == "signature":
+        signed, day = value.get("is_signed"), value.get("signature_date")
+        return (
+            number_text(value),
+            None,
+            signed if type(signed) is bool else None,
+            _day(day) if type(day) is str else None,
+            None,
+        )
+    return number_text(value), None, None, None, None
+
+
+def _double(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return None if number in (float("inf"), float("-inf")) else number
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def _same(a: JSON, b: JSON) -> bool:
+    """Equal as JSON values: 1.0 is 1.00, but true is not 1 and "1" is not 1."""
+    if (type(a) is Number or type(a) is int) and (type(b) is Number or type(b) is int):
+        return str(a) == str(b) or (_double(a) is not None and _double(a) == _double(b))
+    if type(a) is not type(b):
+        return False
+    if type(a) is dict:
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if type(a) is list:
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
+def _extra(
+    scores: Entry, entry: Entry | None, again: Entry | None, edit: Edit | None
+) -> str | None:
+    """What no column holds: unknown keys, another output's own scores, the edit as it came."""
+    parts = [scores.extra[1:-1]] if scores.extra else []
+    for name, other in (("output", entry), ("reviewedOutput", again)):
+        if other is None or other is scores:
+            continue
+        told = {k: v for k, v in zip(_SCORES, other[:4], strict=True) if v is not None}
+        if other[:4] != scores[:4] or other.extra != scores.extra:
+            inner = [f'"{k}":{v}' for k, v in told.items()]
+            inner += [other.extra[1:-1]] if other.extra else []
+            parts.append(f'"{name}":{{{",".join(inner)}}}')
+    if edit is not None and edit.text:
+        parts.append(f'"edit":{edit.text}')
+    return "{" + ",".join(parts) + "}" if parts else None
+
+
+_SCORES = ("ocrConfidence", "logprobsConfidence", "reviewAgentScore", "confidence")
+
+
+def _canonical(path: str) -> bool:
+    try:
+        return path == join(split(path))
+    except ShapeError:
+        return False
+
+
+def join(steps: Iterable[str | int]) -> str:
+    """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
+    path = ""
+    for step in steps:
+        if type(step) is int:
+            path += f"[{step}]"
+        elif step and not _ODD_KEY.search(str(step)):
+            path += f".{step}" if path else str(step)
+        else:
+            path += "[" + encode(step).decode() + "]"
+    return path
+
+
+def split(path: str) -> list[str | int]:
+    """The keys and indexes of a path. ShapeError where it is not one that `join` writes."""
+    steps: list[str | int] = []
+    at = 0
+    while at < len(path):
+        found = _STEP.match(path, at)
+        if found is None:
+            raise ShapeError(f"not a field path: {path!r}")
+        quoted, index, key = found.groups()
+        steps.append(
+            json.loads(f'"{quoted}"') if quoted is not None else int(index) if index else key
+        )
+        at = found.end()
+    return steps
+
+
+def rebuild(rows: Iterable[tuple[str, str | None]]) -> Any:
+    """The JSON value that (path, JSON text) rows of one run came from, in the order of `position`.
+
+    Give `value_json`, `initial_json` or `reviewed_json` as the second cell. None where no row has
+    a text: the platform sent no such output (or null in its place).
+    """
+    nodes: dict[tuple[str | int, ...], Any] = {}
+    for path, text in rows:
+        if text is None:
+            continue
+        steps = tuple(split(path))
+        value = json.loads(text)
+        if steps:
+            parent = nodes.setdefault(steps[:-1], {} if type(steps[-1]) is str else [])
+            if type(steps[-1]) is int:
+                parent.append(value)
+            else:
+                parent[steps[-1]] = value
+        nodes[steps] = value
+    return nodes.get(())
+
+
+# the walk writes plain tuples: this is where they meet the tables' columns
+assert len(FIELDS.columns) == 30
+assert INSIGHTS.names[4:7] == Insight._fields
+assert CITATIONS.names[4:16] == Citation._fields
