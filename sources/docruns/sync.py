@@ -1,0 +1,422 @@
+"""One load of one platform: walk the lists, fetch what is due, hand out batches of whole runs.
+
+    feed.plan ──► due runs ──► client.get_many ──► provider's reader ──► Batch ──► dlt
+        ▲                                                                 │
+        └───────────── state, moved on before each batch is handed out ◄──┘
+
+A `Sync` lives for one load. A load may be many dlt packages: `start_package` begins each, and the plans
+stay. What is due is decided in `feed`, what rows a run gives in the provider; here they are driven.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from . import feed
+from .arrow import Batch, Tables, to_tables
+from .errors import (
+    ApiError,
+    BusyError,
+    MissingError,
+    RefusedError,
+    UnreachableError,
+)
+from .feed import Listed, Plan, State
+from .http import Client, Outcome, Reply, Request
+from .model import QUARANTINE, SYNCS
+
+BATCH_ROWS = 50_000
+"""Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
+
+GIVE_UP_AFTER = 20
+"""Details that fail one after the other before the platform, not the runs, counts as broken."""
+
+_ASK_AT_ONCE = 5000
+_DETAIL_CHARS = 2000
+_QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
+
+
+class Reading(Protocol):
+    """What a provider's reader gives: rows, whether the run is final, runs that came inside."""
+
+    @property
+    def batch(self) -> Batch: ...
+    @property
+    def is_final(self) -> bool: ...
+    @property
+    def inside(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One list of runs, as a provider describes it.
+
+    `pages(status)` lists all runs, or those of one status where `by_status`. `read` turns an answer
+    into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
+    `optional`: the server may not know the list.
+    """
+
+    name: str
+    pages: Callable[[str | None], Iterator[list[Listed]]]
+    read: Callable[[bytes, Listed], Reading]
+    detail: Callable[[str], Request] | None
+    ordered: bool = True
+    by_status: bool = True
+    optional: bool = False
+
+
+class Progress(Protocol):
+    """Told of what happens; all counts are of this load."""
+
+    def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one."""
+
+    overlap: timedelta = timedelta(hours=1)
+    chunk_runs: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    max_runs: int | None = None
+    full: bool = False
+
+
+@dataclass
+class Counts:
+    """Runs of a load or a chunk."""
+
+    listed: int = 0
+    fetched: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+
+
+class _Planned(NamedTuple):
+    plan: Plan
+    left: list[Listed]
+    """Due runs not yet taken, in reverse: the next one is the last."""
+
+
+@dataclass
+class Sync:
+    """See the module. `clock` gives the time in UTC; `progress` may be None."""
+
+    provider: str
+    client: Client
+    settings: Settings = field(default_factory=Settings)
+    feeds: Sequence[Feed] = ()
+    progress: Progress | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self) -> None:
+        self.counts = Counts()
+        self.rows: Counter[str] = Counter()
+        self.watermark: datetime | None = None
+        self.unavailable: dict[str, str] = {}
+        self.arrived: set[str] = set()
+        self._planned: dict[str, _Planned] = {}
+        self._saved: dict[str, Any] = {}
+        self._taken = 0
+        self._chunk = Counts()
+        self._usage = (0, 0, 0.0, 0)
+        self._started = self.clock()
+        self._failures = 0
+        self._interrupted = False
+        self.load_id = ""
+        self.workflows_done = False
+
+    def start_package(self, load_id: str) -> None:
+        """A dlt package begins: as many details again. Called by each resource, the first one counts."""
+        if load_id == self.load_id:
+            return
+        self.load_id = load_id
+        self.workflows_done = False
+        self._taken = 0
+        self._chunk = Counts(**vars(self.counts))
+        used = self.client.usage
+        self._usage = (used.requests, used.retries, used.throttled_s, used.bytes)
+        self._started = self.clock()
+
+    @property
+    def chunk_is_full(self) -> bool:
+        """No more details in this package, or in this load."""
+        if self.settings.max_runs is not None and self.counts.fetched >= self.settings.max_runs:
+            return True
+        return self.settings.chunk_runs is not None and self._taken >= self.settings.chunk_runs
+
+    @property
+    def complete(self) -> bool:
+        """Everything that was planned is done."""
+        return not self._interrupted and not any(p.left for p in self._planned.values())
+
+    @property
+    def may_go_on(self) -> bool:
+        """There is more to load, and `max_runs` allows it."""
+        limit = self.settings.max_runs
+        return not self.complete and (limit is None or self.counts.fetched < limit)
+
+    def summaries(self, name: str) -> dict[str, Listed]:
+        """The rows of a list that was walked in this load, by id."""
+        planned = self._planned.get(name)
+        return {r.id: r for r in (*planned.plan.due, *planned.plan.unchanged)} if planned else {}
+
+    def plan(self, feed_: Feed, saved: MutableMapping[str, Any]) -> None:
+        """Walk the list, unless this load has done so and the state is as this load left it."""
+        name = feed_.name
+        if name in self._planned and self._saved.get(name) == saved:
+            return
+        state = State() if self.settings.full and name not in self._planned else State.load(saved)
+        state.failed = state.failed or State.load(saved).failed
+        try:
+            rows = [row for row in self._walk(feed_, state) if self._has_id(feed_, row)]
+        except MissingError as error:
+            if not feed_.optional:
+                raise
+            self.unavailable[name] = str(error)
+            self._planned[name] = _Planned(Plan([], [], None, 0), [])
+            self._saved[name] = dict(saved)
+            return
+        plan = feed.plan(
+            state,
+            rows,
+            self.settings.overlap,
+            since=self.settings.since,
+            until=self.settings.until,
+        )
+        self._planned[name] = _Planned(plan, plan.due[::-1])
+        self._saved[name] = dict(saved)
+        self.counts.listed += plan.listed
+        self.counts.unchanged += len(plan.unchanged)
+        self._tell("listed", name, plan.listed, plan.listed)
+
+    def _walk(self, feed_: Feed, state: State) -> Iterator[Listed]:
+        """The list down to the floor, then those unfinished runs that it did not show."""
+        down_to = feed.floor(state, self.settings.overlap) if feed_.ordered else None
+        missing = dict(state.unfinished)
+        for seen, run in enumerate(feed.scan(feed_.pages(None), down_to), start=1):
+            missing.pop(run.id, None)
+            if seen % 1000 == 0:
+                self._tell("listing", feed_.name, seen, None)
+            yield run
+        statuses = {status for status, _ in missing.values() if status}
+        for status in sorted(statuses) if feed_.by_status else ():
+            for page in feed_.pages(status):
+                for run in page:
+                    if missing.pop(run.id, None) is not None:
+                        yield run
+        # neither in the overlap nor in its old status: it has gone on, and only its details tell how
+        for run_id, (_, changed) in missing.items():
+            yield Listed(run_id, None, None, changed, False)
+
+    def _has_id(self, feed_: Feed, row: Listed) -> bool:
+        if row.id:
+            return True
+        self.counts.quarantined += 1
+        self.unavailable[f"{feed_.name}: a row without id"] = str(row.summary)[:200]
+        return False
+
+    def batches(
+        self,
+        feed_: Feed,
+        saved: MutableMapping[str, Any],
+        is_known: Callable[[list[Listed]], set[str]] = lambda _: set(),
+    ) -> Iterator[Tables]:
+        """Fetch what is due, oldest change first, and give whole runs; `saved` is kept up to date.
+
+        `is_known` says which of some due runs need no request after all.
+        """
+        self.plan(feed_, saved)
+        # until the end, this load does not know what is left: a failure or a limit plans anew
+        planned = self._planned.pop(feed_.name)
+        self._interrupted = True
+        state = State.load(saved)
+        pending: list[tuple[Listed, Batch]] = []
+        rows = 0
+        for run, batch in self._readings(feed_, planned, state, is_known):
+            pending.append((run, batch))
+            rows += len(batch)
+            if rows >= BATCH_ROWS:
+                yield self._hand_out(feed_, pending, state, saved)
+                pending, rows = [], 0
+        if not planned.left:
+            state.finished(planned.plan, self.settings.overlap, self.clock())
+        if pending:
+            yield self._hand_out(feed_, pending, state, saved)
+        else:
+            self._save(feed_, state, saved)
+        self._planned[feed_.name] = planned
+        self._interrupted = False
+
+    def _readings(
+        self,
+        feed_: Feed,
+        planned: _Planned,
+        state: State,
+        is_known: Callable[[list[Listed]], set[str]],
+    ) -> Iterator[tuple[Listed, Batch]]:
+        # all runs that were taken, in order, and whether they need a request
+        taken: deque[tuple[Listed, bool]] = deque()
+        known: set[str] = set()
+        asked: list[Listed] = []
+
+        def requests() -> Iterator[Request]:
+            while planned.left and not self.chunk_is_full:
+                if not asked:
+                    asked.extend(planned.left[-_ASK_AT_ONCE:])
+                    known.update(is_known(asked))
+                asked.pop()
+                run = planned.left.pop()
+                needed = run.id not in known and run.id not in self.arrived
+                taken.append((run, needed))
+                if needed:
+                    self._taken += 1
+                    yield feed_.detail(run.id) if feed_.detail else Request("", subject=run.id)
+
+        def next_needed() -> Listed | None:
+            # the watermark must not pass a run whose answer is still on its way
+            while taken:
+                run, needed = taken.popleft()
+                if needed:
+                    return run
+                self.counts.unchanged += 1
+                state.loaded(run, run.is_final, self.settings.overlap, self.clock())
+            return None
+
+        total = len(planned.plan.due)
+        if feed_.detail is None:
+            outcomes: Iterable[Outcome] = (Reply(b"", {}) for _ in requests())
+        else:
+            outcomes = (outcome for _, outcome in self.client.get_many(requests()))
+        for outcome in outcomes:
+            run = next_needed()
+            if run is None:
+                raise AssertionError("an answer that nobody asked for")
+            if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
+                # not this run's fault: everything that is not handed out yet stays due
+                raise outcome
+            body = b""
+            try:
+                if isinstance(outcome, ApiError):
+                    raise outcome
+                body = outcome.body if feed_.detail else str((run.summary or {})["row"]).encode()
+                reading = feed_.read(body, run)
+            except (ApiError, ValueError, RecursionError) as error:
+                yield run, self._quarantine(feed_, run, error, body, state)
+                continue
+            self._failures = 0
+            self.counts.fetched += 1
+            self.arrived.update(reading.inside)
+            resolved = state.loaded(run, reading.is_final, self.settings.overlap, self.clock())
+            if resolved is not None:
+                row = self._quarantine_row(feed_, resolved, "", self.clock())
+                reading.batch.add(QUARANTINE, row)
+            self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
+            yield run, reading.batch
+        next_needed()
+
+    def _quarantine(
+        self, feed_: Feed, run: Listed, error: Exception, body: bytes, state: State
+    ) -> Batch:
+        self._failures += 1
+        if self._failures >= GIVE_UP_AFTER:
+            raise error
+        self.counts.quarantined += 1
+        message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        name = type(error).__name__
+        failure = state.not_loaded(run, name, message, self.settings.overlap, self.clock())
+        batch = Batch()
+        batch.add(QUARANTINE, self._quarantine_row(feed_, failure, excerpt(body), None))
+        return batch
+
+    def _quarantine_row(
+        self, feed_: Feed, failure: feed.Failure, detail: str, resolved_at: datetime | None
+    ) -> tuple[Any, ...]:
+        return QUARANTINE.row(
+            resource=feed_.name,
+            id=failure.run.id,
+            first_seen_at=failure.first_seen,
+            last_seen_at=self.clock() if resolved_at is None else failure.first_seen,
+            attempts=failure.attempts,
+            error=failure.error,
+            message=failure.message,
+            detail=detail or None,
+            resolved_at=resolved_at,
+        )
+
+    def _hand_out(
+        self,
+        feed_: Feed,
+        pending: list[tuple[Listed, Batch]],
+        state: State,
+        saved: MutableMapping[str, Any],
+    ) -> Tables:
+        """The pending runs as Arrow tables; a run whose rows no table takes goes to quarantine."""
+        whole = Batch()
+        for _, batch in pending:
+            whole.update(batch)
+        try:
+            tables = to_tables(whole)
+        except (pa.ArrowException, OverflowError, UnicodeError):
+            whole = Batch()
+            for run, batch in pending:
+                try:
+                    to_tables(batch)
+                except (pa.ArrowException, OverflowError, UnicodeError) as error:
+                    batch = self._quarantine(feed_, run, error, b"", state)
+                whole.update(batch)
+            tables = to_tables(whole)
+        self.rows.update(whole.counts())
+        self._save(feed_, state, saved)
+        return tables
+
+    def _save(self, feed_: Feed, state: State, saved: MutableMapping[str, Any]) -> None:
+        # dlt commits the state with the rows that were handed out up to here, or not at all
+        saved.clear()
+        saved.update(state.save())
+        self._saved[feed_.name] = dict(saved)
+        self.watermark = state.watermark
+
+    def row_of_package(self) -> Tables:
+        """The row of `syncs` for the package that ends here."""
+        before, used = self._chunk, self.client.usage
+        requests, retries, throttled_s, size = self._usage
+        batch = Batch()
+        batch.add(
+            SYNCS,
+            SYNCS.row(
+                load_id=self.load_id,
+                provider=self.provider,
+                started_at=self._started,
+                finished_at=self.clock(),
+                listed=self.counts.listed - before.listed,
+                fetched=self.counts.fetched - before.fetched,
+                unchanged=self.counts.unchanged - before.unchanged,
+                quarantined=self.counts.quarantined - before.quarantined,
+                requests=used.requests - requests,
+                retries=used.retries - retries,
+                throttled_s=used.throttled_s - throttled_s,
+                bytes=used.bytes - size,
+                watermark=self.watermark,
+                complete=self.complete,
+            ),
+        )
+        return to_tables(batch)
+
+    def _tell(self, stage: str, name: str, done: int, total: int | None) -> None:
+        if self.progress is not None:
+            self.progress(stage, name, done, total)
+
+
+def excerpt(body: bytes) -> str:
+    """The first characters of a body for a table: no URL keeps its query, which may be a key."""
+    text = body[: 4 * _DETAIL_CHARS].decode(errors="replace")
+    return _QUERY.sub(r"\1?…", text)[:_DETAIL_CHARS]
