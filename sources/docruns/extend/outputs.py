@@ -1,0 +1,447 @@
+"""PURE. Extend's output shapes as `Answer`s, and its configurations as `Schema`s.
+
+    (a) JSON schema      {"value": {"total": 9.5}, "metadata": {"total": {"ocrConfidence": 0.98, …}}}
+    (b) fields array     {"total": {"id": "fld_1", "type": "number", "value": 9.5, "references": […]}}
+    (c) classification   {"id": "invoice", "type": "invoice", "confidence": 0.93, "insights": []}
+    (d) splits           {"splits": [{"type": "invoice", "startPage": 1, "endPage": 2, …}]}
+
+All four come in every API version, and nothing inside an output says which one it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..errors import ShapeError
+from ..flatten import NOTHING, Answer, Citation, Edit, Entry, Insight, Schema, join
+from ..payload import JSON, Payload, decode, encode, json_text
+
+
+class _Point(Struct, forbid_unknown_fields=True, gc=False):
+    x: float
+    y: float
+
+
+class _Page(Struct, forbid_unknown_fields=True, gc=False):
+    number: int
+    width: float | None = None
+    height: float | None = None
+
+
+# {"page": {"number": 1, "width": 1275, "height": 1650}, "referenceText": "Total due 9,50",
+#  "polygon": [{"x": 838, "y": 149}, …], "fileId": "file_1"}; up to 2025-04-21 "page": 1, "pageWidth": 612
+class _Citation(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
+    page: _Page | int | None = None
+    page_width: float | None = None
+    page_height: float | None = None
+    file_id: str | None = None
+    reference_text: str | None = None
+    cell_range: str | None = None
+    polygon: Raw | None = None
+
+
+class _Insight(Struct, forbid_unknown_fields=True, gc=False):
+    type: str | None = None
+    content: str | None = None
+
+
+# {"ocrConfidence": 0.98, "logprobsConfidence": null, "reviewAgentScore": 5, "citations": […], "insights": […]}
+class _Entry(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
+    ocr_confidence: float | None = None
+    logprobs_confidence: float | None = None
+    review_agent_score: int | None = None
+    confidence: float | None = None
+    citations: list[_Citation] | None = None
+    insights: list[_Insight] | None = None
+
+
+_typed_metadata = msgspec.json.Decoder(dict[str, _Entry]).decode
+_points = msgspec.json.Decoder(list[_Point]).decode
+_raws = msgspec.json.Decoder(dict[str, Raw]).decode
+_raw_list = msgspec.json.Decoder(list[Raw]).decode
+
+
+def metadata(raw: Raw | None) -> dict[str, Entry]:
+    """What the platform says of each path.
+
+    Payloads of the known shape are decoded straight into structs; one with an unknown key or an
+    unexpected type anywhere is read key by key instead, which is slower and keeps everything.
+    """
+    if raw is None:
+        return {}
+    try:
+        return {path: _entry(entry) for path, entry in _typed_metadata(raw).items()}
+    except (msgspec.MsgspecError, OverflowError):
+        return {path: _entry_by_key(entry) for path, entry in _raws(raw).items()}
+
+
+def _entry(entry: _Entry) -> Entry:
+    return Entry(
+        entry.ocr_confidence,
+        entry.logprobs_confidence,
+        entry.review_agent_score,
+        entry.confidence,
+        tuple([_citation(c) for c in entry.citations]) if entry.citations else (),
+        tuple([Insight(i.type, i.content) for i in entry.insights]) if entry.insights else (),
+    )
+
+
+def _citation(c: _Citation) -> Citation:
+    page, width, height = c.page, c.page_width, c.page_height
+    if type(page) is _Page:
+        width = page.width if page.width is not None else width
+        height = page.height if page.height is not None else height
+        page = page.number
+    if c.polygon is None or (polygon := json_text(c.polygon)) == "null":
+        return Citation(page, width, height, c.file_id, c.reference_text, c.cell_range)  # type: ignore[arg-type] # narrowed above
+    return Citation(
+        page,  # type: ignore[arg-type] # narrowed above
+        width,
+        height,
+        c.file_id,
+        c.reference_text,
+        c.cell_range,
+        *_box(polygon),
+        polygon,
+    )
+
+
+def _box(polygon: str) -> tuple[float | None, float | None, float | None, float | None]:
+    try:
+        points = _points(polygon)
+    except msgspec.MsgspecError:
+        return None, None, None, None
+    if not points:
+        return None, None, None, None
+    xs, ys = [p.x for p in points], [p.y for p in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _entry_by_key(raw: Raw) -> Entry:
+    try:
+        entry = Payload(raw)
+    except ShapeError:
+        return Entry(extra='{"metadata":' + json_text(raw) + "}")
+    scores = (
+        entry.number("ocrConfidence"),
+        entry.number("logprobsConfidence"),
+        entry.integer("reviewAgentScore"),
+        entry.number("confidence"),
+    )
+    citations = tuple(map(_citation_by_key, entry.objects("citations") or ()))
+    return Entry(*scores, citations, insights(entry), extra=entry.extra())
+
+
+def _citation_by_key(c: Payload) -> Citation:
+    page = c.object("page")
+    if page is not None:
+        numbers = page.integer("number"), page.number("width"), page.number("height")
+    else:
+        numbers = c.integer("page"), c.number("pageWidth"), c.number("pageHeight")
+    file_id, text, cells = c.text("fileId"), c.text("referenceText"), c.text("cellRange")
+    polygon = c.json("polygon")
+    box = _box(polygon) if polygon else (None, None, None, None)
+    return Citation(*numbers, file_id, text, cells, *box, polygon, c.extra())
+
+
+def insights(payload: Payload) -> tuple[Insight, ...]:
+    """The list under `insights`: [{"type": "reasoning", "content": "Printed next to …"}]."""
+    found = payload.objects("insights") or []
+    return tuple(Insight(i.text("type"), i.text("content"), i.extra()) for i in found)
+
+
+class Outputs(NamedTuple):
+    """A run's three outputs as answers; `extra` is what their shape has no place for."""
+
+    final: Answer
+    initial: Answer
+    reviewed: Answer
+    format: str | None
+    extra: dict[str, str]
+
+
+def extraction(
+    final: Raw | None, initial: Raw | None, reviewed: Raw | None, config: Raw | None
+) -> Outputs:
+    """The outputs of an extraction, of shape (a), (b), or any other JSON, which counts as a value.
+
+    Equal outputs, equal values and equal metadata become the same object, so that they are decoded
+    and walked once: a run that nobody corrected carries everything three times.
+    """
+    extra: dict[str, str] = {}
+    formats: list[str | None] = []
+    answers: list[Answer] = []
+    values, metadatas = _Seen(decode), _Seen(metadata)
+    outputs = _Seen(lambda raw: _answer(raw, config, values, metadatas))
+    for name, raw in (("output", final), ("initialOutput", initial), ("reviewedOutput", reviewed)):
+        if raw is None:
+            answers.append(NOTHING)
+            continue
+        answer, form, rest = outputs(raw)
+        answers.append(answer)
+        formats.append(form)
+        if rest:
+            extra[name] = rest
+    return Outputs(answers[0], answers[1], answers[2], formats[0] if formats else None, extra)
+
+
+class _Seen:
+    """Reads each distinct text once; there are at most three, so comparing beats hashing."""
+
+    def __init__(self, read: Callable[[Raw], Any]) -> None:
+        self._read = read
+        self._known: list[tuple[bytes, Any]] = []
+
+    def __call__(self, raw: Raw) -> Any:
+        text = bytes(raw)
+        for known, result in self._known:
+            if known == text:
+                return result
+        result = self._read(raw)
+        self._known.append((text, result))
+        return result
+
+
+def _answer(
+    raw: Raw, config: Raw | None, values: _Seen, metadatas: _Seen
+) -> tuple[Answer, str | None, str | None]:
+    """One output, the name of its shape, and JSON text of what the shape has no place for."""
+    try:
+        parts = _raws(raw)
+    except msgspec.MsgspecError:
+        return Answer(values(raw)), None, None
+    if _is_fields_array(parts, config):
+        return _fields_array(parts), "fields_array", None
+    if "value" not in parts:
+        return Answer(values(raw)), None, None
+    rest = {k: v for k, v in parts.items() if k not in ("value", "metadata")}
+    said = parts.get("metadata")
+    if said is not None and bytes(memoryview(said)[:1]) != b"{":
+        if bytes(said) != b"null":
+            rest["metadata"] = said
+        said = None
+    told = metadatas(said) if said is not None else {}
+    text = "{" + ",".join(f"{_quote(k)}:{json_text(v)}" for k, v in rest.items()) + "}"
+    return Answer(values(parts["value"]), told), "json_schema", text if rest else None
+
+
+def _quote(text: str) -> str:
+    return encode(text).decode()
+
+
+def _is_fields_array(parts: Mapping[str, Raw], config: Raw | None) -> bool:
+    """Shape (b): every value is an object with an id and a type. An empty output goes by the config."""
+    if not parts:
+        kind = _raws(config) if config is not None else {}
+        return ("fields" in kind or "fieldsToExtract" in kind) and "schema" not in kind
+    for raw in parts.values():
+        if bytes(memoryview(raw)[:1]) != b"{":
+            return False
+        keys = _raws(raw)
+        if "type" not in keys or ("value" not in keys and "id" not in keys):
+            return False
+        if bytes(memoryview(keys["type"])[:1]) != b'"':
+            return False
+    return True
+
+
+def _fields_array(parts: Mapping[str, Raw]) -> Answer:
+    # {"line_items": {"id": "fld_6", "type": "array", "confidence": 0.64, "value": [{"sku": "A1"}],
+    #   "references": [{"id": "0", "fieldName": "sku", "page": 1, "boundingBoxes": [{"left": 60, …}]}]}}
+    value: dict[str, JSON] = {}
+    said: dict[str, Entry] = {}
+    for name, raw in parts.items():
+        field = Payload(raw)
+        content = field.raw("value")
+        value[name] = None if content is None else decode(content)
+        type_ = field.text("type")
+        path = join([name])
+        names = {child.text("name") for child in _definitions(raw)}
+        cited: dict[str, list[Citation]] = {}
+        for reference in field.objects("references") or ():
+            if reference.peek("id") == field.peek("id"):
+                reference.ignore("id")
+            target = _target(name, reference, names)
+            cited.setdefault(target, []).extend(_boxes(reference))
+        said[path] = Entry(
+            confidence=field.number("confidence"),
+            citations=tuple(cited.pop(path, ())),
+            insights=insights(field),
+            type=_TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None),
+            extra=field.extra(),
+        )
+        for target, citations in cited.items():
+            said[target] = Entry(citations=tuple(citations))
+        said.update(_nested_types(path, value[name], _legacy(_definitions(raw)), said))
+    return Answer(value, said)
+
+
+def _definitions(raw: Raw) -> list[Payload]:
+    return Payload(raw).objects("schema") or []
+
+
+def _target(name: str, reference: Payload, names: set[str | None]) -> str:
+    """The path that a reference is about: a row's cell, a row, a nested name, or the field."""
+    row = reference.text("id")
+    part = reference.text("fieldName")
+    steps: list[str | int] = [name]
+    if row is not None and row.isascii() and row.isdigit():
+        steps.append(int(row))
+    elif row is not None and row != name:
+        reference.keep("id", _quote(row))
+    if part is not None and part != name:
+        if part in names:
+            steps.append(part)
+        else:
+            reference.keep("fieldName", _quote(part))
+    return join(steps)
+
+
+def _boxes(reference: Payload) -> list[Citation]:
+    """One citation per box; a reference without a box is one citation of its page."""
+    page = reference.integer("page")
+    boxes = reference.objects("boundingBoxes") or []
+    extra = reference.extra()
+    if not boxes:
+        return [Citation(page=page, extra=extra)]
+    return [
+        Citation(
+            page=page,
+            left=box.number("left"),
+            top=box.number("top"),
+            right=box.number("right"),
+            bottom=box.number("bottom"),
+            extra=extra or box.extra(),
+        )
+        for box in boxes
+    ]
+
+
+def _nested_types(
+    path: str, value: JSON, schema: Mapping[str, Schema], said: Mapping[str, Entry]
+) -> dict[str, Entry]:
+    """Types of the cells below a field, from the field's own schema."""
+    found: dict[str, Entry] = {}
+    rows: Iterable[tuple[str, JSON]] = [(path, value)]
+    if type(value) is list:
+        rows = [(f"{path}[{i}]", row) for i, row in enumerate(value)]
+    for at, row in rows:
+        if type(row) is not dict:
+            continue
+        for key in row:
+            if (known := schema.get(key)) is not None and known.type:
+                below = join([key])
+                step = f"{at}{below}" if below.startswith("[") else f"{at}.{below}"
+                found[step] = said.get(step, Entry())._replace(type=known.type)
+                if known.children or known.items:
+                    inner = known.items.children if known.items else known.children
+                    found.update(_nested_types(step, row[key], inner, said))
+    return found
+
+
+_TYPES = {
+    "string": "string",
+    "number": "number",
+    "integer": "number",
+    "boolean": "boolean",
+    "date": "date",
+    "currency": "currency",
+    "signature": "signature",
+    "enum": "enum",
+    "array": "array",
+    "object": "object",
+}
+
+
+def schema_of(config: Raw | None) -> Schema | None:
+    """What a run's configuration says of its fields: `config.schema`, or the old `config.fields`."""
+    if config is None:
+        return None
+    try:
+        parts = _raws(config)
+    except msgspec.MsgspecError:
+        return None
+    if (raw := parts.get("schema")) is not None:
+        return _json_schema(bytes(raw))
+    for key in ("fields", "fieldsToExtract"):
+        if (raw := parts.get(key)) is not None:
+            return _field_list(bytes(raw))
+    return None
+
+
+# the same few configurations come with thousands of runs
+@lru_cache(maxsize=512)
+def _json_schema(raw: bytes) -> Schema | None:
+    try:
+        return _schema(decode(raw))
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=512)
+def _field_list(raw: bytes) -> Schema | None:
+    try:
+        return Schema("object", _legacy([Payload(entry) for entry in _raw_list(raw)]))
+    except (msgspec.MsgspecError, ShapeError, RecursionError):
+        return None
+
+
+def _schema(node: JSON) -> Schema | None:
+    # {"type": "object", "properties": {"total": {"type": "object", "extend:type": "currency", …}}}
+    if type(node) is not dict:
+        return None
+    special = node.get("extend:type")
+    kinds = node.get("type")
+    kinds = kinds if type(kinds) is list else [kinds]
+    type_ = next((_TYPES[k] for k in kinds if type(k) is str and k in _TYPES), None)
+    if type(special) is str and special in _TYPES:
+        type_ = _TYPES[special]
+    elif type(node.get("enum")) is list:
+        type_ = "enum"
+    properties = node.get("properties")
+    children = {}
+    if type(properties) is dict and type_ not in ("currency", "signature"):
+        children = {key: known for key, inner in properties.items() if (known := _schema(inner))}
+    return Schema(type_, children, _schema(node.get("items")))
+
+
+def _legacy(definitions: list[Payload]) -> dict[str, Schema]:
+    # [{"id": "sub_1", "name": "amount", "type": "currency", "schema": […]}]
+    found: dict[str, Schema] = {}
+    for definition in definitions:
+        name, type_ = definition.text("name"), definition.text("type")
+        if name is None:
+            continue
+        inner = _legacy(definition.objects("schema") or [])
+        kind = _TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None)
+        if kind == "array":
+            found[name] = Schema(kind, {}, Schema("object", inner) if inner else None)
+        elif kind in ("currency", "signature"):
+            found[name] = Schema(kind)
+        else:
+            found[name] = Schema(kind, inner)
+    return found
+
+
+def edits(raw: Raw | None) -> dict[str, Edit]:
+    """{"po_number": {"originalValue": null, "editedValue": "PO-9", "notes": "…"}, "total": null}."""
+    if raw is None:
+        return {}
+    try:
+        parts = _raws(raw)
+    except msgspec.MsgspecError:
+        return {}
+    found: dict[str, Edit] = {}
+    for path, entry in parts.items():
+        if bytes(entry) == b"null":
+            continue
+        try:
+            found[path] = Edit(Payload(entry).text("notes"), json_text(entry))
+        except ShapeError:
+            found[path] = Edit(None, json_text(entry))
+    return found
