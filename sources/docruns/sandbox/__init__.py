@@ -1,0 +1,7 @@
+"""A seeded, stateful fake of the platforms on loopback, for demos, tests and benchmarks."""
+
+from .faults import Fault
+from .server import Sandbox, serve_forever
+from .stats import Stats
+
+__all__ = ["Fault", "Sandbox", "Stats", "serve_forever"]

@@ -1,0 +1,95 @@
+"""The controls over HTTP, below `/_sandbox`; the same as the Python ones, for tests in other processes.
+
+POST /_sandbox/extend/review   {"runs": 3, "together": true}                      -> {"ids": ["workflow_run_..."]}
+POST /_sandbox/faults          {"kind": "status", "status": 429, "retry_after": 1} -> {"faults": [...]}
+GET  /_sandbox/stats                                                              -> {"requests": 12, "routes": {...}, ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .faults import Fault
+from .wire import Reply, Request, encode
+
+if TYPE_CHECKING:
+    from .gate import Gate
+
+Body = dict[str, Any]
+
+
+class Control:
+    """Maps (method, path) to a Python control; a wrong argument answers 400 with its message."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        extend = gate.extend
+        self._table: dict[tuple[str, str], Callable[[Body], Any]] = {
+            ("GET", "/stats"): lambda body: self._stats(),
+            ("POST", "/stats/reset"): lambda body: self._reset(),
+            ("GET", "/faults"): lambda body: {"faults": gate.faults.listed()},
+            ("POST", "/faults"): self._add_fault,
+            ("DELETE", "/faults"): lambda body: self._clear_faults(),
+            ("GET", "/settings"): lambda body: self._settings(),
+            ("POST", "/settings"): self._set,
+            ("POST", "/extend/runs"): lambda body: {"ids": extend.add(**body)},
+            ("POST", "/extend/review"): lambda body: {"ids": extend.review(**body)},
+            ("POST", "/extend/finish"): lambda body: {"ids": extend.finish(**body)},
+            ("POST", "/extend/fail"): lambda body: extend.fail(**body),
+            ("POST", "/extend/delete"): lambda body: extend.delete(**body),
+            ("POST", "/extend/rename"): lambda body: extend.rename(**body),
+            ("POST", "/extend/switches"): lambda body: extend.switch(**body),
+            ("GET", "/extend/switches"): lambda body: extend.switch(),
+            ("POST", "/extend/put"): lambda body: {"id": extend.put(**body)},
+            ("GET", "/extend/truth"): lambda body: list(extend.truth()),
+        }
+
+    def handle(self, request: Request, path: str) -> Reply:
+        act = self._table.get((request.method, path))
+        if act is None:
+            return Reply(
+                404,
+                encode(
+                    {"error": "no such control", "controls": [" ".join(key) for key in self._table]}
+                ),
+            )
+        try:
+            body = msgspec.json.decode(request.body or b"{}")
+            if not isinstance(body, dict):
+                raise TypeError("the body must be a JSON object")
+            return Reply(200, encode(act(body)))
+        except (TypeError, ValueError, KeyError, msgspec.DecodeError) as error:
+            return Reply(400, encode({"error": str(error)}))
+
+    def _stats(self) -> Body:
+        return self._gate.counted().as_dict()
+
+    def _reset(self) -> Body:
+        self._gate.counted().reset()
+        return {}
+
+    def _add_fault(self, body: Body) -> Body:
+        with self._gate.lock:
+            self._gate.faults.add(Fault(**body))
+            return {"faults": self._gate.faults.listed()}
+
+    def _clear_faults(self) -> Body:
+        with self._gate.lock:
+            self._gate.faults.clear()
+        return {"faults": []}
+
+    def _settings(self) -> Body:
+        return {"latency": self._gate.latency, "rate_limit": self._gate.bucket.rate}
+
+    def _set(self, body: Body) -> Body:
+        unknown = body.keys() - {"latency", "rate_limit"}
+        if unknown:
+            raise ValueError(f"unknown setting {min(unknown)!r}")
+        with self._gate.lock:
+            self._gate.latency = float(body.get("latency", self._gate.latency))
+            if "rate_limit" in body:
+                self._gate.bucket.set(body["rate_limit"])
+        return self._settings()

@@ -1,0 +1,264 @@
+"""The state of the sandbox's Extend organisation: its runs, the ordered lists of them, and how they change."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from ..chance import mix, tag, untag
+from ..moments import Clock
+from ..pool import Pool
+from .catalog import Catalog
+from .errors import RefusedError
+from .outputs import Outputs
+from .runs import FINAL, Child, Run, children_of, choose, past
+from .shelf import Shelf
+
+SLOTS = 256
+
+
+@dataclass(slots=True)
+class Switches:
+    """Behaviours the vendor leaves open; each can be changed while the sandbox runs.
+
+    `merge`: how metadata updates combine. `update_finished`: whether finished runs take updates (else 400).
+    `update_moves`: whether an update moves `updatedAt`. `last_page`: the token of a last page is missing, null or "".
+    `list_processor_runs_2024`: whether `GET /processor_runs` answers under 2024-12-23 (else 404).
+    """
+
+    merge: Literal["shallow", "deep"] = "shallow"
+    update_finished: bool = True
+    update_moves: bool = False
+    last_page: Literal["missing", "null", "empty"] = "missing"
+    list_processor_runs_2024: bool = False
+
+
+@dataclass(slots=True)
+class Verbatim:
+    """A row and a detail served exactly as given, for payloads that the sandbox would never make."""
+
+    index: int
+    resource: str
+    id: str
+    created: int
+    updated: int
+    detail: bytes
+    summary: msgspec.Raw
+    row: dict[str, Any]
+
+
+class State:
+    """A seeded organisation with runs.
+
+    `size` is the document size of generated runs: "mixed" (all workflows), "light" (about 10 KB) or "heavy" (about 130 KB).
+    Holders of `lock` see a state that does not change under them.
+    """
+
+    def __init__(
+        self, runs: int, seed: int, now: int, size: str = "mixed", standalone: int | None = None
+    ) -> None:
+        self.seed = seed
+        self.size = size
+        self.clock = Clock(now)
+        self.catalog = Catalog(seed, now)
+        self.pool = Pool(seed)
+        self.switches = Switches()
+        self.lock = threading.RLock()
+        self.started = now
+        self._outputs: dict[tuple[str, str, int], Outputs] = {}
+        self._records: list[Run | Verbatim | None] = []
+        self._verbatim: dict[tuple[str, str], Verbatim] = {}
+        self._changes = 0
+        document_size = "normal" if size == "mixed" else size
+        for index in range(runs):
+            self._records.append(
+                past(seed, index, choose(seed, index, size), "", document_size, now)
+            )
+        solos = runs // 10 if standalone is None else standalone
+        for index in range(runs, runs + solos):
+            solo = ("extract", "extract", "classify", "split", "parse")[index % 5]
+            self._records.append(past(seed, index, None, solo, document_size, now))
+        self.shelves = {
+            "updatedAt": Shelf(
+                (run.updated, index * SLOTS)
+                for index, run in enumerate(self._records)
+                if isinstance(run, Run) and run.workflow
+            ),
+            "createdAt": Shelf(
+                (run.created, index * SLOTS)
+                for index, run in enumerate(self._records)
+                if isinstance(run, Run) and run.workflow
+            ),
+        }
+        self._child_shelves: dict[tuple[str, str], Shelf] = {}
+
+    def outputs(self, child: Child) -> Outputs:
+        key = (child.documents, child.size, child.variant)
+        found = self._outputs.get(key)
+        if found is None:
+            found = self._outputs[key] = Outputs(
+                self.pool.sample(child.documents, child.size, child.variant)
+            )
+        return found
+
+    def record(self, key: int) -> Run | Verbatim:
+        found = self._records[key // SLOTS]
+        assert found is not None
+        return found
+
+    def child(self, key: int) -> tuple[Run, Child]:
+        run = self.record(key)
+        assert isinstance(run, Run)
+        return run, next(
+            child for child in children_of(self.seed, run) if child.slot == key % SLOTS
+        )
+
+    def find(self, id: str) -> tuple[Run, int] | None:
+        """The run and slot an id belongs to; prefixes do not matter, they differ between versions."""
+        place = untag(self.seed, id.rsplit("_", 1)[-1])
+        if place is None or place[0] >= len(self._records):
+            return None
+        run = self._records[place[0]]
+        return (run, place[1]) if isinstance(run, Run) else None
+
+    def find_run(self, id: str) -> Run | None:
+        found = self.find(id)
+        return found[0] if found and found[1] == 0 and found[0].workflow is not None else None
+
+    def find_child(self, id: str) -> tuple[Run, Child] | None:
+        found = self.find(id)
+        if found is None:
+            return None
+        run, slot = found
+        return next(
+            ((run, child) for child in children_of(self.seed, run) if child.slot == slot), None
+        )
+
+    def find_verbatim(self, resource: str, id: str) -> Verbatim | None:
+        return self._verbatim.get((resource, id))
+
+    def run_id(self, run: Run) -> str:
+        return f"workflow_run_{tag(self.seed, run.index, 0)}"
+
+    def metadata(self, run: Run) -> dict[str, Any]:
+        return self.given_metadata(run) if run.metadata is None else run.metadata
+
+    def given_metadata(self, run: Run) -> dict[str, Any]:
+        """What the run was started with."""
+        return {} if run.index % 7 == 3 else {"internal_id": f"ap-{run.index:06d}"}
+
+    def batch_id(self, run: Run) -> str | None:
+        return None if run.batch is None else f"batch_{mix(self.seed, run.batch, 11) % 16**8:08x}"
+
+    def child_shelf(self, type: str, sort: str) -> Shelf:
+        """The processor runs of one type ("extract", ...; "processor" for all three), built when first listed."""
+        found = self._child_shelves.get((type, sort))
+        if found is None:
+            rows = (
+                (_time(child, sort), run.index * SLOTS + child.slot)
+                for run in self.runs()
+                for child in children_of(self.seed, run)
+                if _is(child, type)
+            )
+            found = self._child_shelves[type, sort] = Shelf(rows)
+            for known in self._verbatim.values():
+                if known.resource == f"{type}_runs":
+                    found.add(_time(known, sort), known.index * SLOTS)
+        return found
+
+    def runs(self) -> Iterator[Run]:
+        return (run for run in self._records if isinstance(run, Run))
+
+    def workflow_runs(self) -> Iterator[Run]:
+        return (run for run in self.runs() if run.workflow is not None)
+
+    @contextmanager
+    def changing(self, run: Run) -> Iterator[Run]:
+        """Change a run inside the block; the lists follow."""
+        with self.lock:
+            self._shelve(run, put=False)
+            yield run
+            self._shelve(run, put=True)
+
+    def _shelve(self, record: Run | Verbatim, *, put: bool) -> None:
+        key = record.index * SLOTS
+        if isinstance(record, Verbatim) or record.workflow is not None:
+            kept = (
+                self.shelves
+                if isinstance(record, Run) or record.resource == "workflow_runs"
+                else {}
+            )
+            for sort, shelf in kept.items():
+                (shelf.add if put else shelf.remove)(_time(record, sort), key)
+        if isinstance(record, Verbatim):
+            for (type, sort), shelf in self._child_shelves.items():
+                if record.resource == f"{type}_runs":
+                    (shelf.add if put else shelf.remove)(_time(record, sort), key)
+            return
+        for (type, sort), shelf in self._child_shelves.items():
+            for child in children_of(self.seed, record):
+                if _is(child, type):
+                    (shelf.add if put else shelf.remove)(_time(child, sort), key + child.slot)
+
+    def children(self, run: Run) -> tuple[Child, ...]:
+        return children_of(self.seed, run)
+
+    def update(
+        self, run: Run, *, name: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Rename or re-tag a run as `POST /workflow_runs/{id}` does, under the switches that are set."""
+        if run.status in FINAL and not self.switches.update_finished:
+            raise RefusedError(400, "The run is finished and can no longer be changed.")
+        merged = _merge(self.metadata(run), metadata or {}, deep=self.switches.merge == "deep")
+        tags = merged.get("extend:usage_tags")
+        if isinstance(tags, list):
+            merged["extend:usage_tags"] = [
+                re.sub(r"[^A-Za-z0-9_-]", "", tag) if isinstance(tag, str) else tag for tag in tags
+            ]
+        if len(msgspec.json.encode(merged)) > METADATA_LIMIT:
+            raise RefusedError(400, "Metadata is larger than 10 KB.; Path: metadata")
+        with self.changing(run):
+            if name is not None:
+                run.name = name
+            if metadata is not None:
+                run.metadata = merged
+            if self.switches.update_moves:
+                run.updated = self.clock.tick()
+
+    def remove(self, run: Run | Verbatim) -> None:
+        """Delete a run; the lists forget it and its details answer 404."""
+        with self.lock:
+            self._shelve(run, put=False)
+            self._records[run.index] = None
+            self._verbatim = {
+                key: known for key, known in self._verbatim.items() if known is not run
+            }
+
+
+METADATA_LIMIT = 10_000
+
+
+def _merge(old: dict[str, Any], new: dict[str, Any], *, deep: bool) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        known = merged.get(key)
+        merged[key] = (
+            _merge(known, value, deep=True)
+            if deep and isinstance(known, dict) and isinstance(value, dict)
+            else value
+        )
+    return merged
+
+
+def _is(child: Child, type: str) -> bool:
+    return child.type == type or (type == "processor" and child.type != "parse")
+
+
+def _time(record: Run | Child | Verbatim, sort: str) -> int:
+    return record.created if sort == "createdAt" else record.updated

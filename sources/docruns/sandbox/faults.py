@@ -1,0 +1,147 @@
+"""Things that go wrong on request: how a fault is described, and which request it hits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from .chance import share
+from .wire import Delivery, Reply
+
+PAGE_KINDS: Final = (
+    "repeat_token",
+    "token_cycle",
+    "empty_page",
+    "expired_token",
+    "shuffle",
+    "duplicate",
+)
+KINDS: Final = (
+    "status", "html", "empty", "error_200", "truncated_json", "bad_json", "short_body", "reset", "reset_mid", "hang", "drip", "latency",
+    "redirect", *PAGE_KINDS,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing to go wrong.
+
+    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`. It spares the first `after`
+    matches, hits each later one with `probability`, and is spent after `times` hits (None: never). `status` and `retry_after`
+    (seconds, or "date" for an HTTP date `seconds` ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes);
+    `location` to redirect. Page kinds bend list replies: a token repeated, a cycle of tokens, an empty page with a token, a token
+    called expired, rows out of order, the first row twice.
+    """
+
+    kind: str
+    path: str = "*"
+    method: str = "*"
+    times: int | None = 1
+    probability: float = 1.0
+    after: int = 0
+    status: int = 500
+    retry_after: float | str | None = None
+    seconds: float = 1.0
+    location: str = "http://elsewhere.invalid/"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(KINDS)}")
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.method in ("*", method) and fnmatchcase(path, self.path)
+
+
+class Faults:
+    """The faults in force; the first that matches hits."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._draws = 0
+        self._all: list[Fault] = []
+        self.hits: dict[str, int] = {}
+
+    def add(self, fault: Fault) -> None:
+        self._all.append(fault)
+
+    def clear(self) -> None:
+        self._all.clear()
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [asdict(fault) for fault in self._all]
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The fault that hits this request; using one up removes it."""
+        for fault in self._all:
+            if not fault.matches(method, path):
+                continue
+            if fault.after > 0:
+                fault.after -= 1
+                continue
+            self._draws += 1
+            if share(self._seed, self._draws, 31) >= fault.probability:
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._all.remove(fault)
+            self.hits[fault.kind] = self.hits.get(fault.kind, 0) + 1
+            return fault
+        return None
+
+
+def retry_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
+    if fault.retry_after is None:
+        return ()
+    if fault.retry_after == "date":
+        # the only use of real time: a date in the past or the sandbox's future would tell a client nothing
+        return (
+            (
+                "retry-after",
+                format_datetime(datetime.now(UTC) + timedelta(seconds=fault.seconds), usegmt=True),
+            ),
+        )
+    return (
+        (
+            "retry-after",
+            f"{fault.retry_after:g}"
+            if isinstance(fault.retry_after, int | float)
+            else fault.retry_after,
+        ),
+    )
+
+
+def spoil(fault: Fault, reply: Reply) -> Reply:
+    """A good reply, gone wrong on its way out."""
+    half = max(len(reply.body) // 2, 1)
+    match fault.kind:
+        case "html":
+            return reply._replace(
+                body=b"<!doctype html><title>Just a moment</title>", type="text/html; charset=utf-8"
+            )
+        case "empty":
+            return reply._replace(body=b"")
+        case "truncated_json":
+            return reply._replace(body=reply.body[:half])
+        case "bad_json":
+            return reply._replace(body=b'{"object": "list", "data": [NaN,, }')
+        case "short_body":
+            return reply._replace(delivery=Delivery(cut=half))
+        case "reset_mid":
+            return reply._replace(delivery=Delivery(cut=half, abort=True))
+        case "reset":
+            return reply._replace(delivery=Delivery(headless=True, abort=True))
+        case "hang":
+            return reply._replace(delivery=Delivery(delay=fault.seconds, headless=True))
+        case "drip":
+            return reply._replace(delivery=Delivery(drip=fault.seconds))
+        case "latency":
+            return reply._replace(delivery=Delivery(delay=fault.seconds))
+        case "redirect":
+            return reply._replace(
+                status=302, body=b"", headers=(*reply.headers, ("location", fault.location))
+            )
+    return reply

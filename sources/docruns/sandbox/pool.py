@@ -1,0 +1,106 @@
+"""A bounded pool of documents, so that a hundred thousand runs share a few hundred generated contents.
+
+Runs differ in ids, times and states; what their documents say comes from one of `VARIANTS` samples per kind and size.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from random import Random
+from typing import Final
+
+from .chance import dice
+from .kinds import KINDS, Kind, Value, leaves, truth, words
+from .reading import Reading, read
+from .review import Reviewed, review
+
+VARIANTS: Final = 64
+TERMS: Final = "\n\n".join(
+    f"{number}. {sentence} Any change of this paragraph is valid only in writing and only when both parties have signed it before the work begins."
+    for number, sentence in enumerate((
+        "Goods stay the property of the sender until they are paid in full.",
+        "Complaints are to be made within eight days of receipt, with photographs.",
+    ), 1)
+)  # fmt: skip
+
+
+class Sample:
+    """One document: what it says, how the model reads it, and what each round of review makes of it."""
+
+    def __init__(self, seed: int, kind: Kind, size: str, variant: int) -> None:
+        self.kind = kind
+        self.size = size
+        self.variant = variant
+        self._seed = seed
+        self._reviews: dict[int, Reviewed] = {}
+
+    def _dice(self, purpose: int) -> Random:
+        return dice(
+            self._seed,
+            list(KINDS).index(self.kind.name),
+            {"light": 0, "normal": 1, "heavy": 2}[self.size],
+            self.variant,
+            purpose,
+        )
+
+    @property
+    def pages(self) -> int:
+        return {"light": 1, "normal": 1 + self.variant % 3, "heavy": 4 + self.variant % 5}[
+            self.size
+        ]
+
+    @property
+    def newer(self) -> bool:
+        """Two thirds of the documents went through a model that no longer gives log probabilities."""
+        return self.variant % 3 != 0
+
+    @cached_property
+    def true(self) -> Value:
+        return truth(self.kind, self._dice(1), self.size)
+
+    @cached_property
+    def reading(self) -> Reading:
+        return read(self.kind, self.true, self._dice(2), newer=self.newer, pages=self.pages)
+
+    def reviewed(self, round: int) -> Reviewed:
+        """The state after the given round of review, counted from 1."""
+        if round not in self._reviews:
+            self._reviews[round] = review(
+                self.kind, self.reading, self._dice(2 + round), round=round
+            )
+        return self._reviews[round]
+
+    @cached_property
+    def text(self) -> tuple[str, ...]:
+        """The pages as markdown: a heading, the fields as a list, the rows as a table on every page."""
+        head = [f"# {self.kind.title} {self.true[self.kind.key] or ''}".rstrip()]
+        table = ["| Description | Amount |", "| --- | --- |"]
+        head += [
+            f"- {field.description}: {words(field, holder[key])}"
+            for path, field, holder, key in leaves(self.kind, self.true)
+            if "[" not in path
+        ]
+        table += [
+            f"| {row['description']} | {row['amount']['amount']:.2f} |"
+            for row in self.true[self.kind.rows]
+        ]
+        first = "\n".join([*head, "", *table])
+        return (
+            first,
+            *(f"# {self.kind.title}, page {page}\n\n{TERMS}" for page in range(2, self.pages + 1)),
+        )
+
+
+class Pool:
+    """Every sample of one seed, made when first asked for."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._samples: dict[tuple[str, str, int], Sample] = {}
+
+    def sample(self, kind: str, size: str, variant: int) -> Sample:
+        key = (kind, size, variant % VARIANTS)
+        found = self._samples.get(key)
+        if found is None:
+            found = self._samples[key] = Sample(self.seed, KINDS[kind], size, variant % VARIANTS)
+        return found

@@ -1,0 +1,203 @@
+"""The simulated extraction model: what it reads from a document, how sure it is, and where it is wrong.
+
+The lower the score, the more often a value is wrong; a few fields are wrong often while the model is sure of them
+(`Field.boastful`), so a calibration study over the sandbox finds something true.
+"""
+
+from __future__ import annotations
+
+import copy
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from .kinds import Field, Kind, Value, leaves, words
+
+SCORES: Final = ((5, 0.62), (4, 0.18), (3, 0.10), (2, 0.06), (1, 0.04))
+"""Review-agent score and its share among fields."""
+
+WRONG: Final = {5: 0.012, 4: 0.05, 3: 0.16, 2: 0.38, 1: 0.62}
+"""How often a field with that score is wrong."""
+
+WRONG_BOASTFUL: Final = 0.36
+MISSED_ROW: Final = 0.09
+GHOST_ROW: Final = 0.07
+CITED: Final = 0.22
+PRINTED_TWICE: Final = 0.08
+REASONED: Final = 0.06
+PAGE: Final = (1275, 1650)
+
+
+Box = tuple[int, int, int, int]
+
+
+class Entry(NamedTuple):
+    """What the model says about one path: confidences are 0..1, the score 1..5, boxes are (left, top, right, bottom) in page pixels,
+    one per place where the text stands."""
+
+    score: int | None
+    ocr: float | None
+    logprobs: float | None
+    page: int
+    text: str | None
+    boxes: tuple[Box, ...]
+    insights: tuple[tuple[str, str], ...]
+
+
+class Reading(NamedTuple):
+    """A machine result: its value, an entry per path, the true value per wrong leaf, rows missed and the index of a ghost row."""
+
+    value: Value
+    entries: dict[str, Entry]
+    wrong: dict[str, Any]
+    missed: tuple[Value, ...]
+    ghost: int | None
+    pages: int
+
+
+def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Reading:
+    """Read a document as the model would; a `newer` model no longer gives log probabilities."""
+    value = copy.deepcopy(true)
+    rows: list[Value] = value[kind.rows]
+    missed: tuple[Value, ...] = ()
+    ghost: int | None = None
+    chance = rng.random()
+    if chance < MISSED_ROW and len(rows) > 1:
+        missed = (rows.pop(),)
+    elif chance < MISSED_ROW + GHOST_ROW:
+        ghost = len(rows)
+        rows.append(copy.deepcopy(rng.choice(rows)))
+    wrong: dict[str, Any] = {}
+    entries: dict[str, Entry] = {}
+    total = max(len(rows), 1)
+    first = next(field for field in kind.fields if field.name == kind.rows).fields[0].name
+    for path, field, holder, key in leaves(kind, value):
+        row = _row(path)
+        page = 1 if row is None else 1 + row * pages // total
+        if row is not None and key == first:
+            entries[f"{kind.rows}[{row}]"] = _row_entry(rng, page, rows[row], newer)
+        score, sure = _score(rng, field)
+        if rng.random() < (WRONG_BOASTFUL if field.boastful else WRONG[score]):
+            bad = _misread(field, holder[key], rng)
+            if bad != holder[key]:
+                wrong[path] = holder[key]
+                holder[key] = bad
+        entries[path] = _entry(rng, field, holder[key], score, sure, page, newer)
+    entries[kind.rows] = Entry(4, 0.97, None if newer else 0.95, 1, None, (), ())
+    return Reading(value, entries, wrong, missed, ghost, pages)
+
+
+def _row(path: str) -> int | None:
+    start = path.find("[")
+    return None if start < 0 else int(path[start + 1 : path.index("]")])
+
+
+def _score(rng: Random, field: Field) -> tuple[int, float]:
+    if field.boastful:
+        return 5, 0.985
+    draw = rng.random()
+    for score, part in SCORES:
+        draw -= part
+        if draw < 0:
+            return score, 0.55 + 0.085 * score
+    return 1, 0.6
+
+
+def _row_entry(rng: Random, page: int, row: Value, newer: bool) -> Entry:
+    top = rng.randrange(300, 1500)
+    boxes = ((120, top, 1150, top + 22),) if rng.random() < CITED else ()
+    return Entry(4, 0.98, None if newer else 0.96, page, str(row["description"]), boxes, ())
+
+
+def _entry(
+    rng: Random, field: Field, value: Any, score: int, sure: float, page: int, newer: bool
+) -> Entry:
+    text = words(field, value)
+    confidence = round(min(0.999, max(0.05, sure + rng.uniform(-0.06, 0.015))), 3)
+    logprobs = None if newer else round(min(1.0, max(0.01, sure + rng.uniform(-0.1, 0.02))), 3)
+    if not text:
+        return Entry(None, None, logprobs, page, None, (), ())
+    cited = field.boastful or rng.random() < CITED
+    places = (2 if rng.random() < PRINTED_TWICE else 1) if cited else 0
+    boxes = tuple(_box(rng, text) for _ in range(places))
+    return Entry(
+        score,
+        confidence,
+        logprobs,
+        page,
+        text if cited else None,
+        boxes,
+        _insights(rng, field, score),
+    )
+
+
+def _box(rng: Random, text: str) -> Box:
+    left, top = rng.randrange(90, 900), rng.randrange(120, 1560)
+    return (left, top, left + 11 * min(len(text), 30), top + 22)
+
+
+def _insights(rng: Random, field: Field, score: int) -> tuple[tuple[str, str], ...]:
+    said: list[tuple[str, str]] = []
+    if rng.random() < REASONED:
+        said.append(
+            ("reasoning", f"Printed next to the label for the {field.name.replace('_', ' ')}.")
+        )
+    if score <= 2:
+        said.append(
+            (
+                "issue",
+                rng.choice(
+                    (
+                        "The print is faint here.",
+                        "Two candidates are printed; the lower one was chosen.",
+                        "A stamp covers part of the value.",
+                    )
+                ),
+            )
+        )
+        said.append(
+            ("review_summary", f"Check the {field.name.replace('_', ' ')} against the scan.")
+        )
+    return tuple(said)
+
+
+def _misread(field: Field, value: Any, rng: Random) -> Any:
+    if field.type == "boolean":
+        return not value
+    if field.type == "enum":
+        return rng.choice([option for option in field.options if option != value])
+    if field.type == "currency":
+        amount = value["amount"]
+        return {
+            **value,
+            "amount": rng.randrange(1000, 99_999) / 100
+            if amount is None
+            else round(amount * rng.choice((10, 0.1)), 2),
+        }
+    if field.type == "signature":
+        return {**value, "is_signed": not value["is_signed"]}
+    if value is None:
+        return _invented(field, rng)
+    if rng.random() < 0.3 and not field.boastful:
+        return None
+    if field.type in ("number", "integer"):
+        return value + rng.randrange(1, 10)
+    if field.type == "date":
+        return f"{value[:8]}{int(value[8:]) % 28 + 1:02d}"
+    return _swapped(value, rng)
+
+
+def _invented(field: Field, rng: Random) -> Any:
+    if field.make is None:
+        return None
+    return field.make(rng)
+
+
+def _swapped(text: str, rng: Random) -> str:
+    """Two characters read as their look-alikes."""
+    look_alike = (
+        str.maketrans("0158BOSIl", "O1S8805I1")
+        if rng.random() < 0.5
+        else str.maketrans("0123456789", "8173566109")
+    )
+    swapped = text.translate(look_alike)
+    return swapped if swapped != text else text[:-1]

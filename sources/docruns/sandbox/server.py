@@ -1,0 +1,150 @@
+"""The sandbox as a server: real HTTP on loopback, in a background thread, gone without a trace when stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from .extend.platform import Extend
+from .faults import Fault
+from .gate import Gate
+from .moments import EPOCH_NOW, milliseconds
+from .stats import Stats
+from .wire import Connection
+
+
+class Sandbox:
+    """A seeded fake of the platforms; use it as a context manager or with `start()` and `stop()`.
+
+    `runs` is the number of workflow runs at the start, `standalone` that of processor runs outside workflows (a tenth of `runs`
+    unless given). `latency` is in seconds per request, `rate_limit` in requests per second (None: unlimited). With `api_keys` only
+    those keys are accepted, else any. `now` fixes the end of the sixty days the runs are spread over. Equal arguments and an equal
+    order of calls give equal bytes, down to timestamps.
+    """
+
+    def __init__(
+        self,
+        runs: int = 200,
+        seed: int = 7,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        *,
+        latency: float = 0.0,
+        rate_limit: float | None = None,
+        api_keys: set[str] | None = None,
+        document_size: str = "mixed",
+        standalone: int | None = None,
+        now: datetime | str | int = EPOCH_NOW,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.extend = Extend(runs, seed, milliseconds(now), document_size, standalone)
+        self._gate = Gate(self.extend, latency=latency, rate_limit=rate_limit, api_keys=api_keys)
+        self._ready = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._failed: OSError | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a trailing slash; known once started."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def stats(self) -> Stats:
+        """What has been asked so far; `stats.reset()` begins anew."""
+        return self._gate.counted()
+
+    def fault(self, kind: str, path: str = "*", **details: Any) -> None:
+        """Make something go wrong; the arguments are those of `Fault`."""
+        with self._gate.lock:
+            self._gate.faults.add(Fault(kind, path, **details))
+
+    def clear_faults(self) -> None:
+        """Nothing goes wrong any more."""
+        with self._gate.lock:
+            self._gate.faults.clear()
+
+    def set(self, *, latency: float | None = None, rate_limit: float | None = None) -> None:
+        """Change the latency (seconds) and the rate limit (requests per second; 0 lifts it)."""
+        with self._gate.lock:
+            if latency is not None:
+                self._gate.latency = latency
+            if rate_limit is not None:
+                self._gate.bucket.set(rate_limit or None)
+
+    @property
+    def extend_url(self) -> str:
+        """The base URL of the Extend API."""
+        return f"{self.url}/extend"
+
+    def start(self) -> Self:
+        """Listen; returns when requests are answered."""
+        self._ready.clear()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run()), name="docruns-sandbox", daemon=True
+        )
+        self._thread.start()
+        self._ready.wait()
+        if self._failed is not None:
+            self._thread.join()
+            raise self._failed
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and end the thread; harmless when not started."""
+        if self._thread is None:
+            return
+        if self._loop is not None and self._stopping is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._thread = self._loop = self._stopping = None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        connections: set[Connection] = set()
+        try:
+            server = await loop.create_server(
+                lambda: Connection(self._gate.handle, connections),
+                self.host,
+                self.port,
+                backlog=512,
+            )
+        except OSError as error:
+            self._failed = error
+            self._ready.set()
+            return
+        self.port = server.sockets[0].getsockname()[1]
+        self._loop, self._stopping = loop, asyncio.Event()
+        self._ready.set()
+        try:
+            await self._stopping.wait()
+        finally:
+            server.close()
+            for connection in list(connections):
+                connection.close()
+            await server.wait_closed()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def serve_forever(sandbox: Sandbox) -> None:
+    """Serve until interrupted (Ctrl-C returns)."""
+    with sandbox:
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from docruns.sandbox import Sandbox
+
+VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "2024-11-14")
+
+Client = Callable[..., httpx.Client]
+
+
+@pytest.fixture(scope="session")
+def calm() -> Iterator[Sandbox]:
+    """A sandbox that no test changes."""
+    with Sandbox(runs=170, seed=3) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox of the test's own."""
+    with Sandbox(runs=40, seed=5) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """Makes HTTP clients for a sandbox and closes them."""
+    made: list[httpx.Client] = []
+
+    def make(sandbox: Sandbox, version: str = "2026-02-09", **headers: str) -> httpx.Client:
+        sent = {"authorization": "Bearer sk_test", "x-extend-api-version": version, **headers}
+        made.append(httpx.Client(base_url=sandbox.extend_url, headers=sent, timeout=5))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def rows(reply: Any) -> list[dict[str, Any]]:
+    """The rows of a list reply in any version."""
+    return next(value for value in reply.values() if isinstance(value, list))
+
+
+def walk(
+    client: httpx.Client, path: str, size: str = "maxPageSize", **params: Any
+) -> list[dict[str, Any]]:
+    """Every row of a list, page by page."""
+    found: list[dict[str, Any]] = []
+    token: str | None = None
+    while True:
+        reply = client.get(
+            path,
+            params={
+                **params,
+                size: params.get(size, 50),
+                **({"nextPageToken": token} if token else {}),
+            },
+        )
+        assert reply.status_code == 200, reply.text
+        found += rows(reply.json())
+        token = reply.json().get("nextPageToken")
+        if not token:
+            return found

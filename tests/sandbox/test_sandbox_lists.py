@@ -1,0 +1,282 @@
+"""Lists: order, pages, tokens, filters; versions of the same run; determinism."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from conftest import VERSIONS, Client, rows, walk
+
+from docruns.sandbox import Sandbox
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("sort", ["updatedAt", "createdAt"])
+@pytest.mark.parametrize("direction", ["desc", "asc"])
+def test_pages_give_every_run_once_in_order(
+    calm: Sandbox, client: Client, version: str, sort: str, direction: str
+) -> None:
+    """All pages together are all workflow runs, each once, in the asked order, in every version."""
+    found = walk(
+        client(calm, version), "/workflow_runs", sortBy=sort, sortDir=direction, maxPageSize=23
+    )
+    times = [row[sort] for row in found]
+    assert times == sorted(times, reverse=direction == "desc")
+    assert sorted(row["id"] for row in found) == sorted(
+        run["id"] for run in calm.extend.truth() if run["resource"] == "workflow_runs"
+    )
+
+
+def test_defaults_are_ten_rows_newest_change_first(calm: Sandbox, client: Client) -> None:
+    """Without parameters a list gives ten rows, by updatedAt, newest first."""
+    found = rows(client(calm).get("/workflow_runs").json())
+    assert len(found) == 10
+    assert [row["updatedAt"] for row in found] == sorted(
+        (row["updatedAt"] for row in found), reverse=True
+    )
+
+
+def test_several_runs_share_a_moment(calm: Sandbox, client: Client) -> None:
+    """Ties on updatedAt happen, so a watermark alone cannot tell what was loaded."""
+    times = [row["updatedAt"] for row in walk(client(calm), "/workflow_runs")]
+    assert len(set(times)) < len(times)
+
+
+@pytest.mark.parametrize("size", ["0", "1001", "-1", "ten"])
+def test_page_size_is_checked(calm: Sandbox, client: Client, size: str) -> None:
+    """A page size outside 1..1000 is refused with 400, in the version's error shape."""
+    assert (
+        client(calm).get("/workflow_runs", params={"maxPageSize": size}).json()["code"]
+        == "INVALID_REQUEST"
+    )
+    old = client(calm, "2025-04-21").get("/workflow_runs", params={"maxPageSize": size})
+    assert (old.status_code, old.json()["success"]) == (400, False)
+
+
+def test_token_belongs_to_its_query(calm: Sandbox, client: Client) -> None:
+    """A token with other filters, order or page size, or not encoded in the URL, is refused with 400."""
+    http = client(calm)
+    token = http.get("/workflow_runs", params={"maxPageSize": 5}).json()["nextPageToken"]
+    assert {"=", "+", "/", ":"} <= set(token)
+    good = {"maxPageSize": 5, "nextPageToken": token}
+    assert http.get("/workflow_runs", params=good).status_code == 200
+    for change in (
+        {"status": "PROCESSED"},
+        {"sortDir": "asc"},
+        {"maxPageSize": 6},
+        {"nextPageToken": token[:-4]},
+        {"nextPageToken": "x"},
+    ):
+        assert http.get("/workflow_runs", params={**good, **change}).status_code == 400
+    assert (
+        http.get(
+            f"/workflow_runs?maxPageSize=5&nextPageToken={token.replace('/', '%2F')}"
+        ).status_code
+        == 400
+    )
+
+
+@pytest.mark.parametrize(
+    ("switch", "end"),
+    [("missing", {}), ("null", {"nextPageToken": None}), ("empty", {"nextPageToken": ""})],
+)
+def test_last_page_can_end_in_three_ways(
+    sandbox: Sandbox, client: Client, switch: str, end: dict[str, str | None]
+) -> None:
+    """The last page has no token, null, or an empty one, as switched."""
+    sandbox.extend.switch(last_page=switch)
+    reply = client(sandbox).get("/workflow_runs", params={"maxPageSize": 1000}).json()
+    assert {key: value for key, value in reply.items() if key == "nextPageToken"} == end
+
+
+def test_filters_select(calm: Sandbox, client: Client) -> None:
+    """Status, workflow, batch and file name filters give exactly the runs that match; an unknown status is refused."""
+    http = client(calm)
+    everything = walk(http, "/workflow_runs")
+    some = next(row for row in everything if row["batchId"])
+    for params, matches in (
+        ({"status": "NEEDS_REVIEW"}, lambda row: row["status"] == "NEEDS_REVIEW"),
+        (
+            {"workflowId": some["workflow"]["id"]},
+            lambda row: row["workflow"]["id"] == some["workflow"]["id"],
+        ),
+        ({"batchId": some["batchId"]}, lambda row: row["batchId"] == some["batchId"]),
+        (
+            {"fileNameContains": "invoice"},
+            lambda row: any("invoice" in file["name"] for file in row["files"]),
+        ),
+    ):
+        assert (
+            walk(http, "/workflow_runs", maxPageSize=7, **params)
+            == [row for row in everything if matches(row)]
+            != []
+        )
+    assert http.get("/workflow_runs", params={"status": "DONE"}).status_code == 400
+
+
+def test_processor_runs_can_be_found_by_their_source(calm: Sandbox, client: Client) -> None:
+    """source=WORKFLOW_RUN with sourceId leads from a workflow run to its processor runs; API to the stand-alone ones."""
+    http = client(calm)
+    run = next(row for row in walk(http, "/workflow_runs", status="PROCESSED") if row["usage"])
+    inside = [
+        step["result"]["extractRun"]["id"]
+        for step in http.get(f"/workflow_runs/{run['id']}").json()["stepRuns"]
+        if "extractRun" in step["result"]
+    ]
+    mine = walk(http, "/extract_runs", source="WORKFLOW_RUN", sourceId=run["id"])
+    assert [row["id"] for row in reversed(mine)] == inside
+    alone = walk(http, "/extract_runs", source="API")
+    assert {row["id"] for row in alone} == {
+        known["id"] for known in calm.extend.truth() if known["resource"] == "extract_runs"
+    }
+
+
+def test_parse_runs_take_their_page_size_from_limit(calm: Sandbox, client: Client) -> None:
+    """/parse_runs ignores maxPageSize and reads limit."""
+    http = client(calm)
+    assert len(rows(http.get("/parse_runs", params={"maxPageSize": 3}).json())) == 10
+    assert len(rows(http.get("/parse_runs", params={"limit": 3}).json())) == 3
+    assert len({row["id"] for row in walk(http, "/parse_runs", "limit")}) > 10
+
+
+def test_a_run_that_changes_while_paging_jumps_to_the_front(
+    sandbox: Sandbox, client: Client
+) -> None:
+    """A run reviewed during a descending walk leaves the unread part; the next walk finds it first."""
+    http = client(sandbox)
+    first = http.get("/workflow_runs", params={"maxPageSize": 5}).json()
+    waiting = next(
+        run["id"]
+        for run in sandbox.extend.truth()
+        if run["status"] == "PROCESSED" and run["id"] not in {row["id"] for row in first["data"]}
+    )
+    sandbox.extend.review(waiting)
+    rest = http.get(
+        "/workflow_runs", params={"maxPageSize": 5, "nextPageToken": first["nextPageToken"]}
+    ).json()
+    assert waiting not in {row["id"] for row in rest["data"]}
+    assert rows(http.get("/workflow_runs").json())[0]["id"] == waiting
+
+
+def test_versions_agree_about_a_run(calm: Sandbox, client: Client) -> None:
+    """Id, status, values, metadata and credits of a run are the same in every version; the reviewer is a user id before 2025."""
+    new, old, older, oldest = (client(calm, version) for version in VERSIONS)
+    for row in walk(new, "/workflow_runs", status="PROCESSED")[:25]:
+        run = new.get(f"/workflow_runs/{row['id']}").json()
+        extracts = [
+            step["result"]["extractRun"]
+            for step in run["stepRuns"]
+            if "extractRun" in step["result"]
+        ]
+        for http in (old, older, oldest):
+            other = http.get(f"/workflow_runs/{row['id']}").json()["workflowRun"]
+            assert (other["id"], other["status"], other["metadata"]) == (
+                run["id"],
+                run["status"],
+                run["metadata"],
+            )
+            outputs = [output for output in other["outputs"] if output["type"] == "EXTRACT"]
+            assert [_values(output["output"]) for output in outputs] == [
+                _values(extract["output"]) for extract in extracts
+            ]
+            assert [output["id"].split("_")[1] for output in outputs] == [
+                extract["id"].split("_")[1] for extract in extracts
+            ]
+            if run["reviewed"]:
+                assert ("@" in other["reviewedBy"]) == (http is old)
+        assert (
+            run["usage"] is None
+            or run["usage"]["credits"]
+            == old.get(f"/workflow_runs/{row['id']}").json()["workflowRun"]["usage"]["credits"]
+        )
+
+
+def _values(output: dict) -> object:
+    return (
+        output["value"]
+        if output.keys() == {"value", "metadata"}
+        else {name: field["value"] for name, field in output.items()}
+    )
+
+
+def test_old_and_new_ids_reach_the_same_processor_run(calm: Sandbox, client: Client) -> None:
+    """A processor run answers to its old and its new id, in both resources."""
+    row = rows(client(calm).get("/extract_runs").json())[0]
+    old = row["id"].replace("exr_", "dpr_")
+    assert client(calm).get(f"/extract_runs/{old}").json()["id"] == row["id"]
+    assert (
+        client(calm, "2025-04-21").get(f"/processor_runs/{row['id']}").json()["processorRun"]["id"]
+        == old
+    )
+
+
+def test_listing_processor_runs_under_2024_is_a_switch(sandbox: Sandbox, client: Client) -> None:
+    """Whether 2024-12-23 lists processor runs is unknown, so it can be either."""
+    http = client(sandbox, "2024-12-23")
+    assert http.get("/processor_runs").status_code == 404
+    sandbox.extend.switch(list_processor_runs_2024=True)
+    assert rows(http.get("/processor_runs").json())
+
+
+def test_equal_seeds_give_equal_bytes(client: Client) -> None:
+    """Two sandboxes made and changed alike answer alike, byte for byte; another seed answers differently."""
+    answers = []
+    for seed in (11, 11, 12):
+        with Sandbox(runs=30, seed=seed) as sandbox:
+            sandbox.extend.add(2)
+            changed = sandbox.extend.review(3)
+            http = client(sandbox)
+            ids = [row["id"] for row in walk(http, "/workflow_runs")]
+            answers.append(
+                (
+                    changed,
+                    [http.get(f"/workflow_runs/{id}").content for id in ids],
+                    http.get("/extract_runs").content,
+                )
+            )
+    assert answers[0] == answers[1] != answers[2]
+
+
+def test_now_moves_every_timestamp(client: Client) -> None:
+    """The end of the sixty days is an argument, and nothing is dated after it."""
+    with Sandbox(runs=30, now="2026-01-31T00:00:00Z") as sandbox:
+        times = [row["updatedAt"] for row in walk(client(sandbox), "/workflow_runs")]
+    assert min(times) > "2025-11-30" and max(times) <= "2026-01-31"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"authorization": ""}, 401, "UNAUTHORIZED"),
+        ({"authorization": "Basic x"}, 401, "UNAUTHORIZED"),
+        ({"x-extend-api-version": ""}, 400, "INVALID_REQUEST"),
+        ({"authorization": "Bearer org_1"}, 400, "INVALID_REQUEST"),
+    ],
+)
+def test_bad_headers_are_refused(
+    calm: Sandbox, client: Client, headers: dict[str, str], status: int, code: str
+) -> None:
+    """No key, no version, or an organisation key without a workspace is refused, with a request id."""
+    reply = (
+        client(calm, **{"x-extend-api-version": "2026-02-09", **headers}).get("/workflow_runs")
+        if "x-extend-api-version" not in headers
+        else httpx.get(f"{calm.extend_url}/workflow_runs", headers={"authorization": "Bearer x"})
+    )
+    assert (reply.status_code, reply.json()["code"]) == (status, code)
+    assert reply.headers["x-extend-request-id"] == reply.json()["requestId"]
+
+
+def test_only_known_keys_pass_when_keys_are_given(client: Client) -> None:
+    """With api_keys any other key is refused with 401; the version header comes back."""
+    with Sandbox(runs=1, api_keys={"sk_good"}) as sandbox:
+        assert client(sandbox).get("/workflow_runs").status_code == 401
+        good = client(sandbox, authorization="Bearer sk_good").get("/workflow_runs")
+        assert (good.status_code, good.headers["x-extend-api-version"]) == (200, "2026-02-09")
+
+
+def test_removed_and_unknown_paths_say_so(calm: Sandbox, client: Client) -> None:
+    """A removed path answers 410 with the code that says so, an unknown one or an unknown id 404."""
+    http = client(calm)
+    assert http.get("/parser_runs/pr_x").json()["code"] == "ENDPOINT_REMOVED"
+    assert http.get("/nothing").json()["code"] == "NOT_FOUND"
+    assert http.get("/workflow_runs/workflow_run_nope").json()["code"] == "NOT_FOUND"
+    assert client(calm, "2025-04-21").get("/extract_runs").status_code == 404
