@@ -1,0 +1,34 @@
+"""A job to schedule: everything that is due from Extend, into one DuckDB file.
+
+    cron: 15 * * * *  cd /srv/docruns && .venv/bin/python pipelines/extend_to_duckdb.py
+
+It chooses where rows go and since when, and holds no logic: a killed run is picked up by the next one.
+Settings and the key come from .dlt/ or the environment. Exit code 3 tells of quarantined runs.
+"""
+
+import sys
+from pathlib import Path
+
+from docruns import extend
+from docruns.errors import DocrunsError
+from docruns.load import Target, load
+
+TARGET = Target(dataset="extend", database=Path("docruns.duckdb"))
+SINCE = None  # "2026-01-01" would leave older runs out
+
+
+def main() -> int:
+    """Load, print one line, and give the exit code."""
+    try:
+        summary = load(
+            lambda on_sync: extend(since=SINCE, chunk_runs=1000, on_sync=on_sync), TARGET
+        )
+    except DocrunsError as error:
+        print(f"extend: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"extend: {summary.fetched} runs read, {summary.quarantined} quarantined, {TARGET}")
+    return 3 if summary.quarantined else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

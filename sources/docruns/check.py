@@ -1,0 +1,28 @@
+"""Can the platform be reached, is the key accepted, and what can it see?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from .errors import MissingError
+from .sync import Sync
+
+
+def check(sync: Sync) -> Iterator[str]:
+    """One line for each list; errors name the setting to mend. Costs one request a list."""
+    with sync.client as client:
+        yield f"address    {client.base_url}"
+        for feed in sync.feeds:
+            started = time.monotonic()
+            try:
+                rows = [run for page in islice(feed.pages(None), 1) for run in page]
+            except MissingError:
+                yield f"{feed.name:<18} not in this API version"
+                continue
+            took = (time.monotonic() - started) * 1000
+            newest = max((run.changed for run in rows), default=None)
+            when = f"newest change {newest:%Y-%m-%d %H:%M} UTC" if newest else "empty"
+            yield f"{feed.name:<18} {len(rows)} or more, {when} ({took:.0f} ms)"
+    yield "the key is accepted"

@@ -1,0 +1,231 @@
+"""The command: `docruns demo | load | check | status | tables | sandbox`.
+
+Exit codes: 0 all due work is loaded; 1 failed; 2 wrong use or configuration (names the key);
+3 loaded, but some runs are quarantined; 4 the API refused the key. Results go to stdout, progress and
+errors to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import ConfigError, DocrunsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .load import Summary, Target
+    from .sync import Sync
+
+app = typer.Typer(
+    help="Load every run of a document-AI platform into DuckDB or any dlt destination.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 all loaded, 1 failed, 2 wrong use or configuration, "
+    "3 loaded but some runs are quarantined, 4 the API refused the key.",
+)
+
+QUARANTINED = 3
+
+
+class Provider(StrEnum):
+    """The platforms that can be loaded."""
+
+    extend = "extend"
+
+
+ProviderArgument = Annotated[Provider, typer.Argument(help="The platform.", show_default=False)]
+Database = Annotated[Path, typer.Option(help="DuckDB file.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="API address; for a sandbox its printed one.", show_default="the platform's"),
+]
+ApiVersion = Annotated[
+    str | None,
+    typer.Option(help="2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="the newest"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+
+_DATABASE = Path("docruns.duckdb")
+
+
+def main() -> None:
+    """Entry point: sets what must be set before dlt is imported, and turns errors into exit codes."""
+    # documents hold personal data: what this process creates is its owner's alone
+    os.umask(0o077)
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    try:
+        app()
+    except DocrunsError as error:
+        _say(f"docruns: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("docruns: interrupted; what was committed stays, the next load goes on from there")
+        sys.exit(130)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@app.command()
+def load(
+    provider: ProviderArgument,
+    database: Database = _DATABASE,
+    destination: Annotated[
+        str, typer.Option(help="Any dlt destination by name; its settings are dlt's.")
+    ] = "duckdb",
+    dataset: Annotated[
+        str | None, typer.Option(help="Schema for the tables.", show_default="the platform's name")
+    ] = None,
+    base_url: BaseUrl = None,
+    api_version: ApiVersion = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only runs last changed at or after this time.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only runs last changed before this time.")
+    ] = None,
+    max_runs: Annotated[int | None, typer.Option(help="Stop after so many runs.", min=1)] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every run again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load what is due until nothing is; safe to kill, safe to repeat."""
+    from . import progress
+    from .load import Target
+    from .load import load as run
+
+    target = Target(dataset or provider.value, database, destination)
+    options = {
+        "base_url": base_url,
+        "api_version": api_version,
+        "since": since,
+        "until": until,
+        "max_runs": max_runs,
+        "full": full or None,
+    }
+    with progress.shown() as told:
+        summary = run(_source_maker(provider, options), target, told)
+    if as_json:
+        print(json.dumps(summary.as_dict()))
+    else:
+        _print_summary(summary, target)
+    if summary.quarantined:
+        _say(
+            f"docruns: {summary.quarantined} runs are quarantined, see {target.dataset}.quarantine"
+        )
+        raise typer.Exit(QUARANTINED)
+
+
+def _source_maker(
+    provider: Provider, options: dict[str, Any]
+) -> Callable[[Callable[[Sync], None]], Any]:
+    """The provider's source with those options that were given; the rest is dlt's configuration."""
+    import dlt
+
+    from . import extend
+    from .load import CHUNK_RUNS
+
+    given = {key: value for key, value in options.items() if value is not None}
+    if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
+        given.setdefault("chunk_runs", CHUNK_RUNS)
+    return lambda on_sync: extend(**given, on_sync=on_sync)
+
+
+def _print_summary(summary: Summary, target: Target) -> None:
+    print(
+        f"{summary.provider}: {summary.fetched:,} runs read, {summary.unchanged:,} unchanged, "
+        f"{summary.requests:,} requests in {summary.seconds:.1f} s"
+        + ("" if summary.complete else " (not complete: more is due)")
+    )
+    for table, rows in sorted(summary.rows.items()):
+        if rows:
+            print(f"  {target.dataset}.{table:<20} {rows:>12,} rows")
+    print(f"  in {target}, complete up to {summary.watermark or '-'}")
+
+
+@app.command()
+def check(
+    provider: ProviderArgument, base_url: BaseUrl = None, api_version: ApiVersion = None
+) -> None:
+    """Try the key, the address and the version, and tell what they can see."""
+    from .check import check as run
+
+    options = {"base_url": base_url, "api_version": api_version}
+    syncs: list[Sync] = []
+    _source_maker(provider, options)(syncs.append)
+    for line in run(syncs[0]):
+        print(line)
+
+
+@app.command()
+def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
+    """Tell what a database holds: runs, watermark, unfinished and quarantined ones."""
+    from .load import open_database
+    from .status import datasets, report
+
+    if not database.exists():
+        raise ConfigError("--database", f"{database} does not exist.", "Run `docruns load` first.")
+    with open_database(database, read_only=True, wait_s=5) as connection:
+        reports = [report(connection, dataset) for dataset in datasets(connection)]
+    if as_json:
+        print(json.dumps(reports, default=str))
+        return
+    if not reports:
+        print(f"{database}: nothing loaded yet")
+    for found in reports:
+        print(f"{found.pop('dataset')}")
+        for name, value in found.items():
+            print(f"  {name:<22} {value if value is not None else '-'}")
+
+
+@app.command()
+def tables(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+) -> None:
+    """The data dictionary: every table and column with its type and meaning."""
+    from .dictionary import as_markdown, as_text
+
+    print(as_markdown() if markdown else as_text())
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks one.")] = 8899,
+    runs: Annotated[int, typer.Option(help="Workflow runs to begin with.", min=0)] = 200,
+    seed: Annotated[int, typer.Option(help="Same seed, same runs.")] = 7,
+) -> None:
+    """Serve the platforms on this machine until stopped, with invented documents."""
+    from .sandbox import Sandbox, serve_forever
+
+    server = Sandbox(runs=runs, seed=seed, port=port)
+    server.start()
+    print(f"extend    {server.extend_url}", flush=True)
+    print(f"try       docruns load extend --base-url {server.extend_url}", flush=True)
+    serve_forever(server)
+
+
+@app.command()
+def demo(
+    runs: Annotated[int, typer.Option(help="Workflow runs to invent.", min=1)] = 300,
+    database: Database = _DATABASE,
+) -> None:
+    """Load invented runs into a database you can open, and answer three questions from it."""
+    from . import progress
+    from .demo import demo as run
+
+    with progress.shown() as told:
+        for line in run(runs, database, told):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

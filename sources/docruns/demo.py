@@ -1,0 +1,86 @@
+"""The main job against the built-in sandbox: what a newcomer sees first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from . import answers
+from .errors import ConfigError
+from .extend import extend
+from .load import Target, load, open_database
+from .sandbox import Sandbox
+from .sync import Progress
+
+WORKSPACE = "sandbox"
+"""Workspace label of invented runs: a demo never mixes with anything else."""
+
+
+def demo(runs: int, database: Path, progress: Progress | None = None) -> Iterator[str]:
+    """Load `runs` invented workflow runs into `database`; yields the lines to show."""
+    if database.exists():
+        with open_database(database, read_only=True) as connection:
+            _refuse_real_runs(connection, database)
+    with Sandbox(runs=runs) as sandbox:
+        target = Target("extend", database)
+        summary = load(
+            lambda on_sync: extend(
+                base_url=sandbox.extend_url, workspace_id=WORKSPACE, on_sync=on_sync
+            ),
+            target,
+            progress,
+        )
+    yield f"{summary.fetched:,} runs read with {summary.requests:,} requests in {summary.seconds:.1f} s"
+    with open_database(database, read_only=True) as connection:
+        yield ""
+        for name, rows in _row_counts(connection, target.dataset):
+            yield f"  {target.dataset}.{name:<20} {rows:>10,} rows"
+        for answer in answers.ask(connection, target.dataset):
+            yield ""
+            yield _drawn(answer)
+    yield f"All of it is in {database}: open it with `duckdb {database}` or any notebook."
+
+
+def _refuse_real_runs(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
+    try:
+        found = connection.execute(
+            "SELECT count(*) FROM extend.workflow_runs WHERE workspace IS DISTINCT FROM ?",
+            [WORKSPACE],
+        ).fetchone()
+    except duckdb.CatalogException:
+        return
+    if found and found[0]:
+        raise ConfigError(
+            "--database",
+            f"{database} holds {found[0]:,} runs that are not the demo's.",
+            "Name another file.",
+        )
+
+
+def _row_counts(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[tuple[str, int]]:
+    names = connection.execute(
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_schema = ? AND table_name NOT LIKE '\\_dlt%' ESCAPE '\\' ORDER BY 1",
+        [dataset],
+    ).fetchall()
+    counted = []
+    for (name,) in names:
+        found = connection.execute(f'SELECT count(*) FROM "{dataset}"."{name}"').fetchone()
+        counted.append((name, found[0] if found else 0))
+    return counted
+
+
+def _drawn(answer: answers.Answer) -> str:
+    table = Table(title=answer.question, title_justify="left", title_style="bold")
+    for column in answer.columns:
+        table.add_column(column.replace("_", " "))
+    for row in answer.rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    console = Console(width=100, no_color=True, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()
