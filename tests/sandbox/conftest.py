@@ -67,3 +67,36 @@ def walk(
         token = reply.json().get("nextPageToken")
         if not token:
             return found
+
+
+@pytest.fixture
+def plextera() -> Iterator[Callable[..., httpx.Client]]:
+    """Makes HTTP clients for a sandbox's Plextera and closes them."""
+    made: list[httpx.Client] = []
+
+    def make(sandbox: Sandbox, **headers: str) -> httpx.Client:
+        sent = {"authorization": "api-key sk_test", **headers}
+        # without certificates to load, a client is made in a tenth of the time
+        made.append(
+            httpx.Client(base_url=sandbox.plextera_url, headers=sent, timeout=5, verify=False)
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def turn_pages(
+    http: httpx.Client, path: str, *, first: int = 0, size: int = 100, **params: Any
+) -> list[dict[str, Any]]:
+    """Every row of a numbered list, up to the first empty page."""
+    found: list[dict[str, Any]] = []
+    page = first
+    while True:
+        reply = http.get(path, params={**params, "page": page, "size": size})
+        assert reply.status_code == 200, reply.text
+        if not reply.json()["data"]:
+            return found
+        found += reply.json()["data"]
+        page += 1

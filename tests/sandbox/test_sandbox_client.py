@@ -9,7 +9,6 @@ from typing import Any
 
 import pydantic
 import pytest
-from conftest import VERSIONS
 from extend_ai import Extend
 from extend_ai.types import (
     ClassifierSummary,
@@ -43,6 +42,7 @@ from extend_ai.types import (
     WorkflowVersionSummary,
 )  # fmt: skip
 
+from conftest import VERSIONS
 from docruns.sandbox import Sandbox
 
 

@@ -6,8 +6,8 @@ import time
 
 import httpx
 import pytest
-from conftest import Client, rows, walk
 
+from conftest import Client, rows, walk
 from docruns.sandbox import Sandbox
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from conftest import VERSIONS, Client, rows, walk
 
+from conftest import VERSIONS, Client, rows, walk
 from docruns.sandbox import Sandbox
 
 

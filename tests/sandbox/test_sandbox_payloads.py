@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Client, rows, walk
 
+from conftest import Client, rows, walk
 from docruns.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parents[1] / "payloads" / "extend"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Client, rows
 
 import docruns.sandbox
+from conftest import Client, rows
 from docruns.sandbox import Sandbox
 from docruns.sandbox.extend.platform import Extend
 from docruns.sandbox.moments import EPOCH_NOW

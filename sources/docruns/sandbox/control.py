@@ -26,7 +26,8 @@ class Control:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        extend = gate.extend
+        extend = gate.extend.platform
+        plextera = gate.plextera
         self._table: dict[tuple[str, str], Callable[[Body], Any]] = {
             ("GET", "/stats"): lambda body: self._stats(),
             ("POST", "/stats/reset"): lambda body: self._reset(),
@@ -45,6 +46,21 @@ class Control:
             ("GET", "/extend/switches"): lambda body: extend.switch(),
             ("POST", "/extend/put"): lambda body: {"id": extend.put(**body)},
             ("GET", "/extend/truth"): lambda body: list(extend.truth()),
+            ("POST", "/plextera/runs"): lambda body: {"ids": plextera.platform.add(**body)},
+            ("POST", "/plextera/extractions"): lambda body: {
+                "ids": plextera.platform.add_extractions(**body)
+            },
+            ("POST", "/plextera/finish"): lambda body: {"ids": plextera.platform.finish(**body)},
+            ("POST", "/plextera/fail"): lambda body: plextera.platform.fail(**body),
+            ("POST", "/plextera/close"): lambda body: {"ids": plextera.platform.close(**body)},
+            ("POST", "/plextera/reprocess"): lambda body: {
+                "ids": plextera.platform.reprocess(**body)
+            },
+            ("POST", "/plextera/delete"): lambda body: plextera.platform.delete(**body),
+            ("POST", "/plextera/put"): lambda body: {"id": plextera.platform.put(**body)},
+            ("POST", "/plextera/switches"): lambda body: plextera.platform.switch(**body),
+            ("GET", "/plextera/switches"): lambda body: plextera.platform.switch(),
+            ("GET", "/plextera/truth"): lambda body: list(plextera.platform.truth()),
         }
 
     def handle(self, request: Request, path: str) -> Reply:
@@ -82,7 +98,7 @@ class Control:
         return {"faults": []}
 
     def _settings(self) -> Body:
-        return {"latency": self._gate.latency, "rate_limit": self._gate.bucket.rate}
+        return {"latency": self._gate.latency, "rate_limit": self._gate.rate_limit}
 
     def _set(self, body: Body) -> Body:
         unknown = body.keys() - {"latency", "rate_limit"}
@@ -91,5 +107,5 @@ class Control:
         with self._gate.lock:
             self._gate.latency = float(body.get("latency", self._gate.latency))
             if "rate_limit" in body:
-                self._gate.bucket.set(body["rate_limit"])
+                self._gate.limit(body["rate_limit"])
         return self._settings()

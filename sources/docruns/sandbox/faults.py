@@ -11,6 +11,7 @@ from typing import Any, Final
 from .chance import share
 from .wire import Delivery, Reply
 
+PLATFORMS: Final = ("*", "extend", "plextera")
 PAGE_KINDS: Final = (
     "repeat_token",
     "token_cycle",
@@ -29,11 +30,13 @@ KINDS: Final = (
 class Fault:
     """One thing to go wrong.
 
-    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`. It spares the first `after`
+    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`, `platform` "extend", "plextera" or
+    `*`. It spares the first `after`
     matches, hits each later one with `probability`, and is spent after `times` hits (None: never). `status` and `retry_after`
     (seconds, or "date" for an HTTP date `seconds` ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes);
     `location` to redirect. Page kinds bend list replies: a token repeated, a cycle of tokens, an empty page with a token, a token
-    called expired, rows out of order, the first row twice.
+    called expired, rows out of order, the first row twice. Where pages have numbers instead of tokens, a repeated token is the page
+    before once more, a cycle the first page, and nothing can expire.
     """
 
     kind: str
@@ -46,13 +49,20 @@ class Fault:
     retry_after: float | str | None = None
     seconds: float = 1.0
     location: str = "http://elsewhere.invalid/"
+    platform: str = "*"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(KINDS)}")
+        if self.platform not in PLATFORMS:
+            raise ValueError(f"unknown platform {self.platform!r}; known: {', '.join(PLATFORMS)}")
 
-    def matches(self, method: str, path: str) -> bool:
-        return self.method in ("*", method) and fnmatchcase(path, self.path)
+    def matches(self, platform: str, method: str, path: str) -> bool:
+        return (
+            self.platform in ("*", platform)
+            and self.method in ("*", method)
+            and fnmatchcase(path, self.path)
+        )
 
 
 class Faults:
@@ -73,10 +83,10 @@ class Faults:
     def listed(self) -> list[dict[str, Any]]:
         return [asdict(fault) for fault in self._all]
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, platform: str, method: str, path: str) -> Fault | None:
         """The fault that hits this request; using one up removes it."""
         for fault in self._all:
-            if not fault.matches(method, path):
+            if not fault.matches(platform, method, path):
                 continue
             if fault.after > 0:
                 fault.after -= 1

@@ -1,24 +1,19 @@
-"""The way in: control, mounts, rate limit, faults, keys, version and statistics; then the platform answers."""
+"""The way in: control, mounts, rate limit, faults and statistics; then the platform answers."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from math import ceil
-from typing import Final
+from typing import Final, Protocol
 
-from .chance import mix
 from .control import Control
-from .extend.call import VERSION, edition_of
-from .extend.errors import RefusedError, error_body, error_reply
-from .extend.platform import Extend
-from .extend.routes import Api
-from .faults import PAGE_KINDS, Fault, Faults, retry_headers, spoil
+from .extend.mount import ExtendMount
+from .faults import Fault, Faults, spoil
+from .plextera.mount import PlexteraMount
 from .stats import Stats
 from .wire import Reply, Request, encode
 
-MOUNT: Final = "/extend"
 CONTROL: Final = "/_sandbox"
 
 
@@ -47,18 +42,42 @@ class Bucket:
         return (1.0 - self._tokens) / self.rate
 
 
+class Mount(Protocol):
+    """A platform as the gate sees it: where it is, which route a path is, and its reply in its own words."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def prefix(self) -> str: ...
+
+    def below(self, path: str) -> str: ...
+
+    def template(self, method: str, path: str) -> str | None: ...
+
+    def answer(
+        self, request: Request, path: str, number: int, wait: float, fault: Fault | None
+    ) -> Reply: ...
+
+
 class Gate:
-    """Everything between the socket and the platform. `latency` is in seconds, `rate_limit` in requests per second."""
+    """Everything between the socket and the platforms. `latency` is in seconds, `rate_limit` in requests per second and platform."""
 
     def __init__(
-        self, extend: Extend, *, latency: float, rate_limit: float | None, api_keys: set[str] | None
+        self,
+        extend: ExtendMount,
+        plextera: PlexteraMount,
+        *,
+        seed: int,
+        latency: float,
+        rate_limit: float | None,
     ) -> None:
         self.extend = extend
-        self.api = Api(extend)
+        self.plextera = plextera
+        self._mounts: tuple[Mount, ...] = (extend, plextera)
         self.latency = latency
-        self.api_keys = api_keys
-        self.bucket = Bucket(rate_limit)
-        self.faults = Faults(extend.seed)
+        self.buckets = {mount.name: Bucket(rate_limit) for mount in self._mounts}
+        self.faults = Faults(seed)
         self.stats = Stats()
         self.lock = threading.Lock()
         self._served = 0
@@ -68,18 +87,22 @@ class Gate:
         """Answer one request; `finished` must be called when the reply is out."""
         if request.path == CONTROL or request.path.startswith(f"{CONTROL}/"):
             return self._control.handle(request, request.path.removeprefix(CONTROL))
-        if not request.path.startswith(f"{MOUNT}/"):
-            return Reply(404, encode({"error": f"nothing here; the Extend API is at {MOUNT}"}))
-        path = request.path.removeprefix(MOUNT).removeprefix("/v1")
-        found = self.api.route(request.method, path)
+        for mount in self._mounts:
+            if request.path.startswith(f"{mount.prefix}/"):
+                return self._pass(request, mount)
+        places = " and ".join(f"{mount.name} at {mount.prefix}" for mount in self._mounts)
+        return Reply(404, encode({"error": f"nothing here; the APIs are {places}"}))
+
+    def _pass(self, request: Request, mount: Mount) -> Reply:
+        path = mount.below(request.path)
+        template = mount.template(request.method, path)
         with self.lock:
             self._served += 1
             number = self._served
-            self.stats.began(request.method, found[0].template if found else "(unknown)")
-            wait = self.bucket.wait()
-            fault = None if wait else self.faults.take(request.method, path)
-        request_id = f"req_{mix(self.extend.seed, number, 21):020d}"
-        reply = self._answer(request, path, request_id, wait, fault)
+            self.stats.began(request.method, template or "(unknown)")
+            wait = self.buckets[mount.name].wait()
+            fault = None if wait else self.faults.take(mount.name, request.method, path)
+        reply = mount.answer(request, path, number, wait, fault)
         if fault is not None:
             reply = spoil(fault, reply)
         if self.latency:
@@ -90,6 +113,15 @@ class Gate:
             self.stats.answered(reply.status)
         return reply._replace(done=self._finished)
 
+    @property
+    def rate_limit(self) -> float | None:
+        return self.buckets["extend"].rate
+
+    def limit(self, rate: float | None) -> None:
+        """Change the rate limit of both platforms; each has its own allowance."""
+        for bucket in self.buckets.values():
+            bucket.set(rate)
+
     def counted(self) -> Stats:
         """The statistics, with the faults that hit so far."""
         with self.lock:
@@ -99,52 +131,3 @@ class Gate:
     def _finished(self) -> None:
         with self.lock:
             self.stats.in_flight -= 1
-
-    def _answer(
-        self, request: Request, path: str, request_id: str, wait: float, fault: Fault | None
-    ) -> Reply:
-        version = request.headers.get("x-extend-api-version", "")
-        edition = edition_of(version) if version else 2026
-        headers: tuple[tuple[str, str], ...] = (
-            ("x-extend-request-id", request_id),
-            ("x-extend-api-version", version or "2026-02-09"),
-        )
-        if wait:
-            return error_reply(
-                429, "", edition, request_id, (*headers, ("retry-after", str(ceil(wait))))
-            )
-        if fault is not None and fault.kind == "status":
-            return error_reply(
-                fault.status, "", edition, request_id, (*headers, *retry_headers(fault))
-            )
-        if fault is not None and fault.kind == "error_200":
-            return Reply(200, encode(error_body(fault.status, "", edition, request_id)), headers)
-        try:
-            self._admit(request, version)
-            with self.extend.lock:
-                found = self.api.route(request.method, path)
-                if found is None:
-                    raise RefusedError(404)
-                twist = fault.kind if fault is not None and fault.kind in PAGE_KINDS else ""
-                return Reply(200, self.api.answer(request, *found, edition, twist), headers)
-        except RefusedError as refused:
-            return error_reply(
-                refused.status, refused.message, edition, request_id, headers, docs=refused.docs
-            )
-
-    def _admit(self, request: Request, version: str) -> None:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if (
-            scheme.lower() != "bearer"
-            or not key
-            or (self.api_keys is not None and key not in self.api_keys)
-        ):
-            raise RefusedError(401)
-        if key.startswith("org_") and not request.headers.get("x-extend-workspace-id"):
-            raise RefusedError(400, "A workspace header is needed for organization-level keys.")
-        if not VERSION.fullmatch(version):
-            raise RefusedError(
-                400,
-                "The x-extend-api-version header is required.; Path: x-extend-api-version",
-                docs=True,
-            )

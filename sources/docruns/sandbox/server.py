@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from .extend.mount import ExtendMount
 from .extend.platform import Extend
 from .faults import Fault
 from .gate import Gate
 from .moments import EPOCH_NOW, milliseconds
+from .plextera.mount import PlexteraMount
+from .plextera.platform import Plextera
 from .stats import Stats
 from .wire import Connection
 
@@ -19,10 +23,11 @@ from .wire import Connection
 class Sandbox:
     """A seeded fake of the platforms; use it as a context manager or with `start()` and `stop()`.
 
-    `runs` is the number of workflow runs at the start, `standalone` that of processor runs outside workflows (a tenth of `runs`
-    unless given). `latency` is in seconds per request, `rate_limit` in requests per second (None: unlimited). With `api_keys` only
-    those keys are accepted, else any. `now` fixes the end of the sixty days the runs are spread over. Equal arguments and an equal
-    order of calls give equal bytes, down to timestamps.
+    `runs` is the number of Extend's workflow runs at the start, `standalone` that of its processor runs outside workflows (a tenth
+    of `runs` unless given), `plextera_runs` that of Plextera's top-level runs (as many as `runs` unless given). `latency` is in
+    seconds per request, `rate_limit` in requests per second and platform (None: unlimited). With `api_keys` only those keys are
+    accepted, else any. `now` fixes the end of the sixty days the runs are spread over. Equal arguments and an equal order of calls
+    give equal bytes, down to timestamps.
     """
 
     def __init__(
@@ -38,11 +43,20 @@ class Sandbox:
         document_size: str = "mixed",
         standalone: int | None = None,
         now: datetime | str | int = EPOCH_NOW,
+        plextera_runs: int | None = None,
     ) -> None:
         self.host = host
         self.port = port
-        self.extend = Extend(runs, seed, milliseconds(now), document_size, standalone)
-        self._gate = Gate(self.extend, latency=latency, rate_limit=rate_limit, api_keys=api_keys)
+        moment = milliseconds(now)
+        others = runs if plextera_runs is None else plextera_runs
+        self.extend = Extend(runs, seed, moment, document_size, standalone)
+        self._gate = Gate(
+            ExtendMount(self.extend, api_keys),
+            PlexteraMount(lambda: Plextera(others, seed, moment, document_size), seed, api_keys),
+            seed=seed,
+            latency=latency,
+            rate_limit=rate_limit,
+        )
         self._ready = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,12 +89,22 @@ class Sandbox:
             if latency is not None:
                 self._gate.latency = latency
             if rate_limit is not None:
-                self._gate.bucket.set(rate_limit or None)
+                self._gate.limit(rate_limit or None)
 
     @property
     def extend_url(self) -> str:
         """The base URL of the Extend API."""
         return f"{self.url}/extend"
+
+    @property
+    def plextera(self) -> Plextera:
+        """The Plextera workspace; made when first asked for."""
+        return self._gate.plextera.platform
+
+    @property
+    def plextera_url(self) -> str:
+        """The base URL of the Plextera API."""
+        return f"{self.url}{self._gate.plextera.prefix}"
 
     def start(self) -> Self:
         """Listen; returns when requests are answered."""
@@ -141,9 +165,11 @@ class Sandbox:
         self.stop()
 
 
-def serve_forever(sandbox: Sandbox) -> None:
-    """Serve until interrupted (Ctrl-C returns)."""
+def serve_forever(sandbox: Sandbox, started: Callable[[Sandbox], None] | None = None) -> None:
+    """Serve until interrupted (Ctrl-C returns); `started` is called when the address is known."""
     with sandbox:
+        if started is not None:
+            started(sandbox)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -1,0 +1,67 @@
+"""What the API's documentation leaves open, each as a switch that can be turned while the sandbox runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+Sorting = Literal["accepted", "ignored", "refused"]
+
+
+@dataclass(slots=True)
+class Switches:
+    """The defaults are the documented behaviour, or the plainest one where nothing is documented.
+
+    `runs_sort`, `extractions_sort`: whether `sortBy` and `sort` are obeyed, ignored, or answered with 400; ignored is createdAt desc.
+    `steps_in_list`: listed runs carry `steps`, lack the key, or have null there.
+    `nested_listed`: nested runs are listed at top level too, and readable by id. `nested_readable`: readable by id though not listed.
+    `nested_detail`: nested entries are runs with steps, or summaries without.
+    `field_shape`: how a field looks, A (`id`, `name`, `value`) or B (`fieldId`, `label`, `normalizedValue`); see the fields module.
+    `output_in_list`: listed extractions carry `output`.
+    `page_base`: the number of the first page.
+    `page_info`: complete, without `totalPages`, or with `page` and `size` alone.
+    `status_filter`: whether `status` filters a list.
+    `detail_differs`: list items lack what details have: runs `error`, `computedDurationMs` and the outputs of steps, extractions
+    `error` and what is known of the document's size.
+    """
+
+    runs_sort: Sorting = "ignored"
+    extractions_sort: Sorting = "accepted"
+    steps_in_list: Literal["full", "absent", "null"] = "full"
+    nested_listed: bool = False
+    nested_readable: bool = False
+    nested_detail: Literal["full", "summaries"] = "full"
+    field_shape: Literal["A", "B"] = "A"
+    output_in_list: bool = False
+    page_base: Literal[0, 1] = 0
+    page_info: Literal["full", "no_total_pages", "no_totals"] = "full"
+    status_filter: Literal["works", "ignored"] = "works"
+    detail_differs: bool = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether GET by id finds nested runs."""
+        return self.nested_listed or self.nested_readable
+
+    def turn(self, **settings: Any) -> dict[str, Any]:
+        """Set any of them, all or none; returns them all. Raises ValueError for an unknown switch or position."""
+        known = _positions()
+        for name, value in settings.items():
+            if name not in known:
+                raise ValueError(f"unknown switch {name!r}; known: {', '.join(known)}")
+            # True == 1, hence the types are compared as well
+            if not any(value == choice and type(value) is type(choice) for choice in known[name]):
+                choices = ", ".join(repr(choice) for choice in known[name])
+                raise ValueError(f"{name} cannot be {value!r}; choose from {choices}")
+        for name, value in settings.items():
+            setattr(self, name, value)
+        return {name: getattr(self, name) for name in known}
+
+
+def _positions() -> dict[str, tuple[Any, ...]]:
+    """Each switch and the values it can take."""
+    hints = get_type_hints(Switches)
+    return {
+        field.name: (False, True) if hints[field.name] is bool else get_args(hints[field.name])
+        for field in fields(Switches)
+    }

@@ -1,0 +1,419 @@
+"""The whole path: sandbox, HTTP, feed, rows, Arrow, dlt, DuckDB."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docruns.errors import ConfigError, LockedError, RefusedError, UnreachableError
+from docruns.flatten import rebuild
+from docruns.load import Target, load, open_database, working_folder
+from docruns.model import TABLES
+from docruns.sandbox import Sandbox
+from loading import Loader, query
+
+VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
+
+
+def database_rows(database: Path, table: str, order: str) -> list[tuple[Any, ...]]:
+    """A table without dlt's own column, in a fixed order."""
+    sql = f"SELECT * EXCLUDE (_dlt_load_id) FROM extend.{table} ORDER BY {order}"
+    return query(database, sql)
+
+
+def test_database_equals_platform(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """After a load, every run of the platform stands in the database with its status and values."""
+    summary, _ = load_extend(tmp_path / "a.duckdb")
+    assert summary.complete
+    assert summary.quarantined == 0
+    held = dict(query(tmp_path / "a.duckdb", "SELECT id, status FROM extend.workflow_runs"))
+    values = query(
+        tmp_path / "a.duckdb",
+        "SELECT processor_run_id, path, value_json FROM extend.fields ORDER BY 1, position",
+    )
+    rebuilt: dict[str, list[tuple[str, str | None]]] = {}
+    for run_id, path, text in values:
+        rebuilt.setdefault(run_id, []).append((path, text))
+    compared = 0
+    for run in sandbox.extend.truth():
+        if run["resource"] == "workflow_runs":
+            assert held.pop(run["id"]) == run["status"]
+        for run_id, value in run["values"].items():
+            if run_id in rebuilt:
+                assert rebuild(rebuilt[run_id]) == value
+                compared += 1
+    assert held == {}
+    assert compared > 30
+
+
+def test_second_load_fetches_nothing(load_extend: Loader, sandbox: Sandbox) -> None:
+    """A load right after a complete one sends no detail request and changes no row."""
+    load_extend()
+    sandbox.stats.reset()
+    summary, _ = load_extend()
+    assert summary.fetched == 0
+    assert sandbox.stats.details == 0
+    assert summary.complete
+
+
+def test_changed_runs_only_are_fetched(load_extend: Loader, sandbox: Sandbox) -> None:
+    """After reviews, exactly the reviewed runs are fetched again."""
+    load_extend()
+    reviewed = sandbox.extend.review(4)
+    new = sandbox.extend.add(3)
+    sandbox.stats.reset()
+    summary, sync = load_extend()
+    assert sandbox.stats.routes["GET /workflow_runs/{id}"] == len(reviewed) + len(new)
+    assert summary.fetched == sync.counts.fetched == len(reviewed) + len(new)
+
+
+def test_review_replaces_rows_as_a_set(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A database that followed every review equals one that was loaded fresh afterwards."""
+    followed, fresh = tmp_path / "followed.duckdb", tmp_path / "fresh.duckdb"
+    load_extend(followed)
+    sandbox.extend.review(10)
+    sandbox.extend.finish()
+    load_extend(followed)
+    load_extend(fresh)
+    for table in TABLES:
+        if table.name in ("syncs", "quarantine"):
+            continue
+        order = ", ".join(table.key)
+        old, new = (database_rows(path, table.name, order) for path in (followed, fresh))
+        if table.name == "processor_runs":
+            # a parse run inside a workflow has its dates from the list that showed it first
+            times = [table.names.index(c) for c in ("created_at", "updated_at")]
+            old, new = (
+                [tuple(c for i, c in enumerate(row) if i not in times) for row in rows]
+                for rows in (old, new)
+            )
+        assert old == new, table.name
+
+
+def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A run that comes back with fewer fields, then with none, keeps none of its old rows."""
+    run = {
+        "object": "extract_run",
+        "id": "exr_shrinks",
+        "status": "PROCESSED",
+        "createdAt": "2026-09-25T12:00:00Z",
+        "config": {},
+        "output": {"value": {"a": 1, "b": 2}, "metadata": {"a": {"citations": [{"page": 1}]}}},
+    }
+    counts = []
+    for minute, value in enumerate(({"a": 1, "b": 2}, {"a": 3}, None)):
+        run["updatedAt"] = f"2026-09-25T12:0{minute}:00Z"
+        run["output"] = None if value is None else {"value": value, "metadata": {}}
+        sandbox.extend.put(json.dumps(run), resource="extract_runs")
+        load_extend(tmp_path / "s.duckdb")
+        sql = "SELECT list(path ORDER BY path) FROM extend.fields WHERE processor_run_id = ?"
+        counts.append(query(tmp_path / "s.duckdb", sql, "exr_shrinks")[0][0])
+    assert counts == [["a", "b"], ["a"], None]
+
+
+def test_chunks_give_the_same_rows(load_extend: Loader, tmp_path: Path) -> None:
+    """Many small packages end in the same database as one large package, with a syncs row each."""
+    load_extend(tmp_path / "one.duckdb")
+    summary, _ = load_extend(tmp_path / "many.duckdb", chunk_runs=7)
+    assert summary.complete
+    for table in ("workflow_runs", "processor_runs", "fields", "citations", "insights"):
+        sql = f"SELECT count(*), count(DISTINCT hash(COLUMNS(* EXCLUDE (_dlt_load_id)))) FROM extend.{table}"
+        assert query(tmp_path / "one.duckdb", sql) == query(tmp_path / "many.duckdb", sql)
+    chunks = query(
+        tmp_path / "many.duckdb", "SELECT fetched, complete FROM extend.syncs ORDER BY started_at"
+    )
+    assert sum(fetched for fetched, _ in chunks) == summary.fetched
+    assert len(chunks) >= summary.fetched // 7
+    assert [complete for _, complete in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_loads(load_extend: Loader, tmp_path: Path, version: str) -> None:
+    """Each documented API version loads completely, and says so in every row."""
+    database = tmp_path / "v.duckdb"
+    summary, _ = load_extend(database, api_version=version)
+    assert summary.complete
+    assert summary.quarantined == 0
+    assert query(database, "SELECT DISTINCT api_version FROM extend.workflow_runs") == [(version,)]
+    assert query(database, "SELECT count(*) FROM extend.fields")[0][0] > 100
+
+
+def test_versions_agree(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Four databases, one for each version, agree on all that the versions share."""
+    sandbox.extend.switch(list_processor_runs_2024=True)
+    shared = {
+        "runs": "SELECT id, workflow_id, workflow_name, started_at, ended_at, created_at, updated_at, "
+        "workflow_version_id, metadata::VARCHAR FROM extend.workflow_runs ORDER BY 1",
+        "fields": "SELECT workflow_run_id, regexp_replace(processor_run_id, '^[a-z]+_', ''), path, field, "
+        "kind, value, value_json, confidence, ocr_confidence, logprobs_confidence, "
+        "edited, edit_kind, page, citation_count, insight_count "
+        "FROM extend.fields WHERE workflow_run_id IS NOT NULL ORDER BY 1, 2, 3",
+        "citations": "SELECT regexp_replace(processor_run_id, '^[a-z]+_', ''), output, path, position, page, "
+        'reference_text, "left", top, "right", bottom FROM extend.citations '
+        "WHERE processor_run_id IN (SELECT id FROM extend.processor_runs "
+        "WHERE workflow_run_id IS NOT NULL) ORDER BY 1, 2, 3, 4",
+        "splits": "SELECT regexp_replace(processor_run_id, '^[a-z]+_', ''), position, type, identifier, start_page, "
+        "end_page FROM extend.splits WHERE processor_run_id IN (SELECT id FROM "
+        "extend.processor_runs WHERE workflow_run_id IS NOT NULL) ORDER BY 1, 2",
+    }
+    found: dict[str, list[list[tuple[Any, ...]]]] = {name: [] for name in shared}
+    for version in VERSIONS:
+        database = tmp_path / f"{version}.duckdb"
+        load_extend(database, api_version=version)
+        for name, sql in shared.items():
+            found[name].append(query(database, sql))
+    for name, (newest, *older) in found.items():
+        assert len(newest) > 5, name
+        for version, rows in zip(VERSIONS[1:], older, strict=True):
+            assert rows == newest, (name, version)
+
+
+def test_limits_leave_whole_runs(sandbox: Sandbox, tmp_path: Path, load_extend: Loader) -> None:
+    """`max_runs` ends a load early with whole runs, and the next load goes on from there."""
+    database = tmp_path / "m.duckdb"
+    first, _ = load_extend(database, max_runs=10)
+    assert not first.complete
+    assert query(database, "SELECT count(*) FROM extend.workflow_runs") == [(10,)]
+    second, _ = load_extend(database)
+    assert second.complete
+    assert first.fetched + second.fetched == sandbox.stats.details - sandbox.stats.verify_reads - (
+        sum(n for route, n in sandbox.stats.routes.items() if _is_catalogue(route))
+    )
+
+
+def _is_catalogue(route: str) -> bool:
+    names = ("workflows", "extractors", "classifiers", "splitters")
+    return any(route.startswith(f"GET /{name}/") for name in names)
+
+
+def test_verify_runs_are_never_fetched(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Reading a verify run can use up the customer's only copy, so its list row is all that loads."""
+    load_extend(tmp_path / "v.duckdb")
+    assert sandbox.stats.verify_reads == 0
+    sql = "SELECT count(*) FROM extend.processor_runs WHERE type = 'VERIFY'"
+    assert query(tmp_path / "v.duckdb", sql)[0][0] > 0
+
+
+def test_no_presigned_url_is_stored(load_extend: Loader, tmp_path: Path) -> None:
+    """No cell of any table holds a presigned URL, in any version."""
+    for version in VERSIONS:
+        database = tmp_path / f"{version}.duckdb"
+        load_extend(database, api_version=version)
+        for (table,) in query(
+            database,
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'extend'",
+        ):
+            rows = query(database, f"SELECT * FROM extend.{table}")
+            assert not any(
+                word in str(row)
+                for row in rows
+                for word in ("presignedUrl", "Signature=", "outputUrl")
+            ), table
+
+
+def test_one_bad_run_goes_to_quarantine(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A run that cannot be read is quarantined with its reason; all others load; it is tried again."""
+    database = tmp_path / "q.duckdb"
+    bad = "exr_bad"
+    summary_row = {
+        "object": "extract_run",
+        "id": bad,
+        "status": "PROCESSED",
+        "createdAt": "2026-09-25T12:00:00Z",
+        "updatedAt": "2026-09-25T12:00:01Z",
+    }
+    sandbox.extend.put('{"id": "somebody_else"}', summary_row, resource="extract_runs")
+    first, _ = load_extend(database)
+    assert first.quarantined == 1
+    sql = (
+        "SELECT resource, id, attempts, error, message, resolved_at IS NULL FROM extend.quarantine"
+    )
+    message = f"run {bad}: the answer is about another run, somebody_else"
+    assert query(database, sql) == [("extract_runs", bad, 1, "ShapeError", message, True)]
+    second, _ = load_extend(database)
+    assert (second.fetched, second.quarantined) == (0, 1)
+    sandbox.extend.put(
+        json.dumps({**summary_row, "config": {}}), summary_row, resource="extract_runs"
+    )
+    third, _ = load_extend(database)
+    assert (third.fetched, third.quarantined) == (1, 0)
+    assert query(database, sql)[0][2:] == (2, "ShapeError", message, False)
+
+
+def test_hostile_text_and_numbers_are_kept(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Numbers keep their digits and text every character, all the way into DuckDB."""
+    literals = {
+        "tenth": "0.10",
+        "huge": "1e308",
+        "too_huge": "1e400",
+        "long": "12345678901234567890",
+        "longest": "123456789012345678901234567890.123456789",
+        "minus": "-0.0",
+    }
+    texts = {
+        "emoji": "🧾 सत्यापन",
+        "rtl": "שלום עולם",
+        "quotes": "\"'`\\\n\t",
+        "nul": "a\x00b",
+        "sql": "'; DROP TABLE fields; --",
+        "long_text": "x" * 1_000_000,
+        "": "empty key",
+        "a.b[0]": "odd key",
+    }
+    value = ", ".join(
+        [f'"{name}": {text}' for name, text in literals.items()]
+        + [f"{json.dumps(name)}: {json.dumps(text)}" for name, text in texts.items()]
+        + [r'"lone": "a\ud800b"']
+    )
+    body = (
+        '{"object": "extract_run", "id": "exr_odd", "status": "PROCESSED", "config": {}, '
+        '"createdAt": "2026-09-25T12:00:00Z", "updatedAt": "2026-09-25T12:00:00Z", '
+        f'"metadata": {{"note": "{chr(92)}u0000 {chr(92)}udfff"}}, "output": {{"value": {{{value}}}, "metadata": {{}}}}}}'
+    )
+    row = {"id": "exr_odd", "status": "PROCESSED", "updatedAt": "2026-09-25T12:00:00Z"}
+    sandbox.extend.put(body, row, resource="extract_runs")
+    database = tmp_path / "h.duckdb"
+    summary, _ = load_extend(database)
+    assert summary.quarantined == 0
+    sql = "SELECT name, value, value_json, value_number FROM extend.fields WHERE processor_run_id = 'exr_odd'"
+    found = {name: cells for name, *cells in query(database, sql)}
+    for name, literal in literals.items():
+        assert found[name][:2] == [literal, literal]
+    assert found["tenth"][2] == 0.1
+    assert found["too_huge"][2] is None
+    for name, text in texts.items():
+        assert found[name][0] == text
+        assert json.loads(found[name][1]) == text
+    assert found["lone"][0] == "a\\ud800b"
+    note = query(
+        database, "SELECT metadata->>'note' FROM extend.processor_runs WHERE id = 'exr_odd'"
+    )
+    assert note == [("\x00 \\udfff",)]
+
+
+def test_columns_do_not_depend_on_data(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Every loaded table has exactly the model's columns with the model's types, and _dlt_load_id."""
+    load_extend(tmp_path / "c.duckdb")
+    types = {
+        "text": "VARCHAR",
+        "json": "JSON",
+        "bigint": "BIGINT",
+        "double": "DOUBLE",
+        "bool": "BOOLEAN",
+        "date": "DATE",
+        "timestamp": "TIMESTAMP WITH TIME ZONE",
+    }
+    for table in TABLES:
+        if table.name == "quarantine":
+            continue
+        sql = (
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'extend' AND table_name = ?"
+        )
+        found = dict(query(tmp_path / "c.duckdb", sql, table.name))
+        assert found.pop("_dlt_load_id") == "VARCHAR"
+        assert found == {c.name: types[c.type] for c in table.columns}, table.name
+
+
+def test_refused_key_stops_at_once(load_extend: Loader) -> None:
+    """A key that the platform refuses ends the load with the first answer."""
+    with Sandbox(runs=3, api_keys={"sk_right"}) as strict:
+        with pytest.raises(RefusedError) as caught:
+            load_extend(base_url=strict.extend_url, api_key="sk_wrong")
+        assert caught.value.exit_code == 4
+        assert "sk_wrong" not in str(caught.value)
+        assert strict.stats.requests == 1
+
+
+def test_unreachable_platform_is_named(
+    load_extend: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody answers, the error names the address."""
+    from docruns import http
+
+    monkeypatch.setattr(http.Retry, "__init__", lambda self: _retry_once(self))
+    with pytest.raises(UnreachableError, match=r"cannot reach 127\.0\.0\.1:1"):
+        load_extend(base_url="http://127.0.0.1:1/extend")
+
+
+def _retry_once(retry: Any) -> None:
+    for name, value in {"attempts": 1, "first": 0.0, "cap": 0.0, "deadline": 5.0}.items():
+        object.__setattr__(retry, name, value)
+
+
+def test_database_that_somebody_holds(tmp_path: Path) -> None:
+    """A database that stays open elsewhere ends the load with a plain message, before any request."""
+    import subprocess
+    import sys
+
+    path = tmp_path / "held.duckdb"
+    code = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        holder.stdout.readline()
+        with pytest.raises(LockedError, match=r"another process has it open: .*PID"):
+            open_database(path, wait_s=0.5)
+        holder.stdin.close()
+        holder.wait(timeout=10)
+        open_database(path, wait_s=5).close()
+
+
+def test_database_that_is_none(tmp_path: Path) -> None:
+    """A file that is no database is named."""
+    from docruns.errors import DocrunsError
+
+    path = tmp_path / "x.duckdb"
+    path.write_text("this is not a database, and it is long enough to look like one" * 100)
+    with pytest.raises(DocrunsError, match=r"x\.duckdb"):
+        open_database(path)
+
+
+def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """What is loaded is known to the database itself: a copy elsewhere, on another machine, goes on."""
+    load_extend(tmp_path / "a.duckdb")
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "a.duckdb").rename(tmp_path / "elsewhere" / "b.duckdb")
+    summary, _ = load_extend(moved)
+    assert summary.fetched == 0
+    again, _ = load_extend(tmp_path / "a.duckdb")
+    assert again.fetched > 40
+
+
+def test_odd_path_of_the_database(load_extend: Loader, tmp_path: Path) -> None:
+    """Quotes, blanks, equal and percent signs in a path do no harm; what cannot work is refused."""
+    folder = tmp_path / "it's a=b 50%"
+    folder.mkdir()
+    summary, _ = load_extend(folder / "d b.duckdb")
+    assert summary.complete
+    with pytest.raises(ConfigError, match="--database"):
+        load_extend(folder / "d?b.duckdb")
+
+
+def test_working_folder_is_empty_afterwards(load_extend: Loader, tmp_path: Path) -> None:
+    """A finished load leaves no documents in dlt's working folder."""
+    database = tmp_path / "w.duckdb"
+    load_extend(database)
+    left = list(working_folder(Target("extend", database)).rglob("*.parquet"))
+    assert left == []
+
+
+def test_other_error_is_not_hidden(tmp_path: Path) -> None:
+    """An error that is not ours comes out as it is."""
+    with pytest.raises(ZeroDivisionError):
+        load(lambda on_sync: 1 / 0, Target("extend", tmp_path / "z.duckdb"))  # type: ignore[arg-type,return-value]
