@@ -5,9 +5,11 @@
 
     dlt.pipeline("docruns_extend", destination="duckdb", dataset_name="extend").run(extend())
 
-`extend()` is a dlt source; `docruns.model` knows every table and column.
+`extend()` and `plextera()` are dlt sources that fill the same tables; `docruns.model` knows every table and
+column.
 """
 
 from .extend import extend
+from .plextera import plextera
 
-__all__ = ["extend"]
+__all__ = ["extend", "plextera"]

@@ -40,6 +40,7 @@ class Provider(StrEnum):
     """The platforms that can be loaded."""
 
     extend = "extend"
+    plextera = "plextera"
 
 
 ProviderArgument = Annotated[Provider, typer.Argument(help="The platform.", show_default=False)]
@@ -50,7 +51,7 @@ BaseUrl = Annotated[
 ]
 ApiVersion = Annotated[
     str | None,
-    typer.Option(help="2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="the newest"),
+    typer.Option(help="Extend: 2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="newest"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
@@ -131,13 +132,16 @@ def _source_maker(
     """The provider's source with those options that were given; the rest is dlt's configuration."""
     import dlt
 
-    from . import extend
+    from . import extend, plextera
     from .load import CHUNK_RUNS
 
+    source: Any = {Provider.extend: extend, Provider.plextera: plextera}[provider]
     given = {key: value for key, value in options.items() if value is not None}
     if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
         given.setdefault("chunk_runs", CHUNK_RUNS)
-    return lambda on_sync: extend(**given, on_sync=on_sync)
+    if provider is Provider.plextera and given.pop("api_version", "v1") != "v1":
+        raise ConfigError("--api-version", "Plextera's API has one version, v1.")
+    return lambda on_sync: source(**given, on_sync=on_sync)
 
 
 def _print_summary(summary: Summary, target: Target) -> None:
@@ -206,11 +210,12 @@ def sandbox(
     """Serve the platforms on this machine until stopped, with invented documents."""
     from .sandbox import Sandbox, serve_forever
 
-    server = Sandbox(runs=runs, seed=seed, port=port)
-    server.start()
-    print(f"extend    {server.extend_url}", flush=True)
-    print(f"try       docruns load extend --base-url {server.extend_url}", flush=True)
-    serve_forever(server)
+    def started(server: Sandbox) -> None:
+        for name, url in (("extend", server.extend_url), ("plextera", server.plextera_url)):
+            print(f"{name:<10}{url}", flush=True)
+        print(f"try       docruns load extend --base-url {server.extend_url}", flush=True)
+
+    serve_forever(Sandbox(runs=runs, seed=seed, port=port), started)
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from rich.console import Console
@@ -13,8 +15,9 @@ from . import answers
 from .errors import ConfigError
 from .extend import extend
 from .load import Target, load, open_database
+from .plextera import plextera
 from .sandbox import Sandbox
-from .sync import Progress
+from .sync import Progress, Sync
 
 WORKSPACE = "sandbox"
 """Workspace label of invented runs: a demo never mixes with anything else."""
@@ -26,39 +29,46 @@ def demo(runs: int, database: Path, progress: Progress | None = None) -> Iterato
         with open_database(database, read_only=True) as connection:
             _refuse_real_runs(connection, database)
     with Sandbox(runs=runs) as sandbox:
-        target = Target("extend", database)
-        summary = load(
-            lambda on_sync: extend(
-                base_url=sandbox.extend_url, workspace_id=WORKSPACE, on_sync=on_sync
-            ),
-            target,
-            progress,
-        )
-    yield f"{summary.fetched:,} runs read with {summary.requests:,} requests in {summary.seconds:.1f} s"
+        sources: dict[str, Any] = {
+            "extend": partial(extend, base_url=sandbox.extend_url, workspace_id=WORKSPACE),
+            "plextera": partial(plextera, base_url=sandbox.plextera_url, workspace=WORKSPACE),
+        }
+        for name, source in sources.items():
+            found = load(_maker(source), Target(name, database), progress)
+            yield (
+                f"{name}: {found.fetched:,} runs read with {found.requests:,} requests "
+                f"in {found.seconds:.1f} s"
+            )
     with open_database(database, read_only=True) as connection:
-        yield ""
-        for name, rows in _row_counts(connection, target.dataset):
-            yield f"  {target.dataset}.{name:<20} {rows:>10,} rows"
-        for answer in answers.ask(connection, target.dataset):
+        for dataset in sources:
+            yield ""
+            for name, rows in _row_counts(connection, dataset):
+                yield f"  {dataset + '.' + name:<30} {rows:>10,} rows"
+        for answer in answers.ask(connection, "extend"):
             yield ""
             yield _drawn(answer)
     yield f"All of it is in {database}: open it with `duckdb {database}` or any notebook."
 
 
+def _maker(source: Any) -> Callable[[Callable[[Sync], None]], Any]:
+    return lambda on_sync: source(on_sync=on_sync)
+
+
 def _refuse_real_runs(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
-    try:
-        found = connection.execute(
-            "SELECT count(*) FROM extend.workflow_runs WHERE workspace IS DISTINCT FROM ?",
-            [WORKSPACE],
-        ).fetchone()
-    except duckdb.CatalogException:
-        return
-    if found and found[0]:
-        raise ConfigError(
-            "--database",
-            f"{database} holds {found[0]:,} runs that are not the demo's.",
-            "Name another file.",
-        )
+    for dataset in ("extend", "plextera"):
+        try:
+            found = connection.execute(
+                f"SELECT count(*) FROM {dataset}.workflow_runs WHERE workspace IS DISTINCT FROM ?",
+                [WORKSPACE],
+            ).fetchone()
+        except duckdb.CatalogException:
+            continue
+        if found and found[0]:
+            raise ConfigError(
+                "--database",
+                f"{database} holds {found[0]:,} runs that are not the demo's.",
+                "Name another file.",
+            )
 
 
 def _row_counts(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ This module does not know what a run is, how it is listed, fetched or stored; it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -97,6 +97,7 @@ class State:
     ) -> Failure | None:
         """A run of the plan is loaded, and with it everything that changed before it.
 
+        `now` is when the list was walked: what changed later was not listed, and is not covered.
         Gives the failure that is thereby resolved, if there was one.
         """
         self._note(run, is_final)
@@ -156,14 +157,20 @@ def floor(state: State, overlap: timedelta) -> datetime | None:
     return None if state.watermark is None else _minus(state.watermark, overlap)
 
 
-def scan(pages: Iterable[list[Listed]], down_to: datetime | None) -> Iterator[Listed]:
+def scan(
+    pages: Iterable[list[Listed]],
+    down_to: datetime | None,
+    ordered: Callable[[], bool] = lambda: True,
+) -> Iterator[Listed]:
     """The rows of pages that come newest change first, until a whole page is older than `down_to`.
 
     A page that is only nearly in order does not end the scan early, and neither does an empty one.
+    Where `ordered()` turns out false, all pages are read.
     """
     for page in pages:
         yield from page
-        if down_to is not None and page and all(run.changed < down_to for run in page):
+        old = down_to is not None and all(run.changed < down_to for run in page)
+        if old and page and ordered():
             return
 
 

@@ -17,32 +17,16 @@ This module knows no platform: a provider turns its payload into `Answer`s first
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from datetime import date
 from typing import Any, Final, NamedTuple
 
-from .errors import ShapeError
+from .cells import MISSING, is_container, json_or_marker, same, type_of, typed_cells
 from .model import CITATIONS, FIELDS, INSIGHTS, Row
-from .payload import JSON, Number, encode, number_text
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final[Any] = _Missing()
-"""Stands for a value that is not there, where None is a JSON null."""
+from .paths import ODD_KEY, is_path, join, split, without_indexes
+from .payload import JSON, encode
 
 MAX_DEPTH: Final = 200
 """Levels that become rows of their own; what is nested deeper is kept as one leaf's JSON text."""
-
-_CURRENCY = frozenset({"amount", "iso_4217_currency_code"})
-_SIGNATURE = frozenset({"printed_name", "signature_date", "is_signed", "title_or_role"})
-_ODD_KEY = re.compile(r'[.\[\]"]')
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[\]"]+)', re.DOTALL)
 
 
 class Schema(NamedTuple):
@@ -161,6 +145,7 @@ class _Walk:
         self.reviewed = {} if reviewed.metadata is final.metadata else reviewed.metadata
         self.reviewable = initial.value is not MISSING
         self.edits = edits
+        self.said = (self.final, self.initial, self.reviewed, self.edits)
         self.used: set[str] = set()
         self.paths: set[str] = set()
         self.fields: list[Row] = []
@@ -190,7 +175,7 @@ class _Walk:
                 keys = {**a, **c, **b}
             known = schema.children if schema else {}
             for key in keys:
-                if key and not _ODD_KEY.search(key):
+                if key and not ODD_KEY.search(key):
                     step = f"{path}.{key}" if path else key
                     below = f"{field}.{key}" if field else key
                     said = step if plain == path else f"{plain}.{key}" if plain else key
@@ -248,12 +233,15 @@ class _Walk:
         """The row of one path with what hangs on it, then the rows below it."""
         self.paths.add(path)
         found = path
-        if plain != path and path not in self.final and path not in self.initial:
+        if plain != path and not any(path in said for said in self.said):
             found = plain
         entry, model = self.final.get(found), self.initial.get(found)
         again = self.reviewed.get(found)
         edit = self.edits.get(found)
         if entry is not None or model is not None or again is not None or edit is not None:
+            if found in self.used:
+                # the platform writes two nodes alike, a.b: the first one has what it says
+                entry = model = again = edit = None
             self.used.add(found)
         scores = model or entry or again or _NO_ENTRY
         told = entry or _NO_ENTRY
@@ -264,9 +252,9 @@ class _Walk:
             self.lists(path, "reviewed", again, told)
 
         type_ = (schema.type if schema else None) or scores.type
-        a = depth < MAX_DEPTH and _container(final, type_)
-        b = a if initial is final else depth < MAX_DEPTH and _container(initial, type_)
-        c = a if reviewed is final else depth < MAX_DEPTH and _container(reviewed, type_)
+        a = depth < MAX_DEPTH and is_container(final, type_)
+        b = a if initial is final else depth < MAX_DEPTH and is_container(initial, type_)
+        c = a if reviewed is final else depth < MAX_DEPTH and is_container(reviewed, type_)
         below = a or b or c
         value = number = boolean = day = currency = None
         edit_kind = self.edit_kind(final, initial, below)
@@ -280,12 +268,12 @@ class _Walk:
             kind = "leaf"
             if type_ is None:
                 shown = final if final is not MISSING else reviewed
-                type_ = _type(shown if shown is not MISSING else initial)
+                type_ = type_of(shown if shown is not MISSING else initial)
             if final is not MISSING and final is not None:
-                value, number, boolean, day, currency = _cells(final, type_)
+                value, number, boolean, day, currency = typed_cells(final, type_)
             self.leaves += 1
             self.edited += edit_kind is not None
-        value_json = _json(final, a)
+        value_json = json_or_marker(final, a)
         self.fields.append(
             (
                 self.run_id,
@@ -304,8 +292,8 @@ class _Walk:
                 day,
                 currency,
                 value_json,
-                value_json if initial is final else _json(initial, b),
-                value_json if reviewed is final else _json(reviewed, c),
+                value_json if initial is final else json_or_marker(initial, b),
+                value_json if reviewed is final else json_or_marker(reviewed, c),
                 edit_kind is not None,
                 edit_kind,
                 edit.note if edit else None,
@@ -344,7 +332,7 @@ class _Walk:
             return "removed"
         if below:
             return None if type(final) is type(initial) else "changed"
-        return None if _same(final, initial) else "changed"
+        return None if same(final, initial) else "changed"
 
     def lists(self, path: str, output: str, entry: Entry, final: Entry) -> None:
         """Insights and citations of one output, where they differ from the final one's."""
@@ -361,110 +349,23 @@ class _Walk:
 
     def left_over(self) -> None:
         """Rows for metadata and edits whose path no value has, so that no score is lost."""
-        for key in {**self.final, **self.initial, **self.reviewed, **self.edits}:
+        keys = {**self.final, **self.initial, **self.reviewed, **self.edits}
+        for key in keys:
             if key in self.used:
                 continue
-            path = key if key and _canonical(key) else "[" + encode(key).decode() + "]"
-            while path in self.paths:
+            path = key if key and is_path(key) else "[" + encode(key).decode() + "]"
+            while path in self.paths or (path != key and path in keys):
                 path = "[" + encode(path).decode() + "]"
-            field = re.sub(r"\[\d+\]", "[]", path)
-            parent, _, name = path.rpartition(".")
-            self.node(path, field, name, parent, None, 0, MISSING, MISSING, MISSING, None, key)
+            steps = split(path)
+            field = without_indexes(path)
+            name = next((step for step in reversed(steps) if type(step) is str), None)
+            index = next((step for step in reversed(steps) if type(step) is int), None)
+            parent = join(steps[:-1])
+            self.node(path, field, name, parent, index, 0, MISSING, MISSING, MISSING, None, key)
 
 
 def _as(kind: type, value: JSON) -> Any:
     return value if type(value) is kind else kind()
-
-
-def _container(value: JSON, kind_of: str | None) -> bool:
-    kind = type(value)
-    if kind is list:
-        return True
-    if kind is not dict:
-        return False
-    if kind_of == "currency" or kind_of == "signature":
-        return False
-    return kind_of is not None or not (value.keys() == _CURRENCY or value.keys() == _SIGNATURE)
-
-
-def _type(value: JSON) -> str:
-    """The type of a leaf that no schema describes."""
-    kind = type(value)
-    if kind is str:
-        return "date" if _DATE.fullmatch(value) and _day(value) else "string"
-    if kind is Number or kind is int:
-        return "number"
-    if kind is bool:
-        return "boolean"
-    if kind is dict:
-        keys = value.keys()
-        return "currency" if keys == _CURRENCY else "signature" if keys == _SIGNATURE else "object"
-    return "array" if kind is list else "null"
-
-
-def _json(value: JSON, container: bool) -> str | None:
-    if value is MISSING:
-        return None
-    if container:
-        return "[]" if type(value) is list else "{}"
-    return number_text(value)
-
-
-def _cells(
-    value: JSON, type_: str
-) -> tuple[str | None, float | None, bool | None, date | None, str | None]:
-    """value, value_number, value_boolean, value_date and currency_code of a leaf that is not null."""
-    kind = type(value)
-    if kind is str:
-        return value, None, None, _day(value) if type_ == "date" else None, None
-    if kind is Number or kind is int:
-        return str(value), _double(value), None, None, None
-    if kind is bool:
-        return ("true" if value else "false"), None, value, None, None
-    if kind is dict and type_ == "currency":
-        amount, code = value.get("amount"), value.get("iso_4217_currency_code")
-        counted = type(amount) is Number or type(amount) is int
-        text = None if amount is None else amount if type(amount) is str else number_text(amount)
-        number = _double(amount) if counted else None
-        return text and str(text), number, None, None, code if type(code) is str else None
-    if kind is dict and type_ == "signature":
-        signed, day = value.get("is_signed"), value.get("signature_date")
-        return (
-            number_text(value),
-            None,
-            signed if type(signed) is bool else None,
-            _day(day) if type(day) is str else None,
-            None,
-        )
-    return number_text(value), None, None, None, None
-
-
-def _double(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (OverflowError, ValueError):
-        return None
-    return None if number in (float("inf"), float("-inf")) else number
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
-    except ValueError:
-        return None
-
-
-def _same(a: JSON, b: JSON) -> bool:
-    """Equal as JSON values: 1.0 is 1.00, but true is not 1 and "1" is not 1."""
-    if (type(a) is Number or type(a) is int) and (type(b) is Number or type(b) is int):
-        return str(a) == str(b) or (_double(a) is not None and _double(a) == _double(b))
-    if type(a) is not type(b):
-        return False
-    if type(a) is dict:
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    if type(a) is list:
-        return len(a) == len(b) and all(map(_same, a, b))
-    return bool(a == b)
 
 
 def _extra(
@@ -486,42 +387,6 @@ def _extra(
 
 
 _SCORES = ("ocrConfidence", "logprobsConfidence", "reviewAgentScore", "confidence")
-
-
-def _canonical(path: str) -> bool:
-    try:
-        return path == join(split(path))
-    except ShapeError:
-        return False
-
-
-def join(steps: Iterable[str | int]) -> str:
-    """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
-    path = ""
-    for step in steps:
-        if type(step) is int:
-            path += f"[{step}]"
-        elif step and not _ODD_KEY.search(str(step)):
-            path += f".{step}" if path else str(step)
-        else:
-            path += "[" + encode(step).decode() + "]"
-    return path
-
-
-def split(path: str) -> list[str | int]:
-    """The keys and indexes of a path. ShapeError where it is not one that `join` writes."""
-    steps: list[str | int] = []
-    at = 0
-    while at < len(path):
-        found = _STEP.match(path, at)
-        if found is None:
-            raise ShapeError(f"not a field path: {path!r}")
-        quoted, index, key = found.groups()
-        steps.append(
-            json.loads(f'"{quoted}"') if quoted is not None else int(index) if index else key
-        )
-        at = found.end()
-    return steps
 
 
 def rebuild(rows: Iterable[tuple[str, str | None]]) -> Any:

@@ -299,7 +299,8 @@ class Client:
                 params: Any = list(request.params)
                 response = await self._http.get(request.path, params=params)
         except (httpx.TimeoutException, TimeoutError) as error:
-            if isinstance(error.__cause__, ConnectionError | aiohttp.ClientConnectionError):
+            cause = error.__cause__
+            if isinstance(cause, aiohttp.ClientError) and not isinstance(cause, TimeoutError):
                 # the transport calls a reset or closed connection a time-out as well
                 raise UnreachableError(
                     f"cannot reach {self._host}: {error}", request=name

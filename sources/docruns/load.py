@@ -27,7 +27,7 @@ import duckdb
 from dlt.common.runtime.run_context import active
 from dlt.sources import DltSource
 
-from .errors import DocrunsError, LockedError
+from .errors import ConfigError, DocrunsError, LockedError
 from .sync import Progress, Sync
 
 CHUNK_RUNS = 1000
@@ -174,6 +174,9 @@ def open_database(
     path: Path, *, read_only: bool = False, wait_s: float = WAIT_S
 ) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB file, waiting while another process holds it. LockedError after `wait_s`."""
+    if "?" in str(path):
+        # duckdb takes what follows for options, and looks for its log elsewhere
+        raise ConfigError("--database", f"{path} holds a question mark, which DuckDB cannot open.")
     give_up = time.monotonic() + wait_s
     while True:
         try:

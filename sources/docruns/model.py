@@ -28,12 +28,16 @@ NO_PATH = "]"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name, dlt data type, meaning (unit and origin), and whether it may be null."""
+    """One column: its name, dlt data type, meaning (unit and origin), and whether it may be null.
+
+    Of two rows with one key in a load package, the one with more in a `decides` column stays.
+    """
 
     name: str
     type: Type
     doc: str
     nullable: bool = True
+    decides: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ _SEEN = [
 _CREDITS = [
     Column("credits", "double", "Credits charged for this run (usage.credits)."),
     Column(
-        "total_credits", "double", "Credits including the runs it set off (usage.totalCredits)."
+        "total_credits",
+        "double",
+        "Credits including the runs it set off (usage.totalCredits); null on older runs.",
     ),
 ]
 _DELETED = Column("deleted_at", "timestamp", "When the run was found gone from the platform.")
@@ -140,7 +146,7 @@ WORKFLOW_RUNS = _table(
         Column("parent_run_id", "text", "The run this one is nested in."),
         Column("parent_step_id", "text", "The step of the parent that set it off."),
         Column("root_run_id", "text", "The outermost run."),
-        Column("depth", "bigint", "0 for an outermost run."),
+        Column("depth", "bigint", "0 for an outermost run.", decides=True),
         _EXTRA,
         _DELETED,
     ],
@@ -193,7 +199,11 @@ PROCESSOR_RUNS = _table(
         Column("source_id", "text", "Id of what made it."),
         Column("batch_id", "text", "Batch it was started in."),
         Column("parse_run_id", "text", "The parse run it read the document through."),
-        Column("reviewed", "bool", "A person has reviewed the result."),
+        Column(
+            "reviewed",
+            "bool",
+            "A person has reviewed the result; where a version does not say it, its workflow run.",
+        ),
         Column("edited", "bool", "The review changed the result."),
         Column("created_at", "timestamp", "Created; from the list row where details lack it."),
         Column("updated_at", "timestamp", "Last change; from the list row where details lack it."),

@@ -40,7 +40,7 @@ _as_float = msgspec.json.Decoder(float).decode
 _as_bool = msgspec.json.Decoder(bool).decode
 
 # these would put a key to somebody's documents, or the documents themselves, into a table
-_SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl", "contents"})
+_SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl"})
 
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)((?:\\\\)*)(?:"
@@ -94,10 +94,16 @@ def timestamp(text: str) -> datetime | None:
 def without_secrets(value: JSON) -> JSON:
     """The value without presigned URLs and file contents, at any depth."""
     if type(value) is dict:
-        return {k: without_secrets(v) for k, v in value.items() if k not in _SECRET_KEYS}
+        hidden = _SECRET_KEYS | {"contents"} if value.get("object") == "file" else _SECRET_KEYS
+        return {k: without_secrets(v) for k, v in value.items() if k not in hidden}
     if type(value) is list:
         return [without_secrets(v) for v in value]
     return value
+
+
+def may_hold_secrets(text: str) -> bool:
+    """A quick look at JSON text: is `without_secrets` worth its while?"""
+    return any(key in text for key in _SECRET_KEYS) or '"contents"' in text
 
 
 class Payload:
@@ -196,6 +202,11 @@ class Payload:
         del self._rest[key]
         return children
 
+    def raws(self, key: str) -> list[Raw] | None:
+        """A list's entries, undecoded, nulls among them. Another kind of value is left alone."""
+        entries: list[Raw] | None = self._take(key, _as_list)
+        return entries
+
     def _drop_null(self, key: str, raw: Raw | None) -> None:
         if raw is not None and _is_null(raw):
             del self._rest[key]
@@ -207,6 +218,11 @@ class Payload:
             return None if raw is None else str(_as_text(raw))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
+
+    def peek_json(self, key: str) -> str | None:
+        """Any value as its JSON text, left in place."""
+        raw = self._rest.get(key)
+        return None if raw is None else json_text(raw)
 
     def ignore_empty(self, *keys: str) -> None:
         """Drop keys that hold an empty list or object, or null."""
@@ -242,12 +258,12 @@ class Payload:
         if not parts:
             return None
         body = b"{" + b",".join(encode(k) + b":" + v for k, v in parts.items()) + b"}"
-        if any(key.encode() in body for key in _SECRET_KEYS):
+        if may_hold_secrets(body.decode(errors="replace")):
             return number_text(without_secrets(decode(body)))
-        return body.decode()
+        return json_text(body)
 
 
-def json_text(raw: Raw) -> str:
+def json_text(raw: bytes | Raw) -> str:
     """The JSON text as it came; ShapeError where it is not UTF-8."""
     try:
         return bytes(raw).decode()
@@ -276,6 +292,9 @@ def _number_label(raw: Raw) -> str:
 
 def _whole(raw: Raw) -> int:
     value = _as_float(raw)
-    if not value.is_integer() or abs(value) >= 2**63:
+    if not value.is_integer():
         raise ValueError("not a whole number")
-    return int(bytes(raw)) if bytes(raw).lstrip(b"-").isdigit() else int(value)
+    whole = int(bytes(raw)) if bytes(raw).lstrip(b"-").isdigit() else int(value)
+    if not -(2**63) <= whole < 2**63:
+        raise ValueError("more than 64 bits")
+    return whole

@@ -1,4 +1,7 @@
-"""The dlt side that both providers share: batches into tables, each with its merge hints.
+"""The dlt side that both providers share: the two run resources, and batches into tables with hints.
+
+    workflow_runs    everything that comes with a workflow run
+    processor_runs   those that came in no workflow run; waits until the workflow runs are through
 
 A re-fetched run replaces its rows as a set: tables with `set_of` are merged by the run's id *and* by
 their key, and every run sends one clearing row, so fewer rows now means fewer rows, none means none.
@@ -10,19 +13,114 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dlt
 from dlt.extract.items_transform import YieldMapItem
 
+from . import loaded
 from .arrow import Tables
+from .feed import Listed
 from .model import CLEARED, Table
+from .reading import Parent
+from .sync import Feed, Sync
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """A type that does not fit stops in extract, before anything is stored."""
 
 _MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
+
+
+def run_resources(
+    sync: Sync,
+    main: Feed,
+    feeds: Sequence[Feed],
+    listed: ChainMap[str, Listed],
+    nested: bool = False,
+) -> list[Any]:
+    """`workflow_runs` and `processor_runs`, fed by `main` and by `feeds`.
+
+    `listed` gets the processor runs as their lists show them, before any workflow run is read;
+    `sync.parents` the workflow runs that this load or the destination knows of due processor runs.
+    `nested`: workflow runs may hang in others; `sync.links` gets those links that are known.
+    """
+    sync.feeds = (main, *feeds)
+    client = sync.client
+
+    def plan_processor_runs() -> None:
+        saved = dlt.current.resource_state("processor_runs")
+        for feed in feeds:
+            sync.plan(feed, saved.setdefault(feed.name, {}))
+        # nested runs lack their dates in some versions: the lists, walked first, know them
+        listed.maps = [sync.summaries(feed.name) for feed in feeds]
+
+    @dlt.resource(name="workflow_runs")
+    def workflow_runs() -> Iterator[Tables]:
+        selected = dlt.current.source().resources.selected
+        sync.start_package(dlt.current.load_package_state()["load_id"])
+        try:
+            with client:
+                if "processor_runs" in selected:
+                    plan_processor_runs()
+                known = partial(_note_links, sync) if nested else _none_is_known
+                yield from sync.batches(main, dlt.current.resource_state(), known)
+            if "processor_runs" not in selected:
+                yield sync.row_of_package()
+        finally:
+            sync.workflows_done = True
+
+    @dlt.resource(name="processor_runs")
+    def processor_runs() -> Iterator[Tables | None]:
+        selected = dlt.current.source().resources.selected
+        sync.start_package(dlt.current.load_package_state()["load_id"])
+        saved = dlt.current.resource_state()
+        # a run that arrives inside its workflow run is not fetched on its own: those come first
+        while "workflow_runs" in selected and not sync.workflows_done:
+            yield None
+        is_known = partial(_known, sync)
+        with client:
+            for feed in feeds:
+                yield from sync.batches(feed, saved.setdefault(feed.name, {}), is_known)
+        yield sync.row_of_package()
+
+    return [add_tables(workflow_runs), add_tables(processor_runs)]
+
+
+def _none_is_known(_: Sequence[Listed]) -> set[str]:
+    return set()
+
+
+def _note_links(sync: Sync, due: Sequence[Listed]) -> set[str]:
+    """A run that was once seen inside another one keeps its parent when it is read on its own."""
+    found = loaded.links(dlt.current.pipeline(), [run.id for run in due])
+    for run_id, link in found.items():
+        sync.links.setdefault(run_id, link)
+    return set()
+
+
+def _known(sync: Sync, due: Sequence[Listed]) -> set[str]:
+    """Due runs that the destination holds already; the parents of the others are noted."""
+    wanted = [run for run in due if run.id not in sync.arrived]
+    found = loaded.processor_runs(dlt.current.pipeline(), [run.id for run in wanted])
+    known = set()
+    for run in wanted:
+        held = found.get(run.id)
+        if held is None:
+            continue
+        if held.workflow_run_id is not None:
+            parent = Parent(held.workflow_run_id, held.workflow_step_position)
+            sync.parents.setdefault(run.id, parent)
+        if not sync.settings.full and _is_current(held.updated_at, run.updated_at):
+            known.add(run.id)
+    return known
+
+
+def _is_current(held: datetime | None, listed: datetime | None) -> bool:
+    return held is not None and listed is not None and held >= listed
 
 
 class _ToTables(YieldMapItem):
@@ -56,6 +154,7 @@ def _hints(table: Table) -> Any:
     columns: dict[str, Any] = {
         c.name: {"data_type": "json"} for c in table.columns if c.type == "json"
     }
+    columns |= {c.name: {"dedup_sort": "desc"} for c in table.columns if c.decides}
     if table.set_of:
         columns[CLEARED] = {"data_type": "bool", "hard_delete": True}
     return dlt.mark.make_hints(

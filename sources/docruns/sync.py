@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -31,6 +31,7 @@ from .errors import (
 from .feed import Listed, Plan, State
 from .http import Client, Outcome, Reply, Request
 from .model import QUARANTINE, SYNCS
+from .reading import Link, Parent, Reading
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
@@ -43,31 +44,21 @@ _DETAIL_CHARS = 2000
 _QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
 
 
-class Reading(Protocol):
-    """What a provider's reader gives: rows, whether the run is final, runs that came inside."""
-
-    @property
-    def batch(self) -> Batch: ...
-    @property
-    def is_final(self) -> bool: ...
-    @property
-    def inside(self) -> tuple[str, ...]: ...
-
-
 @dataclass(frozen=True)
 class Feed:
     """One list of runs, as a provider describes it.
 
     `pages(status)` lists all runs, or those of one status where `by_status`. `read` turns an answer
     into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
-    `optional`: the server may not know the list.
+    `ordered()`: the pages come newest change first, asked once they have begun. `optional`: the
+    server may not know the list.
     """
 
     name: str
     pages: Callable[[str | None], Iterator[list[Listed]]]
     read: Callable[[bytes, Listed], Reading]
     detail: Callable[[str], Request] | None
-    ordered: bool = True
+    ordered: Callable[[], bool] = lambda: True
     by_status: bool = True
     optional: bool = False
 
@@ -104,6 +95,8 @@ class _Planned(NamedTuple):
     plan: Plan
     left: list[Listed]
     """Due runs not yet taken, in reverse: the next one is the last."""
+    walked_at: datetime
+    """Before the list was walked: no watermark may pass it, whatever the clock says later."""
 
 
 @dataclass
@@ -123,9 +116,13 @@ class Sync:
         self.watermark: datetime | None = None
         self.unavailable: dict[str, str] = {}
         self.arrived: set[str] = set()
+        self.parents: dict[str, Parent] = {}
+        self.links: dict[str, Link] = {}
+        self._thin: dict[str, Batch] = {}
         self._planned: dict[str, _Planned] = {}
         self._saved: dict[str, Any] = {}
         self._taken = 0
+        self._asked_for = 0
         self._chunk = Counts()
         self._usage = (0, 0, 0.0, 0)
         self._started = self.clock()
@@ -149,7 +146,7 @@ class Sync:
     @property
     def chunk_is_full(self) -> bool:
         """No more details in this package, or in this load."""
-        if self.settings.max_runs is not None and self.counts.fetched >= self.settings.max_runs:
+        if self.settings.max_runs is not None and self._asked_for >= self.settings.max_runs:
             return True
         return self.settings.chunk_runs is not None and self._taken >= self.settings.chunk_runs
 
@@ -162,7 +159,7 @@ class Sync:
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
         limit = self.settings.max_runs
-        return not self.complete and (limit is None or self.counts.fetched < limit)
+        return not self.complete and (limit is None or self._asked_for < limit)
 
     def summaries(self, name: str) -> dict[str, Listed]:
         """The rows of a list that was walked in this load, by id."""
@@ -176,13 +173,14 @@ class Sync:
             return
         state = State() if self.settings.full and name not in self._planned else State.load(saved)
         state.failed = state.failed or State.load(saved).failed
+        walked_at = self.clock()
         try:
             rows = [row for row in self._walk(feed_, state) if self._has_id(feed_, row)]
         except MissingError as error:
             if not feed_.optional:
                 raise
             self.unavailable[name] = str(error)
-            self._planned[name] = _Planned(Plan([], [], None, 0), [])
+            self._planned[name] = _Planned(Plan([], [], None, 0), [], walked_at)
             self._saved[name] = dict(saved)
             return
         plan = feed.plan(
@@ -192,7 +190,7 @@ class Sync:
             since=self.settings.since,
             until=self.settings.until,
         )
-        self._planned[name] = _Planned(plan, plan.due[::-1])
+        self._planned[name] = _Planned(plan, plan.due[::-1], walked_at)
         self._saved[name] = dict(saved)
         self.counts.listed += plan.listed
         self.counts.unchanged += len(plan.unchanged)
@@ -200,9 +198,9 @@ class Sync:
 
     def _walk(self, feed_: Feed, state: State) -> Iterator[Listed]:
         """The list down to the floor, then those unfinished runs that it did not show."""
-        down_to = feed.floor(state, self.settings.overlap) if feed_.ordered else None
+        down_to = feed.floor(state, self.settings.overlap)
         missing = dict(state.unfinished)
-        for seen, run in enumerate(feed.scan(feed_.pages(None), down_to), start=1):
+        for seen, run in enumerate(feed.scan(feed_.pages(None), down_to, feed_.ordered), start=1):
             missing.pop(run.id, None)
             if seen % 1000 == 0:
                 self._tell("listing", feed_.name, seen, None)
@@ -248,7 +246,7 @@ class Sync:
                 yield self._hand_out(feed_, pending, state, saved)
                 pending, rows = [], 0
         if not planned.left:
-            state.finished(planned.plan, self.settings.overlap, self.clock())
+            state.finished(planned.plan, self.settings.overlap, planned.walked_at)
         if pending:
             yield self._hand_out(feed_, pending, state, saved)
         else:
@@ -279,6 +277,7 @@ class Sync:
                 taken.append((run, needed))
                 if needed:
                     self._taken += 1
+                    self._asked_for += 1
                     yield feed_.detail(run.id) if feed_.detail else Request("", subject=run.id)
 
         def next_needed() -> Listed | None:
@@ -288,7 +287,7 @@ class Sync:
                 if needed:
                     return run
                 self.counts.unchanged += 1
-                state.loaded(run, run.is_final, self.settings.overlap, self.clock())
+                state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
             return None
 
         total = len(planned.plan.due)
@@ -304,18 +303,30 @@ class Sync:
                 # not this run's fault: everything that is not handed out yet stays due
                 raise outcome
             body = b""
+            summary = self._thin.pop(run.id, None)
+            if summary is not None and isinstance(outcome, ApiError):
+                # a nested run that cannot be read by its id: the summary is all there is
+                yield run, summary
+                continue
             try:
                 if isinstance(outcome, ApiError):
                     raise outcome
                 body = outcome.body if feed_.detail else str((run.summary or {})["row"]).encode()
                 reading = feed_.read(body, run)
             except (ApiError, ValueError, RecursionError) as error:
-                yield run, self._quarantine(feed_, run, error, body, state)
+                yield run, self._quarantine(feed_, run, error, body, state, planned.walked_at)
                 continue
             self._failures = 0
-            self.counts.fetched += 1
+            # a list row that is all there is cost no request
+            self.counts.fetched += feed_.detail is not None
             self.arrived.update(reading.inside)
-            resolved = state.loaded(run, reading.is_final, self.settings.overlap, self.clock())
+            self.parents.update(reading.parents)
+            self.links.update(reading.links)
+            self._read_next(reading.thin, planned)
+            loaded = run._replace(status=reading.status or run.status)
+            resolved = state.loaded(
+                loaded, reading.is_final, self.settings.overlap, planned.walked_at
+            )
             if resolved is not None:
                 row = self._quarantine_row(feed_, resolved, "", self.clock())
                 reading.batch.add(QUARANTINE, row)
@@ -323,8 +334,21 @@ class Sync:
             yield run, reading.batch
         next_needed()
 
+    def _read_next(self, thin: Mapping[str, Batch], planned: _Planned) -> None:
+        """Read nested runs that came as summaries by their ids, unless they are on their way."""
+        for run_id, batch in thin.items():
+            if run_id not in self._thin and run_id not in self.arrived:
+                self._thin[run_id] = batch
+                planned.left.append(Listed(run_id, None, None, None))
+
     def _quarantine(
-        self, feed_: Feed, run: Listed, error: Exception, body: bytes, state: State
+        self,
+        feed_: Feed,
+        run: Listed,
+        error: Exception,
+        body: bytes,
+        state: State,
+        walked_at: datetime,
     ) -> Batch:
         self._failures += 1
         if self._failures >= GIVE_UP_AFTER:
@@ -332,7 +356,8 @@ class Sync:
         self.counts.quarantined += 1
         message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         name = type(error).__name__
-        failure = state.not_loaded(run, name, message, self.settings.overlap, self.clock())
+        overlap = self.settings.overlap
+        failure = state.not_loaded(run, name, message, overlap, walked_at)
         batch = Batch()
         batch.add(QUARANTINE, self._quarantine_row(feed_, failure, excerpt(body), None))
         return batch
@@ -371,7 +396,7 @@ class Sync:
                 try:
                     to_tables(batch)
                 except (pa.ArrowException, OverflowError, UnicodeError) as error:
-                    batch = self._quarantine(feed_, run, error, b"", state)
+                    batch = self._quarantine(feed_, run, error, b"", state, self._started)
                 whole.update(batch)
             tables = to_tables(whole)
         self.rows.update(whole.counts())

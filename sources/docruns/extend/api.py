@@ -21,7 +21,8 @@ from ..errors import ApiError, ConfigError, InvalidError, ShapeError
 from ..feed import Listed
 from ..http import Client, Request, refusal
 from ..payload import Payload, clean
-from .rows import FINAL_PROCESSOR_STATUS, FINAL_WORKFLOW_STATUS
+from .processors import FINAL_STATUS as FINAL_PROCESSOR_STATUS
+from .rows import FINAL_STATUS as FINAL_WORKFLOW_STATUS
 
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 """Every documented version, newest first; `v1` stands for the time before dates had documents."""
@@ -232,7 +233,8 @@ def check(body: bytes, request: str) -> None:
         raise ShapeError("not a JSON object", request=request)
     if len(body) < 2000 and b'"data"' not in body and b'"id"' not in body:
         answer = Payload(body)
-        if "error" in answer or answer.boolean("success") is False:
+        envelope = "error" in answer or ("code" in answer and "message" in answer)
+        if envelope or answer.boolean("success") is False:
             raise ShapeError("an error with status 200", request=request)
 
 

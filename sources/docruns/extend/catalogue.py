@@ -22,7 +22,7 @@ from ..http import Client, Reply, Request
 from ..model import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
 from ..payload import Payload, clean, json_text
 from . import api
-from .rows import Context, processor_type
+from .processors import Context, processor_type
 
 
 def workflows(

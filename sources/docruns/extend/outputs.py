@@ -11,15 +11,19 @@ All four come in every API version, and nothing inside an output says which one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ..errors import ShapeError
-from ..flatten import NOTHING, Answer, Citation, Edit, Entry, Insight, Schema, join
+from ..flatten import NOTHING, Answer, Citation, Entry, Insight, Schema
+from ..paths import join
 from ..payload import JSON, Payload, decode, encode, json_text
+from .schemas import TYPES, field_schemas
+
+# what a bigint column can hold: a larger number is read by key, which leaves it in extra
+_Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Point(Struct, forbid_unknown_fields=True, gc=False):
@@ -28,7 +32,7 @@ class _Point(Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Page(Struct, forbid_unknown_fields=True, gc=False):
-    number: int
+    number: _Whole
     width: float | None = None
     height: float | None = None
 
@@ -36,13 +40,13 @@ class _Page(Struct, forbid_unknown_fields=True, gc=False):
 # {"page": {"number": 1, "width": 1275, "height": 1650}, "referenceText": "Total due 9,50",
 #  "polygon": [{"x": 838, "y": 149}, …], "fileId": "file_1"}; up to 2025-04-21 "page": 1, "pageWidth": 612
 class _Citation(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
-    page: _Page | int | None = None
+    page: _Page | _Whole | None = None
     page_width: float | None = None
     page_height: float | None = None
     file_id: str | None = None
     reference_text: str | None = None
     cell_range: str | None = None
-    polygon: Raw | None = None
+    polygon: Raw = Raw(b"null")  # a union with None would take null only
 
 
 class _Insight(Struct, forbid_unknown_fields=True, gc=False):
@@ -54,7 +58,7 @@ class _Insight(Struct, forbid_unknown_fields=True, gc=False):
 class _Entry(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
     ocr_confidence: float | None = None
     logprobs_confidence: float | None = None
-    review_agent_score: int | None = None
+    review_agent_score: _Whole | None = None
     confidence: float | None = None
     citations: list[_Citation] | None = None
     insights: list[_Insight] | None = None
@@ -94,10 +98,12 @@ def _entry(entry: _Entry) -> Entry:
 def _citation(c: _Citation) -> Citation:
     page, width, height = c.page, c.page_width, c.page_height
     if type(page) is _Page:
+        if (None not in (page.width, width)) or (None not in (page.height, height)):
+            raise msgspec.ValidationError("a page's size in both shapes: read by key")
         width = page.width if page.width is not None else width
         height = page.height if page.height is not None else height
         page = page.number
-    if c.polygon is None or (polygon := json_text(c.polygon)) == "null":
+    if (polygon := json_text(c.polygon)) == "null":
         return Citation(page, width, height, c.file_id, c.reference_text, c.cell_range)  # type: ignore[arg-type] # narrowed above
     return Citation(
         page,  # type: ignore[arg-type] # narrowed above
@@ -140,13 +146,22 @@ def _entry_by_key(raw: Raw) -> Entry:
 def _citation_by_key(c: Payload) -> Citation:
     page = c.object("page")
     if page is not None:
-        numbers = page.integer("number"), page.number("width"), page.number("height")
+        width, height = _size(page, "width", c, "pageWidth"), _size(page, "height", c, "pageHeight")
+        numbers = page.integer("number"), width, height
     else:
         numbers = c.integer("page"), c.number("pageWidth"), c.number("pageHeight")
     file_id, text, cells = c.text("fileId"), c.text("referenceText"), c.text("cellRange")
     polygon = c.json("polygon")
     box = _box(polygon) if polygon else (None, None, None, None)
     return Citation(*numbers, file_id, text, cells, *box, polygon, c.extra())
+
+
+def _size(page: Payload, key: str, c: Payload, old_key: str) -> float | None:
+    size = page.number(key)
+    if size is None:
+        return c.number(old_key)
+    c.ignore_empty(old_key)
+    return size
 
 
 def insights(payload: Payload) -> tuple[Insight, ...]:
@@ -260,6 +275,9 @@ def _fields_array(parts: Mapping[str, Raw]) -> Answer:
         content = field.raw("value")
         value[name] = None if content is None else decode(content)
         type_ = field.text("type")
+        kind = TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None)
+        if kind is None:
+            field.keep("type", _quote(type_ or ""))
         path = join([name])
         names = {child.text("name") for child in _definitions(raw)}
         cited: dict[str, list[Citation]] = {}
@@ -272,12 +290,14 @@ def _fields_array(parts: Mapping[str, Raw]) -> Answer:
             confidence=field.number("confidence"),
             citations=tuple(cited.pop(path, ())),
             insights=insights(field),
-            type=_TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None),
+            type=kind,
             extra=field.extra(),
         )
         for target, citations in cited.items():
             said[target] = Entry(citations=tuple(citations))
-        said.update(_nested_types(path, value[name], _legacy(_definitions(raw)), said))
+        if kind not in ("currency", "signature"):
+            # those are one leaf, whatever their own schema says
+            said.update(_nested_types(path, value[name], field_schemas(_definitions(raw)), said))
     return Answer(value, said)
 
 
@@ -316,10 +336,15 @@ def _boxes(reference: Payload) -> list[Citation]:
             top=box.number("top"),
             right=box.number("right"),
             bottom=box.number("bottom"),
-            extra=extra or box.extra(),
+            extra=_both(extra, box.extra()),
         )
         for box in boxes
     ]
+
+
+def _both(a: str | None, b: str | None) -> str | None:
+    """One JSON object of two; the keys of a reference and of its boxes differ."""
+    return f"{a[:-1]},{b[1:]}" if a and b else a or b
 
 
 def _nested_types(
@@ -341,107 +366,4 @@ def _nested_types(
                 if known.children or known.items:
                     inner = known.items.children if known.items else known.children
                     found.update(_nested_types(step, row[key], inner, said))
-    return found
-
-
-_TYPES = {
-    "string": "string",
-    "number": "number",
-    "integer": "number",
-    "boolean": "boolean",
-    "date": "date",
-    "currency": "currency",
-    "signature": "signature",
-    "enum": "enum",
-    "array": "array",
-    "object": "object",
-}
-
-
-def schema_of(config: Raw | None) -> Schema | None:
-    """What a run's configuration says of its fields: `config.schema`, or the old `config.fields`."""
-    if config is None:
-        return None
-    try:
-        parts = _raws(config)
-    except msgspec.MsgspecError:
-        return None
-    if (raw := parts.get("schema")) is not None:
-        return _json_schema(bytes(raw))
-    for key in ("fields", "fieldsToExtract"):
-        if (raw := parts.get(key)) is not None:
-            return _field_list(bytes(raw))
-    return None
-
-
-# the same few configurations come with thousands of runs
-@lru_cache(maxsize=512)
-def _json_schema(raw: bytes) -> Schema | None:
-    try:
-        return _schema(decode(raw))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-
-
-@lru_cache(maxsize=512)
-def _field_list(raw: bytes) -> Schema | None:
-    try:
-        return Schema("object", _legacy([Payload(entry) for entry in _raw_list(raw)]))
-    except (msgspec.MsgspecError, ShapeError, RecursionError):
-        return None
-
-
-def _schema(node: JSON) -> Schema | None:
-    # {"type": "object", "properties": {"total": {"type": "object", "extend:type": "currency", …}}}
-    if type(node) is not dict:
-        return None
-    special = node.get("extend:type")
-    kinds = node.get("type")
-    kinds = kinds if type(kinds) is list else [kinds]
-    type_ = next((_TYPES[k] for k in kinds if type(k) is str and k in _TYPES), None)
-    if type(special) is str and special in _TYPES:
-        type_ = _TYPES[special]
-    elif type(node.get("enum")) is list:
-        type_ = "enum"
-    properties = node.get("properties")
-    children = {}
-    if type(properties) is dict and type_ not in ("currency", "signature"):
-        children = {key: known for key, inner in properties.items() if (known := _schema(inner))}
-    return Schema(type_, children, _schema(node.get("items")))
-
-
-def _legacy(definitions: list[Payload]) -> dict[str, Schema]:
-    # [{"id": "sub_1", "name": "amount", "type": "currency", "schema": […]}]
-    found: dict[str, Schema] = {}
-    for definition in definitions:
-        name, type_ = definition.text("name"), definition.text("type")
-        if name is None:
-            continue
-        inner = _legacy(definition.objects("schema") or [])
-        kind = _TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None)
-        if kind == "array":
-            found[name] = Schema(kind, {}, Schema("object", inner) if inner else None)
-        elif kind in ("currency", "signature"):
-            found[name] = Schema(kind)
-        else:
-            found[name] = Schema(kind, inner)
-    return found
-
-
-def edits(raw: Raw | None) -> dict[str, Edit]:
-    """{"po_number": {"originalValue": null, "editedValue": "PO-9", "notes": "…"}, "total": null}."""
-    if raw is None:
-        return {}
-    try:
-        parts = _raws(raw)
-    except msgspec.MsgspecError:
-        return {}
-    found: dict[str, Edit] = {}
-    for path, entry in parts.items():
-        if bytes(entry) == b"null":
-            continue
-        try:
-            found[path] = Edit(Payload(entry).text("notes"), json_text(entry))
-        except ShapeError:
-            found[path] = Edit(None, json_text(entry))
     return found

@@ -5,24 +5,23 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 import dlt
 from dlt.common.typing import TSecretStrValue
 
-from .. import loaded
 from ..arrow import Tables
 from ..errors import ConfigError
 from ..feed import Listed
 from ..http import Budget, Client, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
-from ..resources import CONTRACT, add_tables
+from ..reading import Reading
+from ..resources import CONTRACT, add_tables, run_resources
 from ..settings import duration, moment
 from ..sync import Feed, Settings, Sync
 from . import api, catalogue, rows
-from .rows import Context, Parent
+from .processors import Context
 
 REQUESTS_PER_SECOND = 10.0
 """What Extend's lowest paid plan allows; nothing is held back on this machine's own addresses."""
@@ -122,49 +121,11 @@ def _resources(
     sync: Sync, client: Client, context: Context, list_processor_runs: bool | None
 ) -> Sequence[Any]:
     runs, kinds = api.run_lists(context.api_version, list_processor_runs)
-    parents: dict[str, Parent] = {}
     listed: ChainMap[str, Listed] = ChainMap()
     context = context._replace(summaries=listed)
-    main = _feed(client, runs, partial(rows.workflow_run, context=context))
-    feeds = [_feed(client, kind, _reader(context, parents)) for kind in kinds]
-    sync.feeds = (main, *feeds)
 
-    def plan_processor_runs() -> None:
-        saved = dlt.current.resource_state("processor_runs")
-        for feed in feeds:
-            sync.plan(feed, saved.setdefault(feed.name, {}))
-        # nested runs lack their dates in some versions: the lists, walked first, know them
-        listed.maps = [sync.summaries(feed.name) for feed in feeds]
-
-    @dlt.resource(name="workflow_runs")
-    def workflow_runs() -> Iterator[Tables]:
-        selected = dlt.current.source().resources.selected
-        load_id = dlt.current.load_package_state()["load_id"]
-        sync.start_package(load_id)
-        try:
-            with client:
-                if "processor_runs" in selected:
-                    plan_processor_runs()
-                yield from sync.batches(main, dlt.current.resource_state())
-            if "processor_runs" not in selected:
-                yield sync.row_of_package()
-        finally:
-            sync.workflows_done = True
-
-    @dlt.resource(name="processor_runs")
-    def processor_runs() -> Iterator[Tables | None]:
-        sync.start_package(dlt.current.load_package_state()["load_id"])
-        saved = dlt.current.resource_state()
-        # a run that arrives inside its workflow run is not fetched on its own: those come first
-        while (
-            "workflow_runs" in dlt.current.source().resources.selected and not sync.workflows_done
-        ):
-            yield None
-        with client:
-            for feed in feeds:
-                is_known = partial(_known, sync, parents)
-                yield from sync.batches(feed, saved.setdefault(feed.name, {}), is_known)
-        yield sync.row_of_package()
+    def read_alone(body: bytes, run: Listed) -> Reading:
+        return rows.processor_run(body, run, context, sync.parents.get(run.id))
 
     @dlt.resource(name="workflows")
     def workflows() -> Iterator[Tables]:
@@ -176,42 +137,21 @@ def _resources(
         with client:
             yield from catalogue.processors(client, context, dlt.current.resource_state())
 
-    return [add_tables(r) for r in (workflow_runs, processor_runs, workflows, processors)]
+    main = _feed(client, runs, partial(rows.workflow_run, context=context))
+    feeds = [_feed(client, kind, read_alone) for kind in kinds]
+    return [
+        *run_resources(sync, main, feeds, listed),
+        add_tables(workflows),
+        add_tables(processors),
+    ]
 
 
-def _feed(client: Client, runs: api.RunList, read: Any) -> Feed:
+def _feed(client: Client, runs: api.RunList, read: Callable[[bytes, Listed], Reading]) -> Feed:
     return Feed(
         name=runs.name,
         pages=lambda status: api.run_pages(client, runs, status),
         read=read,
         detail=runs.detail if runs.details else None,
-        ordered=runs.ordered,
+        ordered=lambda: runs.ordered,
         optional=runs.optional,
     )
-
-
-def _reader(context: Context, parents: dict[str, Parent]) -> Any:
-    def read(body: bytes, run: Listed) -> rows.Reading:
-        return rows.processor_run(body, run, context, parents.get(run.id))
-
-    return read
-
-
-def _known(sync: Sync, parents: dict[str, Parent], due: Sequence[Listed]) -> set[str]:
-    """Due runs that the destination holds already; the parents of the others are noted."""
-    wanted = [run for run in due if run.id not in sync.arrived]
-    found = loaded.processor_runs(dlt.current.pipeline(), [run.id for run in wanted])
-    known = set()
-    for run in wanted:
-        held = found.get(run.id)
-        if held is None:
-            continue
-        if held.workflow_run_id is not None:
-            parents[run.id] = Parent(held.workflow_run_id, held.workflow_step_position)
-        if not sync.settings.full and _is_current(held.updated_at, run.updated_at):
-            known.add(run.id)
-    return known
-
-
-def _is_current(held: datetime | None, listed: datetime | None) -> bool:
-    return held is not None and listed is not None and held >= listed

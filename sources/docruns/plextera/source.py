@@ -1,0 +1,154 @@
+"""Plextera as a dlt source: settings in, resources out. What they do is in `sync`, `api` and `rows`."""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dlt
+from dlt.common.typing import TSecretStrValue
+
+from ..errors import ConfigError
+from ..feed import Listed
+from ..http import Budget, Client, check_base_url, check_key, is_loopback
+from ..http import Settings as HttpSettings
+from ..reading import Reading
+from ..resources import CONTRACT, run_resources
+from ..settings import duration, moment
+from ..sync import Feed, Settings, Sync
+from . import api, rows
+
+REQUESTS_PER_SECOND = 10.0
+"""Plextera documents no limit; this is a polite one. Nothing is held back on loopback."""
+
+
+@dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)
+def plextera(
+    api_key: TSecretStrValue | None = None,
+    base_url: str | None = None,
+    workspace: str | None = None,
+    requests_per_second: float | None = None,
+    concurrency: int = 16,
+    overlap: str = "1h",
+    chunk_runs: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    max_runs: int | None = None,
+    full: bool = False,
+    page_size: int = 50,
+    page_start: int | None = None,
+    sort_runs: bool | None = None,
+    sort_extractions: bool | None = None,
+    max_depth: int = rows.MAX_DEPTH,
+    extra_params: dict[str, Any] | None = None,
+    on_sync: Callable[[Sync], None] | None = None,
+) -> Sequence[Any]:
+    """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
+
+    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with fields and
+    citations). Each run that is due costs one request; one that did not change costs none.
+
+    Args:
+        api_key: The key, with or without its `api-key` prefix; also read from PLEXTERA_API_KEY. On this
+            machine's own addresses optional.
+        base_url: The API's address with its path.
+        workspace: A label for every row: ids are unique within a workspace only.
+        requests_per_second: Requests a second over everything; default 10, on loopback no limit.
+        concurrency: Requests in flight.
+        overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
+        chunk_runs: Runs per load package; default: all that are due in one package.
+        since: Load only runs whose last change is at or after this time, RFC 3339.
+        until: Load only runs whose last change is before this time, RFC 3339.
+        max_runs: Fetch at most so many runs.
+        full: Fetch every run again, changed or not.
+        page_size: Rows per page, 1 to 100.
+        page_start: Number of the first page, 0 or 1; default: find out.
+        sort_runs: Whether workflow runs can be sorted by last change; default: find out.
+        sort_extractions: The same for extractions.
+        max_depth: Levels of nested runs that become rows of their own.
+        extra_params: Query parameters for both lists, passed through as they are, e.g. a filter.
+        on_sync: Called with this load's `Sync`, for progress and counts.
+
+    Raises:
+        ConfigError: A setting is missing or wrong; names its key.
+        RefusedError: The platform does not accept the key.
+        ApiError: The platform cannot be reached or gives no usable answer.
+    """
+    url = check_base_url(base_url or api.BASE_URL, "sources.plextera.base_url")
+    local = is_loopback(url)
+    if not 1 <= page_size <= 100:
+        raise ConfigError("sources.plextera.page_size", f"{page_size} is not within 1 and 100.")
+    client = Client(
+        HttpSettings(
+            base_url=url, headers=api.headers(_key(api_key, local)), concurrency=concurrency
+        ),
+        Budget(requests_per_second or (None if local else REQUESTS_PER_SECOND)),
+        api.explain,
+        api.check,
+    )
+    settings = Settings(
+        overlap=duration(overlap, "sources.plextera.overlap"),
+        chunk_runs=chunk_runs,
+        since=moment(since, "since"),
+        until=moment(until, "until"),
+        max_runs=max_runs,
+        full=full,
+    )
+    sync = Sync("plextera", client, settings)
+    if on_sync is not None:
+        on_sync(sync)
+    extra = tuple((extra_params or {}).items())
+    runs = api.RunList(
+        "workflow_runs",
+        "/workflow-runs",
+        api.FINAL_RUN_STATUS,
+        api.Paging(page_size, page_start, sort_runs, extra),
+    )
+    extractions = api.RunList(
+        "extractions",
+        "/document-insights/extractions",
+        api.FINAL_EXTRACTION_STATUS,
+        api.Paging(page_size, page_start, sort_extractions, extra),
+    )
+    return _resources(sync, runs, extractions, workspace, max_depth)
+
+
+def _key(api_key: str | None, local: bool) -> str:
+    key = api_key or os.environ.get("PLEXTERA_API_KEY") or ("sandbox" if local else None)
+    if key is None:
+        raise ConfigError(
+            "sources.plextera.api_key",
+            "is not set.",
+            "Put it into .dlt/secrets.toml under [sources.plextera], or set PLEXTERA_API_KEY.",
+        )
+    # the prefix and the key are two words
+    prefix, _, rest = key.strip().partition(" ")
+    return check_key(rest if prefix.lower() == "api-key" else key, "sources.plextera.api_key")
+
+
+def _resources(
+    sync: Sync,
+    runs: api.RunList,
+    extractions: api.RunList,
+    workspace: str | None,
+    max_depth: int,
+) -> Sequence[Any]:
+    listed: ChainMap[str, Listed] = ChainMap()
+    context = rows.Context(workspace, listed, sync.links.get, max_depth)
+
+    def read_extraction(body: bytes, run: Listed) -> Reading:
+        return rows.extraction(body, run, context, sync.parents.get(run.id))
+
+    def feed(kind: api.RunList, read: Callable[[bytes, Listed], Reading]) -> Feed:
+        return Feed(
+            name=kind.name,
+            pages=lambda status: api.run_pages(sync.client, kind, status),
+            read=read,
+            detail=kind.detail,
+            ordered=lambda: kind.sorted,
+        )
+
+    main = feed(runs, lambda body, run: rows.workflow_run(body, run, context))
+    return run_resources(sync, main, [feed(extractions, read_extraction)], listed, nested=True)
