@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -97,6 +97,13 @@ class _Planned(NamedTuple):
     """Due runs not yet taken, in reverse: the next one is the last."""
     walked_at: datetime
     """Before the list was walked: no watermark may pass it, whatever the clock says later."""
+    summaries: list[Listed]
+    """Nested runs that came as summaries and are to be read by their ids."""
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is left to take."""
+        return not self.left and not self.summaries
 
 
 @dataclass
@@ -153,7 +160,7 @@ class Sync:
     @property
     def complete(self) -> bool:
         """Everything that was planned is done."""
-        return not self._interrupted and not any(p.left for p in self._planned.values())
+        return not self._interrupted and all(p.is_done for p in self._planned.values())
 
     @property
     def may_go_on(self) -> bool:
@@ -180,7 +187,7 @@ class Sync:
             if not feed_.optional:
                 raise
             self.unavailable[name] = str(error)
-            self._planned[name] = _Planned(Plan([], [], None, 0), [], walked_at)
+            self._planned[name] = _Planned(Plan([], [], None, 0), [], walked_at, [])
             self._saved[name] = dict(saved)
             return
         plan = feed.plan(
@@ -190,7 +197,7 @@ class Sync:
             since=self.settings.since,
             until=self.settings.until,
         )
-        self._planned[name] = _Planned(plan, plan.due[::-1], walked_at)
+        self._planned[name] = _Planned(plan, plan.due[::-1], walked_at, [])
         self._saved[name] = dict(saved)
         self.counts.listed += plan.listed
         self.counts.unchanged += len(plan.unchanged)
@@ -245,7 +252,7 @@ class Sync:
             if rows >= BATCH_ROWS:
                 yield self._hand_out(feed_, pending, state, saved)
                 pending, rows = [], 0
-        if not planned.left:
+        if planned.is_done:
             state.finished(planned.plan, self.settings.overlap, planned.walked_at)
         if pending:
             yield self._hand_out(feed_, pending, state, saved)
@@ -267,13 +274,17 @@ class Sync:
         asked: list[Listed] = []
 
         def requests() -> Iterator[Request]:
-            while planned.left and not self.chunk_is_full:
-                if not asked:
-                    asked.extend(planned.left[-_ASK_AT_ONCE:])
-                    known.update(is_known(asked))
-                asked.pop()
-                run = planned.left.pop()
-                needed = run.id not in known and run.id not in self.arrived
+            while not planned.is_done and not self.chunk_is_full:
+                summary = bool(planned.summaries)
+                if summary:
+                    run = planned.summaries.pop()
+                else:
+                    if not asked:
+                        asked.extend(planned.left[-_ASK_AT_ONCE:])
+                        known.update(is_known(asked))
+                    asked.pop()
+                    run = planned.left.pop()
+                needed = summary or (run.id not in known and run.id not in self.arrived)
                 taken.append((run, needed))
                 if needed:
                     self._taken += 1
@@ -291,11 +302,16 @@ class Sync:
             return None
 
         total = len(planned.plan.due)
-        if feed_.detail is None:
-            outcomes: Iterable[Outcome] = (Reply(b"", {}) for _ in requests())
-        else:
-            outcomes = (outcome for _, outcome in self.client.get_many(requests()))
-        for outcome in outcomes:
+
+        def outcomes() -> Iterator[Outcome]:
+            # the last answers may name runs that are to be read as well
+            while not planned.is_done and not self.chunk_is_full:
+                if feed_.detail is None:
+                    yield from (Reply(b"", {}) for _ in requests())
+                else:
+                    yield from (outcome for _, outcome in self.client.get_many(requests()))
+
+        for outcome in outcomes():
             run = next_needed()
             if run is None:
                 raise AssertionError("an answer that nobody asked for")
@@ -321,8 +337,13 @@ class Sync:
             self.counts.fetched += feed_.detail is not None
             self.arrived.update(reading.inside)
             self.parents.update(reading.parents)
-            self.links.update(reading.links)
-            self._read_next(reading.thin, planned)
+            self._read_summaries(reading, planned)
+            if summary is not None:
+                # not a row of the list: the feed's state knows nothing of it
+                self.arrived.add(run.id)
+                self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
+                yield run, reading.batch
+                continue
             loaded = run._replace(status=reading.status or run.status)
             resolved = state.loaded(
                 loaded, reading.is_final, self.settings.overlap, planned.walked_at
@@ -334,12 +355,15 @@ class Sync:
             yield run, reading.batch
         next_needed()
 
-    def _read_next(self, thin: Mapping[str, Batch], planned: _Planned) -> None:
-        """Read nested runs that came as summaries by their ids, unless they are on their way."""
-        for run_id, batch in thin.items():
-            if run_id not in self._thin and run_id not in self.arrived:
+    def _read_summaries(self, reading: Reading, planned: _Planned) -> None:
+        """Read nested runs that came as summaries by their ids, and again where they hang elsewhere
+        than it looked before: a run that was read before its parent counted as an outermost one."""
+        moved = {id_ for id_, link in reading.links.items() if self.links.get(id_) != link}
+        self.links.update(reading.links)
+        for run_id, batch in reading.thin.items():
+            if run_id not in self._thin and (run_id in moved or run_id not in self.arrived):
                 self._thin[run_id] = batch
-                planned.left.append(Listed(run_id, None, None, None))
+                planned.summaries.append(Listed(run_id, None, None, None))
 
     def _quarantine(
         self,

@@ -170,8 +170,9 @@ class _Walk:
             if self.runs.paging.first is not None or self.first == 1:
                 raise
             # some servers refuse page 0 because theirs begin at 1
+            page = self.ask(1)
             self.first = 1
-            return self.ask(1)
+            return page
 
     def _is_sorted(self, page: _Page) -> bool:
         """Upside down, the list begins with its oldest change, unless the server ignores the order."""

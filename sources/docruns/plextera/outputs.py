@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..flatten import Answer, Citation, Entry
 from ..paths import join
-from ..payload import JSON, Number, encode, number_text
+from ..payload import JSON, Number, number_text
 
 _ID = ("id", "fieldId", "key")
 _NAME = ("name", "label", "key", "fieldId", "id")
@@ -105,6 +105,8 @@ def _node(element: JSON) -> _Node:
     )
     children = _first(element, _CHILDREN)
     if type(children) is list and value is None:
+        if entry.type == "array":
+            return _table(children, entry)
         inner, parts = _object(children)
         return _Node(inner, entry._replace(type=entry.type or "object"), parts)
     parts = []
@@ -116,6 +118,18 @@ def _node(element: JSON) -> _Node:
     if entry.type == "object" and type(unwrapped) is list:
         entry = entry._replace(type="array")
     return _Node(unwrapped, entry, parts)
+
+
+def _table(rows: list[JSON], entry: Entry) -> _Node:
+    """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue": "A1"}]}]."""
+    values: list[JSON] = []
+    parts: list[tuple[tuple[str | int, ...], Entry]] = []
+    for i, row in enumerate(rows):
+        node = _node(row)
+        values.append(node.value)
+        parts.append(((i,), node.entry._replace(type=None)))
+        parts += [((i, *below), said) for below, said in node.parts]
+    return _Node(values, entry, parts)
 
 
 def _is_field(element: dict[str, Any]) -> bool:
@@ -221,8 +235,3 @@ def _collect(value: JSON, named: list[str], texts: list[str], key: str = "") -> 
     elif type(value) is list:
         for inner in value:
             _collect(inner, named, texts, key)
-
-
-def quoted(text: str) -> str:
-    """Text as JSON."""
-    return encode(text).decode()
