@@ -7,6 +7,7 @@ overlap, and fetches what is due from the oldest change up. The state can then f
 run: everything listed up to the watermark is loaded, whenever the work stops.
 
     watermark   everything listed with a change up to here is loaded
+    lower       ... and from here on: what changed before was left out by `since`; none: everything
     recent      runs within the overlap below (or at) the watermark, and the change they were loaded at
     unfinished  loaded runs that are not final, and the status and change they were loaded at
 
@@ -21,6 +22,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 OLDEST = datetime.min.replace(tzinfo=UTC)
+
+MAX_RECENT = 5000
+"""Runs that a state remembers at most: thousands may share one moment, and states are loaded each time."""
 
 
 class Listed(NamedTuple):
@@ -54,6 +58,7 @@ class State:
     """What a feed remembers between loads. See the module's docstring; `failed` is tried again."""
 
     watermark: datetime | None = None
+    lower: datetime | None = None
     recent: dict[str, datetime] = field(default_factory=dict)
     unfinished: dict[str, tuple[str | None, datetime]] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
@@ -64,6 +69,7 @@ class State:
         """From JSON. Timestamps are microseconds since 1970."""
         return cls(
             watermark=_time(saved.get("watermark")),
+            lower=_time(saved.get("lower")),
             recent={k: _must(v) for k, v in saved.get("recent", {}).items()},
             unfinished={k: (s, _must(v)) for k, (s, v) in saved.get("unfinished", {}).items()},
             failed={
@@ -76,6 +82,7 @@ class State:
         """As JSON."""
         return {
             "watermark": _micros(self.watermark),
+            "lower": _micros(self.lower),
             "recent": {k: _micros(v) for k, v in self.recent.items()},
             "unfinished": {k: [s, _micros(v)] for k, (s, v) in self.unfinished.items()},
             "failed": {
@@ -119,9 +126,15 @@ class State:
     def finished(self, plan: Plan, overlap: timedelta, now: datetime) -> None:
         """All of the plan is done: the watermark moves up to the first row of the scan."""
         for run in plan.unchanged:
-            self._note(run, run.is_final)
+            if run.id not in self.unfinished:
+                self._note(run, run.is_final)
+        self.lower = plan.lower
         self._kept = 0
         self._advance(plan.top or OLDEST, overlap, now)
+
+    def forget_unfinished(self, before: datetime) -> None:
+        """Give up waiting for runs whose last change was so long ago."""
+        self.unfinished = {k: v for k, v in self.unfinished.items() if v[1] >= before}
 
     def _note(self, run: Listed, is_final: bool) -> None:
         self.recent[run.id] = run.changed
@@ -137,24 +150,48 @@ class State:
             self.watermark = mark
         if self.watermark is not None and len(self.recent) > self._kept:
             down_to = _minus(self.watermark, overlap)
-            self.recent = {k: v for k, v in self.recent.items() if v >= down_to}
+            self.recent = _newest({k: v for k, v in self.recent.items() if v >= down_to})
             # clean again only when it has doubled: forgetting stays cheap for each run
             self._kept = max(256, 2 * len(self.recent))
 
 
+def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
+    """At most MAX_RECENT of them: for the others the destination is asked what it holds."""
+    if len(recent) <= MAX_RECENT:
+        return recent
+    kept = sorted(recent.items(), key=lambda item: item[1], reverse=True)[:MAX_RECENT]
+    return dict(kept)
+
+
 @dataclass
 class Plan:
-    """What one scan of a list found. `due` is oldest change first; `top` is the newest change."""
+    """What one scan of a list found. `due` is oldest change first; `top` is the newest change.
+
+    `lower` is what the state's will be when all is done. A plan that is `apart` is a window that does
+    not touch what is loaded: it moves no watermark, which would claim what lies between.
+    """
 
     due: list[Listed]
     unchanged: list[Listed]
     top: datetime | None
     listed: int
+    lower: datetime | None = None
+    apart: bool = False
 
 
-def floor(state: State, overlap: timedelta) -> datetime | None:
+def floor(state: State, overlap: timedelta, since: datetime | None = None) -> datetime | None:
     """Down to where a scan must go; None is all the way."""
-    return None if state.watermark is None else _minus(state.watermark, overlap)
+    if state.watermark is None or is_apart(state, since):
+        return since
+    if state.lower is not None and (since is None or since < state.lower):
+        return since
+    down_to = _minus(state.watermark, overlap)
+    return down_to if since is None else max(down_to, since)
+
+
+def is_apart(state: State, since: datetime | None) -> bool:
+    """Between what is loaded and `since` lies a gap."""
+    return since is not None and state.watermark is not None and since > state.watermark
 
 
 def scan(
@@ -199,13 +236,16 @@ def plan(
         known = newest.get(run.id)
         if known is None or run.changed >= known.changed:
             newest[run.id] = run
-    down_to = floor(state, overlap)
+    down_to = None if state.watermark is None else _minus(state.watermark, overlap)
     due: list[Listed] = []
     unchanged: list[Listed] = []
     for run in newest.values():
         (due if _is_due(state, run, down_to) else unchanged).append(run)
     due.sort(key=lambda run: (run.changed, run.id))
-    return Plan(due, unchanged, top, listed)
+    lower = state.lower
+    if state.watermark is None or (lower is not None and (since is None or since < lower)):
+        lower = since
+    return Plan(due, unchanged, top, listed, lower, is_apart(state, since))
 
 
 def _is_due(state: State, run: Listed, down_to: datetime | None) -> bool:
@@ -215,6 +255,8 @@ def _is_due(state: State, run: Listed, down_to: datetime | None) -> bool:
         return state.unfinished[run.id] != (run.status, run.changed)
     if run.id in state.recent:
         return run.changed != state.recent[run.id]
+    if state.lower is not None and run.changed < state.lower:
+        return True
     return down_to is None or run.changed >= down_to
 
 

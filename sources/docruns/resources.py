@@ -15,7 +15,6 @@ import logging
 import os
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -66,7 +65,7 @@ def run_resources(
             with client:
                 if "processor_runs" in selected:
                     plan_processor_runs()
-                known = partial(_note_links, sync) if nested else _none_is_known
+                known = partial(_known_workflow_runs, sync, nested)
                 yield from sync.batches(main, dlt.current.resource_state(), known)
             if "processor_runs" not in selected:
                 yield sync.row_of_package()
@@ -81,7 +80,7 @@ def run_resources(
         # a run that arrives inside its workflow run is not fetched on its own: those come first
         while "workflow_runs" in selected and not sync.workflows_done:
             yield None
-        is_known = partial(_known, sync)
+        is_known = partial(_known_processor_runs, sync)
         with client:
             for feed in feeds:
                 yield from sync.batches(feed, saved.setdefault(feed.name, {}), is_known)
@@ -90,20 +89,20 @@ def run_resources(
     return [add_tables(workflow_runs), add_tables(processor_runs)]
 
 
-def _none_is_known(_: Sequence[Listed]) -> set[str]:
-    return set()
+def _known_workflow_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set[str]:
+    """Due runs that the destination holds as they are listed: an interrupted load has brought them,
+    or so many share one moment that the state does not remember them all."""
+    pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
+    if nested:
+        # a run that was once seen inside another one keeps its parent when it is read on its own
+        for run_id, link in loaded.links(pipeline, ids).items():
+            sync.links.setdefault(run_id, link)
+    held = loaded.workflow_runs(pipeline, ids)
+    return {run.id for run in due if run.id in held and _is_current(sync, held[run.id], run)}
 
 
-def _note_links(sync: Sync, due: Sequence[Listed]) -> set[str]:
-    """A run that was once seen inside another one keeps its parent when it is read on its own."""
-    found = loaded.links(dlt.current.pipeline(), [run.id for run in due])
-    for run_id, link in found.items():
-        sync.links.setdefault(run_id, link)
-    return set()
-
-
-def _known(sync: Sync, due: Sequence[Listed]) -> set[str]:
-    """Due runs that the destination holds already; the parents of the others are noted."""
+def _known_processor_runs(sync: Sync, due: Sequence[Listed]) -> set[str]:
+    """The same for processor runs; the workflow runs that the others came in are noted."""
     wanted = [run for run in due if run.id not in sync.arrived]
     found = loaded.processor_runs(dlt.current.pipeline(), [run.id for run in wanted])
     known = set()
@@ -114,13 +113,15 @@ def _known(sync: Sync, due: Sequence[Listed]) -> set[str]:
         if held.workflow_run_id is not None:
             parent = Parent(held.workflow_run_id, held.workflow_step_position)
             sync.parents.setdefault(run.id, parent)
-        if not sync.settings.full and _is_current(held.updated_at, run.updated_at):
+        if _is_current(sync, held, run):
             known.add(run.id)
     return known
 
 
-def _is_current(held: datetime | None, listed: datetime | None) -> bool:
-    return held is not None and listed is not None and held >= listed
+def _is_current(sync: Sync, held: loaded.Loaded | loaded.LoadedRun, run: Listed) -> bool:
+    if sync.settings.full or sync.is_failed(run.id) or None in (held.updated_at, run.updated_at):
+        return False
+    return held.updated_at == run.updated_at and held.status == run.status
 
 
 class _ToTables(YieldMapItem):

@@ -71,9 +71,13 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one."""
+    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one.
+
+    `recheck_for`: how long after their last change runs that are not final are looked for.
+    """
 
     overlap: timedelta = timedelta(hours=1)
+    recheck_for: timedelta = timedelta(days=30)
     chunk_runs: int | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -122,6 +126,7 @@ class Sync:
         self.rows: Counter[str] = Counter()
         self.watermark: datetime | None = None
         self.unavailable: dict[str, str] = {}
+        self.gone: list[tuple[str, str]] = []
         self.arrived: set[str] = set()
         self.parents: dict[str, Parent] = {}
         self.links: dict[str, Link] = {}
@@ -134,6 +139,7 @@ class Sync:
         self._usage = (0, 0, 0.0, 0)
         self._started = self.clock()
         self._failures = 0
+        self._failed: set[str] = set()
         self._interrupted = False
         self.load_id = ""
         self.workflows_done = False
@@ -168,6 +174,10 @@ class Sync:
         limit = self.settings.max_runs
         return not self.complete and (limit is None or self._asked_for < limit)
 
+    def is_failed(self, run_id: str) -> bool:
+        """The run is in quarantine, as far as this load knows."""
+        return run_id in self._failed
+
     def summaries(self, name: str) -> dict[str, Listed]:
         """The rows of a list that was walked in this load, by id."""
         planned = self._planned.get(name)
@@ -180,7 +190,9 @@ class Sync:
             return
         state = State() if self.settings.full and name not in self._planned else State.load(saved)
         state.failed = state.failed or State.load(saved).failed
+        self._failed.update(state.failed)
         walked_at = self.clock()
+        state.forget_unfinished(walked_at - self.settings.recheck_for)
         try:
             rows = [row for row in self._walk(feed_, state) if self._has_id(feed_, row)]
         except MissingError as error:
@@ -205,7 +217,7 @@ class Sync:
 
     def _walk(self, feed_: Feed, state: State) -> Iterator[Listed]:
         """The list down to the floor, then those unfinished runs that it did not show."""
-        down_to = feed.floor(state, self.settings.overlap)
+        down_to = feed.floor(state, self.settings.overlap, self.settings.since)
         missing = dict(state.unfinished)
         for seen, run in enumerate(feed.scan(feed_.pages(None), down_to, feed_.ordered), start=1):
             missing.pop(run.id, None)
@@ -244,20 +256,23 @@ class Sync:
         planned = self._planned.pop(feed_.name)
         self._interrupted = True
         state = State.load(saved)
+        state.forget_unfinished(planned.walked_at - self.settings.recheck_for)
+        if state.watermark is None:
+            state.lower = planned.plan.lower
         pending: list[tuple[Listed, Batch]] = []
         rows = 0
         for run, batch in self._readings(feed_, planned, state, is_known):
             pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
-                yield self._hand_out(feed_, pending, state, saved)
+                yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
                 pending, rows = [], 0
-        if planned.is_done:
+        if planned.is_done and not planned.plan.apart:
             state.finished(planned.plan, self.settings.overlap, planned.walked_at)
         if pending:
-            yield self._hand_out(feed_, pending, state, saved)
+            yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
         else:
-            self._save(feed_, state, saved)
+            self._save(feed_, state, saved, planned.plan.apart)
         self._planned[feed_.name] = planned
         self._interrupted = False
 
@@ -324,6 +339,12 @@ class Sync:
                 # a nested run that cannot be read by its id: the summary is all there is
                 yield run, summary
                 continue
+            if isinstance(outcome, MissingError):
+                # listed a moment ago and gone by now: nothing to load, nothing to try again
+                self.gone.append((feed_.name, run.id))
+                resolved = state.loaded(run, True, self.settings.overlap, planned.walked_at)
+                yield run, self._resolving(feed_, resolved)
+                continue
             try:
                 if isinstance(outcome, ApiError):
                     raise outcome
@@ -348,9 +369,7 @@ class Sync:
             resolved = state.loaded(
                 loaded, reading.is_final, self.settings.overlap, planned.walked_at
             )
-            if resolved is not None:
-                row = self._quarantine_row(feed_, resolved, "", self.clock())
-                reading.batch.add(QUARANTINE, row)
+            reading.batch.update(self._resolving(feed_, resolved))
             self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
             yield run, reading.batch
         next_needed()
@@ -386,6 +405,13 @@ class Sync:
         batch.add(QUARANTINE, self._quarantine_row(feed_, failure, excerpt(body), None))
         return batch
 
+    def _resolving(self, feed_: Feed, failure: feed.Failure | None) -> Batch:
+        """The row that says that a quarantined run is quarantined no more."""
+        batch = Batch()
+        if failure is not None:
+            batch.add(QUARANTINE, self._quarantine_row(feed_, failure, "", self.clock()))
+        return batch
+
     def _quarantine_row(
         self, feed_: Feed, failure: feed.Failure, detail: str, resolved_at: datetime | None
     ) -> tuple[Any, ...]:
@@ -407,6 +433,7 @@ class Sync:
         pending: list[tuple[Listed, Batch]],
         state: State,
         saved: MutableMapping[str, Any],
+        apart: bool,
     ) -> Tables:
         """The pending runs as Arrow tables; a run whose rows no table takes goes to quarantine."""
         whole = Batch()
@@ -424,15 +451,18 @@ class Sync:
                 whole.update(batch)
             tables = to_tables(whole)
         self.rows.update(whole.counts())
-        self._save(feed_, state, saved)
+        self._save(feed_, state, saved, apart)
         return tables
 
-    def _save(self, feed_: Feed, state: State, saved: MutableMapping[str, Any]) -> None:
+    def _save(
+        self, feed_: Feed, state: State, saved: MutableMapping[str, Any], apart: bool
+    ) -> None:
         # dlt commits the state with the rows that were handed out up to here, or not at all
-        saved.clear()
-        saved.update(state.save())
+        if not apart:
+            saved.clear()
+            saved.update(state.save())
         self._saved[feed_.name] = dict(saved)
-        self.watermark = state.watermark
+        self.watermark = State.load(saved).watermark
 
     def row_of_package(self) -> Tables:
         """The row of `syncs` for the package that ends here."""

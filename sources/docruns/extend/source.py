@@ -37,6 +37,7 @@ def extend(
     requests_per_second: float | None = None,
     concurrency: int = 16,
     overlap: str = "1h",
+    recheck_for: str = "30d",
     chunk_runs: int | None = None,
     since: str | None = None,
     until: str | None = None,
@@ -62,6 +63,7 @@ def extend(
         requests_per_second: Requests a second over everything; default 10, on loopback no limit.
         concurrency: Requests in flight.
         overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
+        recheck_for: How long after its last change a run that is not final is looked for.
         chunk_runs: Runs per load package; default: all that are due in one package.
         since: Load only runs whose last change is at or after this time, RFC 3339.
         until: Load only runs whose last change is before this time, RFC 3339.
@@ -93,6 +95,7 @@ def extend(
     )
     settings = Settings(
         overlap=duration(overlap, "sources.extend.overlap"),
+        recheck_for=duration(recheck_for, "sources.extend.recheck_for"),
         chunk_runs=chunk_runs,
         since=moment(since, "since"),
         until=moment(until, "until"),

@@ -32,6 +32,7 @@ def plextera(
     requests_per_second: float | None = None,
     concurrency: int = 16,
     overlap: str = "1h",
+    recheck_for: str = "30d",
     chunk_runs: int | None = None,
     since: str | None = None,
     until: str | None = None,
@@ -58,6 +59,7 @@ def plextera(
         requests_per_second: Requests a second over everything; default 10, on loopback no limit.
         concurrency: Requests in flight.
         overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
+        recheck_for: How long after its last change a run that is not final is looked for.
         chunk_runs: Runs per load package; default: all that are due in one package.
         since: Load only runs whose last change is at or after this time, RFC 3339.
         until: Load only runs whose last change is before this time, RFC 3339.
@@ -90,6 +92,7 @@ def plextera(
     )
     settings = Settings(
         overlap=duration(overlap, "sources.plextera.overlap"),
+        recheck_for=duration(recheck_for, "sources.plextera.recheck_for"),
         chunk_runs=chunk_runs,
         since=moment(since, "since"),
         until=moment(until, "until"),

@@ -1,0 +1,142 @@
+"""Sync over the whole path: windows, unfinished runs, runs that go away, states that stay small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docruns.sandbox import Sandbox
+from loading import Loader, query
+
+
+def workflow_truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """The platform's workflow runs by id."""
+    return {r["id"]: r for r in sandbox.extend.truth() if r["resource"] == "workflow_runs"}
+
+
+def held(database: Path) -> dict[str, str]:
+    """Status by id of the workflow runs in a database."""
+    return dict(query(database, "SELECT id, status FROM extend.workflow_runs"))
+
+
+def truth(sandbox: Sandbox) -> dict[str, str]:
+    """Status by id of the platform's workflow runs."""
+    return {id_: run["status"] for id_, run in workflow_truth(sandbox).items()}
+
+
+def fetched(sandbox: Sandbox) -> int:
+    """Workflow runs read in full since the last reset."""
+    return sandbox.stats.routes.get("GET /workflow_runs/{id}", 0)
+
+
+def test_what_since_left_out_is_loaded_later(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A load with --since, then one without, ends with everything, each run fetched once."""
+    times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
+    database = tmp_path / "s.duckdb"
+    load_extend(database, since=times[25])
+    assert 0 < len(held(database)) < 40
+    load_extend(database, since=times[10])
+    load_extend(database)
+    assert held(database) == truth(sandbox)
+    assert fetched(sandbox) == 40
+    load_extend(database)
+    assert fetched(sandbox) == 40
+
+
+def test_window_apart_from_what_is_loaded_leaves_no_gap(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A window above a gap is loaded, and the gap is loaded by the next load without a window."""
+    times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
+    database = tmp_path / "w.duckdb"
+    load_extend(database, until=times[10])
+    load_extend(database, since=times[30])
+    between = len(held(database))
+    assert 10 < between < 40
+    load_extend(database)
+    assert held(database) == truth(sandbox)
+    assert fetched(sandbox) == 40
+
+
+def test_interrupted_window_is_not_fetched_twice(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """What an earlier load brought below the watermark is known from the database itself."""
+    times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
+    database = tmp_path / "i.duckdb"
+    load_extend(database, since=times[30])
+    load_extend(database, max_runs=12, chunk_runs=4)
+    load_extend(database)
+    assert held(database) == truth(sandbox)
+    assert fetched(sandbox) == 40
+
+
+def test_run_that_ends_without_a_new_change_is_seen(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """An unfinished run far below the overlap whose status moves, and nothing else, is read again."""
+    database = tmp_path / "u.duckdb"
+    run = {
+        "object": "workflow_run",
+        "id": "workflow_run_slow",
+        "createdAt": "2026-08-01T00:00:00Z",
+        "updatedAt": "2026-08-01T00:00:00Z",
+    }
+    for status in ("PENDING", "PROCESSING", "NEEDS_REVIEW", "PROCESSED"):
+        sandbox.extend.put(json.dumps({**run, "status": status}))
+        load_extend(database, recheck_for="3650d")
+        assert held(database)["workflow_run_slow"] == status
+        sandbox.stats.reset()
+        load_extend(database, recheck_for="3650d")
+        assert fetched(sandbox) == 0
+
+
+def test_unfinished_runs_are_given_up_with_age(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Nobody waits for ever: past `recheck_for` a run that never ends costs no list request."""
+    database = tmp_path / "g.duckdb"
+    load_extend(database, recheck_for="1s")
+    sandbox.stats.reset()
+    load_extend(database, recheck_for="1s")
+    plain = sandbox.stats.routes["GET /workflow_runs"]
+    assert plain == 1
+    assert fetched(sandbox) == 0
+
+
+def test_run_that_goes_away_while_it_is_loaded(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A run that was listed and answers 404 is neither an error nor tried again."""
+    gone = next(iter(workflow_truth(sandbox)))
+    sandbox.fault("status", f"/workflow_runs/{gone}", status=404, times=99)
+    database = tmp_path / "d.duckdb"
+    summary, sync = load_extend(database)
+    assert summary.complete
+    assert summary.quarantined == 0
+    assert sync.gone == [("workflow_runs", gone)]
+    assert gone not in held(database)
+    assert len(held(database)) == 39
+    sandbox.stats.reset()
+    load_extend(database)
+    assert fetched(sandbox) == 0
+
+
+def test_state_stays_small(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs share a moment, the state remembers few, and none is fetched twice."""
+    monkeypatch.setattr("docruns.feed.MAX_RECENT", 3)
+    database = tmp_path / "t.duckdb"
+    load_extend(database, overlap="365d")
+    state = query(database, "SELECT state FROM extend._dlt_pipeline_state ORDER BY version DESC")
+    assert len(state[0][0]) < 10_000
+    sandbox.stats.reset()
+    summary, _ = load_extend(database, overlap="365d")
+    assert fetched(sandbox) == 0
+    assert summary.fetched == 0
