@@ -13,6 +13,8 @@ from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
 from docruns.model import TABLES
 from docruns.sandbox import Sandbox
+from extend_payloads import FOLDER, RUNS, run_of
+from extend_payloads import load as load_payload
 from loading import Loader, query
 
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
@@ -326,6 +328,30 @@ def test_columns_do_not_depend_on_data(
         found = dict(query(tmp_path / "c.duckdb", sql, table.name))
         assert found.pop("_dlt_load_id") == "VARCHAR"
         assert found == {c.name: types[c.type] for c in table.columns}, table.name
+
+
+def test_every_example_payload_loads(tmp_path: Path, load_extend: Loader) -> None:
+    """All example payloads that hold runs go over HTTP into DuckDB with none in quarantine."""
+    resources = {"workflow_run": "workflow_runs", "classify_run": "classify_runs"}
+    resources |= {"split_run": "split_runs", "parse_run": "parse_runs"}
+    seen: set[str] = set()
+    for name in RUNS:
+        run = run_of(load_payload(name))
+        if name.startswith("webhook") or run["id"] in seen or "verify" in name or "edit" in name:
+            # the same runs in other envelopes, and lists that give no details
+            continue
+        seen.add(run["id"])
+        resource = resources.get(run["object"], "extract_runs")
+        row = {"id": run["id"], "status": run.get("status", "PROCESSED")}
+        with Sandbox(runs=0, standalone=0) as empty:
+            empty.extend.put((FOLDER / f"{name}.json").read_bytes(), row, resource=resource)
+            database = tmp_path / f"{name}.duckdb"
+            summary, _ = load_extend(database, base_url=empty.extend_url)
+        assert summary.quarantined == 0, name
+        table = "workflow_runs" if resource == "workflow_runs" else "processor_runs"
+        found = query(database, f"SELECT id FROM extend.{table} WHERE id = ?", run["id"])
+        assert found == [(run["id"],)], name
+    assert len(seen) > 20
 
 
 def test_refused_key_stops_at_once(load_extend: Loader) -> None:
