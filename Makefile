@@ -1,5 +1,5 @@
 # Everything runs in .venv, made from uv.lock by a uv that lives in .uv unless there is one on the PATH.
-.PHONY: setup demo test check bench format clean
+.PHONY: setup demo test check bench prove format clean
 
 PYTHON ?= python3.11
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -32,6 +32,9 @@ check: setup ## formatting, lint and types
 
 bench: setup ## what a load costs on this machine
 	$(RUN)/python tests/benchmarks/work.py
+
+prove: setup ## what the README promises, measured at length: half an hour
+	PYTHONPATH=tests $(RUN)/python -m proofs
 
 format: setup ## write what check wants
 	$(RUN)/ruff format

@@ -163,6 +163,71 @@ def test_status(docruns: Run, sandbox: Sandbox) -> None:
     assert out.startswith("extend\n")
 
 
+def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
+    """`sweep` says what is gone and what is back, as text and as one object; wrong use ends with 2."""
+    assert docruns("sweep", "extend", "--base-url", sandbox.extend_url)[0] == 2
+    docruns("load", "extend", "--base-url", sandbox.extend_url)
+    truth = [r["id"] for r in sandbox.extend.truth() if r["resource"] == "workflow_runs"]
+    for id_ in truth[:2]:
+        sandbox.extend.delete(id_)
+    arguments = ("sweep", "extend", "--base-url", sandbox.extend_url)
+    code, _, err = docruns(*arguments, "--confirm", "1")
+    assert code == 2
+    assert "--confirm: " in err
+    code, out, err = docruns(*arguments)
+    assert code == 0, err
+    assert "extend.workflow_runs           2 gone, 0 back" in out
+    code, out, _ = docruns(*arguments, "--json")
+    assert code == 0
+    found = json.loads(out.splitlines()[-1])
+    assert found["marked"] == {"workflow_runs": 0, "processor_runs": 0}
+    assert set(found) == {
+        "provider", "listed", "marked", "restored", "confirmed", "still_there", "unconfirmed",
+        "requests", "seconds",
+    }  # fmt: skip
+    _, out, _ = docruns("status", "--json")
+    assert json.loads(out)[0]["deleted"] == 2
+
+
+def test_verify(docruns: Run, sandbox: Sandbox) -> None:
+    """`verify` ends with 0 where all agrees, with 1 and the differences where not, with 3 for quarantined runs."""
+    arguments = ("verify", "extend", "--base-url", sandbox.extend_url)
+    assert docruns(*arguments)[0] == 2
+    docruns("load", "extend", "--base-url", sandbox.extend_url)
+    code, out, err = docruns(*arguments, "--deep", "2", "--seed", "1")
+    assert code == 0, err
+    assert "docruns.duckdb (extend) agrees with the platform: " in out
+    assert " rows of 2 runs cell by cell" in out
+    new = sandbox.extend.add(25)
+    code, out, _ = docruns(*arguments)
+    assert code == 1
+    assert "runs are listed and not in the database" in out
+    assert out.count("  workflow_runs/") + out.count("_runs/") >= 20
+    assert "more\n" in out
+    assert "differs from the platform" in out
+    code, out, _ = docruns(*arguments, "--json")
+    assert code == 1
+    found = json.loads(out.splitlines()[-1])
+    assert found["missing"] >= len(new)
+    assert len(found["first"]["missing"]) == 20
+    sandbox.extend.put('{"id": "another"}', {"id": "exr_bad"}, resource="extract_runs")
+    assert docruns("load", "extend", "--base-url", sandbox.extend_url)[0] == 3
+    code, _, err = docruns(*arguments)
+    assert code == 3
+    assert "1 runs are quarantined, see extend.quarantine" in err
+
+
+def test_publish(docruns: Run, sandbox: Sandbox) -> None:
+    """`load --publish` leaves a copy that holds what the database holds; `--publish` elsewhere is wrong use."""
+    arguments = ("load", "extend", "--base-url", sandbox.extend_url)
+    assert docruns(*arguments, "--publish", "copy.duckdb")[0] == 0
+    count = "SELECT count(*) FROM extend.fields"
+    assert query(Path("copy.duckdb"), count) == query(Path("docruns.duckdb"), count)
+    code, _, err = docruns(*arguments, "--publish", "copy.duckdb", "--destination", "filesystem")
+    assert code == 2
+    assert "--publish" in err
+
+
 def test_tables_is_the_data_dictionary(docruns: Run) -> None:
     """`tables` names every table and column of the model, as text and as Markdown."""
     for arguments in ((), ("--markdown",)):
@@ -267,3 +332,31 @@ def test_killed_load_goes_on(sandbox: Sandbox) -> None:
     assert sorted(found) == sorted((run["id"], run["status"]) for run in truth)
     double = "SELECT count(*) - count(DISTINCT (processor_run_id, path)) FROM extend.fields"
     assert query(Path("docruns.duckdb"), double) == [(0,)]
+
+
+def test_two_loads_at_once(sandbox: Sandbox, docruns: Run) -> None:
+    """While a real load is at work a second one ends at once with 1, and `status` says who is at work."""
+    sandbox.set(latency=0.02)
+    env = {**os.environ, "SOURCES__EXTEND__CONCURRENCY": "2"}
+    with spawn("load", "extend", "--base-url", sandbox.extend_url, env=env) as process:
+        until = time.monotonic() + 30
+        while sandbox.stats.details < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        with Sandbox(runs=3) as elsewhere:
+            for command in ("load", "sweep"):
+                code, _, err = docruns(command, "extend", "--base-url", elsewhere.extend_url)
+                assert code == 1
+                assert f"`docruns load extend` (process {process.pid}) since 20" in err
+            assert elsewhere.stats.requests == 0
+        code, out, _ = docruns("status", "--json")
+        assert code == 0
+        assert json.loads(out)[0]["at_work"]["pid"] == process.pid
+        sandbox.set(latency=0.0)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.workflow_runs") == [(40,)]
+    for command in ("sweep", "verify"):
+        with spawn(command, "extend", "--base-url", sandbox.extend_url) as ended:
+            _, err = ended.communicate(timeout=60)
+        assert ended.returncode == 0, err
+        assert all(line.endswith("listed") for line in err.splitlines()), err

@@ -20,7 +20,8 @@ from docruns.feed import Listed
 from docruns.http import Outcome, Reply, Request, Usage
 from docruns.model import WORKFLOW_RUNS
 from docruns.reading import Reading
-from docruns.sync import Feed, Settings, Sync
+from docruns.settings import Settings
+from docruns.sync import Feed, Sync
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 OVERLAP = timedelta(minutes=10)

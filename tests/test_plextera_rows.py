@@ -238,7 +238,35 @@ def test_answers_that_are_no_run(body: bytes, reason: str) -> None:
 
 
 KEYS = st.sampled_from(
-    ["id", "name", "label", "key", "fieldId", "type", "fieldType", "value", "normalizedValue", "text", "confidence", "score", "placements", "placement", "fields", "children", "rows", "items", "page", "pageIndex", "x", "y", "width", "height", "polygon", "a.b", ""]
+    [
+        "id",
+        "name",
+        "label",
+        "key",
+        "fieldId",
+        "type",
+        "fieldType",
+        "value",
+        "normalizedValue",
+        "text",
+        "confidence",
+        "score",
+        "placements",
+        "placement",
+        "fields",
+        "children",
+        "rows",
+        "items",
+        "page",
+        "pageIndex",
+        "x",
+        "y",
+        "width",
+        "height",
+        "polygon",
+        "a.b",
+        "",
+    ]
 )
 SCALARS = (
     st.none()

@@ -1,4 +1,4 @@
-"""The command: `docruns demo | load | check | status | tables | sandbox`.
+"""The command: `docruns demo | load | check | status | verify | sweep | tables | sandbox`.
 
 Exit codes: 0 all due work is loaded; 1 failed; 2 wrong use or configuration (names the key);
 3 loaded, but some runs are quarantined; 4 the API refused the key. Results go to stdout, progress and
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .load import Summary, Target
+    from .sweep import Swept
     from .sync import Sync
+    from .verify import Verified
 
 app = typer.Typer(
     help="Load every run of a document-AI platform into DuckDB or any dlt destination.",
@@ -45,6 +47,12 @@ class Provider(StrEnum):
 
 ProviderArgument = Annotated[Provider, typer.Argument(help="The platform.", show_default=False)]
 Database = Annotated[Path, typer.Option(help="DuckDB file.")]
+Destination = Annotated[
+    str, typer.Option(help="Any dlt destination by name; its settings are dlt's.")
+]
+Dataset = Annotated[
+    str | None, typer.Option(help="Schema for the tables.", show_default="the platform's name")
+]
 BaseUrl = Annotated[
     str | None,
     typer.Option(help="API address; for a sandbox its printed one.", show_default="the platform's"),
@@ -81,12 +89,8 @@ def _say(text: str) -> None:
 def load(
     provider: ProviderArgument,
     database: Database = _DATABASE,
-    destination: Annotated[
-        str, typer.Option(help="Any dlt destination by name; its settings are dlt's.")
-    ] = "duckdb",
-    dataset: Annotated[
-        str | None, typer.Option(help="Schema for the tables.", show_default="the platform's name")
-    ] = None,
+    destination: Destination = "duckdb",
+    dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
     since: Annotated[
@@ -97,6 +101,9 @@ def load(
     ] = None,
     max_runs: Annotated[int | None, typer.Option(help="Stop after so many runs.", min=1)] = None,
     full: Annotated[bool, typer.Option("--full", help="Read every run again.")] = False,
+    publish: Annotated[
+        Path | None, typer.Option(help="Put a finished copy of the database here, for readers.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load what is due until nothing is; safe to kill, safe to repeat."""
@@ -114,7 +121,8 @@ def load(
         "full": full or None,
     }
     with progress.shown() as told:
-        summary = run(_source_maker(provider, options), target, told)
+        maker = _source_maker(provider, options)
+        summary = run(maker, target, told, publish=publish, on_wait=_waiting)
     if as_json:
         print(json.dumps(summary.as_dict()))
     else:
@@ -124,6 +132,10 @@ def load(
             f"docruns: {summary.quarantined} runs are quarantined, see {target.dataset}.quarantine"
         )
         raise typer.Exit(QUARANTINED)
+
+
+def _waiting(text: str) -> None:
+    _say(f"docruns: {text}")
 
 
 def _source_maker(
@@ -142,6 +154,13 @@ def _source_maker(
     if provider is Provider.plextera and given.pop("api_version", "v1") != "v1":
         raise ConfigError("--api-version", "Plextera's API has one version, v1.")
     return lambda on_sync: source(**given, on_sync=on_sync)
+
+
+def _sync(provider: Provider, options: dict[str, Any]) -> Sync:
+    """The provider's lists and client, without a load."""
+    syncs: list[Sync] = []
+    _source_maker(provider, options)(syncs.append)
+    return syncs[0]
 
 
 def _print_summary(summary: Summary, target: Target) -> None:
@@ -163,32 +182,137 @@ def check(
     """Try the key, the address and the version, and tell what they can see."""
     from .check import check as run
 
-    options = {"base_url": base_url, "api_version": api_version}
-    syncs: list[Sync] = []
-    _source_maker(provider, options)(syncs.append)
-    for line in run(syncs[0]):
+    for line in run(_sync(provider, {"base_url": base_url, "api_version": api_version})):
         print(line)
 
 
 @app.command()
 def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
     """Tell what a database holds: runs, watermark, unfinished and quarantined ones."""
-    from .load import open_database
-    from .status import datasets, report
+    from .load import Target, lock_file, must_exist
+    from .lock import holder
+    from .status import reports
 
-    if not database.exists():
-        raise ConfigError("--database", f"{database} does not exist.", "Run `docruns load` first.")
-    with open_database(database, read_only=True, wait_s=5) as connection:
-        reports = [report(connection, dataset) for dataset in datasets(connection)]
+    must_exist(Target("", database))
+    found = reports(database, lambda dataset: holder(lock_file(Target(dataset, database))))
     if as_json:
-        print(json.dumps(reports, default=str))
+        print(json.dumps(found, default=str))
         return
-    if not reports:
+    if not found:
         print(f"{database}: nothing loaded yet")
-    for found in reports:
-        print(f"{found.pop('dataset')}")
-        for name, value in found.items():
+    for one in found:
+        print(f"{one.pop('dataset')}")
+        for name, value in one.items():
             print(f"  {name:<22} {value if value is not None else '-'}")
+
+
+@app.command()
+def sweep(
+    provider: ProviderArgument,
+    database: Database = _DATABASE,
+    destination: Destination = "duckdb",
+    dataset: Dataset = None,
+    base_url: BaseUrl = None,
+    api_version: ApiVersion = None,
+    confirm: Annotated[
+        int, typer.Option(help="Refuse when more missing runs than this must be asked for.", min=0)
+    ] = 1000,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Go on although much seems to be gone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mark runs that the platform has deleted (`deleted_at`); no row is deleted.
+
+    Reads all lists to their ends and asks once for each run that is missing there: only a 404 counts.
+    """
+    from . import progress
+    from .load import Target
+    from .sweep import sweep as run
+
+    target = Target(dataset or provider.value, database, destination)
+    with progress.shown() as told:
+        sync = _sync(provider, {"base_url": base_url, "api_version": api_version})
+        sync.progress = told
+        swept = run(sync, target, confirm=confirm, yes=yes, on_wait=_waiting)
+    if as_json:
+        print(json.dumps(swept.as_dict()))
+    else:
+        _print_swept(swept, target)
+
+
+def _print_swept(swept: Swept, target: Target) -> None:
+    print(f"{swept.provider}: {sum(swept.listed.values()):,} runs listed in {swept.seconds:.1f} s")
+    for table, number in swept.marked.items():
+        print(f"  {target.dataset}.{table:<16} {number:>8,} gone, {swept.restored[table]:,} back")
+    if swept.still_there:
+        print(f"  {swept.still_there:,} are in no list, and the platform still has them")
+    if swept.unconfirmed:
+        print(f"  {swept.unconfirmed:,} are in no list, and could not be asked for: not marked")
+
+
+@app.command()
+def verify(
+    provider: ProviderArgument,
+    database: Database = _DATABASE,
+    destination: Destination = "duckdb",
+    dataset: Dataset = None,
+    base_url: BaseUrl = None,
+    api_version: ApiVersion = None,
+    deep: Annotated[
+        int, typer.Option(help="Read so many runs again and compare every cell.", min=0)
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same runs.", show_default="other runs each time")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the platform's lists with the database, by id and last change; ends with 1 if they differ.
+
+    Run it right after a load: what has changed since then is a difference.
+    """
+    from . import progress
+    from .load import Target
+    from .verify import verify as run
+
+    target = Target(dataset or provider.value, database, destination)
+    options = {"base_url": base_url, "api_version": api_version}
+    with progress.shown() as told:
+
+        def on_sync(sync: Sync) -> None:
+            sync.progress = told
+
+        maker = _source_maker(provider, options)
+        found = run(maker, target, deep=deep, seed=seed, on_sync=on_sync, on_wait=_waiting)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+    else:
+        _print_verified(found, target)
+    if found.differs:
+        raise typer.Exit(1)
+    if found.quarantined:
+        _say(
+            f"docruns: {len(found.quarantined)} runs are quarantined, "
+            f"see {target.dataset}.quarantine"
+        )
+        raise typer.Exit(QUARANTINED)
+
+
+def _print_verified(found: Verified, target: Target) -> None:
+    from .verify import SAYS, SHOWN
+
+    for kind, differences in found.kinds.items():
+        if differences:
+            print(f"{len(differences):,} {SAYS[kind]}")
+        for one in differences[:SHOWN]:
+            print(f"  {one}")
+        if len(differences) > SHOWN:
+            print(f"  and {len(differences) - SHOWN:,} more")
+    compared = f"{sum(found.listed.values()):,} listed runs"
+    if found.sampled:
+        compared += f", {found.rows_compared:,} rows of {found.sampled:,} runs cell by cell"
+    verdict = "differs from" if found.differs else "agrees with"
+    print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
 
 
 @app.command()

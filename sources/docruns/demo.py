@@ -14,7 +14,8 @@ from rich.table import Table
 from . import answers
 from .errors import ConfigError
 from .extend import extend
-from .load import Target, load, open_database
+from .load import Target, load
+from .lock import open_database
 from .plextera import plextera
 from .sandbox import Sandbox
 from .sync import Progress, Sync

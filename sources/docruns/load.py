@@ -1,7 +1,7 @@
 """Run a source until nothing is due: pipeline, database and packages. What the command and jobs call.
 
-    open the database ──► clear what a crash left ──► package, package, … ──► Summary
-      (bounded wait)        (uncommitted = undone)      chunk_runs runs each
+    lock ──► open the database ──► clear what a crash left ──► package, package, … ──► publish ──► Summary
+               (bounded wait)        (uncommitted = undone)      chunk_runs runs each
 
 The destination is the only memory. A package's rows and the state that says so are committed together,
 so whatever a killed load left in the working folder is thrown away and its runs, at most a chunk, are
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,18 +24,22 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-import duckdb
+from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.runtime.run_context import active
 from dlt.sources import DltSource
 
-from .errors import ConfigError, DocrunsError, LockedError
+from . import loaded
+from .errors import ConfigError, DocrunsError
+from .lock import held, open_database
+from .publish import check as check_place
+from .publish import publish as put_in_place
 from .sync import Progress, Sync
 
 CHUNK_RUNS = 1000
 """Runs per load package when the configuration says nothing: what a kill can cost."""
 
-WAIT_S = 30.0
-"""Seconds to wait for a database that somebody else has open."""
+MakeSource = Callable[[Callable[[Sync], None]], DltSource]
+"""Builds a provider's source; what it is given is called with the load's `Sync`."""
 
 _RUN_LISTS = ("workflow_runs", "processor_runs")
 
@@ -74,14 +79,25 @@ class Summary:
 
 
 def load(
-    make_source: Callable[[Callable[[Sync], None]], DltSource],
+    make_source: MakeSource,
     target: Target,
     progress: Progress | None = None,
+    *,
+    publish: Path | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Summary:
     """Load all that is due. `make_source(on_sync)` builds the provider's source.
 
+    `publish` is where a copy of the finished database is put in one step, for readers; see that module.
+    `on_wait` is told when the database is open elsewhere and this waits for it.
+
     Raises DocrunsError; what was committed until then stays, and the next load goes on from there.
+    LockedError before anything else where another process loads into the target.
     """
+    if publish is not None:
+        if target.destination != "duckdb":
+            raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
+        check_place(target.database, publish)
     started = time.monotonic()
     syncs: list[Sync] = []
 
@@ -89,17 +105,28 @@ def load(
         sync.progress = progress
         syncs.append(sync)
 
-    with _errors_unwrapped():
+    with errors_unwrapped():
         source = make_source(on_sync)
         sync = syncs[0]
-        with pipeline(sync.provider, target) as running:
-            runs: Any = source
-            while True:
-                running.run(runs, loader_file_format=_file_format(target))
-                if not sync.may_go_on:
-                    break
-                # the catalogue is read once a load
-                runs = source.with_resources(*_RUN_LISTS)
+        with alone(target, f"docruns load {sync.provider}"):
+            with pipeline(sync.provider, target, on_wait) as running:
+                runs: Any = source
+                while True:
+                    running.run(runs, loader_file_format=_file_format(target))
+                    _checkpoint(running, target)
+                    if not sync.may_go_on:
+                        break
+                    # the catalogue is read once a load
+                    runs = source.with_resources(*_RUN_LISTS)
+                _mark_gone(running, sync)
+                torn = 0 if sync.complete else loaded.half_loaded(running)
+            if publish is not None and torn:
+                raise DocrunsError(
+                    f"--publish: a killed load left {torn} runs at two versions in {target}; "
+                    "load until all is done, then the copy is made."
+                )
+            if publish is not None:
+                put_in_place(target.database, publish, working_folder(target).name, on_wait)
     return _summary(sync, time.monotonic() - started)
 
 
@@ -127,26 +154,96 @@ def _file_format(target: Target) -> Any:
     return "parquet" if target.destination == "duckdb" else None
 
 
+def _checkpoint(running: dlt.Pipeline, target: Target) -> None:
+    """Move what is committed from memory and log into the file: dlt lets DuckDB keep a gigabyte of it,
+    and at 100,000 runs that was half of 2.0 GB."""
+    if target.destination == "duckdb":
+        with running.sql_client() as client:
+            client.execute_sql("CHECKPOINT")
+
+
+def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
+    """Runs that were listed and answered 404 a moment later: sweep would find the same."""
+    gone: dict[str, list[str]] = {name: [] for name in _RUN_LISTS}
+    for feed, run_id in sync.gone:
+        gone["workflow_runs" if feed == "workflow_runs" else "processor_runs"].append(run_id)
+    if sync.gone and loaded.takes_updates(running):
+        loaded.mark(running, gone, {}, sync.clock())
+
+
 @contextmanager
-def pipeline(provider: str, target: Target) -> Iterator[dlt.Pipeline]:
-    """The pipeline of a provider on a target, in an empty working folder, its database open."""
+def alone(target: Target, command: str) -> Iterator[None]:
+    """Nobody else on this machine loads into the target meanwhile. LockedError where somebody does."""
+    with held(lock_file(target), command, f"{target} ({target.dataset})"):
+        yield
+
+
+def lock_file(target: Target) -> Path:
+    """Where it is written who is at work on the target."""
+    return working_folder(target).with_suffix(".lock")
+
+
+def must_exist(target: Target) -> None:
+    """ConfigError where there is no database yet, so that asking about it does not make one."""
+    if target.destination == "duckdb" and not target.database.exists():
+        raise ConfigError(
+            "--database", f"{target.database} does not exist.", "Run `docruns load` first."
+        )
+
+
+@contextmanager
+def pipeline(
+    provider: str, target: Target, on_wait: Callable[[str], None] | None = None
+) -> Iterator[dlt.Pipeline]:
+    """The pipeline of a provider on a target, in an empty working folder, its database open.
+
+    The caller holds the target `alone`: whatever another process has in the folder is lost.
+    """
     # a package that was loaded is of no use on disk, and it is a copy of somebody's documents
     os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
     os.environ.setdefault("LOAD__TRUNCATE_STAGING_DATASET", "true")
     folder = working_folder(target)
-    with _destination(target) as destination:
+    with _destination(target, on_wait) as destination:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
-        running = dlt.pipeline(
-            f"docruns_{provider}",
-            pipelines_dir=str(folder),
-            destination=destination,
-            dataset_name=target.dataset,
-        )
-        try:
+        with _activated(provider, target, destination, folder) as running:
             yield running
-        finally:
+
+
+@contextmanager
+def reading(
+    provider: str, target: Target, on_wait: Callable[[str], None] | None = None
+) -> Iterator[dlt.Pipeline]:
+    """A pipeline to ask the target with and nothing else: it holds no lock and shares no folder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="docruns-") as folder,
+        _destination(target, on_wait, read_only=True) as destination,
+        _activated(provider, target, destination, Path(folder)) as running,
+    ):
+        if target.destination == "filesystem":
+            # its tables are known by their schema alone
+            running.sync_destination()
+        yield running
+
+
+@contextmanager
+def _activated(
+    provider: str, target: Target, destination: Any, folder: Path
+) -> Iterator[dlt.Pipeline]:
+    running = dlt.pipeline(
+        f"docruns_{provider}",
+        pipelines_dir=str(folder),
+        destination=destination,
+        dataset_name=target.dataset,
+    )
+    try:
+        yield running
+    finally:
+        # another one may have been opened inside it
+        if running.is_active:
             running.deactivate()
+        # dlt logs each value that it looked up, with all that hangs on it: keys, and connections past their end
+        get_resolved_traces().clear()
 
 
 def working_folder(target: Target) -> Path:
@@ -157,12 +254,21 @@ def working_folder(target: Target) -> Path:
 
 
 @contextmanager
-def _destination(target: Target) -> Iterator[Any]:
+def _destination(
+    target: Target, on_wait: Callable[[str], None] | None, read_only: bool = False
+) -> Iterator[Any]:
     if target.destination != "duckdb":
         yield target.destination
         return
+    # duckdb calls the file's tables by its name up to the first dot, and cannot tell it from a schema
+    if target.database.name.lstrip(".").partition(".")[0].lower() == target.dataset.lower():
+        raise ConfigError(
+            "--database",
+            f"{target.database} has the name of its dataset, {target.dataset}, and DuckDB would mix them up.",
+            "Name one of them otherwise.",
+        )
     # opened here, first: who holds the file is known before a single request is sent
-    connection = open_database(target.database)
+    connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
     try:
         # without transactions a table's DELETE and INSERT are committed apart
         yield dlt.destinations.duckdb(connection, supports_transactions=True)
@@ -170,40 +276,8 @@ def _destination(target: Target) -> Iterator[Any]:
         connection.close()
 
 
-def open_database(
-    path: Path, *, read_only: bool = False, wait_s: float = WAIT_S
-) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, waiting while another process holds it. LockedError after `wait_s`."""
-    if "?" in str(path):
-        # duckdb takes what follows for options, and looks for its log elsewhere
-        raise ConfigError("--database", f"{path} holds a question mark, which DuckDB cannot open.")
-    give_up = time.monotonic() + wait_s
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=read_only)
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower() and "used by another" not in str(error).lower():
-                raise DocrunsError(f"{path}: cannot be opened: {_first_line(error)}") from error
-            if time.monotonic() >= give_up:
-                raise LockedError(
-                    f"{path}: another process has it open: {_holder(error)}. "
-                    "Close the notebook or program that holds it, then run this again."
-                ) from error
-        time.sleep(0.2)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
-
-
-def _holder(error: Exception) -> str:
-    text = _first_line(error)
-    at = text.find("held in ")
-    return text[at + len("held in ") :].split(". ")[0] if at >= 0 else text
-
-
 @contextmanager
-def _errors_unwrapped() -> Iterator[None]:
+def errors_unwrapped() -> Iterator[None]:
     """Raise the error of ours that dlt has wrapped, in place of the wrapping."""
     try:
         yield

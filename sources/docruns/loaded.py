@@ -19,36 +19,54 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from .model import CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, Table
 from .reading import Link
 
+Pipeline = dlt.Pipeline
+
 _AT_ONCE = 500
+_LOAD_ID = "_dlt_load_id"
 _FETCH_ROWS = 10_000
 
 
 class LoadedRun(NamedTuple):
-    """A workflow run as the destination holds it."""
+    """A workflow run as the destination holds it; `is_whole`: its package was committed to the end."""
 
     status: str | None
     updated_at: datetime | None
+    is_whole: bool
 
 
 class Loaded(NamedTuple):
-    """A processor run as the destination holds it."""
+    """A processor run as the destination holds it; `is_whole`: its package was committed to the end."""
 
     status: str | None
     updated_at: datetime | None
+    is_whole: bool
     workflow_run_id: str | None
     workflow_step_position: int | None
 
 
 def processor_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Loaded]:
     """Those of `ids` that the destination holds; none where it is new or answers no SQL."""
-    rows = _rows(pipeline, PROCESSOR_RUNS, Loaded._fields, ids)
-    return {id_: Loaded(*cells) for id_, *cells in rows}
+    columns = ("status", "updated_at", _LOAD_ID, "workflow_run_id", "workflow_step_position")
+    rows = _rows(pipeline, PROCESSOR_RUNS, columns, ids)
+    whole = _committed(pipeline, {row[3] for row in rows})
+    return {
+        id_: Loaded(status, at, load in whole, *where) for id_, status, at, load, *where in rows
+    }
 
 
 def workflow_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, LoadedRun]:
     """Those of `ids` that the destination holds; none where it is new or answers no SQL."""
-    rows = _rows(pipeline, WORKFLOW_RUNS, LoadedRun._fields, ids)
-    return {id_: LoadedRun(*cells) for id_, *cells in rows}
+    rows = _rows(pipeline, WORKFLOW_RUNS, ("status", "updated_at", _LOAD_ID), ids)
+    whole = _committed(pipeline, {row[3] for row in rows})
+    return {id_: LoadedRun(status, at, load in whole) for id_, status, at, load in rows}
+
+
+def _committed(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
+    """Those packages that are loaded to the end: tables are merged one by one, and a killed load may
+    have merged a run's row and not what hangs on it."""
+    loads = Table("_dlt_loads", "", (), ())
+    rows = _rows(pipeline, loads, ("status",), sorted(load_ids), "load_id")
+    return {load_id for load_id, status in rows if status == 0}
 
 
 def links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Link]:
@@ -58,10 +76,10 @@ def links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Link]:
 
 
 def _rows(
-    pipeline: dlt.Pipeline, table: Table, columns: Sequence[str], ids: Sequence[str]
+    pipeline: dlt.Pipeline, table: Table, columns: Sequence[str], ids: Sequence[str], by: str = "id"
 ) -> list[tuple[Any, ...]]:
     try:
-        return list(_select(pipeline, table, ("id", *columns), ids))
+        return list(_select(pipeline, table, (by, *columns), ids, by))
     except (DestinationException, PipelineException):
         return []
 
@@ -75,7 +93,9 @@ def _select(
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
             marks = ", ".join(["%s"] * len(some))
-            query = f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
+            query = (
+                f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
+            )
             yield from (tuple(row) for row in client.execute_sql(query, *some) or ())
 
 
@@ -111,20 +131,23 @@ def rows_of(
         return
 
 
-def mark(pipeline: dlt.Pipeline, ids: Mapping[str, Sequence[str]], at: datetime | None) -> None:
-    """Set `deleted_at` of runs, by table: all of them or none. None takes the mark away."""
+def mark(
+    pipeline: dlt.Pipeline,
+    gone: Mapping[str, Sequence[str]],
+    back: Mapping[str, Sequence[str]],
+    at: datetime,
+) -> None:
+    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table: all or none."""
     with pipeline.sql_client() as client, client.begin_transaction():
-        for table, gone in ids.items():
-            name = client.make_qualified_table_name(table)
-            deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
-            for start in range(0, len(gone), _AT_ONCE):
-                some = gone[start : start + _AT_ONCE]
-                marks = ", ".join(["%s"] * len(some))
-                # the first finding stays: a run is gone since then
-                only = f"{deleted_at} IS NULL AND " if at is not None else ""
-                client.execute_sql(
-                    f"UPDATE {name} SET {deleted_at} = %s WHERE {only}{key} IN ({marks})", at, *some
-                )
+        deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
+        for value, runs in ((at, gone), (None, back)):
+            for table, ids in runs.items():
+                name = client.make_qualified_table_name(table)
+                for start in range(0, len(ids), _AT_ONCE):
+                    some = ids[start : start + _AT_ONCE]
+                    marks = ", ".join(["%s"] * len(some))
+                    query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({marks})"
+                    client.execute_sql(query, value, *some)
 
 
 def half_loaded(pipeline: dlt.Pipeline) -> int:

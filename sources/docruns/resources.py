@@ -119,7 +119,9 @@ def _known_processor_runs(sync: Sync, due: Sequence[Listed]) -> set[str]:
 
 
 def _is_current(sync: Sync, held: loaded.Loaded | loaded.LoadedRun, run: Listed) -> bool:
-    if sync.settings.full or sync.is_failed(run.id) or None in (held.updated_at, run.updated_at):
+    if sync.settings.full or sync.is_failed(run.id) or not held.is_whole:
+        return False
+    if held.updated_at is None or run.updated_at is None:
         return False
     return held.updated_at == run.updated_at and held.status == run.status
 

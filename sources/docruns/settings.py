@@ -1,14 +1,31 @@
-"""Settings that are written as text: durations and moments."""
+"""What to load, and settings that are written as text: durations and moments."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .errors import ConfigError
 from .payload import timestamp
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one.
+
+    `recheck_for`: how long after their last change runs that are not final are looked for.
+    """
+
+    overlap: timedelta = timedelta(hours=1)
+    recheck_for: timedelta = timedelta(days=30)
+    chunk_runs: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    max_runs: int | None = None
+    full: bool = False
 
 
 def duration(text: str | float, key: str) -> timedelta:

@@ -1,11 +1,41 @@
-"""What a database holds: runs, watermark, unfinished and quarantined ones, by dataset."""
+"""What a database holds: runs, watermark, unfinished and quarantined ones, by dataset; and who is at work on it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from .errors import LockedError
+from .lock import Holder, open_database
+
+_PROVIDERS = ("extend", "plextera")
+_WAIT_S = 5.0
+
+
+def reports(
+    database: Path, holder: Callable[[str], Holder | None], wait_s: float = _WAIT_S
+) -> list[dict[str, Any]]:
+    """A report for each dataset. `holder` tells who loads into one; `at_work` is null where nobody does.
+
+    While a load has the database open nobody else can read it: then `at_work` is all there is to tell.
+    """
+    busy = {name: who for name in _PROVIDERS if (who := holder(name)) is not None}
+    try:
+        # a load lets go of the file when it ends, not before: no use in waiting for it
+        with open_database(database, read_only=True, wait_s=0 if busy else wait_s) as connection:
+            found = [report(connection, dataset) for dataset in datasets(connection)]
+    except LockedError:
+        if not busy:
+            raise
+        return [{"dataset": name, "at_work": who._asdict()} for name, who in busy.items()]
+    for one in found:
+        who = holder(one["dataset"])
+        one["at_work"] = who._asdict() if who is not None else None
+    return found
 
 
 def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -10,16 +10,15 @@ stay. What is due is decided in `feed`, what rows a run gives in the provider; h
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from . import feed
+from . import feed, quarantine
 from .arrow import Batch, Tables, to_tables
 from .errors import (
     ApiError,
@@ -30,8 +29,9 @@ from .errors import (
 )
 from .feed import Listed, Plan, State
 from .http import Client, Outcome, Reply, Request
-from .model import QUARANTINE, SYNCS
+from .model import SYNCS
 from .reading import Link, Parent, Reading
+from .settings import Settings
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
@@ -40,8 +40,6 @@ GIVE_UP_AFTER = 20
 """Details that fail one after the other before the platform, not the runs, counts as broken."""
 
 _ASK_AT_ONCE = 5000
-_DETAIL_CHARS = 2000
-_QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
 
 
 @dataclass(frozen=True)
@@ -67,22 +65,6 @@ class Progress(Protocol):
     """Told of what happens; all counts are of this load."""
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one.
-
-    `recheck_for`: how long after their last change runs that are not final are looked for.
-    """
-
-    overlap: timedelta = timedelta(hours=1)
-    recheck_for: timedelta = timedelta(days=30)
-    chunk_runs: int | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    max_runs: int | None = None
-    full: bool = False
 
 
 @dataclass
@@ -148,8 +130,7 @@ class Sync:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
         if load_id == self.load_id:
             return
-        self.load_id = load_id
-        self.workflows_done = False
+        self.load_id, self.workflows_done = load_id, False
         self._taken = 0
         self._chunk = Counts(**vars(self.counts))
         used = self.client.usage
@@ -159,9 +140,10 @@ class Sync:
     @property
     def chunk_is_full(self) -> bool:
         """No more details in this package, or in this load."""
-        if self.settings.max_runs is not None and self._asked_for >= self.settings.max_runs:
-            return True
-        return self.settings.chunk_runs is not None and self._taken >= self.settings.chunk_runs
+        chunk, limit = self.settings.chunk_runs, self.settings.max_runs
+        return (limit is not None and self._asked_for >= limit) or (
+            chunk is not None and self._taken >= chunk
+        )
 
     @property
     def complete(self) -> bool:
@@ -328,8 +310,7 @@ class Sync:
 
         for outcome in outcomes():
             run = next_needed()
-            if run is None:
-                raise AssertionError("an answer that nobody asked for")
+            assert run is not None
             if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
                 # not this run's fault: everything that is not handed out yet stays due
                 raise outcome
@@ -343,7 +324,7 @@ class Sync:
                 # listed a moment ago and gone by now: nothing to load, nothing to try again
                 self.gone.append((feed_.name, run.id))
                 resolved = state.loaded(run, True, self.settings.overlap, planned.walked_at)
-                yield run, self._resolving(feed_, resolved)
+                yield run, quarantine.resolved(feed_.name, resolved, self.clock())
                 continue
             try:
                 if isinstance(outcome, ApiError):
@@ -354,7 +335,6 @@ class Sync:
                 yield run, self._quarantine(feed_, run, error, body, state, planned.walked_at)
                 continue
             self._failures = 0
-            # a list row that is all there is cost no request
             self.counts.fetched += feed_.detail is not None
             self.arrived.update(reading.inside)
             self.parents.update(reading.parents)
@@ -369,7 +349,7 @@ class Sync:
             resolved = state.loaded(
                 loaded, reading.is_final, self.settings.overlap, planned.walked_at
             )
-            reading.batch.update(self._resolving(feed_, resolved))
+            reading.batch.update(quarantine.resolved(feed_.name, resolved, self.clock()))
             self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
             yield run, reading.batch
         next_needed()
@@ -399,33 +379,8 @@ class Sync:
         self.counts.quarantined += 1
         message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         name = type(error).__name__
-        overlap = self.settings.overlap
-        failure = state.not_loaded(run, name, message, overlap, walked_at)
-        batch = Batch()
-        batch.add(QUARANTINE, self._quarantine_row(feed_, failure, excerpt(body), None))
-        return batch
-
-    def _resolving(self, feed_: Feed, failure: feed.Failure | None) -> Batch:
-        """The row that says that a quarantined run is quarantined no more."""
-        batch = Batch()
-        if failure is not None:
-            batch.add(QUARANTINE, self._quarantine_row(feed_, failure, "", self.clock()))
-        return batch
-
-    def _quarantine_row(
-        self, feed_: Feed, failure: feed.Failure, detail: str, resolved_at: datetime | None
-    ) -> tuple[Any, ...]:
-        return QUARANTINE.row(
-            resource=feed_.name,
-            id=failure.run.id,
-            first_seen_at=failure.first_seen,
-            last_seen_at=self.clock() if resolved_at is None else failure.first_seen,
-            attempts=failure.attempts,
-            error=failure.error,
-            message=failure.message,
-            detail=detail or None,
-            resolved_at=resolved_at,
-        )
+        failure = state.not_loaded(run, name, message, self.settings.overlap, walked_at)
+        return quarantine.failed(feed_.name, failure, body, self.clock())
 
     def _hand_out(
         self,
@@ -462,13 +417,13 @@ class Sync:
             saved.clear()
             saved.update(state.save())
         self._saved[feed_.name] = dict(saved)
-        self.watermark = State.load(saved).watermark
+        if not self.feeds or feed_ is self.feeds[0]:
+            self.watermark = State.load(saved).watermark
 
     def row_of_package(self) -> Tables:
         """The row of `syncs` for the package that ends here."""
-        before, used = self._chunk, self.client.usage
+        before, used, batch = self._chunk, self.client.usage, Batch()
         requests, retries, throttled_s, size = self._usage
-        batch = Batch()
         batch.add(
             SYNCS,
             SYNCS.row(
@@ -493,9 +448,3 @@ class Sync:
     def _tell(self, stage: str, name: str, done: int, total: int | None) -> None:
         if self.progress is not None:
             self.progress(stage, name, done, total)
-
-
-def excerpt(body: bytes) -> str:
-    """The first characters of a body for a table: no URL keeps its query, which may be a key."""
-    text = body[: 4 * _DETAIL_CHARS].decode(errors="replace")
-    return _QUERY.sub(r"\1?…", text)[:_DETAIL_CHARS]

@@ -18,8 +18,8 @@ from ..http import Budget, Client, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
 from ..reading import Reading
 from ..resources import CONTRACT, add_tables, run_resources
-from ..settings import duration, moment
-from ..sync import Feed, Settings, Sync
+from ..settings import Settings, duration, moment
+from ..sync import Feed, Sync
 from . import api, catalogue, rows
 from .processors import Context
 

@@ -16,8 +16,8 @@ from ..http import Budget, Client, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
 from ..reading import Reading
 from ..resources import CONTRACT, run_resources
-from ..settings import duration, moment
-from ..sync import Feed, Settings, Sync
+from ..settings import Settings, duration, moment
+from ..sync import Feed, Sync
 from . import api, rows
 
 REQUESTS_PER_SECOND = 10.0

@@ -1,0 +1,130 @@
+"""What the README promises, measured at length: python -m proofs [PROOF …], below tests/.
+
+All proofs together take about half an hour on two cores; their table is written into ARCHITECTURE.md
+between its marks. Ends with 1 when a bound is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .stage import Command, Figures, must, platform_process
+
+DOCUMENT = Path(__file__).parents[2] / "ARCHITECTURE.md"
+
+SECTION = """
+## Proved
+
+`make prove` loads light documents from the sandbox, in its own process, with the real command.
+
+<!-- prove -->
+<!-- /prove -->
+"""
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="docruns_prove_") as name:
+        yield Path(name)
+
+
+def scale(runs: int, kills: int) -> Figures:
+    """Memory and state of a load of `runs` against a tenth of them."""
+    from .scale import prove
+
+    with _folder() as folder:
+        return prove(folder, runs // 10, runs)
+
+
+def waste(runs: int, kills: int) -> Figures:
+    """Requests of three loads of a tenth of `runs`."""
+    from .waste import prove
+
+    with _folder() as folder, platform_process(runs // 10) as platform:
+        command = Command(folder, platform.base_url)
+        return prove(platform, lambda: must(command.run()).summary, command.database, changes=37)
+
+
+def random(runs: int, kills: int) -> Figures:
+    """Kills at random moments, over loads of 3 % of `runs`."""
+    from .kills import prove_random
+
+    with _folder() as folder, platform_process(runs * 3 // 100, latency=0.02) as platform:
+        return prove_random(platform, folder, kills, chunk_runs=200, seed=29)
+
+
+def exact(runs: int, kills: int) -> Figures:
+    """A kill at each point that has been seen to hurt."""
+    from .kills import prove_exact
+
+    with _folder() as folder, platform_process(300) as platform:
+        return prove_exact(platform, folder)
+
+
+# scale first: a system tells of no process less memory than that which started it had then
+PROOFS: dict[str, Callable[[int, int], Figures]] = {
+    "scale": scale,
+    "waste": waste,
+    "exact": exact,
+    "random": random,
+}
+
+
+def main() -> int:
+    """Prove, print, write."""
+    parser = argparse.ArgumentParser(prog="proofs", description=__doc__)
+    parser.add_argument("proof", nargs="*", help=f"{', '.join(PROOFS)}; all unless named")
+    parser.add_argument(
+        "--runs", type=int, default=100_000, help="workflow runs of the largest load"
+    )
+    parser.add_argument("--kills", type=int, default=30, help="kills at random moments")
+    asked = parser.parse_args()
+    if unknown := set(asked.proof) - PROOFS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    figures: Figures = []
+    started = time.monotonic()
+    for name, prove in PROOFS.items():
+        if name in (asked.proof or PROOFS):
+            found = prove(asked.runs, asked.kills)
+            figures += found
+            print(*found, sep="\n", flush=True)
+    table = _table(figures, time.monotonic() - started)
+    print(f"\n{table}")
+    if not asked.proof and (asked.runs, asked.kills) == (100_000, 30):
+        _write(table)
+    return 0 if all(figure.holds for figure in figures) else 1
+
+
+def _table(figures: Figures, seconds: float) -> str:
+    lines = ["| proof | what | found | bound |", "| --- | --- | --- | --- |"]
+    for proof, what, found, bound, holds in figures:
+        cells = (proof, what, found if holds else f"**{found}**", bound)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    python = ".".join(map(str, sys.version_info[:2]))
+    ended = f"{datetime.now(UTC):%Y-%m-%d}, Python {python}, {seconds / 60:.0f} minutes."
+    return "\n".join([*lines, "", ended])
+
+
+def _write(table: str) -> None:
+    text = DOCUMENT.read_text()
+    if "<!-- prove -->" not in text:
+        text = f"{text.rstrip()}\n{SECTION}"
+    marked = re.sub(
+        r"(<!-- prove -->).*(<!-- /prove -->)",
+        lambda m: f"{m[1]}\n{table}\n{m[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+    DOCUMENT.write_text(marked)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

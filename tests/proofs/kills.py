@@ -1,0 +1,215 @@
+"""Kill -9: at random moments, and at the moments that have been seen to hurt."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from .compare import differences, doubled_keys, missing_runs
+from .points import POINTS
+from .stage import CONCURRENCY, Command, Figure, Figures, Platform, at_most, exactly, must
+
+RANDOM = "random kills"
+EXACT = "exact kills"
+GIVE_UP_S = 180.0
+
+
+class Undisturbed(NamedTuple):
+    """A load that nobody killed."""
+
+    database: Path
+    details: int
+    idle_s: float
+    """From the start of the process to its first request."""
+    busy_s: float
+    """From then to its end."""
+
+
+def undisturbed(platform: Platform, command: Command) -> Undisturbed:
+    """Load everything, once."""
+    platform.reset()
+    started = time.monotonic()
+    process = command.start()
+    while process.poll() is None and platform.stats().requests == 0:
+        time.sleep(0.02)
+    idle = time.monotonic() - started
+    ran = must(command.finish(process, started))
+    return Undisturbed(command.database, platform.stats().run_details, idle, ran.seconds - idle)
+
+
+def prove_random(
+    platform: Platform, folder: Path, kills: int, chunk_runs: int, seed: int, per_load: int = 6
+) -> Figures:
+    """Kill loads of one platform at random moments, each one and its successors until one gets through.
+
+    A database is killed about `per_load` times, then loaded to the end and compared with one that
+    was never disturbed.
+    """
+    rng = random.Random(seed)
+    settings = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
+    calm = undisturbed(platform, Command(folder / "calm", platform.base_url, **settings))
+    span = calm.busy_s * 2 / per_load
+    left, where = kills, Counter[str]()
+    worst = 0.0
+    different: list[str] = []
+    doubled = wrong = after = 0
+    while left:
+        command = Command(folder / f"killed_{left}", platform.base_url, **settings)
+        platform.reset()
+        killed = 0
+        for _ in range(min(left, per_load)):
+            if not _killed(command, calm.idle_s * 0.9 + rng.uniform(0, span)):
+                break
+            where[_stage(command.folder / "dlt")] += 1
+            killed += 1
+        left -= killed
+        must(command.run())
+        again = platform.stats().run_details - calm.details
+        worst = max(worst, again / max(killed, 1))
+        different += differences(command.database, calm.database)
+        doubled += doubled_keys(command.database)
+        wrong += missing_runs(command.database, platform)
+        platform.reset()
+        must(command.run())
+        after += platform.stats().run_details
+    stages = ", ".join(f"{n} {stage}" for stage, n in sorted(where.items()))
+    return [
+        Figure(RANDOM, "kills, by what the load was at", f"{sum(where.values())}: {stages}"),
+        Figure(RANDOM, "tables that differ", _told(different), "none", not different),
+        exactly(RANDOM, "runs that differ", wrong, 0),
+        exactly(RANDOM, "doubled keys", doubled, 0),
+        at_most(
+            RANDOM, "details read again, a kill", round(worst, 1), float(chunk_runs + CONCURRENCY)
+        ),
+        exactly(RANDOM, "details of a load right after", after, 0),
+    ]
+
+
+def _killed(command: Command, after_s: float) -> bool:
+    """Kill a load; False when it was faster."""
+    process = command.start()
+    try:
+        process.wait(timeout=after_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    assert process.returncode == 0, command.errors()
+    return False
+
+
+def _stage(home: Path) -> str:
+    """What a killed load was at, by what it left on disk."""
+    for stage, pattern in (
+        ("in load", "load/normalized/*"),
+        ("in normalize", "load/new/*"),
+        ("in normalize", "normalize/extracted/*"),
+        ("in extract", "normalize/" + "[0-9a-f]" * 16 + "/*"),
+    ):
+        if next(home.glob(f"docruns/*/*/{pattern}"), None) is not None:
+            return stage
+    return "between packages"
+
+
+Run = Callable[[Command, str | None], int]
+"""Run a load in a process of its own, killing itself at a point if one is named: its exit code."""
+
+
+@contextmanager
+def launched() -> Iterator[Run]:
+    """A launcher, for as long as it is needed."""
+    script = Path(__file__).with_name("launcher.py")
+    with subprocess.Popen(
+        [sys.executable, "-P", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to, back = process.stdin, process.stdout
+
+        def run(command: Command, point: str | None) -> int:
+            asked = {
+                "folder": str(command.folder),
+                "arguments": command.arguments,
+                "environment": command.environment,
+                "point": point,
+            }
+            print(json.dumps(asked), file=to, flush=True)
+            return int(back.readline())
+
+        try:
+            yield run
+        finally:
+            to.close()
+
+
+class Scene(NamedTuple):
+    """A platform that changed after `before` was loaded, and what a database must then hold."""
+
+    platform: Platform
+    folder: Path
+    before: Path
+    calm: Path
+    settings: dict[str, object]
+
+
+def scene(
+    platform: Platform, folder: Path, run: Run, reviewed: int, added: int, chunk_runs: int
+) -> Scene:
+    """Load a platform, let it change, load it anew."""
+    settings: dict[str, object] = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
+    before = Command(folder / "before", platform.base_url, **settings)
+    assert run(before, None) == 0, before.errors()
+    platform.change(reviewed, added)
+    platform.tell("extend/finish")
+    calm = Command(folder / "calm", platform.base_url, **settings)
+    assert run(calm, None) == 0, calm.errors()
+    return Scene(platform, folder, before.database, calm.database, settings)
+
+
+def kill_at(stage: Scene, name: str, run: Run) -> list[str]:
+    """Kill a load at a point and load once more: what is wrong then."""
+    slug = "".join(c if c.isalnum() else "_" for c in name)
+    command = Command(stage.folder / slug, stage.platform.base_url, **stage.settings)
+    if not POINTS[name].first:
+        shutil.copy(stage.before, command.database)
+    code = run(command, name)
+    if code != -9:
+        return [f"was not killed: exit code {code}: {command.errors()[-500:]}"]
+    code = run(command, None)
+    if code != 0:
+        return [f"the next load ends with {code}: {command.errors()[-500:]}"]
+    wrong = differences(command.database, stage.calm)
+    if doubled := doubled_keys(command.database):
+        wrong.append(f"{doubled} doubled keys")
+    if left := [path.name for path in (command.folder / "dlt").rglob("*.parquet")]:
+        wrong.append(f"documents left on disk: {left}")
+    shutil.rmtree(command.folder)
+    return wrong
+
+
+def prove_exact(platform: Platform, folder: Path, names: Sequence[str] = tuple(POINTS)) -> Figures:
+    """Kill at each point, and load once more."""
+    with launched() as run:
+        stage = scene(platform, folder, run, reviewed=60, added=20, chunk_runs=50)
+        wrong = {name: found for name in names if (found := kill_at(stage, name, run))}
+    figures = [
+        exactly(EXACT, "points at which one load heals", len(names) - len(wrong), len(names))
+    ]
+    figures += [Figure(EXACT, name, _told(found), "none", False) for name, found in wrong.items()]
+    return figures
+
+
+def _told(found: Sequence[str]) -> str:
+    return "; ".join(text[:300] for text in found) or "none"

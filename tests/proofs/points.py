@@ -1,0 +1,159 @@
+"""The moments in a load at which a kill has been seen to hurt: functions of dlt, before or after.
+
+extract ──► commit ──► normalize ──► rename, delete ──► DDL ──► staging, merge of each table ──► _dlt_loads
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import signal
+import time
+from functools import reduce
+from typing import Any, NamedTuple
+
+HELD_BACK_S = 30.0
+"""Longer than a merge takes, after which nothing is held back any more: the kill has come by then."""
+
+
+class Point(NamedTuple):
+    """A moment: around the n-th call of a function, counted over the whole load."""
+
+    target: str
+    """module:name.name"""
+    after: bool
+    call: int = 1
+    first: bool = False
+    """Kill the first load of a database, not one that brings changes to it."""
+    table: str | None = None
+    """Of a merge: that of this table, before any other table's, in the n-th package."""
+
+
+_EXTRACT = "dlt.extract.extract:Extract"
+_SPOOL = "dlt.extract.storage:ExtractStorage"
+_NORMALIZE = "dlt.normalize.normalize:Normalize"
+_PIPELINE = "dlt.pipeline.pipeline:Pipeline"
+_STORAGE = "dlt.common.storages.load_storage:LoadStorage"
+_PACKAGE = "dlt.common.storages.load_package:PackageStorage"
+_LOAD = "dlt.load.load:Load"
+_CLIENT = "dlt.destinations.job_client_impl:SqlJobClientBase"
+_COPY = "dlt.destinations.impl.duckdb.duck:DuckDbCopyJob"
+_SQL = "dlt.destinations.job_client_impl:SqlLoadJob"
+
+POINTS = {
+    "x1 in extract": Point("dlt.extract.extractors:ArrowExtractor.write_items", True, 9),
+    "x2 before the state is extracted": Point(
+        f"{_PIPELINE}._bump_version_and_extract_state", False, 2
+    ),
+    "x3 before extract's commit": Point(f"{_EXTRACT}.commit_packages", False),
+    "x3 in extract's commit": Point(f"{_SPOOL}.commit_new_load_package", True),
+    "x4 after extract's commit": Point(f"{_EXTRACT}.commit_packages", True),
+    "n0 before normalize": Point(f"{_PIPELINE}.normalize", False, 2),
+    "n1 before normalize's rename": Point(f"{_STORAGE}.commit_new_load_package", False),
+    "n2 before normalize's delete": Point(f"{_STORAGE}.commit_new_load_package", True),
+    "n3 after normalize": Point(f"{_PIPELINE}.normalize", True),
+    "l1 before tables are made": Point(f"{_LOAD}.initialize_package", False, first=True),
+    "l2 before the schema is stored": Point(
+        f"{_CLIENT}._update_schema_in_storage", False, first=True
+    ),
+    "l2 before staging has tables": Point(f"{_CLIENT}.update_stored_schema", True, first=True),
+    "l3 after tables are made": Point(f"{_STORAGE}.commit_schema_update", True, first=True),
+    "l4 a job is about to start": Point(f"{_PACKAGE}.start_job", True, 2),
+    "l4 first staged, not marked": Point(f"{_COPY}.run", True),
+    "l4 third staged, not marked": Point(f"{_COPY}.run", True, 3),
+    "l4 sixth staged, not marked": Point(f"{_COPY}.run", True, 6),
+    "l4 first load, staged, not marked": Point(f"{_COPY}.run", True, 4, first=True),
+    "l4 marked, not moved": Point(f"{_PACKAGE}.save_pending_transition", True, 2),
+    "l5 some staged": Point(f"{_PACKAGE}.complete_job", True, 3),
+    "l6 first table, deleted, not inserted": Point(f"{_SQL}.run", False),
+    "l6 third table, deleted, not inserted": Point(f"{_SQL}.run", False, 3),
+    "l7 first table merged, not marked": Point(f"{_SQL}.run", True),
+    "l8 some tables merged": Point(f"{_SQL}.run", True, 4),
+    "l8 some merged, first load": Point(f"{_SQL}.run", True, 5, first=True),
+    "l8 only workflow_runs merged": Point(f"{_SQL}.run", True, table="workflow_runs"),
+    "l8 only processor_runs merged": Point(f"{_SQL}.run", True, table="processor_runs"),
+    "l8 only fields merged": Point(f"{_SQL}.run", True, table="fields"),
+    "l8 only processor_runs merged, first load": Point(
+        f"{_SQL}.run", True, 2, first=True, table="processor_runs"
+    ),
+    "l9 before _dlt_loads": Point(f"{_CLIENT}.complete_load", False),
+    "l10 after _dlt_loads": Point(f"{_CLIENT}.complete_load", True),
+    "l10 first load": Point(f"{_CLIENT}.complete_load", True, first=True),
+    "l11 before staging is emptied": Point(f"{_LOAD}._maybe_truncate_staging_dataset", False),
+    "l12 package not yet put away": Point(f"{_STORAGE}.complete_load_package", True),
+    "between packages": Point(f"{_PIPELINE}.load", True),
+    "after the last package": Point(f"{_CLIENT}.complete_load", True, 2),
+}
+
+
+def kill() -> None:
+    """As `kill -9`: nothing is flushed, nothing is closed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(name: str) -> None:
+    """Make this process kill itself at a point. Only for processes that are meant to die."""
+    point = POINTS[name]
+    if "deleted, not inserted" in name:
+        _arm_inside_merge(point.call)
+        return
+    if point.table:
+        _arm_alone(point.table, point.call)
+        return
+    module, _, path = point.target.partition(":")
+    *owners, function = path.split(".")
+    owner = reduce(getattr, owners, importlib.import_module(module))
+    real = getattr(owner, function)
+    calls = itertools.count(1)
+
+    def hooked(*arguments: Any, **options: Any) -> Any:
+        is_last = next(calls) == point.call
+        if is_last and not point.after:
+            kill()
+        result = real(*arguments, **options)
+        if is_last:
+            kill()
+        return result
+
+    setattr(owner, function, hooked)
+
+
+def _arm_alone(table: str, package: int) -> None:
+    """Of a package's merges that of one table is done, and no other."""
+    from dlt.destinations.job_client_impl import SqlLoadJob
+
+    real = SqlLoadJob.run
+    packages: list[str] = []
+
+    def hooked(self: Any) -> None:
+        # dict.fromkeys: merges run in threads, and two may be the first of a package
+        packages[:] = dict.fromkeys((*packages, self._load_id))
+        if packages.index(self._load_id) + 1 != package:
+            real(self)
+        elif self.job_file_info().table_name == table:
+            real(self)
+            kill()
+        else:
+            time.sleep(HELD_BACK_S)
+            real(self)
+
+    SqlLoadJob.run = hooked  # type: ignore[method-assign]
+
+
+def _arm_inside_merge(call: int) -> None:
+    """Within the n-th merge: its first DELETE is done, the rest is not."""
+    from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+
+    real = DuckDbSqlClient.execute_many
+    calls = itertools.count(1)
+
+    def one_by_one(self: Any, statements: Any, *arguments: Any, **options: Any) -> Any:
+        deletes = [i for i, text in enumerate(statements) if text.startswith("DELETE FROM")]
+        if not deletes or next(calls) != call:
+            return real(self, statements, *arguments, **options)
+        for statement in statements[: deletes[0] + 1]:
+            self.execute_sql(statement)
+        return kill()
+
+    DuckDbSqlClient.execute_many = one_by_one  # type: ignore[method-assign]
