@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from docruns.feed import Listed
+from docruns.http import Usage
 from docruns.sandbox import Sandbox
+from docruns.sync import Feed, Sync
 from loading import Loader, query
 
 
@@ -140,3 +144,17 @@ def test_state_stays_small(
     summary, _ = load_extend(database, overlap="365d")
     assert fetched(sandbox) == 0
     assert summary.fetched == 0
+
+
+def test_a_listed_row_without_an_id_is_kept() -> None:
+    """A row that cannot be asked for stands in quarantine with its text, and is never just dropped."""
+    client: Any = SimpleNamespace(usage=Usage())
+    sync = Sync("simulated", client)
+    row = Listed("", None, None, None, True, {"row": '{"status": "PROCESSED"}'})
+    feed = Feed("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
+    sync.plan(feed, {})
+    tables = {table.name: rows.to_pylist() for table, rows in sync.row_of_package()}
+    (kept,) = tables["quarantine"]
+    assert (kept["resource"], kept["detail"]) == ("runs", '{"status": "PROCESSED"}')
+    assert kept["id"].startswith("(no id) ")
+    assert tables["syncs"][0]["quarantined"] == 1

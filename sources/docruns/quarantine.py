@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import datetime
 from typing import Any
 
 from .arrow import Batch
-from .feed import Failure
+from .feed import Failure, Listed
 from .model import QUARANTINE
 
 DETAIL_CHARS = 2000
@@ -26,6 +27,14 @@ def resolved(resource: str, failure: Failure | None, now: datetime) -> Batch:
     if failure is None:
         return Batch()
     return _row(resource, failure, last_seen_at=failure.first_seen, resolved_at=now)
+
+
+def nameless(resource: str, row: Listed, now: datetime) -> Batch:
+    """The row of a list's entry without an id: nothing can be asked for, its text is what there is."""
+    text = str((row.summary or {}).get("row", "")).encode()
+    id_ = f"(no id) {hashlib.sha256(text).hexdigest()[:12]}"
+    failure = Failure(row._replace(id=id_), now, 1, "ShapeError", "a listed run has no id")
+    return failed(resource, failure, text, now)
 
 
 def _row(resource: str, failure: Failure, **cells: Any) -> Batch:

@@ -108,6 +108,7 @@ class Sync:
         self.rows: Counter[str] = Counter()
         self.watermark: datetime | None = None
         self.unavailable: dict[str, str] = {}
+        self._nameless = Batch()
         self.gone: list[tuple[str, str]] = []
         self.arrived: set[str] = set()
         self.parents: dict[str, Parent] = {}
@@ -184,13 +185,8 @@ class Sync:
             self._planned[name] = _Planned(Plan([], [], None, 0), [], walked_at, [])
             self._saved[name] = dict(saved)
             return
-        plan = feed.plan(
-            state,
-            rows,
-            self.settings.overlap,
-            since=self.settings.since,
-            until=self.settings.until,
-        )
+        what = self.settings
+        plan = feed.plan(state, rows, what.overlap, since=what.since, until=what.until)
         self._planned[name] = _Planned(plan, plan.due[::-1], walked_at, [])
         self._saved[name] = dict(saved)
         self.counts.listed += plan.listed
@@ -217,11 +213,10 @@ class Sync:
             yield Listed(run_id, None, None, changed, False)
 
     def _has_id(self, feed_: Feed, row: Listed) -> bool:
-        if row.id:
-            return True
-        self.counts.quarantined += 1
-        self.unavailable[f"{feed_.name}: a row without id"] = str(row.summary)[:200]
-        return False
+        if not row.id:
+            self.counts.quarantined += 1
+            self._nameless.update(quarantine.nameless(feed_.name, row, self.clock()))
+        return bool(row.id)
 
     def batches(
         self,
@@ -422,7 +417,8 @@ class Sync:
 
     def row_of_package(self) -> Tables:
         """The row of `syncs` for the package that ends here."""
-        before, used, batch = self._chunk, self.client.usage, Batch()
+        before, used, batch = self._chunk, self.client.usage, self._nameless
+        self._nameless = Batch()
         requests, retries, throttled_s, size = self._usage
         batch.add(
             SYNCS,
