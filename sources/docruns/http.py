@@ -1,8 +1,8 @@
-"""The only module that opens a socket: one request budget, retries, the platform's errors as ours.
+"""When a request is sent, and when again: turns, retries, the platform's errors as ours.
 
-    Request ──► budget (wait for a turn) ──► send, read, check ──► Reply
-                      ▲                            │
-                      └──── wait, try again ◄──────┘ 408, 425, 429, 5xx, reset, timed out, cut off
+    Request ──► budget (wait for a turn) ──► transport: send, read ──► check ──► Reply
+                      ▲                                                 │
+                      └──────── wait, try again ◄───────────────────────┘ 408, 425, 429, 5xx, reset, timed out, cut off
 
 A `Client` runs an event loop in a thread of its own, so that the callers, dlt's generators, stay
 plain and the network goes on while they flatten. It decides when a request is sent and repeated,
@@ -23,14 +23,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-import aiohttp
 import httpx
 import tenacity
-from httpx_aiohttp import AiohttpTransport
 
+from .budget import Budget as Budget
 from .errors import (
     ApiError,
     BlockedError,
@@ -43,20 +42,31 @@ from .errors import (
     ShapeError,
     UnreachableError,
 )
+from .transport import TooLargeError, Transport, UntrustedError, proxy_for
 
 # httpx logs whole URLs at INFO, page tokens included
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _RETRIED_STATUS = frozenset({408, 425, 429})
+_AHEAD_BYTES = 32 * 2**20
 _PRINTABLE = re.compile(r"[!-~]+")
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
 class Request(NamedTuple):
-    """A GET by path relative to the base URL. `subject` is the run or list that it is about."""
+    """A GET by path relative to the base URL, or a POST of a JSON body. `subject` is the run or list it is about.
+
+    What is not `idempotent` is sent again only when it surely was not done: it never left, or got a 429.
+    """
 
     path: str
     params: tuple[tuple[str, str | int], ...] = ()
     subject: str = ""
+    body: bytes | None = None
+    idempotent: bool = True
+
+    def __str__(self) -> str:
+        return f"{'GET' if self.body is None else 'POST'} {self.path}"
 
 
 class Reply(NamedTuple):
@@ -71,17 +81,22 @@ Outcome = Reply | ApiError
 
 @dataclass
 class Usage:
-    """What a client has used so far. Seconds are wall-clock seconds."""
+    """What a client has used so far. Seconds are wall-clock seconds, bytes are decompressed."""
 
     requests: int = 0
     retries: int = 0
     throttled_s: float = 0.0
+    """For how long platforms wanted nothing to be sent."""
     bytes: int = 0
+    per_second: float = 0.0
+    """Requests a second, over the last ten seconds or so."""
+    allowed_per_second: float | None = None
+    """What the budget allows by now; None is no limit."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """When to give up: `attempts` tries or `deadline` seconds for one request, waits included.
+    """When to give up: `attempts` tries of one request, or `deadline` seconds after its first turn.
 
     Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
     """
@@ -92,39 +107,20 @@ class Retry:
     deadline: float = 300.0
 
 
-class Budget:
-    """At most `per_second` requests a second, evenly spaced, over everything that shares it.
-
-    None is no limit. After a 429 everybody waits, not only the request that was refused.
-    """
-
-    def __init__(self, per_second: float | None) -> None:
-        self.per_second = per_second
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def turn(self, now: float) -> float:
-        """Take the next turn: seconds from `now` until it comes."""
-        with self._lock:
-            at = max(now, self._next)
-            self._next = at + (1.0 / self.per_second if self.per_second else 0.0)
-            return at - now
-
-    def pause(self, now: float, seconds: float) -> None:
-        """Let nobody send for `seconds`."""
-        with self._lock:
-            self._next = max(self._next, now + seconds)
-
-
 @dataclass(frozen=True)
 class Settings:
-    """How to reach a platform. `timeout` is in seconds, for connecting and between bytes."""
+    """How to reach a platform. `timeout` is in seconds, for connecting and between bytes.
+
+    `total_timeout` is in seconds, for a whole exchange; `max_response_mb` in MiB of decompressed body.
+    """
 
     base_url: str
     headers: Mapping[str, str]
     concurrency: int = 16
     timeout: float = 60.0
     retry: Retry = field(default_factory=Retry)
+    total_timeout: float = 300.0
+    max_response_mb: float = 256.0
 
 
 def check_key(key: str, name: str) -> str:
@@ -154,7 +150,7 @@ def check_base_url(url: str, name: str) -> str:
 
 
 class Client:
-    """Sends GETs. Use it as a context manager; entered twice, it closes with the last exit.
+    """Sends requests. Use it as a context manager; entered twice, it closes with the last exit.
 
     `explain` turns a refused answer into an error: (status, headers, body, "GET /path") -> ApiError.
     `check` raises ShapeError on a body that is no answer although its status is 200.
@@ -175,6 +171,7 @@ class Client:
         self._transport = transport
         self._host = urlsplit(settings.base_url).netloc
         self._entered = 0
+        self._measured = (0.0, 0)
         self.usage = Usage()
 
     @property
@@ -183,21 +180,23 @@ class Client:
         return self._settings.base_url
 
     def __enter__(self) -> Self:
-        self._entered += 1
-        if self._entered == 1:
+        if self._entered == 0:
+            transport = self._transport or self._make_transport()
             self._loop = asyncio.new_event_loop()
-            self._gate = asyncio.Semaphore(self._settings.concurrency)
+            self._places = asyncio.Semaphore(self._settings.concurrency)
+            self._gate = asyncio.Lock()
             self._thread = threading.Thread(
                 target=self._loop.run_forever, name="docruns-http", daemon=True
             )
             self._thread.start()
             self._http = httpx.AsyncClient(
                 base_url=self._settings.base_url,
-                headers=dict(self._settings.headers),
+                headers={"accept-encoding": "gzip", **self._settings.headers},
                 timeout=self._settings.timeout,
                 follow_redirects=False,
-                transport=self._transport or AiohttpTransport(limits=self._limits()),
+                transport=transport,
             )
+        self._entered += 1
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -208,9 +207,15 @@ class Client:
             self._thread.join(timeout=30)
             self._loop.close()
 
-    def _limits(self) -> httpx.Limits:
-        many = self._settings.concurrency
-        return httpx.Limits(max_connections=many, max_keepalive_connections=many)
+    def _make_transport(self) -> Transport:
+        url = self._settings.base_url
+        return Transport(
+            connections=self._settings.concurrency,
+            idle_s=self._settings.timeout,
+            total_s=self._settings.total_timeout,
+            max_bytes=int(self._settings.max_response_mb * 2**20),
+            proxy=None if is_loopback(url) else proxy_for(url),
+        )
 
     async def _stop(self) -> None:
         current = asyncio.current_task()
@@ -221,7 +226,7 @@ class Client:
         await self._http.aclose()
 
     def get(self, request: Request) -> Reply:
-        """The answer to one request. ApiError when it is refused or never comes."""
+        """The answer to one request, GET or POST. ApiError when it is refused or never comes."""
         outcome = self._submit(request).result()
         if isinstance(outcome, ApiError):
             raise outcome
@@ -230,14 +235,15 @@ class Client:
     def get_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
-        A few more answers than are in flight may wait to be taken, so that one slow answer does not
-        stop the others; never more than four times `concurrency` bodies are held.
+        More requests than that wait for their turns, and answers to be taken, so that the platform's time is
+        used while one answer is slow or the caller is busy: sixteen times `concurrency`, or, of answers so large
+        that these would be more than 32 MiB, four times.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
         try:
             while True:
-                while len(waiting) < 4 * self._settings.concurrency:
+                while len(waiting) < self._ahead:
                     request = next(source, None)
                     if request is None:
                         break
@@ -250,29 +256,38 @@ class Client:
             for _, future in waiting:
                 future.cancel()
 
+    @property
+    def _ahead(self) -> int:
+        size = self.usage.bytes / max(1, self.usage.requests)
+        return self._settings.concurrency * (
+            16 if size * 16 * self._settings.concurrency < _AHEAD_BYTES else 4
+        )
+
     def _submit(self, request: Request) -> Future[Outcome]:
         return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
 
     async def _fetch(self, request: Request) -> Outcome:
-        retry = self._settings.retry
+        errand = _Errand(request)
         attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda e: isinstance(e, ApiError) and e.retryable),
-            wait=self._wait,
-            stop=tenacity.stop_after_attempt(retry.attempts)
-            | tenacity.stop_before_delay(retry.deadline),
+            retry=tenacity.retry_if_exception(errand.may_go_again),
+            wait=lambda state: self._wait(state, errand),
+            stop=lambda state: self._is_over(state, errand),
             before_sleep=self._count_retry,
             reraise=True,
         )
-        try:
-            reply: Reply = await attempts(self._send, request)
-            return reply
-        except ApiError as error:
-            return error
+        # kept while it waits to try again: what fails holds back the rest, and is not overtaken by all of it
+        async with self._places:
+            try:
+                reply: Reply = await attempts(self._send, errand)
+                return reply
+            except ApiError as error:
+                error.host = self._host
+                return error
 
     def _count_retry(self, _: tenacity.RetryCallState) -> None:
         self.usage.retries += 1
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
+    def _wait(self, state: tenacity.RetryCallState, errand: _Errand) -> float:
         retry = self._settings.retry
         grown: float = min(retry.cap, retry.first * 2.0 ** (state.attempt_number - 1))
         wait = grown * random.uniform(0.5, 1.0)
@@ -280,39 +295,76 @@ class Client:
         if isinstance(error, ApiError) and error.retry_after is not None:
             wait = max(wait if error.retry_after else 0.0, error.retry_after)
         if isinstance(error, BusyError):
-            self._budget.pause(time.monotonic(), wait)
-            self.usage.throttled_s += wait
+            # everybody waits, this request for its turn as well
+            paused = self._budget.refused(time.monotonic(), wait, errand.epoch)
+            self.usage.throttled_s += paused
+            return 0.0
         return wait
 
-    async def _send(self, request: Request) -> Reply:
+    def _is_over(self, state: tenacity.RetryCallState, errand: _Errand) -> bool:
+        retry = self._settings.retry
+        then = time.monotonic() + state.upcoming_sleep
+        return state.attempt_number >= retry.attempts or then > errand.began + retry.deadline
+
+    async def _send(self, errand: _Errand) -> Reply:
+        await self._turn(errand)
+        return await self._exchange(errand.request)
+
+    async def _turn(self, errand: _Errand) -> None:
+        """Wait until this request may go. BusyError when that is past its deadline."""
+        # one at a time asks, the first one that came: the others need not wake up to see that they must wait
         async with self._gate:
-            wait = self._budget.turn(time.monotonic())
-            if wait > 0:
+            while True:
+                now = time.monotonic()
+                errand.began = errand.began or now
+                wait, errand.epoch, allowed = self._budget.turn(now)
+                if wait <= 0:
+                    self._measure(now, allowed)
+                    return
+                if now + wait > errand.began + self._settings.retry.deadline:
+                    raise BusyError(
+                        f"asked to wait, {wait:,.0f} s from now, longer than the "
+                        f"{self._settings.retry.deadline:g} s that a request may take",
+                        request=str(errand.request),
+                        status=429,
+                        retry_after=wait,
+                        retryable=False,
+                    )
                 await asyncio.sleep(wait)
-            return await self._exchange(request)
+
+    def _measure(self, now: float, allowed: float | None) -> None:
+        self.usage.requests += 1
+        self.usage.allowed_per_second = allowed
+        since, before = self._measured
+        if now - since >= 10:
+            if since:
+                self.usage.per_second = (self.usage.requests - before) / (now - since)
+            self._measured = now, self.usage.requests
 
     async def _exchange(self, request: Request) -> Reply:
-        name = f"GET {request.path}"
-        self.usage.requests += 1
+        name = str(request)
         try:
-            async with asyncio.timeout(self._settings.timeout * 5):
-                params: Any = list(request.params)
-                response = await self._http.get(request.path, params=params)
-        except (httpx.TimeoutException, TimeoutError) as error:
-            cause = error.__cause__
-            if isinstance(cause, aiohttp.ClientError) and not isinstance(cause, TimeoutError):
-                # the transport calls a reset or closed connection a time-out as well
-                raise UnreachableError(
-                    f"cannot reach {self._host}: {error}", request=name
-                ) from error
-            raise UnreachableError(
-                f"no answer within {self._settings.timeout:g} s", request=name
-            ) from error
+            response = await self._http.request(
+                "GET" if request.body is None else "POST",
+                request.path,
+                params=list(request.params),
+                content=request.body,
+                headers=None if request.body is None else {"content-type": "application/json"},
+            )
+        except TooLargeError as error:
+            limit = f"max_response_mb is {self._settings.max_response_mb:g}"
+            raise ShapeError(f"{error}; {limit}", request=name, retryable=False) from error
         except httpx.DecodingError as error:
-            raise ShapeError(f"cannot be decompressed: {error}", request=name) from error
-        except (httpx.TransportError, httpx.StreamError) as error:
-            detail = str(error) or type(error).__name__
-            raise UnreachableError(f"cannot reach {self._host}: {detail}", request=name) from error
+            raise ShapeError(str(error), request=name) from error
+        except httpx.TransportError as error:
+            sent = not isinstance(error, _NOT_SENT)
+            failed = UnreachableError(
+                str(error) if sent else f"cannot reach {self._host}: {error}",
+                request=name,
+                retryable=not isinstance(error, UntrustedError),
+            )
+            failed.sent = sent
+            raise failed from error
         headers = {key.lower(): value for key, value in response.headers.items()}
         body = response.content
         self.usage.bytes += len(body)
@@ -320,6 +372,24 @@ class Client:
             self._check(body, name)
             return Reply(body, headers)
         raise self._explain(response.status_code, headers, body, name)
+
+
+@dataclass
+class _Errand:
+    """One request through all its tries. `began`: when its first turn came near; `epoch`: that of its last."""
+
+    request: Request
+    began: float = 0.0
+    epoch: int = 0
+
+    def may_go_again(self, error: BaseException) -> bool:
+        """Whether another try may help, and does nothing twice."""
+        if not isinstance(error, ApiError) or not error.retryable:
+            return False
+        undone = isinstance(error, BusyError) or (
+            isinstance(error, UnreachableError) and not error.sent
+        )
+        return self.request.idempotent or undone
 
 
 def refusal(
@@ -347,7 +417,9 @@ def refusal(
     if kind is None:
         passing = status >= 500 or status in _RETRIED_STATUS
         kind = ServerError if passing or retryable else ApiError
-        message = f"redirected, and not followed: {message}" if 300 <= status < 400 else message
+        if 300 <= status < 400:
+            where = urlsplit((headers or {}).get("location", "")).netloc or "the same host"
+            message = f"redirected to {where}, and not followed"
     if status in kinds and status != 429:
         retryable = False
     return kind(

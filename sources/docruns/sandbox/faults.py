@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,7 +24,7 @@ PAGE_KINDS: Final = (
 )
 KINDS: Final = (
     "status", "html", "empty", "error_200", "truncated_json", "bad_json", "short_body", "reset", "reset_mid", "hang", "drip", "latency",
-    "redirect", *PAGE_KINDS,
+    "redirect", "gzip", "truncated_gzip", "bomb", "chunked", "truncated_chunked", *PAGE_KINDS,
 )  # fmt: skip
 
 
@@ -34,7 +36,8 @@ class Fault:
     `*`. It spares the first `after`
     matches, hits each later one with `probability`, and is spent after `times` hits (None: never). `status` and `retry_after`
     (seconds, or "date" for an HTTP date `seconds` ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes);
-    `location` to redirect. Page kinds bend list replies: a token repeated, a cycle of tokens, an empty page with a token, a token
+    `location` to redirect; `megabytes` to bomb, a small gzip body that grows to so many. Kinds gzip and chunked are good replies in
+    another form. Page kinds bend list replies: a token repeated, a cycle of tokens, an empty page with a token, a token
     called expired, rows out of order, the first row twice. Where pages have numbers instead of tokens, a repeated token is the page
     before once more, a cycle the first page, and nothing can expire.
     """
@@ -49,6 +52,7 @@ class Fault:
     retry_after: float | str | None = None
     seconds: float = 1.0
     location: str = "http://elsewhere.invalid/"
+    megabytes: int = 64
     platform: str = "*"
 
     def __post_init__(self) -> None:
@@ -124,6 +128,13 @@ def retry_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
     )
 
 
+def bomb(megabytes: int) -> bytes:
+    """A gzip body a thousand times smaller than what it holds."""
+    packer = zlib.compressobj(1, wbits=31)
+    million = b" " * 2**20
+    return b"".join([*(packer.compress(million) for _ in range(megabytes)), packer.flush()])
+
+
 def spoil(fault: Fault, reply: Reply) -> Reply:
     """A good reply, gone wrong on its way out."""
     half = max(len(reply.body) // 2, 1)
@@ -150,6 +161,14 @@ def spoil(fault: Fault, reply: Reply) -> Reply:
             return reply._replace(delivery=Delivery(drip=fault.seconds))
         case "latency":
             return reply._replace(delivery=Delivery(delay=fault.seconds))
+        case "gzip" | "truncated_gzip" | "bomb":
+            packed = bomb(fault.megabytes) if fault.kind == "bomb" else gzip.compress(reply.body)
+            cut = packed[: len(packed) // 2] if fault.kind == "truncated_gzip" else packed
+            return reply._replace(body=cut, headers=(*reply.headers, ("content-encoding", "gzip")))
+        case "chunked":
+            return reply._replace(delivery=Delivery(chunked=True, piece=1024))
+        case "truncated_chunked":
+            return reply._replace(delivery=Delivery(chunked=True, piece=1024, cut=half))
         case "redirect":
             return reply._replace(
                 status=302, body=b"", headers=(*reply.headers, ("location", fault.location))

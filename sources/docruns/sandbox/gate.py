@@ -15,6 +15,7 @@ from .stats import Stats
 from .wire import Reply, Request, encode
 
 CONTROL: Final = "/_sandbox"
+_UPDATE: Final = ("POST", "/workflow_runs/{id}")
 
 
 class Bucket:
@@ -111,6 +112,8 @@ class Gate:
             )
         with self.lock:
             self.stats.answered(reply.status)
+            if (request.method, template) == _UPDATE and reply.status == 200 and fault is None:
+                self.stats.updated(path)
         return reply._replace(done=self._finished)
 
     @property

@@ -37,7 +37,8 @@ class Request(NamedTuple):
 
 class Delivery(NamedTuple):
     """How a reply leaves: `delay` seconds before the first byte; only the first `cut` bytes of the body, then the end;
-    `abort` makes that end a reset; `drip` pauses so many seconds before every `piece` bytes; `headless` sends nothing at all."""
+    `abort` makes that end a reset; `drip` pauses so many seconds before every `piece` bytes; `headless` sends nothing at all;
+    `chunked` sends chunks of `piece` bytes and no length."""
 
     delay: float = 0.0
     cut: int | None = None
@@ -45,6 +46,7 @@ class Delivery(NamedTuple):
     drip: float = 0.0
     piece: int = 16
     headless: bool = False
+    chunked: bool = False
 
 
 class Reply(NamedTuple):
@@ -132,7 +134,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         if not how.headless:
-            await self._send(_head(reply, len(reply.body)), reply.body[: how.cut], how)
+            length = None if how.chunked else len(reply.body)
+            await self._send(_head(reply, length), reply.body[: how.cut], how)
         if self._transport is not None and (how.cut is not None or how.headless):
             if how.abort:
                 _linger_zero(self._transport)
@@ -142,8 +145,12 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, head: bytes, body: bytes, how: Delivery) -> None:
         pieces = [head + body]
-        if how.drip:
+        if how.drip or how.chunked:
             pieces = [head, *(body[i : i + how.piece] for i in range(0, len(body), how.piece))]
+        if how.chunked:
+            pieces[1:] = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces[1:]]
+            if how.cut is None:
+                pieces.append(b"0\r\n\r\n")
         for piece in pieces:
             # the client may have gone while this waited
             if (transport := self._transport) is None:
@@ -195,11 +202,11 @@ PLAIN: Final = Delivery()
 encode: Final = msgspec.json.Encoder().encode
 
 
-def _head(reply: Reply, length: int) -> bytes:
+def _head(reply: Reply, length: int | None) -> bytes:
     lines = [
         f"HTTP/1.1 {reply.status} {_PHRASES.get(reply.status, 'Unknown')}",
         f"content-type: {reply.type}",
-        f"content-length: {length}",
+        "transfer-encoding: chunked" if length is None else f"content-length: {length}",
         *(f"{name}: {value}" for name, value in reply.headers),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

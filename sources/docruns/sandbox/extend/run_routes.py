@@ -254,6 +254,11 @@ class RunRoutes:
             raise RefusedError(400, "Expected a string.; Path: name", docs=True)
         if not isinstance(metadata, dict | None):
             raise RefusedError(400, "Expected an object.; Path: metadata", docs=True)
+        tags = (metadata or {}).get("extend:usage_tags", [])
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise RefusedError(
+                400, "Expected an array of strings.; Path: metadata.extend:usage_tags", docs=True
+            )
         self.platform.update(run, name=name, metadata=metadata)
         return self._render_run(run, call.edition)
 
