@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from .cells import MISSING, is_container, json_or_marker, same, type_of, typed_cells
 from .model import CITATIONS, FIELDS, INSIGHTS, Row
-from .paths import ODD_KEY, is_path, join, split, without_indexes
+from .paths import ODD_KEY, Spent, is_path, join, split, without_indexes
 from .payload import JSON, encode
 
 MAX_DEPTH: Final = 200
@@ -113,7 +113,7 @@ def flatten(
     edits: Mapping[str, Edit] | None = None,
 ) -> Flat:
     """All rows of one processor run. Pass the same object twice where two outputs are equal:
-    what is identical is walked and compared once."""
+    what is identical is walked and compared once. ShapeError where its paths would take too much."""
     walk = _Walk(run_id, workflow_run_id, final, initial, reviewed, edits or {})
     values = (final.value, initial.value, reviewed.value)
     present = [value for value in values if value is not MISSING]
@@ -153,6 +153,8 @@ class _Walk:
         self.citations: list[Row] = []
         self.leaves = 0
         self.edited = 0
+        self.spent = Spent()
+        self.each = 64 + len(run_id) + len(workflow_run_id or "")
 
     def children(
         self,
@@ -170,10 +172,11 @@ class _Walk:
         """The rows below a container. `plain` is the path as the platform writes it."""
         if type(final) is dict or type(initial) is dict or type(reviewed) is dict:
             a, b, c = _as(dict, final), _as(dict, initial), _as(dict, reviewed)
-            keys: Iterable[str] = a
+            keys: Mapping[str, JSON] = a
             if (b is not a and b.keys() != a.keys()) or (c is not a and c.keys() != a.keys()):
                 keys = {**a, **c, **b}
             known = schema.children if schema else {}
+            self.spent.add(len(keys) * (len(path) + self.each))
             for key in keys:
                 if key and not ODD_KEY.search(key):
                     step = f"{path}.{key}" if path else key
@@ -199,7 +202,9 @@ class _Walk:
         if type(final) is list or type(initial) is list or type(reviewed) is list:
             x, y, z = _as(list, final), _as(list, initial), _as(list, reviewed)
             items = schema.items if schema else None
-            for i in range(max(len(x), len(y), len(z))):
+            longest = max(len(x), len(y), len(z))
+            self.spent.add(longest * (len(path) + self.each))
+            for i in range(longest):
                 self.node(
                     f"{path}[{i}]",
                     f"{field}[]",
@@ -245,19 +250,22 @@ class _Walk:
             self.used.add(found)
         scores = model or entry or again or _NO_ENTRY
         told = entry or _NO_ENTRY
-        self.lists(path, "final", told, _NO_ENTRY)
+        if entry is not None:
+            self.lists(path, "final", entry, _NO_ENTRY)
         if model is not None:
             self.lists(path, "initial", model, told)
         if again is not None:
             self.lists(path, "reviewed", again, told)
 
-        type_ = (schema.type if schema else None) or scores.type
+        type_ = (schema.type if schema else None) or scores.type or told.type
         a = depth < MAX_DEPTH and is_container(final, type_)
         b = a if initial is final else depth < MAX_DEPTH and is_container(initial, type_)
         c = a if reviewed is final else depth < MAX_DEPTH and is_container(reviewed, type_)
         below = a or b or c
         value = number = boolean = day = currency = None
-        edit_kind = self.edit_kind(final, initial, below)
+        edit_kind = None
+        if self.reviewable and initial is not final:
+            edit_kind = self.edit_kind(final, initial, below)
         if edit is not None:
             edit_kind = edit_kind or "changed"
         if below:
@@ -324,8 +332,6 @@ class _Walk:
 
     def edit_kind(self, final: JSON, initial: JSON, below: bool) -> str | None:
         """How review changed this node, told from the values; a container's own change is none."""
-        if not self.reviewable or initial is final:
-            return None
         if initial is MISSING:
             return "added"
         if final is MISSING:
@@ -337,11 +343,13 @@ class _Walk:
     def lists(self, path: str, output: str, entry: Entry, final: Entry) -> None:
         """Insights and citations of one output, where they differ from the final one's."""
         if entry.insights and entry.insights != final.insights:
+            self.spent.add(len(entry.insights) * (len(path) + self.each))
             self.insights += [
                 (self.run_id, output, path, i, *insight, None)
                 for i, insight in enumerate(entry.insights)
             ]
         if entry.citations and entry.citations != final.citations:
+            self.spent.add(len(entry.citations) * (len(path) + self.each))
             self.citations += [
                 (self.run_id, output, path, i, *citation, None)
                 for i, citation in enumerate(entry.citations)

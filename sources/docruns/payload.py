@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from .errors import ShapeError
+from .twice import check_members, check_value
 
 JSON = Any
 """A decoded JSON value; its floats and exponents are `Number`, all else are plain Python types."""
@@ -33,7 +34,7 @@ class Number(str):
 decode: Any = msgspec.json.Decoder(float_hook=Number).decode
 encode = msgspec.json.Encoder().encode
 
-_as_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_as_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _as_list = msgspec.json.Decoder(list[Raw]).decode
 _as_text = msgspec.json.Decoder(str).decode
 _as_float = msgspec.json.Decoder(float).decode
@@ -42,8 +43,10 @@ _as_bool = msgspec.json.Decoder(bool).decode
 # these would put a key to somebody's documents, or the documents themselves, into a table
 _SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl"})
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SURROGATE = re.compile(rb"\\u[dD]")
 _LONE_SURROGATE = re.compile(
-    rb"(?<!\\)((?:\\\\)*)(?:"
+    rb"(?<!\\)((?:\\\\)*+)(?:"
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a proper pair: kept
     rb"|\\(u[dD][89a-fA-F][0-9a-fA-F]{2}))"
 )
@@ -53,11 +56,35 @@ def clean(body: bytes) -> bytes:
     r"""The body with every lone surrogate escape turned into its six characters of text.
 
     JSON may carry `"\ud800"`, which no UTF-8 text, and so no table, can hold. It is loaded as the
-    text `\ud800`; NUL characters need no such care and are kept.
+    text `\ud800`; NUL characters need no such care and are kept. A byte order mark goes.
     """
-    if b"\\ud" not in body and b"\\uD" not in body:
+    if body.startswith(_BYTE_ORDER_MARK):
+        body = body[3:]
+    # most bodies have no backslash, and a search for one byte costs next to nothing
+    if b"\\" not in body or not _SURROGATE.search(body):
         return body
     return _LONE_SURROGATE.sub(lambda m: m[1] + (m[2] if m[2] is not None else rb"\\" + m[3]), body)
+
+
+def is_object(raw: Raw) -> bool:
+    """A look at the first character of a value that was found to be JSON."""
+    return bytes(memoryview(raw)[:1]) == b"{"
+
+
+def members(raw: bytes | Raw) -> dict[str, Raw]:
+    """The members of an object, undecoded. msgspec's errors where it is none; ShapeError where a key
+    comes twice with two values."""
+    found: dict[str, Raw] = _as_members(raw)
+    check_members(raw, found)
+    return found
+
+
+def decode_whole(raw: bytes | Raw) -> JSON:
+    """The decoded value; ShapeError where a key comes twice with two values, at any depth."""
+    value = decode(raw)
+    if type(value) is dict or type(value) is list:
+        check_value(bytes(raw), value)
+    return value
 
 
 def number_text(value: JSON) -> str:
@@ -84,6 +111,9 @@ def timestamp(text: str) -> datetime | None:
 
     A timestamp without an offset is taken as UTC, which is what both platforms promise.
     """
+    if "\0" in text:
+        # python reads up to there
+        return None
     try:
         parsed = datetime.fromisoformat(text)
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
@@ -103,20 +133,23 @@ def without_secrets(value: JSON) -> JSON:
 
 def may_hold_secrets(text: str) -> bool:
     """A quick look at JSON text: is `without_secrets` worth its while?"""
-    return any(key in text for key in _SECRET_KEYS) or '"contents"' in text
+    # every secret key ends in Url: most texts are told by two searches
+    told = "Url" in text and any(key in text for key in _SECRET_KEYS)
+    return told or '"contents"' in text
 
 
 class Payload:
     """One JSON object. Each method takes a key, or leaves it for `extra`.
 
-    A missing key, null and a value of another type all give None; only the last one is kept.
+    A missing key, null and a value of another type all give None; only the last one is kept. An object
+    in which a key comes twice with two values is none, unless `glance`: it is only looked at, not kept.
     """
 
     __slots__ = ("_children", "_rest")
 
-    def __init__(self, raw: bytes | Raw) -> None:
+    def __init__(self, raw: bytes | Raw, glance: bool = False) -> None:
         try:
-            self._rest: dict[str, Raw] = _as_object(raw)
+            self._rest: dict[str, Raw] = _as_members(raw) if glance else members(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ShapeError(f"not a JSON object: {error}") from error
         self._children: dict[str, Payload] = {}
@@ -181,11 +214,14 @@ class Payload:
     def object(self, key: str) -> Payload | None:
         """An object. What is not taken from it shows up under `key` in this payload's extra."""
         raw = self._rest.get(key)
-        if raw is None or bytes(memoryview(raw)[:1]) != b"{":
+        if raw is None or not is_object(raw):
             self._drop_null(key, raw)
             return None
+        try:
+            child = Payload(raw)
+        except ShapeError:
+            return None
         del self._rest[key]
-        child = Payload(raw)
         self._children[key] = child
         return child
 
@@ -236,8 +272,16 @@ class Payload:
         self._rest.clear()
         self._children.clear()
 
-    def ignore(self, *keys: str) -> None:
-        """Drop keys that say nothing new here, such as `object` or a catalogue's own dates."""
+    def ignore(self, *keys: str, kind: bytes = b'"') -> None:
+        """Drop keys that say nothing new here, such as `object` or a catalogue's own dates: texts and
+        nulls, or values that begin like `kind`. What is there of another type stays."""
+        for key in keys:
+            raw = self._rest.get(key)
+            if raw is not None and bytes(memoryview(raw)[:1]) in (kind, b"n"):
+                del self._rest[key]
+
+    def drop(self, *keys: str) -> None:
+        """Drop keys whatever they hold: what must not, or need not, be in `extra`."""
         for key in keys:
             self._rest.pop(key, None)
 
@@ -257,10 +301,11 @@ class Payload:
                 parts[key] = text.encode()
         if not parts:
             return None
-        body = b"{" + b",".join(encode(k) + b":" + v for k, v in parts.items()) + b"}"
-        if may_hold_secrets(body.decode(errors="replace")):
-            return number_text(without_secrets(decode(body)))
-        return json_text(body)
+        body = b"{" + b",".join([encode(k) + b":" + v for k, v in parts.items()]) + b"}"
+        text = json_text(body)
+        if may_hold_secrets(text):
+            return number_text(without_secrets(decode_whole(body)))
+        return text
 
 
 def json_text(raw: bytes | Raw) -> str:
@@ -273,7 +318,7 @@ def json_text(raw: bytes | Raw) -> str:
 
 def _is_null(raw: Raw) -> bool:
     # a look at the length first: a run's output can be megabytes
-    return memoryview(raw).nbytes == 4 and bytes(raw) == b"null"
+    return len(raw) == 4 and bytes(raw) == b"null"
 
 
 def _as_time(raw: Raw) -> datetime:

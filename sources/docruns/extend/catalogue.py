@@ -6,45 +6,103 @@
     GET /extractors/{id}                {…, "draftVersion": {…, "config": {…}}}
 
 An entry is read again only when its `updatedAt` moved, and a published version only once: it never
-changes. Lists that a server does not have are left out.
+changes. Lists that a server does not have are left out; what cannot be read goes to quarantine, is tried
+again in each load, and stops nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from msgspec import Raw
 
+from .. import quarantine
 from ..arrow import Batch, Tables, to_tables
-from ..errors import ApiError, MissingError
-from ..http import Client, Reply, Request
+from ..errors import (
+    ApiError,
+    BusyError,
+    MissingError,
+    RefusedError,
+    ShapeError,
+    UnreachableError,
+)
+from ..feed import Failure, Listed
+from ..http import Reply, Request
+from ..ids import is_usable, segment
 from ..model import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
-from ..payload import Payload, clean, json_text
+from ..payload import Payload, clean, is_object, json_text
+from ..sync import Sync
 from . import api
 from .processors import Context, processor_type
 
 
-def workflows(
-    client: Client, context: Context, saved: MutableMapping[str, Any]
-) -> Iterator[Tables]:
+def workflows(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables]:
     """Rows of `workflows` and `workflow_versions`; `saved` remembers what was read."""
     for entries in api.catalogue(context.api_version):
         if entries.name == "workflows":
-            yield from _changed(client, context, entries, saved, _workflow, _workflow_version)
+            yield from _changed(sync, context, entries, saved, _workflow, _workflow_version)
 
 
-def processors(
-    client: Client, context: Context, saved: MutableMapping[str, Any]
-) -> Iterator[Tables]:
+def processors(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables]:
     """Rows of `processors` and `processor_versions`; `saved` remembers what was read."""
     for entries in api.catalogue(context.api_version):
         if entries.name != "workflows":
-            yield from _changed(client, context, entries, saved, _processor, _processor_version)
+            yield from _changed(sync, context, entries, saved, _processor, _processor_version)
+
+
+class _Failures:
+    """What of one list could not be read, as rows of quarantine."""
+
+    def __init__(self, sync: Sync, name: str, saved: MutableMapping[str, Any]) -> None:
+        self._sync, self._name = sync, name
+        # id: [first seen, loads]
+        self._before: dict[str, tuple[str, int]] = saved.setdefault("failed", {}).pop(name, {})
+        self._left: dict[str, tuple[str, int]] = dict(self._before)
+        self._fine: set[str] = set()
+        self._saved = saved["failed"]
+        self.batch = Batch()
+        self.ids: set[str] = set()
+
+    @contextmanager
+    def noted(self, id_: str, owner: str = "", text: bytes = b"") -> Iterator[None]:
+        """Keep what goes wrong with an entry, or with a version of `owner`, instead of raising it."""
+        try:
+            yield
+        except (RefusedError, BusyError, UnreachableError, MissingError):
+            raise
+        except (ApiError, ValueError, RecursionError) as error:
+            self.ids |= {id_, owner}
+            now = self._sync.clock()
+            first, loads = self._before.get(id_, (now.isoformat(), 0))
+            self._left[id_] = (first, loads + 1)
+            self._sync.counts.quarantined += 1
+            message = quarantine.told(error, self._sync.settings.privacy)
+            failure = self._failure(id_, type(error).__name__, message)
+            self.batch.update(quarantine.failed(self._name, failure, text, now))
+        else:
+            self._fine.add(id_)
+
+    def _failure(self, id_: str, error: str, message: str) -> Failure:
+        first, loads = self._left[id_]
+        run = Listed(id_, None, None, None)
+        return Failure(run, datetime.fromisoformat(first), loads, error, message[:500])
+
+    def finish(self) -> Batch:
+        """The rows, also of what was read after all; from here on the state knows what failed."""
+        for id_ in (self._fine - self.ids) & self._left.keys():
+            failure = self._failure(id_, "", "")
+            self.batch.update(quarantine.resolved(self._name, failure, self._sync.clock()))
+            del self._left[id_]
+        self._saved[self._name] = self._left
+        return self.batch
 
 
 def _changed(
-    client: Client,
+    sync: Sync,
     context: Context,
     entries: api.CatalogueList,
     saved: MutableMapping[str, Any],
@@ -54,66 +112,95 @@ def _changed(
     read_at: dict[str, str] = saved.setdefault(entries.name, {})
     versions: dict[str, int] = saved.setdefault("versions", {})
     params = (("maxPageSize", api.PAGE_SIZE), ("sortBy", "createdAt"), ("sortDir", "asc"))
+    failures = _Failures(sync, entries.name, saved)
     batch = Batch()
     moved: dict[str, str] = {}
+    list_path = f"/{entries.name}"
     try:
-        for page in api.pages(client, f"/{entries.name}", params, entries.envelope):
-            for raw in page:
-                row = Payload(raw)
-                id_, at = row.text("id"), row.peek("updatedAt") or ""
-                if id_ is None or read_at.get(id_) == at:
-                    continue
-                row.keep("id", f'"{id_}"')
-                entry_row(batch, row, context, entries.type)
-                moved[id_] = at
+        with failures.noted("(list)"):
+            for page in api.pages(sync.client, list_path, params, entries.envelope):
+                for raw in page:
+                    id_, at = _named(raw)
+                    with failures.noted(id_, text=bytes(raw)):
+                        row = _entry(raw)
+                        if id_ not in moved and read_at.get(id_) != at:
+                            entry_row(batch, row, context, entries.type)
+                            moved[id_] = at
     except MissingError:
+        failures.finish()
         return
-    drafts = {id_: Request(f"/{entries.name}/{id_}", subject=id_) for id_ in moved}
     if entries.name != "processors":
-        for request, body in _bodies(client, list(drafts.values())):
-            draft = Payload(body).object("draftVersion")
-            if draft is not None:
-                version_row(batch, draft, context, entries.type, request.subject)
-    wanted: list[Request] = []
-    for id_ in moved:
-        path = f"/{entries.name}/{id_}/versions"
+        drafts = [(id_, id_, Request(f"{list_path}/{segment(id_)}", subject=id_)) for id_ in moved]
+        for id_, body in _bodies(sync, failures, drafts):
+            with failures.noted(id_, text=body):
+                draft = Payload(body).object("draftVersion")
+                if draft is not None:
+                    version_row(batch, draft, context, entries.type, id_)
+    wanted: list[tuple[str, str, Request]] = []
+    for owner in moved:
+        path = f"{list_path}/{segment(owner)}/versions"
         try:
-            for page in api.pages(client, path, params[:1], entries.version_envelope):
-                wanted += filter(None, (_unread(raw, path, id_, versions) for raw in page))
+            with failures.noted(owner):
+                for page in api.pages(sync.client, path, params[:1], entries.version_envelope):
+                    for raw in page:
+                        id_, _ = _named(raw)
+                        with failures.noted(id_, owner, bytes(raw)):
+                            if _entry(raw).text("version") != "draft" and id_ not in versions:
+                                request = Request(f"{path}/{segment(id_)}", subject=owner)
+                                wanted.append((id_, owner, request))
         except MissingError:
             continue
-    for request, body in _bodies(client, wanted):
-        version = Payload(body)
-        version = version.object("version") or version.object("processorVersion") or version
-        version_id = request.path.rpartition("/")[2]
-        version_row(batch, version, context, entries.type, request.subject)
-        versions[version_id] = 1
-    read_at.update(moved)
-    if moved:
+    owners = {id_: owner for id_, owner, _ in wanted}
+    for id_, body in _bodies(sync, failures, wanted):
+        with failures.noted(id_, owners[id_], body):
+            version = Payload(body)
+            version = version.object("version") or version.object("processorVersion") or version
+            version_row(batch, version, context, entries.type, owners[id_])
+            versions[id_] = 1
+    read_at.update({id_: at for id_, at in moved.items() if id_ not in failures.ids})
+    batch.update(failures.finish())
+    if len(batch):
         yield to_tables(batch)
 
 
-def _unread(raw: Raw, path: str, owner: str, known: MutableMapping[str, int]) -> Request | None:
+def _named(raw: Raw) -> tuple[str, str]:
+    """An entry's id, or a name for one that has none; and when it changed."""
+    try:
+        row = Payload(raw, glance=True)
+        id_, at = row.peek("id"), row.peek("updatedAt") or ""
+    except ShapeError:
+        id_, at = None, ""
+    if id_ is not None and is_usable(id_):
+        return id_, at
+    return f"(no id) {hashlib.sha256(bytes(raw)).hexdigest()[:12]}", at
+
+
+def _entry(raw: Raw) -> Payload:
     row = Payload(raw)
-    id_, version = row.text("id"), row.text("version")
-    if id_ is None or version == "draft" or id_ in known:
-        return None
-    return Request(f"{path}/{id_}", subject=owner)
+    if not is_usable(row.peek("id")):
+        raise ShapeError("an entry without an id that can be asked for")
+    return row
 
 
-def _bodies(client: Client, requests: list[Request]) -> Iterator[tuple[Request, bytes]]:
-    """Good answers only: what is gone by now is left out, what is refused stops the load."""
-    for request, outcome in client.get_many(requests):
+def _bodies(
+    sync: Sync, failures: _Failures, asked: list[tuple[str, str, Request]]
+) -> Iterator[tuple[str, bytes]]:
+    """Good answers by id: what is gone by now is left out, what is refused stops the load."""
+    outcomes = sync.client.get_many(request for _, _, request in asked)
+    for (id_, owner, _), (_, outcome) in zip(asked, outcomes, strict=True):
         if isinstance(outcome, Reply):
-            yield request, clean(outcome.body)
+            yield id_, clean(outcome.body)
         elif not isinstance(outcome, MissingError):
-            error: ApiError = outcome
-            raise error
+            with failures.noted(id_, owner):
+                raise outcome
 
 
 def _seen(row: Payload, context: Context) -> dict[str, Any]:
+    id_ = row.text("id")
+    if not id_:
+        raise ShapeError("the answer has no id")
     return {
-        "id": row.text("id"),
+        "id": id_,
         "workspace": context.workspace,
         "api_version": context.api_version,
         "created_at": row.time("createdAt"),
@@ -139,8 +226,7 @@ def _workflow_version(
         "steps": row.json("steps"),
     }
     row.ignore("object")
-    if cells["id"]:
-        batch.add(WORKFLOW_VERSIONS, WORKFLOW_VERSIONS.row(**cells, extra=row.extra()))
+    batch.add(WORKFLOW_VERSIONS, WORKFLOW_VERSIONS.row(**cells, extra=row.extra()))
 
 
 def _processor(batch: Batch, row: Payload, context: Context, type_: str | None) -> None:
@@ -151,7 +237,8 @@ def _processor(batch: Batch, row: Payload, context: Context, type_: str | None) 
         "updated_at": row.time("updatedAt"),
     }
     # the version rows say it
-    row.ignore("object", "versions", "draftVersion")
+    row.ignore("object")
+    row.drop("versions", "draftVersion")
     batch.add(PROCESSORS, PROCESSORS.row(**cells, extra=row.extra()))
 
 
@@ -160,7 +247,7 @@ def _processor_version(
 ) -> None:
     cells = _seen(row, context)
     config = row.raw("config")
-    parts = Payload(config) if config is not None else Payload(b"{}")
+    parts = Payload(config if config and is_object(config) else b"{}", glance=True)
     cells |= {
         "processor_id": processor_id,
         "type": type_ or processor_type(row.text("processorType")),
@@ -172,5 +259,4 @@ def _processor_version(
     }
     row.ignore("object", "extractorId", "classifierId", "splitterId", "processorId")
     row.ignore("processorName", "processorType")
-    if cells["id"]:
-        batch.add(PROCESSOR_VERSIONS, PROCESSOR_VERSIONS.row(**cells, extra=row.extra()))
+    batch.add(PROCESSOR_VERSIONS, PROCESSOR_VERSIONS.row(**cells, extra=row.extra()))

@@ -19,11 +19,16 @@ from msgspec import Raw, Struct
 from ..errors import ShapeError
 from ..flatten import NOTHING, Answer, Citation, Entry, Insight, Schema
 from ..paths import join
-from ..payload import JSON, Payload, decode, encode, json_text
+from ..payload import JSON, Payload, decode_whole, encode, is_object, json_text, members
+from ..twice import check_structs
 from .schemas import TYPES, field_schemas
 
 # what a bigint column can hold: a larger number is read by key, which leaves it in extra
 _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Known(Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
+    """What is left out when it is written again says nothing: `check_structs` counts on it."""
 
 
 class _Point(Struct, forbid_unknown_fields=True, gc=False):
@@ -31,7 +36,7 @@ class _Point(Struct, forbid_unknown_fields=True, gc=False):
     y: float
 
 
-class _Page(Struct, forbid_unknown_fields=True, gc=False):
+class _Page(_Known):
     number: _Whole
     width: float | None = None
     height: float | None = None
@@ -39,7 +44,7 @@ class _Page(Struct, forbid_unknown_fields=True, gc=False):
 
 # {"page": {"number": 1, "width": 1275, "height": 1650}, "referenceText": "Total due 9,50",
 #  "polygon": [{"x": 838, "y": 149}, …], "fileId": "file_1"}; up to 2025-04-21 "page": 1, "pageWidth": 612
-class _Citation(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
+class _Citation(_Known):
     page: _Page | _Whole | None = None
     page_width: float | None = None
     page_height: float | None = None
@@ -49,13 +54,13 @@ class _Citation(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
     polygon: Raw = Raw(b"null")  # a union with None would take null only
 
 
-class _Insight(Struct, forbid_unknown_fields=True, gc=False):
+class _Insight(_Known):
     type: str | None = None
     content: str | None = None
 
 
 # {"ocrConfidence": 0.98, "logprobsConfidence": null, "reviewAgentScore": 5, "citations": […], "insights": […]}
-class _Entry(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
+class _Entry(_Known):
     ocr_confidence: float | None = None
     logprobs_confidence: float | None = None
     review_agent_score: _Whole | None = None
@@ -66,8 +71,6 @@ class _Entry(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
 
 _typed_metadata = msgspec.json.Decoder(dict[str, _Entry]).decode
 _points = msgspec.json.Decoder(list[_Point]).decode
-_raws = msgspec.json.Decoder(dict[str, Raw]).decode
-_raw_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 def metadata(raw: Raw | None) -> dict[str, Entry]:
@@ -79,9 +82,12 @@ def metadata(raw: Raw | None) -> dict[str, Entry]:
     if raw is None:
         return {}
     try:
-        return {path: _entry(entry) for path, entry in _typed_metadata(raw).items()}
+        entries = _typed_metadata(raw)
+        found = {path: _entry(entry) for path, entry in entries.items()}
     except (msgspec.MsgspecError, OverflowError):
-        return {path: _entry_by_key(entry) for path, entry in _raws(raw).items()}
+        return {path: _entry_by_key(entry) for path, entry in members(raw).items()}
+    check_structs(bytes(raw), entries)
+    return found
 
 
 def _entry(entry: _Entry) -> Entry:
@@ -191,13 +197,16 @@ def extraction(
     extra: dict[str, str] = {}
     formats: list[str | None] = []
     answers: list[Answer] = []
-    values, metadatas = _Seen(decode), _Seen(metadata)
+    values, metadatas = _Seen(decode_whole), _Seen(metadata)
     outputs = _Seen(lambda raw: _answer(raw, config, values, metadatas))
     for name, raw in (("output", final), ("initialOutput", initial), ("reviewedOutput", reviewed)):
         if raw is None:
             answers.append(NOTHING)
             continue
-        answer, form, rest = outputs(raw)
+        try:
+            answer, form, rest = outputs(raw)
+        except ShapeError as error:
+            raise ShapeError(f"{name}: {error.message}") from error
         answers.append(answer)
         formats.append(form)
         if rest:
@@ -227,7 +236,7 @@ def _answer(
 ) -> tuple[Answer, str | None, str | None]:
     """One output, the name of its shape, and JSON text of what the shape has no place for."""
     try:
-        parts = _raws(raw)
+        parts = members(raw)
     except msgspec.MsgspecError:
         return Answer(values(raw)), None, None
     if _is_fields_array(parts, config):
@@ -236,7 +245,7 @@ def _answer(
         return Answer(values(raw)), None, None
     rest = {k: v for k, v in parts.items() if k not in ("value", "metadata")}
     said = parts.get("metadata")
-    if said is not None and bytes(memoryview(said)[:1]) != b"{":
+    if said is not None and not is_object(said):
         if bytes(said) != b"null":
             rest["metadata"] = said
         said = None
@@ -252,15 +261,13 @@ def _quote(text: str) -> str:
 def _is_fields_array(parts: Mapping[str, Raw], config: Raw | None) -> bool:
     """Shape (b): every value is an object with an id and a type. An empty output goes by the config."""
     if not parts:
-        kind = _raws(config) if config is not None else {}
+        kind = Payload(config, glance=True) if config is not None and is_object(config) else ()
         return ("fields" in kind or "fieldsToExtract" in kind) and "schema" not in kind
     for raw in parts.values():
-        if bytes(memoryview(raw)[:1]) != b"{":
+        if not is_object(raw):
             return False
-        keys = _raws(raw)
-        if "type" not in keys or ("value" not in keys and "id" not in keys):
-            return False
-        if bytes(memoryview(keys["type"])[:1]) != b'"':
+        field = Payload(raw, glance=True)
+        if field.peek("type") is None or ("value" not in field and "id" not in field):
             return False
     return True
 
@@ -273,7 +280,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Answer:
     for name, raw in parts.items():
         field = Payload(raw)
         content = field.raw("value")
-        value[name] = None if content is None else decode(content)
+        value[name] = None if content is None else decode_whole(content)
         type_ = field.text("type")
         kind = TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None)
         if kind is None:

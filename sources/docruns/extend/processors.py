@@ -12,13 +12,15 @@ from typing import NamedTuple
 from msgspec import Raw
 
 from ..arrow import Batch
+from ..errors import ShapeError
 from ..feed import Listed
 from ..flatten import Insight, flatten
 from ..model import CITATIONS, FIELDS, INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
 from ..payload import (
     JSON,
     Payload,
-    decode,
+    decode_whole,
+    is_object,
     json_text,
     may_hold_secrets,
     number_text,
@@ -65,7 +67,8 @@ def add_processor_run(
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
     config = run.raw("config")
-    model = Payload(config) if config and bytes(memoryview(config)[:1]) == b"{" else Payload(b"{}")
+    # glances: the configuration is kept as it came
+    model = Payload(config if config and is_object(config) else b"{}", glance=True)
     kind = _part(run, "extractor", "classifier", "splitter")
     version = _part(run, "extractorVersion", "classifierVersion", "splitterVersion")
     usage = run.object("usage") or Payload(b"{}")
@@ -111,10 +114,13 @@ def add_processor_run(
     cells |= _output(run, batch, id_, parent, type_, config, context)
     for part in (kind, version):
         # what a catalogue row says as well
-        part.ignore("object", "createdAt", "updatedAt", "createdBy", "description")
+        part.ignore("object", "createdAt", "updatedAt", "description")
+        part.ignore("createdBy", kind=b"{")
         part.ignore("extractorId", "classifierId", "splitterId")
     run.ignore_empty("mergedProcessors", "edits")
-    run.ignore("object", "type", "outputUrl", "fileUrl")
+    run.ignore("object", "outputUrl", "fileUrl")
+    if processor_type(run.peek("type")) == type_:
+        run.ignore("type")
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
     return status, is_final
 
@@ -172,18 +178,27 @@ def _output(
         # chunks and blocks are the document itself: kept only on request
         chunks = [f'"chunks":{json_text(raw)}' for raw in [run.raw("chunks")] if raw is not None]
         text = safe_text(final) if final is not None else "{" + chunks[0] + "}" if chunks else None
+        if context.include_parse_output:
+            _keep(run, initialOutput=initial, reviewedOutput=reviewed)
         kept = text if context.include_parse_output else None
         return {"output_format": "parse" if text else None, "parse_output": kept}
-    if type_ == "CLASSIFY" and final is not None and _is_object(final):
+    if type_ == "CLASSIFY" and final is not None and is_object(final):
         return _classification(run, batch, id_, final, initial, reviewed)
-    if type_ == "SPLIT" and final is not None and _is_object(final):
+    if type_ == "SPLIT" and final is not None and is_object(final):
         return _splits(run, batch, id_, final, initial, reviewed)
     if type_ not in ("EXTRACT", None):
         _keep(run, output=final, initialOutput=initial, reviewedOutput=reviewed)
         return {}
     if final is None and initial is None and reviewed is None:
         return {}
-    found = outputs.extraction(final, initial, reviewed, config)
+    edits = run.raw("edits")
+    if edits is not None and not is_object(edits):
+        _keep(run, edits=edits)
+        edits = None
+    try:
+        found = outputs.extraction(final, initial, reviewed, config)
+    except ShapeError as error:
+        raise ShapeError(f"run {id_}: {error.message}") from error
     for key, text in found.extra.items():
         run.keep(key, text)
     flat = flatten(
@@ -193,7 +208,7 @@ def _output(
         found.initial,
         found.reviewed,
         schemas.schema_of(config),
-        schemas.edits(run.raw("edits")),
+        schemas.edits(edits),
     )
     batch.extend(FIELDS, flat.fields)
     batch.extend(INSIGHTS, flat.insights)
@@ -203,10 +218,6 @@ def _output(
         "field_count": flat.leaves,
         "edited_count": flat.edited,
     }
-
-
-def _is_object(raw: Raw) -> bool:
-    return bytes(memoryview(raw)[:1]) == b"{"
 
 
 def _keep(run: Payload, **raws: Raw | None) -> None:
@@ -220,7 +231,7 @@ def safe_text(raw: Raw) -> str:
     text = json_text(raw)
     if not may_hold_secrets(text):
         return text
-    value: JSON = without_secrets(decode(text))
+    value: JSON = without_secrets(decode_whole(text.encode()))
     return number_text(value)
 
 
@@ -245,13 +256,12 @@ def _classification(
     ):
         if raw is None:
             continue
-        if not _is_object(raw):
+        if not is_object(raw):
             run.keep(key, safe_text(raw))
             continue
         other = Payload(raw)
         if name == "initial":
-            cells["initial_classification"] = other.text("type")
-            other.keep("type", number_text(cells["initial_classification"]))
+            cells["initial_classification"] = other.peek("type")
         theirs = outputs.insights(other)
         if theirs != told:
             _insights(batch, id_, name, theirs)
@@ -319,7 +329,8 @@ def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
             created_at=file.time("createdAt"),
             updated_at=file.time("updatedAt"),
         )
-        file.ignore("object", "contents")
+        file.ignore("object")
+        file.drop("contents")
         names = RUN_FILES.names
         batch.add(RUN_FILES, (*row[: names.index("extra")], file.extra(), None))
     if one is not None and not many:

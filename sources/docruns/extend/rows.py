@@ -10,9 +10,13 @@ Versions differ in names and in what they leave out, not in meaning, so one read
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TypeGuard
+
 from ..arrow import Batch
 from ..errors import ShapeError
 from ..feed import Listed
+from ..ids import is_usable
 from ..model import (
     RUN_FILES,
     WORKFLOW_RUNS,
@@ -78,11 +82,14 @@ def workflow_run(body: bytes, listed: Listed, context: Context) -> Reading:
     }
     add_files(run, batch, id_, "workflow")
     whole = Parent(id_, None, is_final, cells["reviewed"] is True)
-    inside = _outputs(run, batch, whole, context)
-    inside += _steps(run, batch, whole, context)
+    inside: dict[str, None] = {}
+    _outputs(run, batch, whole, context, inside)
+    _steps(run, batch, whole, context, inside)
     # a workflow's own dates and author stand in the catalogue
-    workflow.ignore("object", "createdAt", "updatedAt", "createdBy")
-    version.ignore("object", "createdAt", "name", "createdBy")
+    workflow.ignore("object", "createdAt", "updatedAt")
+    version.ignore("object", "createdAt", "name")
+    for part in (workflow, version):
+        part.ignore("createdBy", kind=b"{")
     run.ignore("object", "id")
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
     return Reading(batch, status, is_final, tuple(inside))
@@ -100,9 +107,16 @@ def processor_run(
 
 
 def _unwrap(body: bytes, envelope: str) -> Payload:
-    payload = Payload(clean(body))
-    inner = payload.object(envelope)
-    return payload if inner is None else inner
+    whole = Payload(clean(body))
+    raw = whole.raw(envelope)
+    if raw is None:
+        return whole
+    run = Payload(raw)
+    whole.ignore("object")
+    whole.ignore("success", kind=b"t")
+    if (beside := whole.extra()) is not None and "envelope" not in run:
+        run.keep("envelope", beside)
+    return run
 
 
 def _id(run: Payload, listed: Listed) -> str:
@@ -115,32 +129,39 @@ def _id(run: Payload, listed: Listed) -> str:
     return id_
 
 
-def _outputs(run: Payload, batch: Batch, whole: Parent, context: Context) -> list[str]:
-    """`outputs[]` up to 2025-04-21: processor runs without a step; each becomes a step here."""
-    inside: list[str] = []
+def _may_nest(id_: str | None, whole: Parent, inside: Collection[str]) -> TypeGuard[str]:
+    """A nested run that can be one of its own: one with an id, and with no other one's."""
+    return is_usable(id_) and id_ != whole.workflow_run_id and id_ not in inside
+
+
+def _outputs(
+    run: Payload, batch: Batch, whole: Parent, context: Context, inside: dict[str, None]
+) -> None:
+    """`outputs[]` up to 2025-04-21: processor runs without a step; each becomes a step here.
+
+    One that cannot be a run of its own stays in the step's output as it came."""
     for position, child in enumerate(run.objects("outputs") or ()):
         parent = whole._replace(position=position)
-        type_, id_ = run_type(child), child.text("id")
+        type_, id_ = run_type(child), child.peek("id")
         cells = {
             "workflow_run_id": whole.workflow_run_id,
             "position": position,
             "type": type_,
         }
-        if id_ is None:
+        if not _may_nest(id_, whole, inside):
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
-        child.keep("id", number_text(id_))
         listed = context.summaries.get(id_)
         status, _ = add_processor_run(child, batch, context, parent, listed)
         row = WORKFLOW_STEPS.row(**cells, status=status, processor_run_id=id_)
         batch.add(WORKFLOW_STEPS, row)
-        inside.append(id_)
-    return inside
+        inside[id_] = None
 
 
-def _steps(run: Payload, batch: Batch, whole: Parent, context: Context) -> list[str]:
+def _steps(
+    run: Payload, batch: Batch, whole: Parent, context: Context, inside: dict[str, None]
+) -> None:
     """`stepRuns[]`: a nested run leaves the step's output and becomes a processor run."""
-    inside: list[str] = []
     first = len(batch.dicts(WORKFLOW_STEPS))
     for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
         step = step_run.object("step") or Payload(b"{}")
@@ -151,15 +172,14 @@ def _steps(run: Payload, batch: Batch, whole: Parent, context: Context) -> list[
         if result is not None:
             for key in _NESTED:
                 child = result.object(key)
-                child_id = child.text("id") if child else None
-                if child is None or child_id is None:
+                child_id = child.peek("id") if child else None
+                if child is None or not _may_nest(child_id, whole, inside):
                     continue
-                child.keep("id", number_text(child_id))
                 parent = whole._replace(position=position)
                 add_processor_run(child, batch, context, parent, context.summaries.get(child_id))
                 child.clear()
                 nested_id = child_id
-                inside.append(child_id)
+                inside[child_id] = None
             output = result.extra()
             result.clear()
         elif (raw := step_run.raw("output")) is not None:
@@ -167,7 +187,8 @@ def _steps(run: Payload, batch: Batch, whole: Parent, context: Context) -> list[
         if nested_id is None and files:
             step_run.keep("files", number_text([file.text("id") for file in files]))
         step_type = step_run.text("stepType")
-        declared = step.text("type")
+        if step_type is None or step_type == step.peek("type"):
+            step_type = step.text("type") or step_type
         step.ignore("object")
         step_run.ignore("object", "workflowRunId")
         batch.add(
@@ -178,11 +199,10 @@ def _steps(run: Payload, batch: Batch, whole: Parent, context: Context) -> list[
                 step_run_id=step_run.text("id"),
                 step_id=step.text("id"),
                 name=step.text("name"),
-                type=step_type or declared,
+                type=step_type,
                 status=status,
                 output=output,
                 processor_run_id=nested_id,
                 extra=step_run.extra(),
             ),
         )
-    return inside

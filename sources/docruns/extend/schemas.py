@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from ..errors import ShapeError
 from ..flatten import Edit, Schema
-from ..payload import JSON, Payload, decode, json_text
+from ..payload import JSON, Payload, decode, json_text, members
 
 _raws = msgspec.json.Decoder(dict[str, Raw]).decode
 _raw_list = msgspec.json.Decoder(list[Raw]).decode
@@ -100,14 +100,8 @@ def field_schemas(definitions: list[Payload]) -> dict[str, Schema]:
 
 def edits(raw: Raw | None) -> dict[str, Edit]:
     """{"po_number": {"originalValue": null, "editedValue": "PO-9", "notes": "…"}, "total": null}."""
-    if raw is None:
-        return {}
-    try:
-        parts = _raws(raw)
-    except msgspec.MsgspecError:
-        return {}
     found: dict[str, Edit] = {}
-    for path, entry in parts.items():
+    for path, entry in members(raw).items() if raw is not None else ():
         if bytes(entry) == b"null":
             continue
         try:

@@ -6,25 +6,31 @@ import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.runtime.run_context import active
 from dlt.common.typing import TSecretStrValue
 
 from ..arrow import Tables
+from ..discreet import DiscreetClient
 from ..errors import ConfigError
 from ..feed import Listed
+from ..feeds import Feed
+from ..guard import warn_of_open_secrets
 from ..http import Budget, Client, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
+from ..privacy import privacy
 from ..reading import Reading
-from ..resources import CONTRACT, add_tables, run_resources
+from ..resources import CONTRACT, add_tables, run_resources, stored_alike
 from ..settings import Settings, duration, moment
-from ..sync import Feed, Sync
+from ..sync import Sync
 from . import api, catalogue, rows
 from .processors import Context
 
 REQUESTS_PER_SECOND = 10.0
-"""What Extend's lowest paid plan allows; nothing is held back on this machine's own addresses."""
+"""What Extend's lowest paid plan allows: where a load begins that is told nothing."""
 
 
 @dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
@@ -45,6 +51,9 @@ def extend(
     full: bool = False,
     include_parse_output: bool = False,
     list_processor_runs: bool | None = None,
+    field_values: str = "keep",
+    hash_key: TSecretStrValue | None = None,
+    drop_columns: list[str] | None = None,
     on_sync: Callable[[Sync], None] | None = None,
 ) -> Sequence[Any]:
     """Workflow runs, processor runs, their fields and all that hangs on them, from Extend.
@@ -60,7 +69,8 @@ def extend(
         api_version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.
         region: us, us2 (HIPAA) or eu1.
         workspace_id: For organisation keys, also read from EXTEND_WORKSPACE_ID.
-        requests_per_second: Requests a second over everything; default 10, on loopback no limit.
+        requests_per_second: The most requests a second, over everything that uses the key on this machine;
+            default: found out, from 10 up; on loopback without a limit until the first 429.
         concurrency: Requests in flight.
         overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
         recheck_for: How long after its last change a run that is not final is looked for.
@@ -71,6 +81,9 @@ def extend(
         full: Fetch every run again, changed or not.
         include_parse_output: Keep a parse run's chunks and blocks as JSON in `parse_output`.
         list_processor_runs: Whether the server lists processor runs before 2025-04-21; default: try.
+        field_values: What is written of private columns (`docruns tables` marks them): keep, hash or drop.
+        hash_key: The key of these hashes; a secret like api_key.
+        drop_columns: Columns that stay empty, as `column` or `table.column`.
         on_sync: Called with this load's `Sync`, for progress and counts.
 
     Raises:
@@ -83,13 +96,20 @@ def extend(
     url = check_base_url(url, "sources.extend.base_url")
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
     local = is_loopback(url)
-    client = Client(
+    key = _key(api_key, local)
+    client = DiscreetClient(
         HttpSettings(
             base_url=url,
-            headers=api.headers(_key(api_key, local), version, workspace),
+            headers=api.headers(key, version, workspace),
             concurrency=concurrency,
         ),
-        Budget(requests_per_second or (None if local else REQUESTS_PER_SECOND)),
+        Budget.shared(
+            Path(active().data_dir) / "docruns" / "budgets",
+            url,
+            key,
+            requests_per_second or None,
+            None if local else REQUESTS_PER_SECOND,
+        ),
         api.explain,
         api.check,
     )
@@ -101,6 +121,7 @@ def extend(
         until=moment(until, "until"),
         max_runs=max_runs,
         full=full,
+        privacy=privacy(field_values, hash_key, drop_columns, "sources.extend"),
     )
     sync = Sync("extend", client, settings)
     if on_sync is not None:
@@ -110,6 +131,7 @@ def extend(
 
 
 def _key(api_key: str | None, local: bool) -> str:
+    warn_of_open_secrets()
     key = api_key or os.environ.get("EXTEND_API_KEY") or ("sandbox" if local else None)
     if key is None:
         raise ConfigError(
@@ -132,20 +154,22 @@ def _resources(
 
     @dlt.resource(name="workflows")
     def workflows() -> Iterator[Tables]:
+        stored_alike(sync)
         with client:
-            yield from catalogue.workflows(client, context, dlt.current.resource_state())
+            yield from catalogue.workflows(sync, context, dlt.current.resource_state())
 
     @dlt.resource(name="processors")
     def processors() -> Iterator[Tables]:
+        stored_alike(sync)
         with client:
-            yield from catalogue.processors(client, context, dlt.current.resource_state())
+            yield from catalogue.processors(sync, context, dlt.current.resource_state())
 
     main = _feed(client, runs, partial(rows.workflow_run, context=context))
     feeds = [_feed(client, kind, read_alone) for kind in kinds]
     return [
         *run_resources(sync, main, feeds, listed),
-        add_tables(workflows),
-        add_tables(processors),
+        add_tables(workflows, sync.settings.privacy),
+        add_tables(processors, sync.settings.privacy),
     ]
 
 

@@ -20,10 +20,13 @@ from msgspec import Raw
 from ..errors import ApiError, InvalidError, ShapeError
 from ..feed import Listed
 from ..http import Client, Request, refusal
+from ..ids import is_usable, segment
 from ..payload import Payload, clean
 
 BASE_URL = "https://api.plextera.com/api/public/v1"
 MAX_PAGES = 1_000_000
+MAX_STATUS = 100
+"""Characters of a status that a list is asked for; no address takes any length."""
 
 FINAL_RUN_STATUS = frozenset({"COMPLETED", "FAILED", "CLOSED"})
 FINAL_EXTRACTION_STATUS = frozenset({"COMPLETED", "FAILED", "REJECTED"})
@@ -65,28 +68,43 @@ class RunList:
 
     def detail(self, run_id: str) -> Request:
         """The request for one run in full."""
-        return Request(f"{self.path}/{run_id}", subject=run_id)
+        return Request(f"{self.path}/{segment(run_id)}", subject=run_id)
 
 
 def run_pages(client: Client, runs: RunList, status: str | None = None) -> Iterator[list[Listed]]:
-    """The list's pages, newest change first where the server sorts. A row without id has id ''.
+    """The list's pages, newest change first where the server sorts.
 
-    With a `status`, only rows of it; nothing where the server ignores the filter.
+    A row without an id that can be asked for has id ''. With a `status`, only rows of it; nothing where the
+    server ignores the filter, or knows no such status.
     """
     if status is None:
         for page in _pages(client, runs, ()):
             yield [_listed(raw, runs) for raw in page]
         return
-    for page in _pages(client, runs, (("status", status),)):
-        rows = [_listed(raw, runs) for raw in page]
-        if any(row.status != status for row in rows):
-            return
-        yield rows
+    if len(status) > MAX_STATUS:
+        return
+    try:
+        for page in _pages(client, runs, (("status", status),)):
+            rows = [_listed(raw, runs) for raw in page]
+            if any(row.status != status for row in rows):
+                return
+            yield rows
+    except InvalidError:
+        return
+
+
+def _glance(raw: Raw) -> Payload:
+    """A list's entry, only looked at; one that is no object says nothing."""
+    try:
+        return Payload(raw, glance=True)
+    except ShapeError:
+        return Payload(b"{}")
 
 
 def _listed(raw: Raw, runs: RunList) -> Listed:
-    row = Payload(raw)
+    row = _glance(raw)
     id_ = row.text("id", "runId", "extractionId") or ""
+    id_ = id_ if is_usable(id_) else ""
     status = row.text("status")
     created, updated = row.time("createdAt"), row.time("updatedAt")
     summary = None if id_ else {"row": bytes(raw).decode(errors="replace")}
@@ -134,8 +152,11 @@ class _Page:
     pages: int | None
 
     @property
-    def ids(self) -> list[str | None]:
-        return [Payload(raw).text("id", "runId", "extractionId") for raw in self.rows]
+    def ids(self) -> list[str]:
+        keys = ("id", "runId", "extractionId")
+        return [
+            _glance(raw).text(*keys) or bytes(raw).decode(errors="replace") for raw in self.rows
+        ]
 
 
 class _Walk:
@@ -214,22 +235,25 @@ class _Walk:
 
     def is_last(self, page: _Page, number: int) -> bool:
         """No page follows."""
-        if page.pages is not None:
+        if page.pages is not None and page.pages > 0:
             return number - self.first + 1 >= page.pages
         return len(page.rows) < self.runs.paging.size
 
 
 def check(body: bytes, request: str) -> None:
     """ShapeError where a body with status 200 is no answer: not JSON, cut off, or an error in disguise."""
+    body = clean(body)
     try:
-        _any(clean(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _any(body)
+    except RecursionError as error:
+        raise ShapeError("nested too deeply", request=request, retryable=False) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ShapeError(f"not JSON: {error}", request=request) from error
     if not body.lstrip().startswith(b"{"):
         raise ShapeError("not a JSON object", request=request)
     # a run's own `error` is data: it has an id and a status beside it
     if len(body) < 2000 and b'"data"' not in body and b'"status"' not in body:
-        answer = Payload(body)
+        answer = Payload(body, glance=True)
         if "error" in answer and "id" not in answer:
             raise ShapeError("an error with status 200", request=request)
 
@@ -242,7 +266,7 @@ def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) 
     code = message = request_id = None
     retryable: bool | None = None
     try:
-        answer = Payload(body)
+        answer = Payload(body, glance=True)
         inner = answer.object("error") or answer
         code, message = inner.text("code"), inner.text("message")
         request_id, retryable = inner.text("requestId"), inner.boolean("retryable")

@@ -13,11 +13,15 @@ repeat become items, `name[0]`, `name[1]`, and a field without a name is called 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
+from msgspec import Raw
+
+from ..cells import double
 from ..flatten import Answer, Citation, Entry
-from ..paths import join
-from ..payload import JSON, Number, number_text
+from ..paths import Spent, below
+from ..payload import JSON, Number, decode, json_text, number_text
 
 _ID = ("id", "fieldId", "key")
 _NAME = ("name", "label", "key", "fieldId", "id")
@@ -47,41 +51,102 @@ _TYPES = {
 }
 
 
-class _Node(NamedTuple):
-    """A field before it has a path: its value as plain JSON, what is said of it, and of its parts."""
-
-    value: JSON
-    entry: Entry
-    parts: list[tuple[tuple[str | int, ...], Entry]]
-
-
-def answer(fields: list[JSON]) -> Answer:
-    """The fields as one object, by name, with what is said of each path."""
-    value, said = _object(fields, raw=True)
-    return Answer(value, {join(path): entry for path, entry in said})
+def answer(fields: list[Raw]) -> Answer:
+    """The fields as one object, by name, with what is said of each path; each field as it came stays
+    beside its row. ShapeError where the paths would take too much."""
+    reader = _Fields()
+    elements, texts = [decode(raw) for raw in fields], [json_text(raw) for raw in fields]
+    return Answer(reader.object(elements, "", texts), reader.said)
 
 
-def _object(
-    elements: list[JSON], raw: bool = False
-) -> tuple[dict[str, JSON], list[tuple[tuple[str | int, ...], Entry]]]:
-    """Elements as an object; `raw` keeps each as it came in its row's extra."""
-    names = [_name(element, i) for i, element in enumerate(elements)]
-    often = Counter(names)
-    value: dict[str, JSON] = {}
-    said: list[tuple[tuple[str | int, ...], Entry]] = []
-    for name, element in zip(names, elements, strict=True):
-        node = _node(element)
-        path: tuple[str | int, ...] = (name,)
-        if often[name] > 1:
-            same: list[JSON] = value.setdefault(name, [])
-            path = (name, len(same))
-            same.append(node.value)
-        else:
-            value[name] = node.value
-        extra = '{"element":' + number_text(element) + "}" if raw else None
-        said.append((path, node.entry._replace(extra=extra)))
-        said += [((*path, *below), entry) for below, entry in node.parts]
-    return value, said
+class _Fields:
+    """Reads fields into values; `said` is what it finds out about the paths."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Entry] = {}
+        self._spent = Spent()
+
+    def below(self, path: str, step: str | int) -> str:
+        """The path one step down."""
+        self._spent.add(len(path))
+        return below(path, step)
+
+    def note(self, path: str, entry: Entry) -> None:
+        """Remember an entry; where the value was wrapped once more, the inner one says it better."""
+        inner = self.said.get(path)
+        if inner is not None:
+            entry = entry._replace(
+                confidence=entry.confidence if inner.confidence is None else inner.confidence,
+                citations=inner.citations or entry.citations,
+                type=inner.type or entry.type,
+            )
+        self.said[path] = entry
+
+    def object(self, elements: list[JSON], path: str, texts: Sequence[str] = ()) -> dict[str, JSON]:
+        """Elements as an object; `texts` are kept in their rows' extra."""
+        names = [_name(element, i) for i, element in enumerate(elements)]
+        often = Counter(names)
+        value: dict[str, JSON] = {}
+        for i, (name, element) in enumerate(zip(names, elements, strict=True)):
+            at = self.below(path, name)
+            if often[name] > 1:
+                same: list[JSON] = value.setdefault(name, [])
+                at = self.below(at, len(same))
+                found, entry = self.node(element, at)
+                same.append(found)
+            else:
+                found, entry = self.node(element, at)
+                value[name] = found
+            extra = '{"element":' + texts[i] + "}" if texts else None
+            self.note(at, entry._replace(extra=extra))
+        return value
+
+    def node(self, element: JSON, path: str) -> tuple[JSON, Entry]:
+        """A field's value as plain JSON, and what is said of it."""
+        if type(element) is not dict or not _is_field(element):
+            return element, Entry()
+        value = _first(element, _VALUE)
+        type_ = _first(element, _TYPE)
+        entry = Entry(
+            confidence=_double(_first(element, _CONFIDENCE)),
+            citations=_citations(_first(element, _PLACEMENTS)),
+            type=_TYPES.get(type_.lower()) if type(type_) is str else None,
+        )
+        children = _first(element, _CHILDREN)
+        if type(children) is list and value is None:
+            if entry.type == "array":
+                return self.table(children, path), entry
+            return self.object(children, path), entry._replace(type=entry.type or "object")
+        unwrapped = self.unwrap(value, path)
+        if entry.type in ("object", "array") and not isinstance(unwrapped, dict | list):
+            entry = entry._replace(type=None)
+        if entry.type == "array" and type(unwrapped) is dict:
+            entry = entry._replace(type="object")
+        if entry.type == "object" and type(unwrapped) is list:
+            entry = entry._replace(type="array")
+        return unwrapped, entry
+
+    def table(self, rows: list[JSON], path: str) -> list[JSON]:
+        """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue": "A1"}]}]."""
+        values: list[JSON] = []
+        for i, row in enumerate(rows):
+            at = self.below(path, i)
+            value, entry = self.node(row, at)
+            values.append(value)
+            self.note(at, entry._replace(type=None))
+        return values
+
+    def unwrap(self, value: JSON, path: str) -> JSON:
+        """Rows and cells of a table: {"sku": {"value": "A1", "confidence": 0.97}} gives {"sku": "A1"}."""
+        if type(value) is list:
+            return [self.unwrap(item, self.below(path, i)) for i, item in enumerate(value)]
+        if type(value) is not dict:
+            return value
+        if "value" in value and _double(_first(value, _CONFIDENCE)) is not None:
+            found, entry = self.node(value, path)
+            self.note(path, entry)
+            return found
+        return {key: self.unwrap(item, self.below(path, key)) for key, item in value.items()}
 
 
 def _name(element: JSON, position: int) -> str:
@@ -93,72 +158,12 @@ def _first(element: dict[str, Any], keys: tuple[str, ...]) -> JSON:
     return next((element[key] for key in keys if element.get(key) is not None), None)
 
 
-def _node(element: JSON) -> _Node:
-    if type(element) is not dict or not _is_field(element):
-        return _Node(element, Entry(), [])
-    value = _first(element, _VALUE)
-    type_ = _first(element, _TYPE)
-    entry = Entry(
-        confidence=_double(_first(element, _CONFIDENCE)),
-        citations=_citations(_first(element, _PLACEMENTS)),
-        type=_TYPES.get(type_.lower()) if type(type_) is str else None,
-    )
-    children = _first(element, _CHILDREN)
-    if type(children) is list and value is None:
-        if entry.type == "array":
-            return _table(children, entry)
-        inner, parts = _object(children)
-        return _Node(inner, entry._replace(type=entry.type or "object"), parts)
-    parts = []
-    unwrapped = _unwrap(value, (), parts)
-    if entry.type in ("object", "array") and not isinstance(unwrapped, dict | list):
-        entry = entry._replace(type=None)
-    if entry.type == "array" and type(unwrapped) is dict:
-        entry = entry._replace(type="object")
-    if entry.type == "object" and type(unwrapped) is list:
-        entry = entry._replace(type="array")
-    return _Node(unwrapped, entry, parts)
-
-
-def _table(rows: list[JSON], entry: Entry) -> _Node:
-    """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue": "A1"}]}]."""
-    values: list[JSON] = []
-    parts: list[tuple[tuple[str | int, ...], Entry]] = []
-    for i, row in enumerate(rows):
-        node = _node(row)
-        values.append(node.value)
-        parts.append(((i,), node.entry._replace(type=None)))
-        parts += [((i, *below), said) for below, said in node.parts]
-    return _Node(values, entry, parts)
-
-
 def _is_field(element: dict[str, Any]) -> bool:
     return any(key in element for key in (*_VALUE, *_CHILDREN))
 
 
-def _unwrap(
-    value: JSON, path: tuple[str | int, ...], parts: list[tuple[tuple[str | int, ...], Entry]]
-) -> JSON:
-    """Rows and cells of a table: {"sku": {"value": "A1", "confidence": 0.97}} gives {"sku": "A1"}."""
-    if type(value) is list:
-        return [_unwrap(item, (*path, i), parts) for i, item in enumerate(value)]
-    if type(value) is not dict:
-        return value
-    if "value" in value and _double(_first(value, _CONFIDENCE)) is not None:
-        node = _node(value)
-        parts.append((path, node.entry))
-        parts += [((*path, *below), entry) for below, entry in node.parts]
-        return node.value
-    return {key: _unwrap(item, (*path, key), parts) for key, item in value.items()}
-
-
 def _double(value: JSON) -> float | None:
-    if type(value) is not int and type(value) is not Number:
-        return None
-    try:
-        return float(value)
-    except (OverflowError, ValueError):
-        return None
+    return double(value) if type(value) is int or type(value) is Number else None
 
 
 def _citations(placements: JSON) -> tuple[Citation, ...]:

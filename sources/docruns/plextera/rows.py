@@ -18,6 +18,7 @@ from ..arrow import Batch
 from ..errors import ShapeError
 from ..feed import Listed
 from ..flatten import flatten
+from ..ids import is_usable
 from ..model import (
     CITATIONS,
     FIELDS,
@@ -28,7 +29,15 @@ from ..model import (
     WORKFLOW_RUNS,
     WORKFLOW_STEPS,
 )
-from ..payload import Payload, clean, decode, json_text, number_text, without_secrets
+from ..payload import (
+    Payload,
+    clean,
+    decode,
+    decode_whole,
+    json_text,
+    number_text,
+    without_secrets,
+)
 from ..reading import Link, Parent, Reading
 from . import outputs
 from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
@@ -55,8 +64,8 @@ def workflow_run(body: bytes, listed: Listed, context: Context) -> Reading:
         raise ShapeError(f"run {listed.id}: the answer has no id")
     if id_ != listed.id:
         raise ShapeError(f"run {listed.id}: the answer is about another run, {id_}")
-    reader = _Reader(context)
-    status = reader.run(run, id_, context.link_of(id_), (id_,), listed)
+    reader = _Reader(context, id_)
+    status = reader.run(run, id_, context.link_of(id_), listed)
     return Reading(
         reader.batch,
         status,
@@ -71,8 +80,9 @@ def workflow_run(body: bytes, listed: Listed, context: Context) -> Reading:
 class _Reader:
     """Collects the rows of one answer."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, id_: str) -> None:
         self.context = context
+        self.seen = {id_}
         self.batch = Batch()
         self.inside: list[str] = []
         self.thin: dict[str, Batch] = {}
@@ -84,7 +94,6 @@ class _Reader:
         run: Payload,
         id_: str,
         link: Link | None,
-        ancestors: tuple[str, ...],
         listed: Listed | None,
     ) -> str | None:
         """Add one run's row and those below it; its status."""
@@ -119,7 +128,7 @@ class _Reader:
         if steps is not None:
             self.batch.clear_run((WORKFLOW_STEPS,), id_)
             for position, raw in enumerate(steps):
-                self.step(raw, position, id_, cells["root_run_id"], cells["depth"], ancestors)
+                self.step(raw, position, id_, cells["root_run_id"], cells["depth"])
         self.batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
         return status
 
@@ -130,23 +139,23 @@ class _Reader:
         run_id: str,
         root: str,
         depth: int,
-        ancestors: tuple[str, ...],
     ) -> None:
         """Add a step's row and the runs nested in it. A null step leaves its place empty."""
-        if bytes(memoryview(raw)[:1]) != b"{":
+        try:
+            step = Payload(raw)
+        except ShapeError:
             if bytes(raw) != b"null":
                 row = {"workflow_run_id": run_id, "position": position}
-                extra = '{"step":' + json_text(raw) + "}"
+                extra = '{"step":' + _safe(raw) + "}"
                 self.batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**row, extra=extra))
             return
-        step = Payload(raw)
         step_id, type_ = step.text("id"), step.text("type")
         output = step.raw("output")
         nested = step.object("nestedRuns")
         count = nested.integer("count") if nested is not None else None
         kept: list[str] = []
         for entry in (nested.raws("data") or []) if nested is not None else []:
-            kept += self.nested(entry, run_id, step_id, root, depth, ancestors)
+            kept += self.nested(entry, run_id, step_id, root, depth)
         if kept and nested is not None:
             nested.keep("data", "[" + ",".join(kept) + "]")
         extraction = None
@@ -180,25 +189,26 @@ class _Reader:
         step_id: str | None,
         root: str,
         depth: int,
-        ancestors: tuple[str, ...],
     ) -> list[str]:
         """Add a nested run; the JSON text of what cannot be one, for the step's extra."""
         if bytes(raw) == b"null":
             return []
-        if bytes(memoryview(raw)[:1]) != b"{":
-            return [json_text(raw)]
-        run = Payload(raw)
-        id_ = run.text("id", "runId")
-        if id_ is None or id_ in ancestors or depth >= self.context.max_depth:
+        try:
+            run = Payload(raw)
+        except ShapeError:
             return [_safe(raw)]
+        id_ = run.text("id", "runId")
+        if not is_usable(id_) or id_ in self.seen or depth >= self.context.max_depth:
+            return [_safe(raw)]
+        self.seen.add(id_)
         link = Link(run_id, step_id, root, depth + 1)
         self.links[id_] = link
         if "steps" in run:
             self.inside.append(id_)
-            self.run(run, id_, link, (*ancestors, id_), None)
+            self.run(run, id_, link, None)
             return []
         whole, self.batch = self.batch, Batch()
-        self.run(run, id_, link, (*ancestors, id_), None)
+        self.run(run, id_, link, None)
         self.thin[id_], self.batch = self.batch, whole
         return []
 
@@ -207,7 +217,7 @@ def _safe(raw: Raw) -> str:
     text = json_text(raw)
     if "resignedUrl" not in text and "contents" not in text:
         return text
-    return number_text(without_secrets(decode(text)))
+    return number_text(without_secrets(decode_whole(text.encode())))
 
 
 _EXTRACTION_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
@@ -255,7 +265,7 @@ def extraction(
         flat = flatten(
             id_,
             cells["workflow_run_id"],
-            outputs.answer([decode(field) for field in fields]),
+            outputs.answer(fields),
         )
         batch.extend(FIELDS, flat.fields)
         batch.extend(INSIGHTS, flat.insights)

@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.runtime.run_context import active
 from dlt.common.typing import TSecretStrValue
 
+from ..discreet import DiscreetClient
 from ..errors import ConfigError
 from ..feed import Listed
-from ..http import Budget, Client, check_base_url, check_key, is_loopback
+from ..feeds import Feed
+from ..guard import warn_of_open_secrets
+from ..http import Budget, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
+from ..privacy import privacy
 from ..reading import Reading
 from ..resources import CONTRACT, run_resources
 from ..settings import Settings, duration, moment
-from ..sync import Feed, Sync
+from ..sync import Sync
 from . import api, rows
 
 REQUESTS_PER_SECOND = 10.0
-"""Plextera documents no limit; this is a polite one. Nothing is held back on loopback."""
+"""Plextera documents no limit; this is a polite one to begin with."""
 
 
 @dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)
@@ -44,6 +50,9 @@ def plextera(
     sort_extractions: bool | None = None,
     max_depth: int = rows.MAX_DEPTH,
     extra_params: dict[str, Any] | None = None,
+    field_values: str = "keep",
+    hash_key: TSecretStrValue | None = None,
+    drop_columns: list[str] | None = None,
     on_sync: Callable[[Sync], None] | None = None,
 ) -> Sequence[Any]:
     """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
@@ -56,7 +65,8 @@ def plextera(
             machine's own addresses optional.
         base_url: The API's address with its path.
         workspace: A label for every row: ids are unique within a workspace only.
-        requests_per_second: Requests a second over everything; default 10, on loopback no limit.
+        requests_per_second: The most requests a second, over everything that uses the key on this machine;
+            default: found out, from 10 up; on loopback without a limit until the first 429.
         concurrency: Requests in flight.
         overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
         recheck_for: How long after its last change a run that is not final is looked for.
@@ -71,6 +81,9 @@ def plextera(
         sort_extractions: The same for extractions.
         max_depth: Levels of nested runs that become rows of their own.
         extra_params: Query parameters for both lists, passed through as they are, e.g. a filter.
+        field_values: What is written of private columns (`docruns tables` marks them): keep, hash or drop.
+        hash_key: The key of these hashes; a secret like api_key.
+        drop_columns: Columns that stay empty, as `column` or `table.column`.
         on_sync: Called with this load's `Sync`, for progress and counts.
 
     Raises:
@@ -80,13 +93,18 @@ def plextera(
     """
     url = check_base_url(base_url or api.BASE_URL, "sources.plextera.base_url")
     local = is_loopback(url)
+    key = _key(api_key, local)
     if not 1 <= page_size <= 100:
         raise ConfigError("sources.plextera.page_size", f"{page_size} is not within 1 and 100.")
-    client = Client(
-        HttpSettings(
-            base_url=url, headers=api.headers(_key(api_key, local)), concurrency=concurrency
+    client = DiscreetClient(
+        HttpSettings(base_url=url, headers=api.headers(key), concurrency=concurrency),
+        Budget.shared(
+            Path(active().data_dir) / "docruns" / "budgets",
+            url,
+            key,
+            requests_per_second or None,
+            None if local else REQUESTS_PER_SECOND,
         ),
-        Budget(requests_per_second or (None if local else REQUESTS_PER_SECOND)),
         api.explain,
         api.check,
     )
@@ -98,6 +116,7 @@ def plextera(
         until=moment(until, "until"),
         max_runs=max_runs,
         full=full,
+        privacy=privacy(field_values, hash_key, drop_columns, "sources.plextera"),
     )
     sync = Sync("plextera", client, settings)
     if on_sync is not None:
@@ -119,6 +138,7 @@ def plextera(
 
 
 def _key(api_key: str | None, local: bool) -> str:
+    warn_of_open_secrets()
     key = api_key or os.environ.get("PLEXTERA_API_KEY") or ("sandbox" if local else None)
     if key is None:
         raise ConfigError(

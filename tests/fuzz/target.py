@@ -1,0 +1,143 @@
+"""Any bytes read as an answer of a platform: what may come of them, and what must then hold.
+
+A body may be refused the way a load turns into a row of quarantine. What is read must be fit for its
+tables: no key twice, JSON that is JSON, Arrow that takes it, and fields that give the value back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from docruns.arrow import Batch, to_tables
+from docruns.errors import ApiError
+from docruns.extend import api as extend_api
+from docruns.extend import outputs
+from docruns.extend import rows as extend_rows
+from docruns.feed import Listed
+from docruns.flatten import rebuild
+from docruns.model import FIELDS, TABLES
+from docruns.payload import Payload, clean, number_text
+from docruns.plextera import api as plextera_api
+from docruns.plextera import rows as plextera_rows
+from docruns.reading import Reading
+
+REFUSED = (ApiError, ValueError, RecursionError)
+"""What a load turns into a row of quarantine; anything else ends it."""
+
+JSON_COLUMNS = {
+    table.name: [
+        column.name
+        for column in table.columns
+        if column.type == "json" or column.name.endswith("_json")
+    ]
+    for table in TABLES
+}
+
+
+def extend_workflow_run(body: bytes) -> Reading:
+    """Extend's workflow run."""
+    extend_api.check(body, "GET /workflow_runs/x")
+    listed = Listed(_id(body, "workflowRun", "id"), None, None, None)
+    return extend_rows.workflow_run(body, listed, extend_rows.Context("2026-02-09"))
+
+
+def extend_processor_run(body: bytes) -> Reading:
+    """Extend's extract, classify, split or parse run."""
+    extend_api.check(body, "GET /extract_runs/x")
+    listed = Listed(_id(body, "processorRun", "id"), None, None, None)
+    context = extend_rows.Context("2026-02-09", include_parse_output=True)
+    return extend_rows.processor_run(body, listed, context)
+
+
+def plextera_workflow_run(body: bytes) -> Reading:
+    """Plextera's run, nested ones among it."""
+    plextera_api.check(body, "GET /workflow-runs/x")
+    listed = Listed(_id(body, "", "id", "runId"), None, None, None)
+    return plextera_rows.workflow_run(body, listed, plextera_rows.Context())
+
+
+def plextera_extraction(body: bytes) -> Reading:
+    """Plextera's extraction."""
+    plextera_api.check(body, "GET /document-insights/extractions/x")
+    listed = Listed(_id(body, "", "id", "extractionId"), None, None, None)
+    return plextera_rows.extraction(body, listed, plextera_rows.Context())
+
+
+READERS: Mapping[str, Callable[[bytes], Reading]] = {
+    "extend_workflow_run": extend_workflow_run,
+    "extend_processor_run": extend_processor_run,
+    "plextera_workflow_run": plextera_workflow_run,
+    "plextera_extraction": plextera_extraction,
+}
+
+
+def _id(body: bytes, envelope: str, *keys: str) -> str:
+    """The id that a list would have shown, so that the reader gets past comparing them."""
+    run = Payload(clean(body))
+    run = (run.object(envelope) if envelope else None) or run
+    return next((id_ for key in keys if (id_ := run.peek(key))), "listed")
+
+
+def read(kind: str, body: bytes) -> Reading | None:
+    """The rows of a body; None where it is refused. Whatever else goes wrong is raised."""
+    try:
+        reading = READERS[kind](body)
+    except REFUSED:
+        return None
+    for batch in (reading.batch, *reading.thin.values()):
+        check(batch)
+    if kind == "extend_processor_run":
+        _gives_back(body, reading.batch)
+    return reading
+
+
+def check(batch: Batch) -> None:
+    """Rows that a database takes. AssertionError or pyarrow's errors where it would not."""
+    to_tables(batch)
+    for table in TABLES:
+        names = table.names
+        keys = [names.index(name) for name in table.key]
+        found = Counter(tuple(row[i] for i in keys) for row in batch.rows(table))
+        twice = [key for key, times in found.items() if times > 1]
+        assert not twice, f"{table.name} has {twice[0]} twice"
+        assert all(cell is not None for key in found for cell in key), table.name
+        for name in JSON_COLUMNS[table.name]:
+            at = names.index(name)
+            for row in batch.rows(table):
+                if row[at] is not None:
+                    _must_be_json(row[at], f"{table.name}.{name}")
+
+
+def _must_be_json(text: str, where: str) -> None:
+    try:
+        json.loads(text, parse_constant=_refuse, parse_int=str)
+    except RecursionError:
+        return
+    except ValueError as error:
+        raise AssertionError(f"{where} holds {text[:200]!r}: {error}") from error
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _gives_back(body: bytes, batch: Batch) -> None:
+    """The rows of fields rebuild each output that the reader took for an extraction's."""
+    rows = [FIELDS.as_dict(row) for row in batch.rows(FIELDS) if not row[-1]]
+    if not rows:
+        return
+    run = Payload(clean(body))
+    run = run.object("processorRun") or run
+    raws = [run.raw(key) for key in ("output", "initialOutput", "reviewedOutput")]
+    found = outputs.extraction(*raws, run.raw("config"))
+    columns = ("value_json", "initial_json", "reviewed_json")
+    for column, answer in zip(columns, (found.final, found.initial, found.reviewed), strict=True):
+        back = rebuild((row["path"], row[column]) for row in rows)
+        try:
+            text = "null" if repr(answer.value) == "MISSING" else number_text(answer.value)
+            expected = json.loads(text)
+        except RecursionError:
+            continue
+        assert json.dumps(back, sort_keys=True) == json.dumps(expected, sort_keys=True), column
