@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from .errors import ConfigError
 from .payload import timestamp
+from .privacy import KEEP, Privacy
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -26,6 +27,7 @@ class Settings:
     until: datetime | None = None
     max_runs: int | None = None
     full: bool = False
+    privacy: Privacy = KEEP
 
 
 def duration(text: str | float, key: str) -> timedelta:
