@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from docruns.load import Summary, Target, load
 from docruns.sandbox import Sandbox
 from docruns.sync import Sync
 from loading import Loader
+from proofs.children import Children, Ended
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks of our own."""
+    config.addinivalue_line(
+        "markers", "fault(*rows): defends rows of the fault matrix, see faults.py"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -45,5 +54,51 @@ def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
 
         summary = load(make, Target("extend", database))
         return summary, syncs[0]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def children() -> Iterator[Children]:
+    """Starts `docruns …` in processes of their own, and quickly: docruns is imported once, then forked."""
+    with Children() as starter:
+        yield starter
+
+
+@pytest.fixture(scope="session")
+def few_runs() -> Iterator[Sandbox]:
+    """A platform of few runs that all tests of faults change as they like."""
+    with Sandbox(runs=12, standalone=2, seed=5, document_size="light", plextera_runs=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def loaded_once(
+    children: Children, few_runs: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A database that was loaded from it at the beginning."""
+    folder = tmp_path_factory.mktemp("loaded")
+    assert children.run(folder, "load", "extend", "--base-url", few_runs.extend_url).code == 0
+    return folder / "docruns.duckdb"
+
+
+@pytest.fixture
+def loaded(loaded_once: Path, few_runs: Sandbox, tmp_path: Path) -> Iterator[Path]:
+    """A copy of that database, where the command looks for it; faults and counts end with the test."""
+    database = tmp_path / "docruns.duckdb"
+    shutil.copy(loaded_once, database)
+    few_runs.stats.reset()
+    yield database
+    few_runs.clear_faults()
+
+
+@pytest.fixture
+def docruns_load(children: Children, few_runs: Sandbox, loaded: Path) -> Callable[..., Ended]:
+    """`docruns load extend` in a process of its own; what fails is tried once, not five times."""
+
+    def run(*arguments: str, **how: Any) -> Ended:
+        environment = {"LOAD__RAISE_ON_MAX_RETRIES": "1", **how.pop("environment", {})}
+        command = ("load", "extend", "--base-url", few_runs.extend_url, *arguments)
+        return children.run(loaded.parent, *command, environment=environment, **how)
 
     return run

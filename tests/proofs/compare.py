@@ -80,6 +80,13 @@ def doubled_keys(database: Path, dataset: str = "extend") -> int:
         )
 
 
+def doubled_packages(database: Path, dataset: str = "extend") -> int:
+    """Packages that dlt has entered as loaded more than once."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        sql = f"SELECT count(*) - count(DISTINCT load_id) FROM {dataset}._dlt_loads"
+        return int(_one(connection, sql))
+
+
 def missing_runs(database: Path, platform: Platform, dataset: str = "extend") -> int:
     """Runs that the platform lists otherwise than the database holds them, and runs it does not list.
 

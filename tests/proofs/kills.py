@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from .compare import differences, doubled_keys, missing_runs
+from .children import Children
+from .compare import differences, doubled_keys, doubled_packages, missing_runs
 from .points import POINTS
 from .stage import CONCURRENCY, Command, Figure, Figures, Platform, at_most, exactly, must
 
@@ -124,34 +123,20 @@ Run = Callable[[Command, str | None], int]
 """Run a load in a process of its own, killing itself at a point if one is named: its exit code."""
 
 
+def runs(children: Children) -> Run:
+    """Loads of those children."""
+    return lambda command, point: (
+        children.run(
+            command.folder, *command.arguments, environment=command.environment, point=point
+        ).code
+    )
+
+
 @contextmanager
 def launched() -> Iterator[Run]:
     """A launcher, for as long as it is needed."""
-    script = Path(__file__).with_name("launcher.py")
-    with subprocess.Popen(
-        [sys.executable, "-P", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        to, back = process.stdin, process.stdout
-
-        def run(command: Command, point: str | None) -> int:
-            asked = {
-                "folder": str(command.folder),
-                "arguments": command.arguments,
-                "environment": command.environment,
-                "point": point,
-            }
-            print(json.dumps(asked), file=to, flush=True)
-            return int(back.readline())
-
-        try:
-            yield run
-        finally:
-            to.close()
+    with Children() as children:
+        yield runs(children)
 
 
 class Scene(NamedTuple):
@@ -178,8 +163,12 @@ def scene(
     return Scene(platform, folder, before.database, calm.database, settings)
 
 
-def kill_at(stage: Scene, name: str, run: Run) -> list[str]:
-    """Kill a load at a point and load once more: what is wrong then."""
+Look = Callable[[Path, Scene], list[str]]
+"""Looks at a database that a kill has left, before it is loaded again: what is wrong with it."""
+
+
+def kill_at(stage: Scene, name: str, run: Run, look: Look = lambda *_: []) -> list[str]:
+    """Kill a load at a point, look, and load once more: what is wrong then."""
     slug = "".join(c if c.isalnum() else "_" for c in name)
     command = Command(stage.folder / slug, stage.platform.base_url, **stage.settings)
     if not POINTS[name].first:
@@ -187,10 +176,13 @@ def kill_at(stage: Scene, name: str, run: Run) -> list[str]:
     code = run(command, name)
     if code != -9:
         return [f"was not killed: exit code {code}: {command.errors()[-500:]}"]
+    wrong = look(command.database, stage)
     code = run(command, None)
     if code != 0:
         return [f"the next load ends with {code}: {command.errors()[-500:]}"]
-    wrong = differences(command.database, stage.calm)
+    wrong += differences(command.database, stage.calm)
+    if again := doubled_packages(command.database):
+        wrong.append(f"{again} packages counted twice")
     if doubled := doubled_keys(command.database):
         wrong.append(f"{doubled} doubled keys")
     if left := [path.name for path in (command.folder / "dlt").rglob("*.parquet")]:

@@ -1,13 +1,17 @@
-"""Loads in processes of their own that need not import the command anew: it is imported once, then forked.
+"""Commands in processes of their own that need not import docruns anew: it is imported once, then forked.
 
-A line of JSON in: {"folder", "arguments", "environment", "point"}; a line out: the exit code, -9 for killed.
-With a point (see `points`) the load kills itself there.
+A line of JSON in: {"folder", "arguments", "environment", "point", "signal", "file_bytes"}; a line out when the
+process runs, its id, and one when it has ended: exit code (-9 for killed), CPU seconds, peak memory in MB.
+With a point (see `points`) the process sends itself the signal there. `file_bytes` is the size that no file of
+it may pass: what a full disk or a quota looks like. `retry` has other numbers for `http.Retry`, in its order.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -15,27 +19,42 @@ from typing import Any
 
 GIVE_UP_S = 180
 
+# what a load imports on its way: a second of each process
+_NEEDED = (
+    "docruns.extend",
+    "docruns.plextera",
+    "docruns.load",
+    "docruns.progress",
+    "dlt.destinations.insert_job_client",
+    "dlt.sources.helpers.requests",
+    "pandas",
+)
+
 
 def main() -> None:
     """Serve until stdin ends."""
-    import docruns.extend
-    import docruns.load
     from docruns import cli
 
-    assert docruns.extend, docruns.load
+    for name in _NEEDED:
+        importlib.import_module(name)
     for line in sys.stdin:
         asked = json.loads(line)
         child = os.fork()
         if child == 0:
-            _load(cli, asked)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+            _run(cli, asked)
+        print(child, flush=True)
+        _, status, used = os.wait4(child, 0)
+        unit = 1024 * 1024 if sys.platform == "darwin" else 1024
+        cpu_s = used.ru_utime + used.ru_stime
+        print(os.waitstatus_to_exitcode(status), cpu_s, used.ru_maxrss / unit, flush=True)
 
 
-def _load(cli: Any, asked: dict[str, Any]) -> None:
+def _run(cli: Any, asked: dict[str, Any]) -> None:
     code = 1
     try:
         signal.alarm(GIVE_UP_S)
+        # the one that asked writes on: its questions are not for this process
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(asked["folder"])
         os.environ.clear()
         os.environ.update(asked["environment"])
@@ -46,7 +65,13 @@ def _load(cli: Any, asked: dict[str, Any]) -> None:
             sys.path.insert(0, str(Path(__file__).parents[1]))
             from proofs.points import arm
 
-            arm(asked["point"])
+            arm(asked["point"], signal.Signals[f"SIG{asked.get('signal', 'KILL')}"])
+        if asked.get("file_bytes"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_bytes"],) * 2)
+        if asked.get("retry"):
+            importlib.import_module("docruns.http").Retry.__init__.__defaults__ = tuple(
+                asked["retry"]
+            )
         sys.argv = ["docruns", *asked["arguments"]]
         cli.main()
         code = 0

@@ -87,13 +87,18 @@ POINTS = {
 }
 
 
+_sent = signal.SIGKILL
+
+
 def kill() -> None:
-    """As `kill -9`: nothing is flushed, nothing is closed."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """As `kill -9` unless armed otherwise: nothing is flushed, nothing is closed."""
+    os.kill(os.getpid(), _sent)
 
 
-def arm(name: str) -> None:
-    """Make this process kill itself at a point. Only for processes that are meant to die."""
+def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
+    """Make this process send itself a signal at a point. Only for processes that are meant to die."""
+    global _sent
+    _sent = sent
     point = POINTS[name]
     if "deleted, not inserted" in name:
         _arm_inside_merge(point.call)

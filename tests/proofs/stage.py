@@ -107,6 +107,12 @@ class Platform:
             {name: routes.get(f"{name}/{{id}}", 0) for name in RUN_LISTS},
         )
 
+    def seconds(self) -> list[tuple[int, int]]:
+        """Answers of each second since the first one, and how many of them were 429."""
+        found = self._control.get("stats").raise_for_status().json()["seconds"]
+        counts = {int(second): (answered, refused) for second, (answered, refused) in found.items()}
+        return [counts.get(second, (0, 0)) for second in range(min(counts), max(counts) + 1)]
+
     def rows(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """All rows of a list."""
         found: list[dict[str, Any]] = []

@@ -1,0 +1,83 @@
+"""SIGTERM and SIGINT: what a scheduler or a person sends to a load that is to end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from docruns.sandbox import Sandbox
+from proofs.children import Children, Ended
+from test_lock import another
+from test_status import HOLD_FILE
+from truth import spooled, wrong
+
+Load = Callable[..., Ended]
+
+GRACE_S = 8.0
+"""A few seconds, on a machine that has much else to do."""
+
+CODES = {"TERM": 143, "INT": 130}
+
+
+def ended_in_order(ended: Ended, sent: str, folder: Path) -> None:
+    """The exit code names the signal, the last line says what is left, and nothing lies about."""
+    assert ended.code == CODES[sent], ended.err
+    said = [line for line in ended.err.splitlines() if not line.endswith("listed")]
+    assert said[-1].startswith(f"docruns: SIG{sent}; what was committed stays")
+    assert "Traceback" not in ended.err
+    assert spooled(folder) == []
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize("sent", CODES)
+def test_a_load_that_waits_for_an_answer(
+    children: Children, docruns_load: Load, few_runs: Sandbox, loaded: Path, sent: str
+) -> None:
+    """In extract, where a load spends its time: it ends at once, and the next load is true."""
+    few_runs.extend.review(8)
+    few_runs.fault("hang", "/workflow_runs/*", seconds=60, after=4)
+    command = ("load", "extend", "--base-url", few_runs.extend_url)
+    child = children.start(loaded.parent, *command)
+    until = time.monotonic() + 60
+    while not few_runs.stats.faults.get("hang") and time.monotonic() < until:
+        time.sleep(0.01)
+    at = time.monotonic()
+    child.send(signal.Signals[f"SIG{sent}"])
+    ended_in_order(child.wait(), sent, loaded.parent)
+    assert time.monotonic() - at < GRACE_S
+    few_runs.clear_faults()
+    assert docruns_load().code == 0
+    assert wrong(loaded, few_runs) == {}
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize("sent", CODES)
+def test_a_load_that_merges(docruns_load: Load, few_runs: Sandbox, loaded: Path, sent: str) -> None:
+    """In load, with many packages to come: none of them is begun, and the next load is true."""
+    few_runs.extend.review(8)
+    few_runs.set(latency=0.2)
+    chunks = {"SOURCES__EXTEND__CHUNK_RUNS": "1", "SOURCES__EXTEND__CONCURRENCY": "1"}
+    ended = docruns_load(environment=chunks, point="l8 some tables merged", signal=sent)
+    few_runs.set(latency=0.0)
+    ended_in_order(ended, sent, loaded.parent)
+    assert few_runs.stats.routes["GET /workflow_runs/{id}"] < 8
+    assert docruns_load().code == 0
+    assert wrong(loaded, few_runs) == {}
+
+
+@pytest.mark.fault(8)
+def test_a_load_that_waits_for_a_database(
+    children: Children, few_runs: Sandbox, loaded: Path
+) -> None:
+    """Who waits for somebody to close a database can be told to stop waiting."""
+    with another(HOLD_FILE, str(loaded)):
+        command = ("load", "extend", "--base-url", few_runs.extend_url)
+        child = children.start(loaded.parent, *command)
+        time.sleep(1.0)
+        child.send(signal.SIGTERM)
+        ended_in_order(child.wait(), "TERM", loaded.parent)
+    assert few_runs.stats.requests == 0
