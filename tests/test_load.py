@@ -83,7 +83,7 @@ def test_review_replaces_rows_as_a_set(
     load_extend(followed)
     load_extend(fresh)
     for table in TABLES:
-        if table.name in ("syncs", "quarantine"):
+        if table.name in ("syncs", "quarantine", "pushes"):
             continue
         order = ", ".join(table.key)
         old, new = (database_rows(path, table.name, order) for path in (followed, fresh))
@@ -97,6 +97,7 @@ def test_review_replaces_rows_as_a_set(
         assert old == new, table.name
 
 
+@pytest.mark.fault(29)
 def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """A run that comes back with fewer fields, then with none, keeps none of its old rows."""
     run = {
@@ -116,6 +117,25 @@ def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: P
         sql = "SELECT list(path ORDER BY path) FROM extend.fields WHERE processor_run_id = ?"
         counts.append(query(tmp_path / "s.duckdb", sql, "exr_shrinks")[0][0])
     assert counts == [["a", "b"], ["a"], None]
+
+
+def test_more_memory_where_it_does_not_do(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that DuckDB's memory does not do for is undone, and loaded again with all there is."""
+    first, _ = load_extend(tmp_path / "a.duckdb")
+    monkeypatch.setattr("docruns.load.MEMORY", "4MB")
+    sandbox.stats.reset()
+    second, _ = load_extend(tmp_path / "b.duckdb")
+    assert sandbox.stats.requests > first.requests, "the runs were fetched twice"
+    assert (second.fetched, second.rows) == (first.fetched, first.rows)
+    for table in TABLES:
+        if table.name not in {"syncs", "quarantine", "pushes"}:
+            order = ", ".join(table.key)
+            ours, theirs = (
+                database_rows(tmp_path / f"{name}.duckdb", table.name, order) for name in "ab"
+            )
+            assert ours == theirs
 
 
 def test_chunks_give_the_same_rows(load_extend: Loader, tmp_path: Path) -> None:
@@ -251,6 +271,7 @@ def test_one_bad_run_goes_to_quarantine(
     assert query(database, sql)[0][2:] == (2, "ShapeError", message, False)
 
 
+@pytest.mark.fault(31)
 def test_hostile_text_and_numbers_are_kept(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -304,6 +325,7 @@ def test_hostile_text_and_numbers_are_kept(
     assert note == [("\x00 \\udfff",)]
 
 
+@pytest.mark.fault(30, 32)
 def test_columns_do_not_depend_on_data(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -319,7 +341,7 @@ def test_columns_do_not_depend_on_data(
         "timestamp": "TIMESTAMP WITH TIME ZONE",
     }
     for table in TABLES:
-        if table.name == "quarantine":
+        if table.name in ("quarantine", "pushes"):
             continue
         sql = (
             "SELECT column_name, data_type FROM information_schema.columns "
@@ -354,6 +376,7 @@ def test_every_example_payload_loads(tmp_path: Path, load_extend: Loader) -> Non
         assert query(database, f"SELECT id FROM extend.{table} WHERE id = ?", id_) == [(id_,)]
 
 
+@pytest.mark.fault(20)
 def test_refused_key_stops_at_once(load_extend: Loader) -> None:
     """A key that the platform refuses ends the load with the first answer."""
     with Sandbox(runs=3, api_keys={"sk_right"}) as strict:
@@ -380,6 +403,7 @@ def _retry_once(retry: Any) -> None:
         object.__setattr__(retry, name, value)
 
 
+@pytest.mark.fault(11)
 def test_database_that_somebody_holds(tmp_path: Path) -> None:
     """A database that stays open elsewhere ends the load with a plain message, before any request."""
     import subprocess
@@ -400,6 +424,7 @@ def test_database_that_somebody_holds(tmp_path: Path) -> None:
         open_database(path, wait_s=5).close()
 
 
+@pytest.mark.fault(40)
 def test_database_that_is_none(tmp_path: Path) -> None:
     """A file that is no database is named."""
     from docruns.errors import DocrunsError
@@ -410,6 +435,7 @@ def test_database_that_is_none(tmp_path: Path) -> None:
         open_database(path)
 
 
+@pytest.mark.fault(9)
 def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """What is loaded is known to the database itself: a copy elsewhere, on another machine, goes on."""
     load_extend(tmp_path / "a.duckdb")
@@ -421,6 +447,7 @@ def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path:
     assert again.fetched > 40
 
 
+@pytest.mark.fault(36)
 def test_odd_path_of_the_database(load_extend: Loader, tmp_path: Path) -> None:
     """Quotes, blanks, equal and percent signs in a path do no harm; what cannot work is refused."""
     folder = tmp_path / "it's a=b 50%"
@@ -431,6 +458,7 @@ def test_odd_path_of_the_database(load_extend: Loader, tmp_path: Path) -> None:
         load_extend(folder / "d?b.duckdb")
 
 
+@pytest.mark.fault(37)
 def test_working_folder_is_empty_afterwards(load_extend: Loader, tmp_path: Path) -> None:
     """A finished load leaves no documents in dlt's working folder."""
     database = tmp_path / "w.duckdb"

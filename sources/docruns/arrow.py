@@ -7,12 +7,14 @@ So a load that is cut off after any of them (`add_limit`, a chunk's end) has who
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from .cells import NUL_SPELLED
 from .model import CLEARED, TABLES, Row, Table
 
 _TYPES: dict[str, pa.DataType] = {
@@ -109,3 +111,47 @@ def to_tables(batch: Batch) -> Tables:
     return Tables(
         [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
     )
+
+
+def rewritten(rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]) -> pa.Table:
+    """The table with each text of some columns rewritten, nulls excepted; None empties a column."""
+    for name, rewrite in rewrites.items():
+        at = rows.schema.get_field_index(name)
+        column, field = rows.column(at), rows.schema.field(at)
+        if column.null_count == len(column):
+            continue
+        if rewrite is None:
+            cells = pa.nulls(len(column), field.type)
+        else:
+            # values repeat: each is rewritten once
+            distinct = column.combine_chunks().dictionary_encode()
+            words = pa.array(map(rewrite, distinct.dictionary.to_pylist()), field.type)
+            cells = words.take(distinct.indices)
+        rows = rows.set_column(at, field, cells)
+    return rows
+
+
+def rewritten_where(
+    rows: pa.Table, names: Iterable[str], sign: str, rewrite: Callable[[str], str]
+) -> pa.Table:
+    """The table with those texts of some columns rewritten that hold `sign`; the others cost a look."""
+    for name in names:
+        at = rows.schema.get_field_index(name)
+        column, field = rows.column(at), rows.schema.field(at)
+        found = pc.match_substring(column, sign)
+        if not pc.any(found).as_py():
+            continue
+        cells = [
+            rewrite(text) if hit else text
+            for text, hit in zip(column.to_pylist(), found.to_pylist(), strict=True)
+        ]
+        rows = rows.set_column(at, field, pa.array(cells, field.type))
+    return rows
+
+
+def without_nul(table: Table, rows: pa.Table) -> pa.Table:
+    r"""The rows with each NUL character spelled out, `\u0000`, for databases that hold none."""
+    for type_, sign in (("text", "\0"), ("json", r"\u0000")):
+        names = [column.name for column in table.columns if column.type == type_]
+        rows = rewritten_where(rows, names, sign, NUL_SPELLED[type_])
+    return rows

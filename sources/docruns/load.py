@@ -30,7 +30,9 @@ from dlt.sources import DltSource
 
 from . import loaded
 from .errors import ConfigError, DocrunsError
+from .guard import guarded
 from .lock import held, open_database
+from .mishaps import check_folder, explained, is_out_of_memory
 from .publish import check as check_place
 from .publish import publish as put_in_place
 from .sync import Progress, Sync
@@ -38,10 +40,25 @@ from .sync import Progress, Sync
 CHUNK_RUNS = 1000
 """Runs per load package when the configuration says nothing: what a kill can cost."""
 
+MEMORY = "100MB"
+"""What DuckDB may take: it spills beyond. Without, it keeps what it has read or written of the database: a
+first load of 100,000 runs peaked at 990 MB instead of 540, and took as long."""
+
+_THRIFT = {
+    "allocator_flush_threshold": "1MB",
+    "allocator_bulk_deallocation_flush_threshold": "1MB",
+    "allocator_background_threads": "true",
+    "preserve_insertion_order": "false",
+    "threads": "2",
+}
+"""Give freed memory back at once, 80 MB less at the peak, keep no order that nobody asks for, and let
+no more threads share the memory than it does for."""
+
 MakeSource = Callable[[Callable[[Sync], None]], DltSource]
 """Builds a provider's source; what it is given is called with the load's `Sync`."""
 
 _RUN_LISTS = ("workflow_runs", "processor_runs")
+_REMOVE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,7 @@ class Summary:
         return asdict(self)
 
 
+@guarded()
 def load(
     make_source: MakeSource,
     target: Target,
@@ -105,21 +123,18 @@ def load(
         sync.progress = progress
         syncs.append(sync)
 
-    with errors_unwrapped():
+    with explained(target, working_folder(target)):
         source = make_source(on_sync)
         sync = syncs[0]
         with alone(target, f"docruns load {sync.provider}"):
-            with pipeline(sync.provider, target, on_wait) as running:
-                runs: Any = source
-                while True:
-                    running.run(runs, loader_file_format=_file_format(target))
-                    _checkpoint(running, target)
-                    if not sync.may_go_on:
-                        break
-                    # the catalogue is read once a load
-                    runs = source.with_resources(*_RUN_LISTS)
-                _mark_gone(running, sync)
-                torn = 0 if sync.complete else loaded.half_loaded(running)
+            try:
+                torn = _load_all(source, sync, target, on_wait, MEMORY)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                # undone as after a crash, and once more with all the memory there is
+                sync.start_over()
+                torn = _load_all(source, sync, target, on_wait, None)
             if publish is not None and torn:
                 raise DocrunsError(
                     f"--publish: a killed load left {torn} runs at two versions in {target}; "
@@ -128,6 +143,30 @@ def load(
             if publish is not None:
                 put_in_place(target.database, publish, working_folder(target).name, on_wait)
     return _summary(sync, time.monotonic() - started)
+
+
+def _load_all(
+    source: DltSource,
+    sync: Sync,
+    target: Target,
+    on_wait: Callable[[str], None] | None,
+    memory: str | None,
+) -> int:
+    """Package by package; how many runs a killed load before has left at two versions."""
+    with pipeline(sync.provider, target, on_wait) as running:
+        if memory is not None and target.destination == "duckdb":
+            with running.sql_client() as client:
+                for setting, value in {"memory_limit": memory, **_THRIFT}.items():
+                    client.execute_sql(f"SET GLOBAL {setting} = '{value}'")
+        runs: Any = source
+        while True:
+            commit(running, runs, target)
+            if not sync.may_go_on:
+                break
+            # the catalogue is read once a load
+            runs = source.with_resources(*_RUN_LISTS)
+        _mark_gone(running, sync)
+        return 0 if sync.complete else loaded.half_loaded(running)
 
 
 def _summary(sync: Sync, seconds: float) -> Summary:
@@ -149,9 +188,16 @@ def _summary(sync: Sync, seconds: float) -> Summary:
     )
 
 
+def commit(running: dlt.Pipeline, source: Any, target: Target) -> None:
+    """Load one package of a source, to its end."""
+    running.run(source, loader_file_format=_file_format(target))
+    _checkpoint(running, target)
+
+
 def _file_format(target: Target) -> Any:
-    # dlt's default for duckdb is 20 times slower and takes 13 times the memory
-    return "parquet" if target.destination == "duckdb" else None
+    # dlt's default for duckdb is 20 times slower and takes 13 times the memory; for postgres it is CSV,
+    # where every empty string becomes NULL
+    return "parquet" if target.destination in ("duckdb", "postgres") else None
 
 
 def _checkpoint(running: dlt.Pipeline, target: Target) -> None:
@@ -174,6 +220,7 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
 @contextmanager
 def alone(target: Target, command: str) -> Iterator[None]:
     """Nobody else on this machine loads into the target meanwhile. LockedError where somebody does."""
+    check_folder(working_folder(target))
     with held(lock_file(target), command, f"{target} ({target.dataset})"):
         yield
 
@@ -195,19 +242,38 @@ def must_exist(target: Target) -> None:
 def pipeline(
     provider: str, target: Target, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[dlt.Pipeline]:
-    """The pipeline of a provider on a target, in an empty working folder, its database open.
+    """The pipeline of a provider on a target, its database open, in a working folder that lasts as long.
 
     The caller holds the target `alone`: whatever another process has in the folder is lost.
     """
     # a package that was loaded is of no use on disk, and it is a copy of somebody's documents
     os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
     os.environ.setdefault("LOAD__TRUNCATE_STAGING_DATASET", "true")
+    # dlt would hold a signal back, and forget it when the package gets done meanwhile
+    os.environ.setdefault("RUNTIME__INTERCEPT_SIGNALS", "false")
     folder = working_folder(target)
     with _destination(target, on_wait) as destination:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
-        with _activated(provider, target, destination, folder) as running:
-            yield running
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            with _activated(provider, target, destination, folder) as running:
+                yield running
+        finally:
+            # what is not committed by now never will be: it only fills the disk
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder to which a merge that nobody waits for any more may still write, for a few seconds."""
+    give_up = time.monotonic() + _REMOVE_S
+    while folder.exists() and time.monotonic() < give_up:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except KeyboardInterrupt:
+            # documents are not left lying about because somebody is in a hurry
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        time.sleep(0.05 if folder.exists() else 0)
 
 
 @contextmanager
@@ -274,19 +340,3 @@ def _destination(
         yield dlt.destinations.duckdb(connection, supports_transactions=True)
     finally:
         connection.close()
-
-
-@contextmanager
-def errors_unwrapped() -> Iterator[None]:
-    """Raise the error of ours that dlt has wrapped, in place of the wrapping."""
-    try:
-        yield
-    except DocrunsError:
-        raise
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, DocrunsError):
-                raise cause from error
-            cause = cause.__cause__ or getattr(cause, "exception", None) or cause.__context__
-        raise

@@ -6,6 +6,7 @@ and one that an interrupted load has brought is not fetched a second time.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from dlt.common.exceptions import PipelineException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
-from .model import CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, Table
+from .model import CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
 from .reading import Link
 
 Pipeline = dlt.Pipeline
@@ -75,6 +76,40 @@ def links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Link]:
     return {id_: Link(*cells) for id_, *cells in rows if cells[0] is not None}
 
 
+class Parentage(NamedTuple):
+    """What a step says of the processor run that it made, and how the destination holds that run."""
+
+    id: str
+    workflow_run_id: str
+    position: int
+    status: str | None = None
+    updated_at: datetime | None = None
+
+
+def parentages(pipeline: dlt.Pipeline, ids: Sequence[str]) -> list[Parentage]:
+    """Those of the processor runs `ids` that a step in the destination has made."""
+    columns = ("workflow_run_id", "position")
+    rows = _rows(pipeline, WORKFLOW_STEPS, columns, ids, "processor_run_id")
+    return [Parentage(*row) for row in rows]
+
+
+def astray(pipeline: dlt.Pipeline) -> list[Parentage]:
+    """Processor runs that the destination holds as if nothing had made them, although a step says that it has."""
+    try:
+        with pipeline.sql_client() as client:
+            steps, runs = map(
+                client.make_qualified_table_name, (WORKFLOW_STEPS.name, PROCESSOR_RUNS.name)
+            )
+            query = (
+                "SELECT p.id, s.workflow_run_id, s.position, p.status, p.updated_at "
+                f"FROM {runs} p JOIN {steps} s ON s.processor_run_id = p.id "
+                "WHERE p.workflow_run_id IS NULL AND p.deleted_at IS NULL"
+            )
+            return [Parentage(*row) for row in client.execute_sql(query) or ()]
+    except (DestinationException, PipelineException):
+        return []
+
+
 def _rows(
     pipeline: dlt.Pipeline, table: Table, columns: Sequence[str], ids: Sequence[str], by: str = "id"
 ) -> list[tuple[Any, ...]]:
@@ -85,9 +120,15 @@ def _rows(
 
 
 def _select(
-    pipeline: dlt.Pipeline, table: Table, columns: Sequence[str], ids: Sequence[str], by: str = "id"
+    pipeline: dlt.Pipeline,
+    table: Table,
+    columns: Sequence[str],
+    ids: Sequence[str],
+    by: str = "id",
+    unlike: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     with pipeline.sql_client() as client:
+        also = f" AND {client.escape_column_name(unlike[0])} <> %s" if unlike else ""
         name = client.make_qualified_table_name(table.name)
         wanted = ", ".join(map(client.escape_column_name, columns))
         for start in range(0, len(ids), _AT_ONCE):
@@ -96,12 +137,18 @@ def _select(
             query = (
                 f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
             )
-            yield from (tuple(row) for row in client.execute_sql(query, *some) or ())
+            bound = (*some, unlike[1]) if unlike else some
+            yield from (tuple(row) for row in client.execute_sql(query + also, *bound) or ())
 
 
 def takes_updates(pipeline: dlt.Pipeline) -> bool:
     """The destination is one of tables, not of files."""
     return isinstance(pipeline.destination_client(), SqlJobClientBase)
+
+
+def holds_nul(pipeline: dlt.Pipeline) -> bool:
+    """Text there may hold the character NUL."""
+    return pipeline.destination.destination_name not in ("postgres", "redshift")
 
 
 def columns_of(
@@ -120,13 +167,32 @@ def columns_of(
 
 
 def rows_of(
-    pipeline: dlt.Pipeline, table: Table, by: str, ids: Sequence[str]
+    pipeline: dlt.Pipeline,
+    table: Table,
+    by: str,
+    ids: Sequence[str],
+    names: Sequence[str] = (),
+    unlike: tuple[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """All rows of a table whose column `by` is one of `ids`, by column name."""
-    names = [name for name in table.names if name != CLEARED]
+    """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text.
+
+    `names` are the columns wanted, `unlike` a column and what it must not be.
+    """
+    names = names or [name for name in table.names if name != CLEARED]
+    # its driver parses JSON, the others give the text
+    parsed = {
+        column.name
+        for column in table.columns
+        if column.type == "json" and pipeline.destination.destination_name == "postgres"
+    }
     try:
-        for row in _select(pipeline, table, names, ids, by):
-            yield dict(zip(names, row, strict=True))
+        for row in _select(pipeline, table, names, ids, by, unlike):
+            cells = dict(zip(names, row, strict=True))
+            yield cells | {
+                name: json.dumps(cells[name])
+                for name in parsed & cells.keys()
+                if cells[name] is not None
+            }
     except DatabaseUndefinedRelation:
         return
 
@@ -148,6 +214,19 @@ def mark(
                     marks = ", ".join(["%s"] * len(some))
                     query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({marks})"
                     client.execute_sql(query, value, *some)
+
+
+def stored_as(pipeline: dlt.Pipeline) -> str | None:
+    """How the last package stored private columns, as its mark; None where there is no package."""
+    names = ("load_id", "finished_at", "privacy")
+    try:
+        rows = list(columns_of(pipeline, "syncs", names))
+    except DestinationException:
+        # loaded before there was a choice
+        rows = list(columns_of(pipeline, "syncs", (*names[:2], "load_id")))
+        rows = [(*row[:2], None) for row in rows]
+    last = max(rows, key=lambda row: (row[1], row[0]), default=None)
+    return None if last is None else last[2] or "keep"
 
 
 def half_loaded(pipeline: dlt.Pipeline) -> int:

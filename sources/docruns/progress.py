@@ -50,13 +50,13 @@ class _Live:
         self._progress.stop()
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None:
-        if stage == "fetching":
+        if stage in ("listing", "fetching"):
             if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, total=total, rate="")
-            rate = self._rate(name, done)
-            self._progress.update(self._tasks[name], completed=done, total=total, rate=rate)
-        elif stage == "listed" and done:
-            self._progress.console.print(f"{name}: {done:,} listed")
+                self._tasks[name] = self._progress.add_task(name, total=total or done, rate="")
+            rate = self._rate(name, done) if stage == "fetching" else "listed"
+            self._progress.update(self._tasks[name], completed=done, total=total or done, rate=rate)
+        elif line := _line(stage, name, done):
+            self._progress.console.print(line)
 
 
 class _Plain:
@@ -68,15 +68,22 @@ class _Plain:
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None:
         rate = self._rate(name, done) if stage == "fetching" else ""
         now = time.monotonic()
-        if stage == "listed" and done:
-            print(f"{name}: {done:,} listed", file=self._out, flush=True)
-        elif now - self._last >= _PLAIN_EVERY_S:
+        if line := _line(stage, name, done):
+            print(line, file=self._out, flush=True)
+        elif stage in ("listing", "fetching") and now - self._last >= _PLAIN_EVERY_S:
             self._last = now
             of = "" if total is None else f" of {total:,}"
             left = self._rate.left(done, total)
             print(
                 f"{name}: {stage} {done:,}{of} {rate} {left}".rstrip(), file=self._out, flush=True
             )
+
+
+def _line(stage: str, name: str, done: int) -> str:
+    """What is said once, of a list as a whole; empty for what goes on."""
+    if stage == "unavailable":
+        return f"{name}: the server has no such list; left out"
+    return f"{name}: {done:,} listed" if stage == "listed" and done else ""
 
 
 class _Rate:

@@ -10,7 +10,7 @@ stay. What is due is decided in `feed`, what rows a run gives in the provider; h
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import ChainMap, Counter, deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from .errors import (
     UnreachableError,
 )
 from .feed import Listed, Plan, State
+from .feeds import Feed
 from .http import Client, Outcome, Reply, Request
 from .model import SYNCS
 from .reading import Link, Parent, Reading
@@ -42,27 +43,8 @@ GIVE_UP_AFTER = 20
 _ASK_AT_ONCE = 5000
 
 
-@dataclass(frozen=True)
-class Feed:
-    """One list of runs, as a provider describes it.
-
-    `pages(status)` lists all runs, or those of one status where `by_status`. `read` turns an answer
-    into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
-    `ordered()`: the pages come newest change first, asked once they have begun. `optional`: the
-    server may not know the list.
-    """
-
-    name: str
-    pages: Callable[[str | None], Iterator[list[Listed]]]
-    read: Callable[[bytes, Listed], Reading]
-    detail: Callable[[str], Request] | None
-    ordered: Callable[[], bool] = lambda: True
-    by_status: bool = True
-    optional: bool = False
-
-
 class Progress(Protocol):
-    """Told of what happens; all counts are of this load."""
+    """Told of what happens to a list: listing, listed, unavailable, fetching; counts are of this load."""
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
 
@@ -80,7 +62,8 @@ class Counts:
 class _Planned(NamedTuple):
     plan: Plan
     left: list[Listed]
-    """Due runs not yet taken, in reverse: the next one is the last."""
+    """Due runs not yet taken, in reverse: the next one is the last. Nothing else holds them."""
+    total: int
     walked_at: datetime
     """Before the list was walked: no watermark may pass it, whatever the clock says later."""
     summaries: list[Listed]
@@ -107,18 +90,19 @@ class Sync:
         self.counts = Counts()
         self.rows: Counter[str] = Counter()
         self.watermark: datetime | None = None
-        self.unavailable: dict[str, str] = {}
         self._nameless = Batch()
         self.gone: list[tuple[str, str]] = []
         self.arrived: set[str] = set()
         self.parents: dict[str, Parent] = {}
         self.links: dict[str, Link] = {}
+        self.listed: ChainMap[str, Listed] = ChainMap()
         self._thin: dict[str, Batch] = {}
         self._planned: dict[str, _Planned] = {}
+        self._shown: dict[str, tuple[Plan, dict[str, Listed]]] = {}
         self._saved: dict[str, Any] = {}
         self._taken = 0
         self._asked_for = 0
-        self._chunk = Counts()
+        self._chunk, self._chunk_rows = Counts(), Counter[str]()
         self._usage = (0, 0, 0.0, 0)
         self._started = self.clock()
         self._failures = 0
@@ -133,10 +117,19 @@ class Sync:
             return
         self.load_id, self.workflows_done = load_id, False
         self._taken = 0
-        self._chunk = Counts(**vars(self.counts))
+        self._chunk, self._chunk_rows = Counts(**vars(self.counts)), Counter(self.rows)
         used = self.client.usage
         self._usage = (used.requests, used.retries, used.throttled_s, used.bytes)
         self._started = self.clock()
+
+    def start_over(self) -> None:
+        """Nothing that was handed out since the last commit counts: ask the state and the lists anew."""
+        for known in (self._planned, self._saved, self._thin, self.links, self.parents):
+            known.clear()
+        self.arrived.clear()
+        self.counts, self.rows = Counts(**vars(self._chunk)), Counter(self._chunk_rows)
+        self._interrupted = False
+        self.load_id = ""
 
     @property
     def chunk_is_full(self) -> bool:
@@ -162,9 +155,13 @@ class Sync:
         return run_id in self._failed
 
     def summaries(self, name: str) -> dict[str, Listed]:
-        """The rows of a list that was walked in this load, by id."""
+        """The rows of a list that was walked in this load, by id, as long as none of them is taken."""
         planned = self._planned.get(name)
-        return {r.id: r for r in (*planned.plan.due, *planned.plan.unchanged)} if planned else {}
+        of, rows = self._shown.get(name, (None, {}))
+        if planned is not None and of is not planned.plan:
+            rows = {run.id: run for run in (*planned.left, *planned.plan.unchanged)}
+            self._shown[name] = planned.plan, rows
+        return rows
 
     def plan(self, feed_: Feed, saved: MutableMapping[str, Any]) -> None:
         """Walk the list, unless this load has done so and the state is as this load left it."""
@@ -178,16 +175,18 @@ class Sync:
         state.forget_unfinished(walked_at - self.settings.recheck_for)
         try:
             rows = [row for row in self._walk(feed_, state) if self._has_id(feed_, row)]
-        except MissingError as error:
+        except MissingError:
             if not feed_.optional:
                 raise
-            self.unavailable[name] = str(error)
-            self._planned[name] = _Planned(Plan([], [], None, 0), [], walked_at, [])
+            self._tell("unavailable", name, 0, None)
+            self._planned[name] = _Planned(Plan([], [], None, 0), [], 0, walked_at, [])
             self._saved[name] = dict(saved)
             return
         what = self.settings
         plan = feed.plan(state, rows, what.overlap, since=what.since, until=what.until)
-        self._planned[name] = _Planned(plan, plan.due[::-1], walked_at, [])
+        left, plan.due = plan.due, []
+        left.reverse()
+        self._planned[name] = _Planned(plan, left, len(left), walked_at, [])
         self._saved[name] = dict(saved)
         self.counts.listed += plan.listed
         self.counts.unchanged += len(plan.unchanged)
@@ -293,7 +292,7 @@ class Sync:
                 state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
             return None
 
-        total = len(planned.plan.due)
+        total = planned.total
 
         def outcomes() -> Iterator[Outcome]:
             # the last answers may name runs that are to be read as well
@@ -308,7 +307,7 @@ class Sync:
             assert run is not None
             if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
                 # not this run's fault: everything that is not handed out yet stays due
-                raise outcome
+                raise quarantine.hushed(outcome, self.settings.privacy)
             body = b""
             summary = self._thin.pop(run.id, None)
             if summary is not None and isinstance(outcome, ApiError):
@@ -316,9 +315,9 @@ class Sync:
                 yield run, summary
                 continue
             if isinstance(outcome, MissingError):
-                # listed a moment ago and gone by now: nothing to load, nothing to try again
                 self.gone.append((feed_.name, run.id))
                 resolved = state.loaded(run, True, self.settings.overlap, planned.walked_at)
+                state.recent.pop(run.id, None)  # a list that shows it again makes it due again
                 yield run, quarantine.resolved(feed_.name, resolved, self.clock())
                 continue
             try:
@@ -331,7 +330,7 @@ class Sync:
                 continue
             self._failures = 0
             self.counts.fetched += feed_.detail is not None
-            self.arrived.update(reading.inside)
+            self.arrived.update(map(self._listed_id, reading.inside))
             self.parents.update(reading.parents)
             self._read_summaries(reading, planned)
             if summary is not None:
@@ -348,6 +347,10 @@ class Sync:
             self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
             yield run, reading.batch
         next_needed()
+
+    def _listed_id(self, run_id: str) -> str:
+        """The very text that a list has brought, so that a hundred thousand ids are there once."""
+        return next((rows[run_id].id for _, rows in self._shown.values() if run_id in rows), run_id)
 
     def _read_summaries(self, reading: Reading, planned: _Planned) -> None:
         """Read nested runs that came as summaries by their ids, and again where they hang elsewhere
@@ -370,10 +373,9 @@ class Sync:
     ) -> Batch:
         self._failures += 1
         if self._failures >= GIVE_UP_AFTER:
-            raise error
+            raise quarantine.hushed(error, self.settings.privacy)
         self.counts.quarantined += 1
-        message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        name = type(error).__name__
+        name, message = type(error).__name__, quarantine.told(error, self.settings.privacy)
         failure = state.not_loaded(run, name, message, self.settings.overlap, walked_at)
         return quarantine.failed(feed_.name, failure, body, self.clock())
 
@@ -409,6 +411,7 @@ class Sync:
     ) -> None:
         # dlt commits the state with the rows that were handed out up to here, or not at all
         if not apart:
+            state.failed = quarantine.remembered(state.failed, self.settings.privacy)
             saved.clear()
             saved.update(state.save())
         self._saved[feed_.name] = dict(saved)
@@ -437,6 +440,7 @@ class Sync:
                 bytes=used.bytes - size,
                 watermark=self.watermark,
                 complete=self.complete,
+                privacy=self.settings.privacy.mark,
             ),
         )
         return to_tables(batch)

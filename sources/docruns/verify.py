@@ -21,9 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import loaded
+from .cells import NUL_SPELLED
+from .guard import guarded
 from .load import MakeSource, Target, load, must_exist, reading
 from .loaded import Pipeline
+from .mishaps import explained
 from .model import BY_NAME, PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
+from .privacy import changed
 from .reading import Parent
 from .sweep import Held, Lists, held_runs
 from .sync import Sync
@@ -119,6 +123,7 @@ class Verified:
         }
 
 
+@guarded()
 def verify(
     make_source: MakeSource,
     target: Target,
@@ -138,7 +143,7 @@ def verify(
     sync = syncs[0]
     on_sync(sync)
     found = Verified(sync.provider)
-    with reading(sync.provider, target, on_wait) as running:
+    with explained(target), reading(sync.provider, target, on_wait) as running:
         with sync.client:
             lists = Lists(sync)
         workflows, processors = held_runs(running)
@@ -153,6 +158,10 @@ def verify(
         _compare_lists(found, lists, [*workflows, *processors], quarantined)
         found.requests = sync.client.usage.requests
         if deep:
+            now = sync.settings.privacy.mark
+            if (then := loaded.stored_as(running) or now) != now:
+                # every private cell would differ
+                raise changed(then, now, f"sources.{sync.provider}")
             sample = _sample(found, lists, workflows, processors, deep, seed)
             found.sampled = len(sample)
             with tempfile.TemporaryDirectory(prefix="docruns-") as folder:
@@ -263,6 +272,8 @@ def _compare_cells(found: Verified, running: Pipeline, there: Pipeline) -> None:
             continue
         some = _ids_of(table, ids)
         ours, theirs = (_by_key(p, table, by, some) for p in (running, there))
+        if not loaded.holds_nul(running):
+            theirs = {key: _without_nul(table, row) for key, row in theirs.items()}
         found.rows_compared += len(theirs)
         for key in sorted(ours.keys() | theirs.keys(), key=str):
             found.cells += _differences(table, key, ours.get(key), theirs.get(key))
@@ -282,6 +293,13 @@ def _by_key(
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     rows = loaded.rows_of(pipeline, table, by, ids)
     return {tuple(row[name] for name in table.key): row for row in rows}
+
+
+def _without_nul(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    spell = {column.name: NUL_SPELLED.get(column.type, str) for column in table.columns}
+    return {
+        name: spell[name](cell) if isinstance(cell, str) else cell for name, cell in row.items()
+    }
 
 
 def _differences(
