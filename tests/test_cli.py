@@ -109,6 +109,7 @@ def test_missing_key_is_a_configuration_error(docruns: Run) -> None:
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.fault(20)
 def test_refused_key(docruns: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused key ends with 4, in load and in check, and is not shown."""
     monkeypatch.setenv("EXTEND_API_KEY", "sk_secret_1")
@@ -313,6 +314,7 @@ def test_a_real_process_leaves_nothing_on_stderr_but_progress(sandbox: Sandbox) 
     assert all(line.endswith("listed") for line in err.splitlines()), err
 
 
+@pytest.mark.fault(1)
 def test_killed_load_goes_on(sandbox: Sandbox) -> None:
     """After `kill -9` in the middle, the next load completes and the database equals the platform."""
     sandbox.set(latency=0.02)
@@ -334,6 +336,7 @@ def test_killed_load_goes_on(sandbox: Sandbox) -> None:
     assert query(Path("docruns.duckdb"), double) == [(0,)]
 
 
+@pytest.mark.fault(13)
 def test_two_loads_at_once(sandbox: Sandbox, docruns: Run) -> None:
     """While a real load is at work a second one ends at once with 1, and `status` says who is at work."""
     sandbox.set(latency=0.02)

@@ -64,6 +64,7 @@ def test_a_second_load_right_after_takes_nothing() -> None:
     assert (again.due, ids(again.unchanged)) == ([], ["c", "b", "a"])
 
 
+@pytest.mark.fault(26)
 def test_ties_at_the_watermark_are_told_apart() -> None:
     """A run that shares its change with the newest loaded one is due, the loaded one is not."""
     state = State()
@@ -72,6 +73,7 @@ def test_ties_at_the_watermark_are_told_apart() -> None:
     assert ids(plan(saved(state), [run("a", 60), run("b", 60)], OVERLAP).due) == ["b"]
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(("minute", "due"), [(59, True), (50, True), (49.9, False), (1, False)])
 def test_a_late_row_inside_the_overlap_is_due(minute: float, due: bool) -> None:
     """Lists may show a run only after newer ones: down to watermark less overlap it is taken, inclusive."""
@@ -124,6 +126,7 @@ def test_a_run_that_came_to_an_end_is_no_longer_unfinished() -> None:
     assert state.unfinished == {"b": ("PROCESSED", at(1))}
 
 
+@pytest.mark.fault(28)
 def test_a_run_without_any_date_is_loaded_once() -> None:
     """It counts as the oldest: first in the first load, and out of reach afterwards."""
     bare = Listed("a", "PROCESSED", None, None)
@@ -214,6 +217,7 @@ def test_the_watermark_never_passes_a_run_that_is_not_loaded() -> None:
         assert plan(saved(state), rows, OVERLAP).due == left
 
 
+@pytest.mark.fault(28)
 def test_a_change_in_the_future_does_not_hide_what_comes_after() -> None:
     """One wrong clock: the watermark stops at now, and the run itself is not fetched again."""
     state, rows = State(), [run("wrong", 9999), run("a", 60)]

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from docruns.arrow import Batch
 from docruns.errors import MissingError
 from docruns.feed import Listed
+from docruns.feeds import Feed
 from docruns.http import Outcome, Reply, Request, Usage
 from docruns.model import WORKFLOW_RUNS
 from docruns.reading import Reading
 from docruns.settings import Settings
-from docruns.sync import Feed, Sync
+from docruns.sync import Sync
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 OVERLAP = timedelta(minutes=10)
@@ -182,6 +183,7 @@ LOAD = st.tuples(
 )
 
 
+@pytest.mark.fault(24, 26)
 @pytest.mark.parametrize("by_position", [False, True])
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(loads=st.lists(LOAD, min_size=1, max_size=6), deletions=st.booleans())
@@ -224,6 +226,7 @@ def test_nothing_is_fetched_twice(loads: list[Any]) -> None:
     assert set(world.fetched.values()) <= {1}
 
 
+@pytest.mark.fault(26)
 def test_thousands_at_one_moment() -> None:
     """Ties by the thousand: all are loaded across chunks and crashes, none twice but in a crashed chunk."""
     world = World(Platform())

@@ -53,6 +53,7 @@ def another(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.fault(13)
 def test_a_second_load_is_refused(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """Who comes second is told who is at work and since when; it sends no request and makes no file."""
     path = tmp_path / "t.duckdb"
@@ -90,6 +91,7 @@ def test_sweep_is_a_load_to_others(load_extend: Loader, sandbox: Sandbox, tmp_pa
         assert not verify(make, Target("extend", path)).differs
 
 
+@pytest.mark.fault(13)
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     """After `kill -9` of a load the next one begins at once: the kernel has let go of the lock."""
     target = Target("extend", tmp_path / "t.duckdb")
@@ -153,6 +155,7 @@ def test_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not path.exists()
 
 
+@pytest.mark.fault(10)
 def test_waiting_for_a_database_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,12 @@ CONTRACT: dict[str, tuple[str, str]] = {
         requests retries throttled_s bytes watermark complete
         """,
     ),
+    "pushes": (
+        "push_id id",
+        """
+        push_id id source_row outcome reason name metadata before after done_at read_at
+        """,
+    ),
 }
 """Table: its key, and the columns it has at least; listed by hand, for users' SQL stands on them."""
 

@@ -90,6 +90,7 @@ def test_error_that_is_no_json() -> None:
     assert found.request_id == "req_1"
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("kind", ["html", "empty", "truncated_json", "bad_json", "error_200"])
 def test_nonsense_with_status_200_is_retried(sandbox: Sandbox, client: Client, kind: str) -> None:
     """What is no answer is asked for again."""
@@ -136,6 +137,7 @@ def test_settings_save_the_probe(sandbox: Sandbox, client: Client) -> None:
         ids(client, runs(sort=True))
 
 
+@pytest.mark.fault(23)
 def test_wrong_page_start_is_named(sandbox: Sandbox, client: Client) -> None:
     """A list that gives the same page again and again ends with the setting to mend."""
     sandbox.fault("token_cycle", "/workflow-runs", times=999, platform="plextera")
@@ -143,6 +145,7 @@ def test_wrong_page_start_is_named(sandbox: Sandbox, client: Client) -> None:
         ids(client, runs())
 
 
+@pytest.mark.fault(24)
 def test_rows_that_vanish_while_paging(sandbox: Sandbox, client: Client) -> None:
     """When runs are deleted during the walk, those that move up a page are not missed."""
     found: list[str] = []

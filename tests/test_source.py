@@ -106,6 +106,7 @@ def test_add_limit_keeps_runs_whole(
     assert count(pipeline, "workflow_runs") == 40
 
 
+@pytest.mark.fault(20)
 def test_failed_load_commits_nothing_of_its_package(
     pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

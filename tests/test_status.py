@@ -25,6 +25,7 @@ def nobody(_: str) -> None:
     """No load is at work."""
 
 
+@pytest.mark.fault(6)
 def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """Runs, deleted ones and half-loaded packages are counted; nobody is at work."""
     path = tmp_path / "t.duckdb"

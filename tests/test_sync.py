@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from docruns.feed import Listed
+from docruns.feeds import Feed
 from docruns.http import Usage
 from docruns.sandbox import Sandbox
-from docruns.sync import Feed, Sync
+from docruns.sync import Sync
 from loading import Loader, query
 
 
@@ -80,6 +81,7 @@ def test_interrupted_window_is_not_fetched_twice(
     assert fetched(sandbox) == 40
 
 
+@pytest.mark.fault(27)
 def test_run_that_ends_without_a_new_change_is_seen(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -113,6 +115,7 @@ def test_unfinished_runs_are_given_up_with_age(
     assert fetched(sandbox) == 0
 
 
+@pytest.mark.fault(21)
 def test_run_that_goes_away_while_it_is_loaded(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -131,6 +134,7 @@ def test_run_that_goes_away_while_it_is_loaded(
     assert fetched(sandbox) == 0
 
 
+@pytest.mark.fault(26)
 def test_state_stays_small(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

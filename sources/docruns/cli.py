@@ -1,14 +1,16 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | tables | sandbox`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox`.
 
 Exit codes: 0 all due work is loaded; 1 failed; 2 wrong use or configuration (names the key);
-3 loaded, but some runs are quarantined; 4 the API refused the key. Results go to stdout, progress and
-errors to stderr.
+3 loaded, but some runs are quarantined, or pushed, but some were refused; 4 the API refused the key.
+Results go to stdout, progress and errors to stderr.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 all loaded, 1 failed, 2 wrong use or configuration, "
-    "3 loaded but some runs are quarantined, 4 the API refused the key.",
+    "3 loaded but some runs are quarantined, or pushed but some were refused, 4 the API refused the key.",
 )
 
 QUARANTINED = 3
@@ -43,6 +45,12 @@ class Provider(StrEnum):
 
     extend = "extend"
     plextera = "plextera"
+
+
+class Writable(StrEnum):
+    """The platforms that take changes."""
+
+    extend = "extend"
 
 
 ProviderArgument = Annotated[Provider, typer.Argument(help="The platform.", show_default=False)]
@@ -67,18 +75,57 @@ _DATABASE = Path("docruns.duckdb")
 
 
 def main() -> None:
-    """Entry point: sets what must be set before dlt is imported, and turns errors into exit codes."""
+    """Entry point: turns errors into exit codes."""
     # documents hold personal data: what this process creates is its owner's alone
     os.umask(0o077)
-    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    logging.getLogger("dlt").addFilter(_Brief())
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except DocrunsError as error:
         _say(f"docruns: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("docruns: interrupted; what was committed stays, the next load goes on from there")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        number = _signal_of(end)
+        if number is None:
+            raise
+        name = signal.Signals(number).name
+        _say(f"docruns: {name}; what was committed stays, and the next load goes on from there")
+        sys.exit(128 + number)
+
+
+class _Brief(logging.Filter):
+    """Of dlt's complaints a line each, and none twice: a full disk made 200 KB of them, in front of what to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, int]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place = (record.pathname, record.lineno)
+        if record.levelno < logging.WARNING or place in self._seen:
+            return record.levelno < logging.WARNING
+        self._seen.add(place)
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: in order, and at once."""
+
+    signal_code = int(signal.SIGTERM)
+
+
+def _terminated(*_: object) -> None:
+    raise _Terminated
+
+
+def _signal_of(end: BaseException | None) -> int | None:
+    """The signal that ended the command, which typer knows as the cause of an exit; None for other exits."""
+    while end is not None and not isinstance(end, KeyboardInterrupt):
+        end = end.__cause__ or end.__context__
+    return None if end is None else int(getattr(end, "signal_code", signal.SIGINT))
 
 
 def _say(text: str) -> None:
@@ -145,8 +192,11 @@ def _source_maker(
     import dlt
 
     from . import extend, plextera
+    from .guard import telemetry_off
     from .load import CHUNK_RUNS
 
+    # before dlt is asked for anything
+    telemetry_off()
     source: Any = {Provider.extend: extend, Provider.plextera: plextera}[provider]
     given = {key: value for key, value in options.items() if value is not None}
     if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
@@ -189,10 +239,12 @@ def check(
 @app.command()
 def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
     """Tell what a database holds: runs, watermark, unfinished and quarantined ones."""
+    from .guard import telemetry_off
     from .load import Target, lock_file, must_exist
     from .lock import holder
     from .status import reports
 
+    telemetry_off()
     must_exist(Target("", database))
     found = reports(database, lambda dataset: holder(lock_file(Target(dataset, database))))
     if as_json:
@@ -313,6 +365,39 @@ def _print_verified(found: Verified, target: Target) -> None:
         compared += f", {found.rows_compared:,} rows of {found.sampled:,} runs cell by cell"
     verdict = "differs from" if found.differs else "agrees with"
     print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
+
+
+@app.command()
+def push(
+    provider: Annotated[Writable, typer.Argument(help="The platform.", show_default=False)],
+    source: Annotated[
+        str, typer.Option("--from", help="A query, or a .csv, .jsonl, .parquet or .sql file.")
+    ],
+    database: Database = _DATABASE,
+    destination: Destination = "duckdb",
+    dataset: Dataset = None,
+    base_url: BaseUrl = None,
+    api_version: ApiVersion = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write names and metadata back to workflow runs: what differs, and nothing twice; safe to kill.
+
+    Rows have the columns `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`.
+    """
+    from . import differences, progress
+    from .load import Target
+    from .push import push as run
+
+    target = Target(dataset or provider.value, database, destination)
+    with progress.shown() as told:
+        options = {"base_url": base_url, "api_version": api_version}
+        sync = _sync(Provider(provider), options)
+        sync.progress = told
+        pushed = run(sync, target, source, dry_run=dry_run, on_wait=_waiting)
+    differences.show(pushed, target, dry_run=dry_run, as_json=as_json)
+    if pushed.refused or pushed.unconfirmed:
+        raise typer.Exit(QUARANTINED)
 
 
 @app.command()

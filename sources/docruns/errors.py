@@ -2,6 +2,7 @@
 
     DocrunsError
     ├── ConfigError          wrong use or configuration; knows the config key           exit 2
+    │   └── RowsError        rows to push that cannot be                                exit 2
     ├── LockedError          another process holds the database or the pipeline         exit 1
     └── ApiError             the platform's answer, or the lack of one                  exit 1
         ├── RefusedError     401, 403: the key is not accepted                          exit 4
@@ -35,6 +36,15 @@ class ConfigError(DocrunsError):
         super().__init__(f"{key}: {problem}" + (f" {hint}" if hint else ""))
 
 
+class RowsError(ConfigError):
+    """Rows that cannot be pushed: all of their problems. Nothing was sent."""
+
+    def __init__(self, key: str, problems: list[str]) -> None:
+        self.problems = problems
+        many = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
+        super().__init__(key, "\n  ".join([f"{many}; nothing was sent:", *problems]))
+
+
 class LockedError(DocrunsError):
     """Somebody else holds what this load needs; nothing was touched."""
 
@@ -43,10 +53,13 @@ class ApiError(DocrunsError):
     """An answer that cannot be used.
 
     `request` is method and path without query (a query may carry page tokens), `status` is
-    None where no answer came, `code` and `request_id` are the platform's own.
+    None where no answer came, `code` and `request_id` are the platform's own. `host` is known
+    once the client has it in hands; then the message says what to do as well.
     """
 
     retryable = False
+    advice = "Check base_url and api_version."
+    """What the reader of the message can do."""
 
     def __init__(
         self,
@@ -61,22 +74,28 @@ class ApiError(DocrunsError):
     ) -> None:
         self.message = message
         self.request = request
+        self.host = ""
         self.status = status
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
         if retryable is not None:
             self.retryable = retryable
-        known = [request, str(status) if status else "", code or ""]
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        known = [self.request, str(self.status) if self.status else "", self.code or ""]
         head = " ".join(part for part in known if part)
-        tail = f" (request id {request_id})" if request_id else ""
-        super().__init__(f"{head}: {message}{tail}" if head else f"{message}{tail}")
+        text = ": ".join(part for part in (self.host, head, self.message) if part)
+        text += f" (request id {self.request_id})" if self.request_id else ""
+        return f"{text.rstrip('.')}. {self.advice}" if self.host else text
 
 
 class RefusedError(ApiError):
     """401 or 403: the key is missing, wrong, revoked or lacks the right."""
 
     exit_code = 4
+    advice = "Check that the key is whole, not revoked, and one for this host."
 
 
 class InvalidError(ApiError):
@@ -86,30 +105,40 @@ class InvalidError(ApiError):
 class BlockedError(ApiError):
     """402: the account is out of credits."""
 
+    advice = "Top up the account, then start again."
+
 
 class MissingError(ApiError):
     """404 or 410: the id is unknown, or the path does not exist in this API version."""
+
+    advice = "Check base_url and api_version; a run may have been deleted."
 
 
 class BusyError(ApiError):
     """429: the plan's requests per second are used up. `retry_after` is in seconds."""
 
     retryable = True
+    advice = "Start again later; what was loaded stays."
 
 
 class ServerError(ApiError):
     """5xx, 408, 425 and the like: the same request may work later."""
 
     retryable = True
+    advice = "Start again later; if it stays, tell the platform the request id."
 
 
 class UnreachableError(ApiError):
     """No answer: name lookup, refused, reset, or a time-out."""
 
     retryable = True
+    advice = "Check base_url, the network and the proxy, then start again."
+    sent = True
+    """False where the request has surely not reached the platform."""
 
 
 class ShapeError(ApiError):
     """An answer with status 200 that is not what the API promises: HTML, cut off, no list."""
 
     retryable = True
+    advice = "Check that base_url is the API's; if it is, start again later."

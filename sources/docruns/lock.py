@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from .errors import ConfigError, DocrunsError, LockedError
+from .mishaps import of_database
 
 fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 """None on Windows."""
@@ -164,13 +165,23 @@ def open_database(
     if "?" in str(path):
         # duckdb takes what follows for options, and looks for its log elsewhere
         raise ConfigError("--database", f"{path} holds a question mark, which DuckDB cannot open.")
+    if os.name != "nt" and "\\" in str(path):
+        raise ConfigError(
+            "--database", f"{path} holds a backslash, which DuckDB takes for a slash."
+        )
+    if path.is_dir():
+        raise ConfigError("--database", f"{path} is a folder.", "Name a file.")
+    if not path.parent.is_dir():
+        raise ConfigError("--database", f"the folder {path.parent} does not exist.")
     started = time.monotonic()
     while True:
         try:
             return duckdb.connect(str(path), read_only=read_only)
         except duckdb.Error as error:
             if not _is_locked(error):
-                raise DocrunsError(f"{path}: cannot be opened: {_first_line(error)}") from error
+                known = of_database(error, str(path))
+                text = f"{path}: cannot be opened: {_first_line(error)}"
+                raise known or DocrunsError(text) from error
             waited = time.monotonic() - started
             if waited >= wait_s:
                 raise LockedError(

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
+Private = Literal["document", "person"]
+"""What a column may give away: what a document says, or is said of it; or who somebody is."""
+
 Row = tuple[Any, ...]
 
 CLEARED = "_cleared"
@@ -30,7 +33,8 @@ NO_PATH = "]"
 class Column:
     """One column: its name, dlt data type, meaning (unit and origin), and whether it may be null.
 
-    Of two rows with one key in a load package, the one with more in a `decides` column stays.
+    Of two rows with one key in a load package, the one with more in a `decides` column stays. What becomes
+    of a `private` column is a setting, see privacy.py; JSON is always private, for nobody knows all of its keys.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Column:
     doc: str
     nullable: bool = True
     decides: bool = False
+    private: Private | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,14 @@ def _key(name: str, type: Type, doc: str) -> Column:
     return Column(name, type, doc, nullable=False)
 
 
+def _document(name: str, type: Type, doc: str) -> Column:
+    return Column(name, type, doc, private="document")
+
+
+def _person(name: str, type: Type, doc: str) -> Column:
+    return Column(name, type, doc, private="person")
+
+
 def _table(
     name: str, doc: str, key: str, columns: list[Column], set_of: str | None = None
 ) -> Table:
@@ -91,7 +104,7 @@ def _table(
     return Table(name, doc, tuple(key.split()), tuple(columns), set_of)
 
 
-_EXTRA = Column("extra", "json", "Keys of the payload that no column knows, as they came.")
+_EXTRA = _document("extra", "json", "Keys of the payload that no column knows, as they came.")
 _SEEN = [
     Column("workspace", "text", "Workspace id or label from the configuration."),
     Column("api_version", "text", "API version the row was read with."),
@@ -119,7 +132,7 @@ WORKFLOW_RUNS = _table(
         Column(
             "is_final", "bool", "True where the status will not change by itself; unknown: false."
         ),
-        Column("name", "text", "Display name; not returned by Extend 2026-02-09."),
+        _document("name", "text", "Display name; not returned by Extend 2026-02-09."),
         Column("workflow_id", "text", "Workflow that ran."),
         Column("workflow_name", "text", "Its name when the run was read."),
         Column("workflow_version_id", "text", "Id of the workflow's version."),
@@ -131,12 +144,12 @@ WORKFLOW_RUNS = _table(
         Column("started_at", "timestamp", "Start (startTime, startedAt)."),
         Column("ended_at", "timestamp", "End (endTime, completedAt)."),
         Column("reviewed", "bool", "A person has reviewed the run."),
-        Column("reviewed_by", "text", "Reviewer: an e-mail, or a user id in old versions."),
+        _person("reviewed_by", "text", "Reviewer: an e-mail, or a user id in old versions."),
         Column("reviewed_at", "timestamp", "When it was reviewed."),
-        Column("rejection_note", "text", "Why the run was rejected."),
+        _document("rejection_note", "text", "Why the run was rejected."),
         Column("failure_code", "text", "Why the run failed: the platform's code."),
-        Column("failure_message", "text", "Why the run failed, for people."),
-        Column("metadata", "json", "The customer's own keys on the run."),
+        _document("failure_message", "text", "Why the run failed, for people."),
+        _document("metadata", "json", "The customer's own keys on the run."),
         Column("dashboard_url", "text", "Page of the run in the platform's dashboard."),
         *_CREDITS,
         Column("duration_ms", "bigint", "Plextera's durationMs, milliseconds, as it came."),
@@ -164,8 +177,8 @@ WORKFLOW_STEPS = _table(
         Column("name", "text", "The step's name; join by it across workflow versions."),
         Column("type", "text", "EXTRACT, CLASSIFY, SPLIT, PARSE, RULE_VALIDATION, …; open."),
         Column("status", "text", "The step's status."),
-        Column("message", "text", "Last status text (Plextera)."),
-        Column("output", "json", "What the step gave, without the processor run inside it."),
+        _document("message", "text", "Last status text (Plextera)."),
+        _document("output", "json", "What the step gave, without the processor run inside it."),
         Column("processor_run_id", "text", "The processor run that the step made."),
         Column("nested_run_count", "bigint", "Workflow runs nested in the step (Plextera)."),
         _EXTRA,
@@ -209,10 +222,10 @@ PROCESSOR_RUNS = _table(
         Column("updated_at", "timestamp", "Last change; from the list row where details lack it."),
         Column("completed_at", "timestamp", "Ended (Plextera)."),
         Column("failure_code", "text", "Why it failed: the platform's code."),
-        Column("failure_message", "text", "Why it failed, for people."),
-        Column("metadata", "json", "The customer's own keys."),
-        Column("tags", "json", "The customer's own tags (Plextera)."),
-        Column("config", "json", "Configuration it ran with, its schema included."),
+        _document("failure_message", "text", "Why it failed, for people."),
+        _document("metadata", "json", "The customer's own keys."),
+        _document("tags", "json", "The customer's own tags (Plextera)."),
+        _document("config", "json", "Configuration it ran with, its schema included."),
         Column(
             "output_format",
             "text",
@@ -220,16 +233,16 @@ PROCESSOR_RUNS = _table(
         ),
         Column("dashboard_url", "text", "Page of the run in the platform's dashboard."),
         *_CREDITS,
-        Column("classification_id", "text", "Id of the class that was chosen."),
-        Column("classification", "text", "The class that was chosen."),
+        _document("classification_id", "text", "Id of the class that was chosen."),
+        _document("classification", "text", "The class that was chosen."),
         Column("classification_confidence", "double", "The model's score for it, 0 to 1."),
-        Column(
+        _document(
             "initial_classification", "text", "The model's own class, where a review is recorded."
         ),
         Column("page_count", "bigint", "Pages of its file or files."),
         Column("field_count", "bigint", "Leaves among its rows in fields."),
         Column("edited_count", "bigint", "Of them, those that review changed, added or removed."),
-        Column("parse_output", "json", "A parse run's output; only with include_parse_output."),
+        _document("parse_output", "json", "A parse run's output; only with include_parse_output."),
         _EXTRA,
         _DELETED,
     ],
@@ -255,17 +268,19 @@ FIELDS = _table(
             "string number boolean date currency signature enum array object null; from the "
             "processor's schema where the config carries it, else from the value.",
         ),
-        Column("value", "text", "Final value as text: a string unquoted, a currency's amount."),
-        Column("value_number", "double", "Number or amount; null where a double cannot hold it."),
-        Column("value_boolean", "bool", "Boolean, or a signature's is_signed."),
-        Column("value_date", "date", "Date, or a signature's signature_date."),
-        Column("currency_code", "text", "ISO 4217 code of a currency."),
-        Column("value_json", "text", "JSON text in output; SQL null: the path is not there."),
-        Column("initial_json", "text", "JSON text in initialOutput; SQL null: not there."),
-        Column("reviewed_json", "text", "JSON text in reviewedOutput; SQL null: not there."),
+        _document("value", "text", "Final value as text: a string unquoted, a currency's amount."),
+        _document(
+            "value_number", "double", "Number or amount; null where a double cannot hold it."
+        ),
+        _document("value_boolean", "bool", "Boolean, or a signature's is_signed."),
+        _document("value_date", "date", "Date, or a signature's signature_date."),
+        _document("currency_code", "text", "ISO 4217 code of a currency."),
+        _document("value_json", "text", "JSON text in output; SQL null: the path is not there."),
+        _document("initial_json", "text", "JSON text in initialOutput; SQL null: not there."),
+        _document("reviewed_json", "text", "JSON text in reviewedOutput; SQL null: not there."),
         Column("edited", "bool", "Review changed it."),
         Column("edit_kind", "text", "changed, added or removed; null where not edited."),
-        Column("edit_note", "text", "The reviewer's note."),
+        _document("edit_note", "text", "The reviewer's note."),
         Column("confidence", "double", "The platform's single score, as it came."),
         Column("ocr_confidence", "double", "How well the text was read, 0 to 1."),
         Column(
@@ -298,7 +313,7 @@ INSIGHTS = _table(
     [
         *_PART_OF_OUTPUT,
         Column("type", "text", "reasoning, issue, review_summary; open."),
-        Column("content", "text", "The text."),
+        _document("content", "text", "The text."),
         _EXTRA,
     ],
     set_of="processor_run_id",
@@ -314,13 +329,13 @@ CITATIONS = _table(
         Column("page_width", "double", "Page width in the unit of the coordinates."),
         Column("page_height", "double", "Page height in the unit of the coordinates."),
         Column("file_id", "text", "File it is in, for runs of several files."),
-        Column("reference_text", "text", "The text that is cited."),
-        Column("cell_range", "text", "A1 range in a sheet."),
+        _document("reference_text", "text", "The text that is cited."),
+        _document("cell_range", "text", "A1 range in a sheet, its name included."),
         Column("left", "double", "Box around the place; origin top left, see page_width."),
         Column("top", "double", "Box around the place."),
         Column("right", "double", "Box around the place."),
         Column("bottom", "double", "Box around the place."),
-        Column("polygon", "json", "The points as they came; may be skewed."),
+        _document("polygon", "json", "The points as they came; may be skewed."),
         _EXTRA,
     ],
     set_of="processor_run_id",
@@ -334,14 +349,14 @@ SPLITS = _table(
         _key("processor_run_id", "text", "The split run."),
         _key("position", "bigint", "0-based place in the list."),
         Column("split_id", "text", "The platform's id of the part."),
-        Column("classification_id", "text", "Id of the part's class."),
-        Column("type", "text", "The part's class."),
-        Column("name", "text", "The part's name."),
-        Column("identifier", "text", "What tells it from parts of the same class."),
+        _document("classification_id", "text", "Id of the part's class."),
+        _document("type", "text", "The part's class."),
+        _document("name", "text", "The part's name."),
+        _document("identifier", "text", "What tells it from parts of the same class."),
         Column("start_page", "bigint", "First page, 1-based."),
         Column("end_page", "bigint", "Last page, inclusive."),
         Column("file_id", "text", "The file that was made of the part."),
-        Column("observation", "text", "The model's remark."),
+        _document("observation", "text", "The model's remark."),
         _EXTRA,
     ],
     set_of="processor_run_id",
@@ -356,11 +371,11 @@ RUN_FILES = _table(
         Column("run_kind", "text", "workflow or processor."),
         _key("position", "bigint", "0-based place in the run's list."),
         Column("file_id", "text", "The platform's id of the file."),
-        Column("name", "text", "File name."),
+        _document("name", "text", "File name."),
         Column("type", "text", "PDF, IMG, EXCEL, …, or a MIME type."),
         Column("page_count", "bigint", "Pages, once the platform knows them."),
         Column("parent_file_id", "text", "The file it was cut from."),
-        Column("parent_split", "json", "The split it was cut by."),
+        _document("parent_split", "json", "The split it was cut by."),
         Column("created_at", "timestamp", "Uploaded."),
         Column("updated_at", "timestamp", "Last change of the file."),
         _EXTRA,
@@ -374,7 +389,7 @@ _CATALOGUED = [
     Column("name", "text", "Name."),
     Column("created_at", "timestamp", "Created."),
     Column("updated_at", "timestamp", "Last change."),
-    Column("created_by", "json", "Who made it: a user or an API key."),
+    _person("created_by", "json", "Who made it: a user or an API key."),
     _EXTRA,
 ]
 
@@ -389,8 +404,8 @@ WORKFLOW_VERSIONS = _table(
         Column("workflow_id", "text", "The workflow."),
         Column("version", "text", "Number as text, or draft."),
         *_CATALOGUED[3:5],
-        Column("created_by", "json", "Who made it."),
-        Column("steps", "json", "The steps, where the platform lists them."),
+        _person("created_by", "json", "Who made it."),
+        _document("steps", "json", "The steps, where the platform lists them."),
         _EXTRA,
     ],
 )
@@ -415,12 +430,12 @@ PROCESSOR_VERSIONS = _table(
         Column("processor_id", "text", "The processor."),
         Column("type", "text", "EXTRACT, CLASSIFY or SPLIT."),
         Column("version", "text", "Number as text, or draft."),
-        Column("description", "text", "What the publisher wrote."),
+        _document("description", "text", "What the publisher wrote."),
         Column("created_at", "timestamp", "Published."),
         Column("updated_at", "timestamp", "Last change, where the version says it."),
-        Column("created_by", "json", "Who published it."),
-        Column("config", "json", "The configuration, where the platform gives it."),
-        Column("schema", "json", "Its schema: config.schema, or the old config.fields."),
+        _person("created_by", "json", "Who published it."),
+        _document("config", "json", "The configuration, where the platform gives it."),
+        _document("schema", "json", "Its schema: config.schema, or the old config.fields."),
         _EXTRA,
     ],
 )
@@ -436,8 +451,8 @@ QUARANTINE = _table(
         Column("last_seen_at", "timestamp", "Latest failure."),
         Column("attempts", "bigint", "Loads in which it failed."),
         Column("error", "text", "Class of the error."),
-        Column("message", "text", "The error, for people."),
-        Column("detail", "text", "First 2,000 characters of what could not be read."),
+        Column("message", "text", "The error, for people; a code alone where values are not kept."),
+        _document("detail", "text", "First 2,000 characters of what could not be read."),
         Column("resolved_at", "timestamp", "When it was loaded after all."),
     ],
 )
@@ -461,6 +476,39 @@ SYNCS = _table(
         Column("bytes", "bigint", "Bytes of the answers' bodies, decompressed."),
         Column("watermark", "timestamp", "All runs listed up to here are loaded."),
         Column("complete", "bool", "Nothing was left to do."),
+        Column("privacy", "text", "How private columns were stored: keep, drop, or hash by a key."),
+    ],
+)
+
+PUSHES = _table(
+    "pushes",
+    "One row per run of each push: what was written back to the platform, or was not, and why.",
+    "push_id id",
+    [
+        _key("push_id", "text", "The push: when it began, and a few random digits."),
+        _key("id", "text", "The workflow run."),
+        Column("source_row", "bigint", "1-based place of its row in what was pushed."),
+        Column(
+            "outcome",
+            "text",
+            "confirmed, unchanged, refused, or unconfirmed: sent, and no answer came.",
+        ),
+        Column("reason", "text", "Why, for people; a code alone where values are not kept."),
+        _document("name", "text", "Name that was sent; null: none."),
+        _document("metadata", "json", "Metadata that was sent: the keys that differed."),
+        _document(
+            "before", "json", "Name and these keys until then; a key that was not there lacks."
+        ),
+        _document(
+            "after", "json", "Name and whole metadata after it; the name where it is returned."
+        ),
+        _document("wish", "text", "Mark of what the row asked for: equal rows have equal ones."),
+        Column("done_at", "timestamp", "When it was answered, or was decided."),
+        Column(
+            "read_at",
+            "timestamp",
+            "When the run was read again and merged; null: not yet, or not loaded.",
+        ),
     ],
 )
 
@@ -479,6 +527,7 @@ TABLES: tuple[Table, ...] = (
     PROCESSOR_VERSIONS,
     QUARANTINE,
     SYNCS,
+    PUSHES,
 )
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}

@@ -5,24 +5,49 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from .errors import ShapeError
 from .payload import encode
 
 ODD_KEY = re.compile(r'[.\[\]"]')
-_STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[\]"]+)', re.DOTALL)
+# an index of 18 digits fits a bigint; a longer one is a key like any other
+_STEP = re.compile(
+    r'\["([^"\\]*+(?:\\.[^"\\]*+)*+)"\]|\[([0-9]{1,18})\]|\.?([^.\[\]"]+)', re.DOTALL
+)
+
+MAX_CHARS: Final = 200_000_000
+"""Of all paths of one run, with what each row costs besides: a million fields with paths as they are."""
+
+
+class Spent:
+    """How much the paths of a run take. A long key repeats in each path below it: a body of one megabyte
+    can ask for a table of ten gigabytes."""
+
+    def __init__(self) -> None:
+        self.chars = 0
+
+    def add(self, chars: int) -> None:
+        """ShapeError when it is too much."""
+        self.chars += chars
+        if self.chars > MAX_CHARS:
+            raise ShapeError("too many fields, or too long ones: their paths take over 200 MB")
+
+
+def below(path: str, step: str | int) -> str:
+    """The path of a key or an index within the node at `path`."""
+    if type(step) is int:
+        return f"{path}[{step}]"
+    if step and not ODD_KEY.search(str(step)):
+        return f"{path}.{step}" if path else str(step)
+    return path + "[" + encode(step).decode() + "]"
 
 
 def join(steps: Iterable[str | int]) -> str:
     """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
     path = ""
     for step in steps:
-        if type(step) is int:
-            path += f"[{step}]"
-        elif step and not ODD_KEY.search(str(step)):
-            path += f".{step}" if path else str(step)
-        else:
-            path += "[" + encode(step).decode() + "]"
+        path = below(path, step)
     return path
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -39,16 +40,21 @@ def check(database: Path, path: Path) -> None:
 def publish(
     database: Path, path: Path, name: str, on_wait: Callable[[str], None] | None = None
 ) -> None:
-    """Put a copy of `database` in place of `path`, its owner's alone (0600). Nobody may write to `database` meanwhile.
+    """Put a copy of `database` in place of `path`. Nobody may write to `database` meanwhile.
 
-    `name` tells the unfinished copy from those of other databases. LockedError where somebody has
+    It is its owner's alone (0600), until somebody gives it another mode, which later copies keep. `name` tells the unfinished copy from those of other databases. LockedError where somebody has
     `path` open for writing: a copy is for reading.
     """
     part = path.with_name(f".{path.name}.{name}.part")
     try:
         _copy(database, part, on_wait)
         _drop_log(path)
+        _share_alike(path, part)
         part.replace(path)
+    except OSError as error:
+        # writing tells of no name
+        error.filename = error.filename or str(part)
+        raise
     finally:
         part.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -72,6 +78,21 @@ def _copy(database: Path, part: Path, on_wait: Callable[[str], None] | None) -> 
             shutil.copyfileobj(source, copy, 1 << 20)
             copy.flush()
             os.fsync(copy.fileno())
+
+
+def _share_alike(path: Path, part: Path) -> None:
+    """Who may read the older copy may read the new one."""
+    if not path.exists() or os.name == "nt":
+        return
+    there = path.stat()
+    mode = stat.S_IMODE(there.st_mode)
+    if there.st_gid != part.stat().st_gid:
+        try:
+            os.chown(part, -1, there.st_gid)
+        except OSError:
+            # the new one's group is another one
+            mode &= ~0o070
+    part.chmod(mode)
 
 
 def _drop_log(path: Path) -> None:

@@ -8,11 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from .arrow import Batch
+from .errors import ApiError
 from .feed import Failure, Listed
 from .model import QUARANTINE
+from .privacy import Privacy
 
 DETAIL_CHARS = 2000
 """How much of an answer that cannot be read is kept."""
+
+# what lists say of a run that is no person's and no document's
+_FACTS = frozenset({"workflowVersionId", "processorId", "processorName", "processorVersionId"})
 
 _QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
 
@@ -33,8 +38,48 @@ def nameless(resource: str, row: Listed, now: datetime) -> Batch:
     """The row of a list's entry without an id: nothing can be asked for, its text is what there is."""
     text = str((row.summary or {}).get("row", "")).encode()
     id_ = f"(no id) {hashlib.sha256(text).hexdigest()[:12]}"
-    failure = Failure(row._replace(id=id_), now, 1, "ShapeError", "a listed run has no id")
+    failure = Failure(
+        row._replace(id=id_), now, 1, "ShapeError", "a listed run has no id that can be asked for"
+    )
     return failed(resource, failure, text, now)
+
+
+def told(error: Exception, privacy: Privacy) -> str:
+    """What may be written of an error: its message quotes the answer, and so the document."""
+    if privacy.keeps:
+        return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    known = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
+    return " ".join(
+        filter(None, [*known, f"(no more is kept: field_values = {privacy.field_values})"])
+    )
+
+
+def hushed(error: Exception, privacy: Privacy) -> Exception:
+    """The error without what may not be written: dlt writes each error that ends a load, causes included."""
+    if not privacy.keeps:
+        error.args = (told(error, privacy),)
+        error.__cause__ = error.__context__ = None
+        if isinstance(error, ApiError):
+            error.message = ""
+    return error
+
+
+def remembered(failed: dict[str, Failure], privacy: Privacy) -> dict[str, Failure]:
+    """Failures as a state may hold them. What only its list said of a run is known again when it is listed again;
+    until then a run that has no details cannot be read."""
+    if privacy.keeps:
+        return failed
+    return {
+        id_: failure._replace(run=failure.run._replace(summary=_facts(failure.run)), message="")
+        for id_, failure in failed.items()
+    }
+
+
+def _facts(run: Listed) -> dict[str, Any] | None:
+    summary = {key: said for key, said in (run.summary or {}).items() if key in _FACTS}
+    if "row" in (run.summary or {}):
+        summary["row"] = ""
+    return summary or None
 
 
 def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
@@ -45,7 +90,7 @@ def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
         first_seen_at=failure.first_seen,
         attempts=failure.attempts,
         error=failure.error,
-        message=failure.message,
+        message=failure.message or None,
         **cells,
     )
     batch.add(QUARANTINE, row)

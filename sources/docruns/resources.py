@@ -15,21 +15,27 @@ import logging
 import os
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import dlt
 from dlt.extract.items_transform import YieldMapItem
 
 from . import loaded
-from .arrow import Tables
+from .arrow import Tables, rewritten, rewritten_where, without_nul
+from .discreet import unsigned
 from .feed import Listed
-from .model import CLEARED, Table
-from .reading import Parent
-from .sync import Feed, Sync
+from .feeds import Feed
+from .model import CLEARED, TABLES, Table
+from .privacy import Privacy, changed
+from .reading import Parent, Reading
+from .sync import Sync
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """A type that does not fit stops in extract, before anything is stored."""
+
+warned = logging.getLogger("docruns")
 
 _MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
 
@@ -47,8 +53,10 @@ def run_resources(
     `sync.parents` the workflow runs that this load or the destination knows of due processor runs.
     `nested`: workflow runs may hang in others; `sync.links` gets those links that are known.
     """
-    sync.feeds = (main, *feeds)
+    sync.feeds, sync.listed = (main, *feeds), listed
     client = sync.client
+    told: set[str] = set()
+    read_now: set[str] = set()
 
     def plan_processor_runs() -> None:
         saved = dlt.current.resource_state("processor_runs")
@@ -59,6 +67,7 @@ def run_resources(
 
     @dlt.resource(name="workflow_runs")
     def workflow_runs() -> Iterator[Tables]:
+        stored_alike(sync)
         selected = dlt.current.source().resources.selected
         sync.start_package(dlt.current.load_package_state()["load_id"])
         try:
@@ -74,19 +83,47 @@ def run_resources(
 
     @dlt.resource(name="processor_runs")
     def processor_runs() -> Iterator[Tables | None]:
+        stored_alike(sync)
         selected = dlt.current.source().resources.selected
         sync.start_package(dlt.current.load_package_state()["load_id"])
         saved = dlt.current.resource_state()
         # a run that arrives inside its workflow run is not fetched on its own: those come first
         while "workflow_runs" in selected and not sync.workflows_done:
             yield None
-        is_known = partial(_known_processor_runs, sync)
+        is_known = partial(_known_processor_runs, sync, nested)
         with client:
             for feed in feeds:
-                yield from sync.batches(feed, saved.setdefault(feed.name, {}), is_known)
+                noting = _noting(feed, read_now)
+                yield from sync.batches(noting, saved.setdefault(feed.name, {}), is_known)
+                if nested:
+                    yield from sync.batches(_astray(sync, feed, told, read_now), {})
         yield sync.row_of_package()
 
-    return [add_tables(workflow_runs), add_tables(processor_runs)]
+    privacy = sync.settings.privacy
+    return [add_tables(workflow_runs, privacy), add_tables(processor_runs, privacy)]
+
+
+def stored_alike(sync: Sync) -> None:
+    """ConfigError where rows that are there were stored in another way than the settings now say.
+
+    Each resource begins with it: the first one of a dataset notes the way, without the key.
+    """
+    saved = dlt.current.source_state()
+    now = sync.settings.privacy.mark
+    # what was loaded before there was a choice was kept
+    before = saved.get("privacy", "keep" if any(saved.get("resources", {}).values()) else now)
+    if before != now:
+        raise changed(before, now, f"sources.{sync.provider}")
+    if now != "keep":
+        saved["privacy"] = now
+    emptied = sync.settings.privacy.emptied
+    if saved.get("drop_columns", []) != emptied:
+        if any(saved.get("resources", {}).values()):
+            warned.warning(
+                "docruns: sources.%s.drop_columns has changed: rows that are there stay as they are",
+                sync.provider,
+            )
+        saved["drop_columns"] = emptied
 
 
 def _known_workflow_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set[str]:
@@ -101,9 +138,14 @@ def _known_workflow_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set
     return {run.id for run in due if run.id in held and _is_current(sync, held[run.id], run)}
 
 
-def _known_processor_runs(sync: Sync, due: Sequence[Listed]) -> set[str]:
+def _known_processor_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set[str]:
     """The same for processor runs; the workflow runs that the others came in are noted."""
     wanted = [run for run in due if run.id not in sync.arrived]
+    if nested:
+        # a load that was cut short has read the workflow run and not what it has made
+        unknown = [run.id for run in wanted if run.id not in sync.parents]
+        for made in loaded.parentages(dlt.current.pipeline(), unknown):
+            sync.parents.setdefault(made.id, Parent(made.workflow_run_id, made.position))
     found = loaded.processor_runs(dlt.current.pipeline(), [run.id for run in wanted])
     known = set()
     for run in wanted:
@@ -116,6 +158,40 @@ def _known_processor_runs(sync: Sync, due: Sequence[Listed]) -> set[str]:
         if _is_current(sync, held, run):
             known.add(run.id)
     return known
+
+
+def _noting(feed: Feed, read_now: set[str]) -> Feed:
+    """The feed, and the ids of what it reads are noted."""
+
+    def read(body: bytes, run: Listed) -> Reading:
+        reading = feed.read(body, run)
+        read_now.add(run.id)
+        return reading
+
+    return replace(feed, read=read)
+
+
+def _astray(sync: Sync, feed: Feed, told: set[str], read_now: set[str]) -> Feed:
+    """A feed of those runs that were loaded before the workflow run that made them told of it: their rows
+    must say so. Told in this load, each is asked for once; told in an earlier one, the destination knows."""
+    pipeline = dlt.current.pipeline()
+    found = {made.id: made for made in loaded.astray(pipeline)}
+    news = sorted(sync.parents.keys() - told)
+    told.update(news)
+    for id_, held in loaded.processor_runs(pipeline, news).items():
+        if held.workflow_run_id is None:
+            parent = sync.parents[id_]
+            found[id_] = loaded.Parentage(
+                id_, parent.workflow_run_id, parent.position or 0, held.status, held.updated_at
+            )
+    rows = []
+    for made in found.values():
+        if made.id not in read_now:
+            sync.parents.setdefault(made.id, Parent(made.workflow_run_id, made.position))
+            rows.append(Listed(made.id, made.status, None, made.updated_at))
+    return replace(
+        _noting(feed, read_now), name=f"{feed.name} astray", pages=lambda _: iter([rows])
+    )
 
 
 def _is_current(sync: Sync, held: loaded.Loaded | loaded.LoadedRun, run: Listed) -> bool:
@@ -132,16 +208,21 @@ class _ToTables(YieldMapItem):
     placement_affinity = 1.2
 
 
-def add_tables(resource: Any) -> Any:
-    """Let a resource that yields `Tables` fill all of them."""
+def add_tables(resource: Any, privacy: Privacy) -> Any:
+    """Let a resource that yields `Tables` fill all of them. What may not be written is gone before dlt gets it."""
     _keep_quiet_about_json()
     # arrow tables get a _dlt_load_id only if dlt is told so before its first load
     os.environ.setdefault("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true")
     hinted: set[tuple[str, str]] = set()
+    rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
     def open_batch(batch: Tables) -> Iterator[Any]:
         load_id = dlt.current.load_package_state()["load_id"]
-        for table, rows in batch:
+        for table, cells in batch:
+            rows = rewritten_where(cells, _not_of_documents(table), "http", unsigned)
+            rows = rewritten(rows, rewrites[table.name])
+            if not loaded.holds_nul(dlt.current.pipeline()):
+                rows = without_nul(table, rows)
             if (load_id, table.name) in hinted:
                 yield dlt.mark.with_table_name(rows, table.name)
             else:
@@ -151,6 +232,16 @@ def add_tables(resource: Any) -> Any:
 
     resource.add_step(_ToTables(open_batch))
     return resource
+
+
+@cache
+def _not_of_documents(table: Table) -> list[str]:
+    """Columns in which a platform may put its own URLs; one that a document says is a value like any other."""
+    return [
+        column.name
+        for column in table.columns
+        if column.type == "json" or column.name.endswith(("url", "message"))
+    ]
 
 
 def _hints(table: Table) -> Any:

@@ -11,6 +11,7 @@ import duckdb
 
 from .errors import LockedError
 from .lock import Holder, open_database
+from .mishaps import explained
 
 _PROVIDERS = ("extend", "plextera")
 _WAIT_S = 5.0
@@ -26,7 +27,11 @@ def reports(
     busy = {name: who for name in _PROVIDERS if (who := holder(name)) is not None}
     try:
         # a load lets go of the file when it ends, not before: no use in waiting for it
-        with open_database(database, read_only=True, wait_s=0 if busy else wait_s) as connection:
+        patience = 0 if busy else wait_s
+        with (
+            explained(database),
+            open_database(database, read_only=True, wait_s=patience) as connection,
+        ):
             found = [report(connection, dataset) for dataset in datasets(connection)]
     except LockedError:
         if not busy:

@@ -40,10 +40,13 @@ from .errors import (
     RefusedError,
     UnreachableError,
 )
+from .feeds import Feed
+from .guard import guarded
 from .http import Request
-from .load import Target, alone, must_exist, pipeline
+from .load import Target, alone, must_exist, pipeline, working_folder
 from .loaded import Pipeline
-from .sync import Feed, Sync
+from .mishaps import explained
+from .sync import Sync
 
 CONFIRM = 1000
 """Runs that are asked for one by one when nothing else is said."""
@@ -151,6 +154,7 @@ def held_runs(running: Pipeline) -> tuple[list[Held], list[Held]]:
     return workflows, processors
 
 
+@guarded()
 def sweep(
     sync: Sync,
     target: Target,
@@ -167,6 +171,7 @@ def sweep(
     must_exist(target)
     swept = Swept(sync.provider)
     with (
+        explained(target, working_folder(target)),
         alone(target, f"docruns sweep {sync.provider}"),
         pipeline(sync.provider, target, on_wait) as running,
         sync.client,
