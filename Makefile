@@ -21,7 +21,7 @@ demo: setup ## load invented runs into docruns.duckdb and answer three questions
 
 test: setup ## every test, with coverage
 	$(RUN)/coverage erase
-	$(RUN)/coverage run -m pytest
+	$(RUN)/coverage run -m pytest -n 2 --dist loadfile
 	$(RUN)/coverage combine --quiet
 	$(RUN)/coverage report --fail-under=95
 
