@@ -79,19 +79,19 @@ def main() -> None:
     # documents hold personal data: what this process creates is its owner's alone
     os.umask(0o077)
     logging.getLogger("dlt").addFilter(_Brief())
-    signal.signal(signal.SIGTERM, _terminated)
+    stopped = _Stopped()
     try:
         app()
-    except DocrunsError as error:
-        _say(f"docruns: {error}")
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, SystemExit) as end:
-        number = _signal_of(end)
-        if number is None:
-            raise
-        name = signal.Signals(number).name
-        _say(f"docruns: {name}; what was committed stays, and the next load goes on from there")
-        sys.exit(128 + number)
+    except BaseException as end:
+        if stopped.by is not None and getattr(end, "code", 1) != 0:
+            # whatever broke after it broke because of it
+            name = stopped.by.name
+            _say(f"docruns: {name}; what was committed stays, and the next load goes on from there")
+            sys.exit(128 + stopped.by)
+        if isinstance(end, DocrunsError):
+            _say(f"docruns: {end}")
+            sys.exit(end.exit_code)
+        raise
 
 
 class _Brief(logging.Filter):
@@ -111,21 +111,22 @@ class _Brief(logging.Filter):
         return True
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does: in order, and at once."""
+class _Stopped:
+    """SIGTERM ends a command as Ctrl-C does: in order, and at once. `by` is the signal that came.
 
-    signal_code = int(signal.SIGTERM)
+    It is remembered, since what it breaks may tell of something else: DuckDB of a query, typer of an exit.
+    """
 
+    def __init__(self) -> None:
+        self.by: signal.Signals | None = None
+        signal.signal(signal.SIGTERM, self._raise)
+        # a shell may have a command in the background ignore it
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._raise)
 
-def _terminated(*_: object) -> None:
-    raise _Terminated
-
-
-def _signal_of(end: BaseException | None) -> int | None:
-    """The signal that ended the command, which typer knows as the cause of an exit; None for other exits."""
-    while end is not None and not isinstance(end, KeyboardInterrupt):
-        end = end.__cause__ or end.__context__
-    return None if end is None else int(getattr(end, "signal_code", signal.SIGINT))
+    def _raise(self, number: int, _: object) -> None:
+        self.by = signal.Signals(number)
+        raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

@@ -1,10 +1,11 @@
-"""What must not be kept of an answer: the key that was sent, and URLs that open somebody's documents.
+"""What must not be kept of an answer: the key that was sent, and URLs that open somebody's
+documents.
 
     {"message": "no such key: Bearer sk_live_1"}        ->  {"message": "no such key: Bearer ***"}
     https://files.x/scan.pdf?X-Amz-Signature=9f…&p=1    ->  https://files.x/scan.pdf?…
 
-Servers and the gateways before them echo what they are sent. Answers and errors lose the key where they come in,
-so no table, log, trace or message can hold it.
+Servers and the gateways before them echo what they are sent. Answers and errors lose the key where
+they come in, so no table, log, trace or message can hold it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ SHORTEST = 8
 
 _URL = re.compile(r"(https?:(?:\\?/){2}[^\s\"'?<>\\]*(?:\\/[^\s\"'?<>\\]*)*)\?([^\s\"'<>]*)")
 _SIGNED = re.compile(
-    r"(?i)(?:^|[&;]|\\u0026)(?:x-amz-signature|x-amz-credential|x-amz-security-token|x-goog-signature|"
-    r"x-goog-credential|signature|sig|token|access_token|api_?key|key)="
+    r"(?i)(?:^|[&;]|\\u0026)(?:x-amz-signature|x-amz-credential|x-amz-security-token|"
+    r"x-goog-signature|x-goog-credential|signature|sig|token|access_token|api_?key|key)="
 )
 
 

@@ -1,6 +1,8 @@
-"""Around a load: dlt's telemetry off, files for their owner only, a word about secrets that others can read.
+"""Around a load: dlt's telemetry off, files for their owner only, a word about secrets that others
+can read.
 
-Loads bring documents of other people onto this machine, whether the command runs them, a job, or a notebook.
+Loads bring documents of other people onto this machine, whether the command runs them, a job, or a
+notebook.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ _warned: set[Path] = set()
 def guarded() -> Iterator[None]:
     """What is created in here is its owner's alone (0600, 0700), and dlt tells nobody what it does.
 
-    Files that are there keep their mode. A process has one mask, so what other threads create meanwhile is
-    their owner's alone as well. As a decorator it guards a function.
+    Files that are there keep their mode. A process has one mask, so what other threads create
+    meanwhile is their owner's alone as well. As a decorator it guards a function.
     """
     telemetry_off()
     _mask(1)
@@ -41,7 +43,8 @@ def guarded() -> Iterator[None]:
 
 
 def _mask(step: int) -> None:
-    """Loads may run in several threads: the first one in sets the mask, the last one out puts it back."""
+    """Loads may run in several threads: the first one in sets the mask, the last one out puts it
+    back."""
     global _inside, _outer_mask
     with _lock:
         if step > 0 and _inside == 0:
@@ -54,7 +57,8 @@ def _mask(step: int) -> None:
 def telemetry_off() -> None:
     """dlt sends no telemetry, unless the user's own configuration says that it shall.
 
-    Must come before dlt reads its configuration, which it does for the first value that is asked for.
+    Must come before dlt reads its configuration, which it does for the first value that is asked
+    for.
     """
     if _TELEMETRY not in os.environ and not _is_configured("dlthub_telemetry", "runtime"):
         os.environ[_TELEMETRY] = "false"
@@ -69,7 +73,8 @@ def _is_configured(key: str, section: str) -> bool:
 
 
 def warn_of_open_secrets() -> None:
-    """One warning for each secrets.toml that others may read; the log is stderr where nobody says otherwise."""
+    """One warning for each secrets.toml that others may read; the log is stderr where nobody says
+    otherwise."""
     if os.name == "nt":  # pragma: no cover - modes say nothing there
         return
     context = RunContext(None)

@@ -70,6 +70,9 @@ def explained(database: object, folder: Path | None = None) -> Iterator[None]:
         for cause in causes:
             if isinstance(cause, (DocrunsError, KeyboardInterrupt)):
                 raise cause from error
+            if isinstance(cause, RuntimeError) and str(cause) == "Query interrupted":
+                # so DuckDB tells of an interrupt in the middle of a query
+                raise KeyboardInterrupt from error
         for cause in causes:
             if (known := _known(cause, str(database), folder)) is not None:
                 raise known from error

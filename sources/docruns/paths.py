@@ -20,6 +20,10 @@ MAX_CHARS: Final = 200_000_000
 """Of all paths of one run, with what each row costs besides: a million fields with paths as they are."""
 
 
+LONGEST: Final = 10_000
+"""Characters of a text that counts as a path where no value has it; a longer one counts as a name."""
+
+
 class Spent:
     """How much the paths of a run take. A long key repeats in each path below it: a body of one megabyte
     can ask for a table of ten gigabytes."""
@@ -45,10 +49,12 @@ def below(path: str, step: str | int) -> str:
 
 def join(steps: Iterable[str | int]) -> str:
     """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
-    path = ""
+    parts: list[str] = []
     for step in steps:
-        path = below(path, step)
-    return path
+        parts.append(below("", step))
+    # an index or a quoted key needs no dot before it
+    dotted = (part if part.startswith("[") else f".{part}" for part in parts[1:])
+    return "".join([*parts[:1], *dotted])
 
 
 def split(path: str) -> list[str | int]:
@@ -68,9 +74,9 @@ def split(path: str) -> list[str | int]:
 
 
 def is_path(path: str) -> bool:
-    """A path that `join` writes."""
+    """A path that `join` writes, of a length that values have."""
     try:
-        return path == join(split(path))
+        return len(path) <= LONGEST and path == join(split(path))
     except ShapeError:
         return False
 

@@ -1,17 +1,18 @@
 """PURE. What becomes of documents' content and people's names before a row is written anywhere.
 
-    field_values   'Harbor & Pine Ltd'                   9.5 (a double)   {"po": "PO-9"} (JSON)
-    keep           'Harbor & Pine Ltd'                   9.5              {"po": "PO-9"}
-    hash           '0c71d5c1b8a0a1c9f6f0d0e0a2b94f11'    null             "5be1…", the whole text as one
-    drop           null                                  null             null
+    field_values   'Harbor & Pine Ltd'                  9.5 (a double)   {"po": "PO-9"} (JSON)
+    keep           'Harbor & Pine Ltd'                  9.5              {"po": "PO-9"}
+    hash           '0c71d5c1b8a0a1c9f6f0d0e0a2b94f11'   null             "5be1…", all of it as one
+    drop           null                                 null             null
 
-The model says which columns are `private`; all others stay: ids, dates, counts, scores, what review changed,
-what a platform or its customer calls a workflow, a step, a processor, and paths, which are the names of fields.
-Where an object's keys come from documents, they are part of paths, and stay.
+The model says which columns are `private`; all others stay: ids, dates, counts, scores, what review
+changed, what a platform or its customer calls a workflow, a step, a processor, and paths, which are
+the names of fields. Where an object's keys come from documents, they are part of paths, and stay.
 
-A hash is BLAKE2b with a key, 128 bits as hexadecimal digits. Equal cells stay equal and different ones
-different, in all columns and loads, as long as the key is the same. Nothing is no secret: an empty text, null,
-and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the shape of an output.
+A hash is BLAKE2b with a key, 128 bits as hexadecimal digits. Equal cells stay equal and different
+ones different, in all columns and loads, as long as the key is the same. Nothing is no secret: an
+empty text, null, and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the
+shape of an output.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ _READ_BACK = {
     "processor_runs": "workspace api_version type status updated_at deleted_at "
     "workflow_run_id workflow_step_position",
     "quarantine": "resolved_at",
-    "pushes": "outcome done_at",
     "syncs": " ".join(SYNCS.names),
     "pushes": "outcome done_at read_at",
 }
@@ -59,7 +59,8 @@ class Privacy:
 
     @property
     def mark(self) -> str:
-        """What tells one way to store private columns from another: `hash 1f3c9a02`, with the key's own mark."""
+        """What tells one way to store private columns from another: `hash 1f3c9a02`, with the key's
+        own mark."""
         if not self._key:
             return self.field_values
         return f"{self.field_values} {blake2b(b'mark', key=self._key, digest_size=4).hexdigest()}"
@@ -70,7 +71,8 @@ class Privacy:
         return sorted(f"{table}.{name}" for table, some in self.dropped.items() for name in some)
 
     def rewrites(self, table: Table) -> dict[str, Rewrite | None]:
-        """How the cells of a table change, by column: text by text, or None where the column is emptied."""
+        """How the cells of a table change, by column: text by text, or None where the column is
+        emptied."""
         dropped = self.dropped.get(table.name, frozenset())
         found: dict[str, Rewrite | None] = {}
         for column in table.columns:
@@ -105,7 +107,8 @@ def holds_json(column: Column) -> bool:
 def privacy(
     field_values: str, hash_key: str | None, drop_columns: Iterable[str] | None, section: str
 ) -> Privacy:
-    """The settings of a source, `section` being where they stand. ConfigError names the wrong one."""
+    """The settings of a source, `section` being where they stand. ConfigError names the wrong
+    one."""
     if field_values not in MODES:
         raise ConfigError(
             f"{section}.field_values", f"{field_values!r} is none of {', '.join(MODES)}."
@@ -148,7 +151,8 @@ def _dropped(names: Iterable[str], setting: str) -> Mapping[str, frozenset[str]]
 
 
 def changed(before: str, now: str, section: str) -> ConfigError:
-    """Rows that are there were stored in another way: marks tell how, and so which setting changed."""
+    """Rows that are there were stored in another way: marks tell how, and so which setting
+    changed."""
     old, new = before.split()[0], now.split()[0]
     name, what = "field_values", f"is {new}, and was {old} for what is loaded."
     if old == new:
