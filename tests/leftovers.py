@@ -1,4 +1,5 @@
-"""Everything that a load leaves behind, as bytes that can be searched: unpacked, decoded, cell by cell."""
+"""Everything that a load leaves behind, as bytes that can be searched: unpacked, decoded, cell by
+cell."""
 
 from __future__ import annotations
 
@@ -108,12 +109,13 @@ _HEAD = 4
 
 
 def quoted(found: dict[str, bytes], texts: Iterable[str]) -> dict[str, set[str]]:
-    """Which of some texts (of four bytes or more) each file holds, as they stand or in JSON; files with none left out."""
+    """Which of some texts (of four bytes or more) each file holds, as they stand or in JSON; files
+    with none left out."""
     forms: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for text in texts:
         for form in {text.encode(), json.dumps(text)[1:-1].encode()}:
             forms[form[:_HEAD]].append(form)
-    # thousands of texts in a hundred megabytes: only places that begin like one of them are looked at
+    # thousands of texts in a hundred megabytes: only places that begin like one are looked at
     heads = np.array([int.from_bytes(head, "little") for head in forms], dtype=np.uint32)
     begins = np.zeros(1 << 20, dtype=bool)
     begins[_slots(heads)] = True

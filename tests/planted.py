@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 
+Answer = bytes | Callable[[Request], Reply]
 
-def plant(sandbox: Sandbox, answers: Mapping[str, bytes]) -> list[str]:
+
+def plant(sandbox: Sandbox, answers: Mapping[str, Answer]) -> list[str]:
     """Answer requests of these paths, unquoted, with these bodies; gives the paths of all requests."""
     handle, asked = sandbox._gate.handle, list[str]()
 
     def planted(request: Request) -> Reply:
         asked.append(request.path)
-        body = answers.get(request.path)
-        return handle(request) if body is None else Reply(200, body)
+        answer = answers.get(request.path)
+        if answer is None:
+            return handle(request)
+        return Reply(200, answer) if isinstance(answer, bytes) else answer(request)
 
     sandbox._gate.handle = planted  # type: ignore[method-assign]
     return asked

@@ -198,7 +198,7 @@ def test_house_stands_alone() -> None:
     kinds = {".py", ".md", ".toml", ".txt", ".yml", ""}
     for path in ROOT.rglob("*"):
         hidden = any(
-            part.startswith((".venv", ".git", ".uv", ".mypy", ".ruff", ".hyp"))
+            part.startswith((".venv", ".git", ".uv", ".mypy", ".ruff", ".hyp", ".cache"))
             for part in path.parts
         )
         if (

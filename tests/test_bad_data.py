@@ -18,8 +18,9 @@ from docruns import extend, http, plextera
 from docruns.flatten import rebuild
 from docruns.load import Summary, Target, load
 from docruns.sandbox import Sandbox
+from docruns.sandbox.wire import Reply, Request
 from loading import query
-from planted import plant
+from planted import Answer, plant
 from poison import Poison
 
 SOUND = 5
@@ -260,11 +261,11 @@ def test_poisoned_rows_of_a_list(platform: str, empty: Sandbox, tmp_path: Path) 
     assert second.quarantined == len(NO_ROWS)
 
 
-def lists_of(platform: str, sandbox: Sandbox) -> tuple[Any, str, str, dict[str, bytes]]:
+def lists_of(platform: str, sandbox: Sandbox) -> tuple[Any, str, str, dict[str, Answer]]:
     """Source, base URL, path of the list of workflow runs, and empty answers for all other lists."""
     if platform == "extend":
         kinds = ("extract", "classify", "split", "parse", "edit", "verify")
-        others = {f"/extend/{kind}_runs": EMPTY for kind in kinds}
+        others: dict[str, Answer] = {f"/extend/{kind}_runs": EMPTY for kind in kinds}
         return extend, sandbox.extend_url, "/extend/workflow_runs", others
     prefix = "/plextera/api/public/v1"
     others = {f"{prefix}/document-insights/extractions": EMPTY}
@@ -292,7 +293,56 @@ def test_a_status_that_no_list_can_be_asked_for(
     database = tmp_path / "s.duckdb"
     options = {"base_url": base, "recheck_for": "3650d"}
     assert load_into(database, source, **options).fetched == 1
-    answers |= {path: EMPTY, f"{path}/w": run_of("w")}
-    empty.fault("status", "*runs", status=400, after=5 if platform == "extend" else 1)
+    asked_for = []
+
+    def refuse_filters(request: Request) -> Reply:
+        asked_for.append(request.param("status"))
+        return Reply(400, b"{}") if request.param("status") else Reply(200, EMPTY)
+
+    answers |= {path: refuse_filters, f"{path}/w": run_of("w")}
     assert load_into(database, source, **options).complete
+    assert (status in asked_for) == (len(status) < 1000)
     assert query(database, f"SELECT status FROM {platform}.workflow_runs") == [("PROCESSED",)]
+
+
+@pytest.mark.parametrize("platform", ["extend", "plextera"])
+def test_runs_without_a_timestamp_are_loaded_whenever_they_come(
+    platform: str, empty: Sandbox, tmp_path: Path
+) -> None:
+    """Nothing tells when such a run changed: one that a later load finds is loaded, one that is loaded is not fetched again."""
+    source, base, path, answers = lists_of(platform, empty)
+    dated = '{"id":"dated","status":"PROCESSED","updatedAt":"2026-09-20T00:00:00Z"}'
+    bare = '{"id":"bare","status":"COMPLETED","updatedAt":null,"createdAt":"soon"}'
+    answers |= {
+        path: page_of(dated),
+        f"{path}/dated": dated.encode(),
+        f"{path}/bare": bare.encode(),
+    }
+    plant(empty, answers)
+    database = tmp_path / "b.duckdb"
+    assert load_into(database, source, base_url=base).fetched == 1
+    answers[path] = page_of(dated, bare)
+    assert load_into(database, source, base_url=base).fetched == 1
+    held = query(database, f"SELECT id FROM {platform}.workflow_runs ORDER BY 1")
+    assert held == [("bare",), ("dated",)]
+    assert load_into(database, source, base_url=base).fetched == 0
+
+
+def test_what_is_in_quarantine_stops_no_later_load(
+    empty: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that failed before are tried first, and say nothing new about the platform: new runs are loaded after them."""
+    monkeypatch.setattr("docruns.sync.GIVE_UP_AFTER", 3)
+    source, base, path, answers = lists_of("extend", empty)
+    rows = []
+    for i in range(8):
+        answers[f"{path}/r{i}"] = run_of(f"r{i}") if i % 2 else b"{}"
+        rows.append(f'{{"id":"r{i}","status":"PROCESSED","updatedAt":"2026-09-20T00:00:0{i}Z"}}')
+    plant(empty, answers)
+    database = tmp_path / "g.duckdb"
+    answers[path] = page_of(*rows[:7][::-1])
+    first = load_into(database, source, base_url=base)
+    assert (first.fetched, first.quarantined) == (3, 4)
+    answers[path] = page_of(*rows[::-1])
+    second = load_into(database, source, base_url=base)
+    assert (second.complete, second.fetched, second.quarantined) == (True, 1, 4)

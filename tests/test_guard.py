@@ -1,4 +1,5 @@
-"""Around a load: files for their owner only, dlt's telemetry off, and a word about secrets that others can read."""
+"""Around a load: files for their owner only, dlt's telemetry off, and a word about secrets that
+others can read."""
 
 from __future__ import annotations
 
@@ -61,8 +62,9 @@ def workshop(tmp_path: Path, open_mask: None, monkeypatch: pytest.MonkeyPatch) -
 def test_everything_is_its_owner_s_alone(
     workshop: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library's load, sweep and verify under an open mask create nothing that others may read: database, log, spool
-    with its documents, lock and published copy, looked at while they work and after."""
+    """A library's load, sweep and verify under an open mask create nothing that others may read:
+    database, log, spool with its documents, lock and published copy, looked at while they work and
+    after."""
     seen: dict[str, int] = {}
     remove, checkpoint = shutil.rmtree, module._checkpoint
 
@@ -136,7 +138,8 @@ def test_a_killed_load_too(workshop: Path, sandbox: Sandbox) -> None:
 
 
 def test_the_mask_is_given_back(open_mask: None) -> None:
-    """After loads that end well, fail, or overlap in several threads, a process has the mask it had."""
+    """After loads that end well, fail, or overlap in several threads, a process has the mask it
+    had."""
 
     def mask() -> int:
         now = os.umask(0o077)
@@ -172,7 +175,8 @@ def test_the_mask_is_given_back(open_mask: None) -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder and a home without any configuration, as cron has them; nothing says anything of telemetry."""
+    """A folder and a home without any configuration, as cron has them; nothing says anything of
+    telemetry."""
     monkeypatch.delenv("RUNTIME__DLTHUB_TELEMETRY")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
@@ -199,7 +203,8 @@ LIBRARY = """
 from pathlib import Path
 from docruns import extend
 from docruns.load import Target, load
-load(lambda on_sync: extend(base_url=sys.argv[-1], on_sync=on_sync), Target("extend", Path("d.duckdb")))
+target = Target("extend", Path("d.duckdb"))
+load(lambda on_sync: extend(base_url=sys.argv[-1], on_sync=on_sync), target)
 """
 
 
@@ -230,8 +235,9 @@ def address(sandbox: Sandbox) -> list[str]:
 def test_only_the_platform_is_talked_to(
     script: str, arguments: tuple[str, ...], sandbox: Sandbox, elsewhere: Path
 ) -> None:
-    """A load opens connections to the API's host and to nobody else, asks no name server for another name, and DuckDB
-    fetches no extension: no telemetry, no update check, wherever it is started."""
+    """A load opens connections to the API's host and to nobody else, asks no name server for
+    another name, and DuckDB fetches no extension: no telemetry, no update check, wherever it is
+    started."""
     url = sandbox.plextera_url if "plextera" in arguments else sandbox.extend_url
     found = places(elsewhere, script, *arguments, url)
     assert [place for place in found if place != "127.0.0.1"] == address(sandbox)
@@ -300,7 +306,8 @@ def test_telemetry_is_off_for_a_library(sandbox: Sandbox, elsewhere: Path) -> No
 def test_open_secrets_are_told_of(
     mode: int, warned: bool, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A secrets.toml that others may read is named once, with the command that mends it; the load goes on."""
+    """A secrets.toml that others may read is named once, with the command that mends it; the load
+    goes on."""
     secrets = tmp_path / ".dlt" / "secrets.toml"
     secrets.parent.mkdir()
     secrets.write_text('[sources.extend]\napi_key = "sk_live_0123456789"\n')

@@ -178,6 +178,15 @@ def test_answers_come_in_order(sandbox: Sandbox) -> None:
     assert 1 < sandbox.stats.max_in_flight <= 8
 
 
+def test_large_answers_are_held_in_small_numbers(sandbox: Sandbox) -> None:
+    """Two hundred and fifty-six may wait while they are small, sixty-four where they would take 32 MiB."""
+    with client(sandbox) as http:
+        http.get(LIST)
+        assert http._ahead == 16 * 16
+        http.usage.bytes = http.usage.requests * 200_000
+        assert http._ahead == 4 * 16
+
+
 def test_stopping_early_cancels_the_rest(sandbox: Sandbox) -> None:
     """Whoever stops taking answers stops the requests; nothing is left running."""
     sandbox.set(latency=0.05)

@@ -1,4 +1,5 @@
-"""hash and drop: no text of a document, and nobody's name, is written anywhere; what can be counted stays."""
+"""hash and drop: no text of a document, and nobody's name, is written anywhere; what can be counted
+stays."""
 
 from __future__ import annotations
 
@@ -39,18 +40,19 @@ RUNS: Any = {"runs": 16, "plextera_runs": 16, "seed": 5, "document_size": "heavy
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 
-# text columns that tell nothing of documents or persons: ids, codes, times, and names that a customer gave to
-# workflows, steps, processors and fields. Whoever adds a column decides: here, or `private` in the model.
+# text columns that tell nothing of documents or persons: ids, codes, and names that a customer gave
+# to workflows, steps, processors and fields. Whoever adds a column decides: here, or in the model.
 PUBLIC = {
     "workflow_runs": """
-        id workspace api_version status workflow_id workflow_name workflow_version_id workflow_version batch_id
-        failure_code dashboard_url parent_run_id parent_step_id root_run_id
+        id workspace api_version status workflow_id workflow_name workflow_version_id
+        workflow_version batch_id failure_code dashboard_url parent_run_id parent_step_id
+        root_run_id
     """,
     "workflow_steps": "workflow_run_id step_run_id step_id name type status processor_run_id",
     "processor_runs": """
-        id workspace api_version type status processor_id processor_name processor_version_id processor_version
-        base_processor base_version workflow_run_id source source_id batch_id parse_run_id failure_code
-        output_format dashboard_url
+        id workspace api_version type status processor_id processor_name processor_version_id
+        processor_version base_processor base_version workflow_run_id source source_id batch_id
+        parse_run_id failure_code output_format dashboard_url
     """,
     "fields": "processor_run_id workflow_run_id path field name parent_path kind type edit_kind",
     "insights": "processor_run_id output path type",
@@ -63,7 +65,6 @@ PUBLIC = {
     "processor_versions": "id workspace api_version processor_id type version",
     "quarantine": "resource id error message",
     "syncs": "load_id provider privacy",
-    "pushes": "push_id id outcome reason",
     "pushes": "push_id id outcome reason",
 }
 
@@ -115,9 +116,11 @@ def dropped(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def loaded(platform: Sandbox, factory: pytest.TempPathFactory, mode: str) -> Path:
-    """Load both platforms into `<mode>/d.duckdb`, and keep a copy of every spool, log and database state beside it.
+    """Load both platforms into `<mode>/d.duckdb`, and keep a copy of every spool, log and database
+    state beside it.
 
-    The copies are made when a load removes its working folder, and before it empties the database's log.
+    The copies are made when a load removes its working folder, and before it empties the database's
+    log.
     """
     folder = factory.mktemp(mode)
     database = folder / "d.duckdb"
@@ -219,7 +222,8 @@ NAMED = frozenset(
 
 
 def called(payload: Any, key: str = "") -> Iterator[str]:
-    """What stays: keys, kinds, and what somebody called a workflow, a step, a processor or a field."""
+    """What stays: keys, kinds, and what somebody called a workflow, a step, a processor or a
+    field."""
     if isinstance(payload, dict):
         yield from payload
         names = ["type", "status", "object", "label", "fieldId", "processorName"]
@@ -257,8 +261,8 @@ def payloads(sandbox: Sandbox) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def secrets(platform: Sandbox) -> set[str]:
-    """Every text of at least four characters that comes from a document or is somebody's name, but for words that
-    are the names of fields or classes as well."""
+    """Every text of at least four characters that comes from a document or is somebody's name, but
+    for words that are the names of fields or classes as well."""
     found = {*COMPANIES, *PEOPLE, *GOODS, *CITIES}
     names: set[str] = set()
     for payload in payloads(platform):
@@ -273,12 +277,14 @@ def secrets(platform: Sandbox) -> set[str]:
 
 
 def words(secrets: set[str]) -> set[str]:
-    """Those that can be looked for anywhere. A number or a date can be anything; it is looked for as a whole cell."""
+    """Those that can be looked for anywhere. A number or a date can be anything; it is looked for
+    as a whole cell."""
     return {text for text in secrets if any(map(str.isalpha, text))}
 
 
 def test_every_column_is_decided(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each text column is private in the model or public here; JSON, and typed copies of values, are private."""
+    """Each text column is private in the model or public here; JSON, and typed copies of values,
+    are private."""
     for table in TABLES:
         texts = [c for c in table.columns if c.type in ("text", "json")]
         assert {c.name for c in texts if not c.private} == set(PUBLIC[table.name].split()), (
@@ -300,7 +306,8 @@ def columns(table: Table) -> dict[str, Column]:
 
 
 def test_the_search_finds_what_is_there(kept: Path, secrets: set[str]) -> None:
-    """What is looked for below is what a load keeps otherwise: in the database, its log, and the spool."""
+    """What is looked for below is what a load keeps otherwise: in the database, its log, and the
+    spool."""
     whole = {text for _, _, _, texts in cells(kept) for text in texts}
     assert len(secrets) > 3000 and len(words(secrets)) > 1500
     assert len(secrets & whole) > 0.8 * len(secrets)
@@ -314,8 +321,8 @@ def test_the_search_finds_what_is_there(kept: Path, secrets: set[str]) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_nothing_is_written(mode: str, secrets: set[str], request: pytest.FixtureRequest) -> None:
-    """No text of a document and nobody's name is in a cell, in the database file and its log, in the spool or its
-    traces, or in a log at the level DEBUG."""
+    """No text of a document and nobody's name is in a cell, in the database file and its log, in
+    the spool or its traces, or in a log at the level DEBUG."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     found = everything(database.parent)
     assert {Path(name).name for name in found} >= {"seen_d.duckdb.wal", "log", "trace.pickle"}
@@ -327,7 +334,8 @@ def test_nothing_is_written(mode: str, secrets: set[str], request: pytest.Fixtur
 
 
 def killed_at(moment: str, sandbox: Sandbox, folder: Path, **options: str) -> None:
-    """Load Extend's runs with the command, in a process that kills itself before a function of dlt is called."""
+    """Load Extend's runs with the command, in a process that kills itself before a function of dlt
+    is called."""
     script = (
         "import importlib, os, signal, sys\n"
         "module, _, name = os.environ['KILLED_AT'].rpartition(':')\n"
@@ -369,7 +377,8 @@ def killed_at(moment: str, sandbox: Sandbox, folder: Path, **options: str) -> No
 def test_a_killed_load_leaves_nothing_either(
     mode: str, moment: str, platform: Sandbox, secrets: set[str], tmp_path: Path
 ) -> None:
-    """What a kill leaves of a spool, and in a database's log, quotes no document; settings come from the environment."""
+    """What a kill leaves of a spool, and in a database's log, quotes no document; settings come
+    from the environment."""
     options = {name: str(value) for name, value in settings(mode).items()}
     killed_at(moment, platform, tmp_path / "killed", **options)
     found = everything(tmp_path / "killed")
@@ -383,17 +392,23 @@ def counted(database: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def test_equal_stays_equal(kept: Path, hashed: Path) -> None:
-    """Whatever compares, joins or groups by texts finds the same: within a column, across columns and platforms."""
+    """Whatever compares, joins or groups by texts finds the same: within a column, across columns
+    and platforms."""
     for sql in (
         "SELECT processor_run_id, path, value_json = initial_json, value_json = reviewed_json, "
-        "initial_json = reviewed_json, value_json IS NULL, initial_json IS NULL, value_json = 'null', "
+        "initial_json = reviewed_json, value_json IS NULL, initial_json IS NULL, "
+        "value_json = 'null', "
         "value = '', edited FROM extend.fields",
-        "SELECT field, count(DISTINCT value), count(DISTINCT value_json), count(DISTINCT currency_code) "
+        "SELECT field, count(DISTINCT value), count(DISTINCT value_json), "
+        "count(DISTINCT currency_code) "
         "FROM extend.fields GROUP BY ALL",
-        "SELECT f.path, count(*) FROM extend.fields f JOIN extend.citations c ON f.value = c.reference_text "
+        "SELECT f.path, count(*) FROM extend.fields f "
+        "JOIN extend.citations c ON f.value = c.reference_text "
         "GROUP BY ALL",
-        "SELECT e.path, count(*) FROM extend.fields e JOIN plextera.fields p USING (value) GROUP BY ALL",
-        "SELECT id, classification = initial_classification, edited_count FROM extend.processor_runs",
+        "SELECT e.path, count(*) FROM extend.fields e JOIN plextera.fields p USING (value) "
+        "GROUP BY ALL",
+        "SELECT id, classification = initial_classification, edited_count "
+        "FROM extend.processor_runs",
         "SELECT count(*) FROM extend.workflow_runs GROUP BY reviewed_by",
         "SELECT count(DISTINCT name), count(DISTINCT extra) FROM extend.run_files",
         "SELECT list(id ORDER BY id) FROM extend.processor_runs GROUP BY config",
@@ -404,8 +419,8 @@ def test_equal_stays_equal(kept: Path, hashed: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_all_else_stays(mode: str, kept: Path, request: pytest.FixtureRequest) -> None:
-    """A column that is not private is cell for cell what it is otherwise; a private one is empty, or its texts are
-    hashes, JSON where they were JSON; typed copies are gone."""
+    """A column that is not private is cell for cell what it is otherwise; a private one is empty,
+    or its texts are hashes, JSON where they were JSON; typed copies are gone."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     seen = set()
     with (
@@ -459,7 +474,8 @@ def is_right(before: Any, after: Any, column: Column, mode: str) -> bool:
 
 
 def test_shapes_can_be_rebuilt(kept: Path, hashed: Path) -> None:
-    """The outputs of a run have their objects, lists and nulls where they had them, with hashes for values."""
+    """The outputs of a run have their objects, lists and nulls where they had them, with hashes for
+    values."""
     sql = "SELECT path, value_json FROM extend.fields WHERE processor_run_id = ? ORDER BY position"
 
     def shape(value: Any) -> Any:
@@ -475,7 +491,8 @@ def test_shapes_can_be_rebuilt(kept: Path, hashed: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_questions_are_answered(mode: str, kept: Path, request: pytest.FixtureRequest) -> None:
-    """What the command asks of a database has the same answers: it asks for scores, edits and credits."""
+    """What the command asks of a database has the same answers: it asks for scores, edits and
+    credits."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     for provider in SOURCES:
         with duckdb.connect(str(database), read_only=True) as connection:
@@ -521,8 +538,8 @@ def test_verify_agrees(
 def test_a_dataset_is_stored_in_one_way(
     options: dict[str, Any], setting: str, platform: Sandbox, hashed: Path, tmp_path: Path
 ) -> None:
-    """Another key, or another way, would leave rows that do not compare, or that quote: load and verify say so, and
-    nothing is requested that would be stored."""
+    """Another key, or another way, would leave rows that do not compare, or that quote: load and
+    verify say so, and nothing is requested that would be stored."""
     database = tmp_path / "d.duckdb"
     shutil.copy(hashed, database)
     make, target = maker(platform, "extend", **options), Target("extend", database)
@@ -584,8 +601,9 @@ SECRET_RUN = "Jane Q. Patient, born 1961-04-02"
 
 @pytest.mark.parametrize("mode", ["keep", "hash", "drop"])
 def test_failures_quote_nothing(mode: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Of a run that cannot be read, and of what its list and the platform said of it, neither quarantine nor dlt's
-    state keeps a word; the run is known, tried again, and loaded once it can be read."""
+    """Of a run that cannot be read, and of what its list and the platform said of it, neither
+    quarantine nor dlt's state keeps a word; the run is known, tried again, and loaded once it can
+    be read."""
     row = {"status": "PROCESSED", "reviewedByUser": f"{SECRET_RUN}@x", "rejectionNote": SECRET_RUN}
     bodies = {
         "workflow_run_other": json.dumps({"id": SECRET_RUN, "object": "workflow_run"}),
@@ -618,8 +636,8 @@ def test_failures_quote_nothing(mode: str, sandbox: Sandbox, tmp_path: Path) -> 
 
 
 def test_a_state_remembers_no_more_than_ids() -> None:
-    """What only a list said of a failed run is remembered where values are kept, to be there when it is tried again;
-    elsewhere its ids and names are, and a list's whole row is not."""
+    """What only a list said of a failed run is remembered where values are kept, to be there when
+    it is tried again; elsewhere its ids and names are, and a list's whole row is not."""
     said = {"processorId": "ex_1", "reviewedByUser": SECRET_RUN, "row": SECRET_RUN}
     at = datetime(2026, 5, 1, tzinfo=UTC)
     run = Listed("run_1", "PROCESSED", at, at, True, said)
@@ -635,7 +653,8 @@ def test_a_state_remembers_no_more_than_ids() -> None:
 def test_an_error_that_ends_a_load_quotes_nothing(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After twenty failures in a row a load gives up: its error, which dlt writes into its trace, names the run alone."""
+    """After twenty failures in a row a load gives up: its error, which dlt writes into its trace,
+    names the run alone."""
     kept_trace = tmp_path / "trace"
     remove = shutil.rmtree
 
@@ -657,7 +676,8 @@ def test_an_error_that_ends_a_load_quotes_nothing(
 
 
 def test_columns_can_be_left_empty(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`drop_columns` empties columns in one table or in all, private or not, and verify knows of it."""
+    """`drop_columns` empties columns in one table or in all, private or not, and verify knows of
+    it."""
     database = tmp_path / "d.duckdb"
     options = {"drop_columns": ["fields.value", "extra", "dashboard_url"]}
     load_into(sandbox, "extend", database, **options)
@@ -712,7 +732,8 @@ def test_wrong_settings_name_their_key(
 
 
 def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list in `.dlt/config.toml`, a key in `.dlt/secrets.toml`; neither shows in what a setting prints."""
+    """A list in `.dlt/config.toml`, a key in `.dlt/secrets.toml`; neither shows in what a setting
+    prints."""
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(
         '[sources.extend]\nfield_values = "hash"\ndrop_columns = ["extra", "fields.edit_note"]\n'
@@ -740,7 +761,8 @@ def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPa
 
 @given(st.text(), st.text())
 def test_a_hash_is_a_function_of_text_and_key(one: str, other: str) -> None:
-    """Equal texts and keys give equal hashes, different ones different; an empty text stays empty."""
+    """Equal texts and keys give equal hashes, different ones different; an empty text stays
+    empty."""
     ours, theirs = (privacy("hash", key, None, "") for key in ("our key", "their key"))
     assert (ours.hashed(one) == ours.hashed(other)) == (one == other)
     assert ours.hashed(one) == privacy("hash", "our key", None, "").hashed(one)

@@ -1,4 +1,5 @@
-"""The key is sent, and nothing else is done with it: whatever happens, no trace of it is left anywhere."""
+"""The key is sent, and nothing else is done with it: whatever happens, no trace of it is left
+anywhere."""
 
 from __future__ import annotations
 
@@ -43,9 +44,11 @@ def forms(key: str) -> list[str]:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A server that gives back what it is sent, wherever it can: in good answers and bad ones, headers and HTML.
+    """A server that gives back what it is sent, wherever it can: in good answers and bad ones,
+    headers and HTML.
 
-    /ok/…       lists of runs whose details echo; /refuse/… answers 401, /broken/… 500, to everything
+    /ok/…       lists of runs whose details echo
+    /refuse/…   answers 401 to everything, /broken/… 500
     """
 
     protocol_version = "HTTP/1.1"
@@ -192,7 +195,8 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.mark.parametrize("name", ["EXTEND_API_KEY", "API_KEY", "file"])
 def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None:
-    """Wherever the key comes from: a load, a check, a sweep and a deep verify leave no trace of it."""
+    """Wherever the key comes from: a load, a check, a sweep and a deep verify leave no trace of
+    it."""
     environment = {"SOURCES__EXTEND__FIELD_VALUES": "hash", "SOURCES__EXTEND__HASH_KEY": SALT}
     if name == "file":
         (place.folder / ".dlt").mkdir()
@@ -222,8 +226,8 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
 
 @pytest.mark.parametrize("key", [KEY, ODD_KEY])
 def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
-    """Answers that give the key back, in runs that are loaded, quarantined, refused or missing, in rows of lists and in
-    headers: tables, state and logs have stars in its place."""
+    """Answers that give the key back, in runs that are loaded, quarantined, refused or missing, in
+    rows of lists and in headers: tables, state and logs have stars in its place."""
     commands: dict[subprocess.Popen[bytes], int] = {}
     for command, provider, mount, code in (
         ("load", "extend", "ok", 3),
@@ -259,7 +263,8 @@ def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
 
 
 def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 403 for one run ends the load, and its message, echoed headers and all, is in dlt's trace without the key."""
+    """A 403 for one run ends the load, and its message, echoed headers and all, is in dlt's trace
+    without the key."""
     monkeypatch.setattr(Echo, "details", ("good",))
     monkeypatch.setattr(
         Echo, "rows", lambda *_: [{"id": "workflow_run_e403", "status": "PROCESSED"}]
@@ -357,7 +362,8 @@ def test_no_object_shows_it(sandbox: Sandbox) -> None:
 
 
 def test_an_ordinary_pipeline_s_trace(echo: str, tmp_path: Path) -> None:
-    """In anybody's own pipeline dlt's trace, pickled and printed at its most talkative, lacks it, and so do errors."""
+    """In anybody's own pipeline dlt's trace, pickled and printed at its most talkative, lacks it,
+    and so do errors."""
     pipeline = dlt.pipeline(
         "mine",
         destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")),
@@ -402,7 +408,8 @@ def test_errors_of_a_library_s_load(
 
 
 def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Nowhere in the tables is a URL that opens a document without a key: under names that are known, and others."""
+    """Nowhere in the tables is a URL that opens a document without a key: under names that are
+    known, and others."""
     signed = {
         "presignedUrl": "https://files.invalid/a.pdf?X-Amz-Signature=4f1c",
         "downloadUrl": "https://files.invalid/b.pdf?X-Amz-Credential=4f1c&X-Amz-Signature=4f1c",
@@ -459,13 +466,15 @@ def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
     ],
 )
 def test_unsigned(text: str, kept: str) -> None:
-    """A URL loses its query where that is a signature or a token; everything else stays to the letter."""
+    """A URL loses its query where that is a signature or a token; everything else stays to the
+    letter."""
     assert unsigned(text) == kept
 
 
 @pytest.mark.parametrize("key", [KEY, ODD_KEY, "p/q/r/s/t"])
 def test_redactor(key: str) -> None:
-    """A key is found as it is, in JSON, with escaped slashes, and in a URL; what is near it stays."""
+    """A key is found as it is, in JSON, with escaped slashes, and in a URL; what is near it
+    stays."""
     hide = redactor(key)
     written = json.dumps({"a": f"Bearer {key}", "b": [key]})
     assert json.loads(hide(written.encode())) == {"a": "Bearer ***", "b": ["***"]}
@@ -479,6 +488,7 @@ def test_redactor(key: str) -> None:
 
 @pytest.mark.parametrize("word", ["sandbox", "", "1234567890123456"])
 def test_a_word_is_no_secret(word: str) -> None:
-    """What could be any word or number of a document is left alone: the sandbox's stand-in for a key, digits."""
+    """What could be any word or number of a document is left alone: the sandbox's stand-in for a
+    key, digits."""
     body = f'{{"name": "{word}", "n": 1234567890123456}}'.encode()
     assert redactor(word)(body) == body

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from docruns.mishaps import explained
 from docruns.sandbox import Sandbox
 from proofs.children import Children, Ended
 from test_lock import another
@@ -81,3 +83,24 @@ def test_a_load_that_waits_for_a_database(
         child.send(signal.SIGTERM)
         ended_in_order(child.wait(), "TERM", loaded.parent)
     assert few_runs.stats.requests == 0
+
+
+@pytest.mark.fault(8)
+def test_a_query_that_is_interrupted(few_runs: Sandbox, loaded: Path) -> None:
+    """DuckDB tells of a signal in the middle of a query by an error of its own: it counts as the signal."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    sql = "SELECT count(*) FROM range(3_000_000_000) WHERE hash(range) = 1"
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            explained(loaded),
+            duckdb.connect(str(loaded), read_only=True) as connection,
+        ):
+            connection.execute(sql).fetchall()
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from docruns.arrow import Batch, to_tables
 from docruns.errors import ApiError
@@ -71,6 +73,37 @@ READERS: Mapping[str, Callable[[bytes], Reading]] = {
     "plextera_workflow_run": plextera_workflow_run,
     "plextera_extraction": plextera_extraction,
 }
+
+
+PAYLOADS = Path(__file__).parents[1] / "payloads"
+FOUND = Path(__file__).parent / "found"
+"""Inputs that broke a reader once, in a folder of its name."""
+
+
+def seeds() -> list[tuple[str, bytes]]:
+    """Reader and answer of every example that holds runs, without blanks."""
+    found: list[tuple[str, bytes]] = []
+    for path in sorted(PAYLOADS.glob("*/*.json")):
+        whole = json.loads(path.read_bytes())
+        inner = whole.get("payload") or whole.get("data") or []
+        for document in (whole, *(inner if isinstance(inner, list) else [inner])):
+            if kind := _kind(path.parent.name, document):
+                found.append((kind, json.dumps(document, separators=(",", ":")).encode()))
+    return found
+
+
+def _kind(platform: str, document: dict[str, Any]) -> str | None:
+    """The reader of a document; None where it is no run."""
+    run = document.get("workflowRun") or document.get("processorRun") or document
+    if not isinstance(run.get("id"), str):
+        return None
+    if platform == "plextera":
+        if "steps" in run or "workflow" in run:
+            return "plextera_workflow_run"
+        return "plextera_extraction" if "document" in run else None
+    if run.get("object") == "workflow_run":
+        return "extend_workflow_run"
+    return "extend_processor_run" if str(run.get("object")).endswith("_run") else None
 
 
 def _id(body: bytes, envelope: str, *keys: str) -> str:

@@ -1,13 +1,12 @@
 """What the README promises, measured at length: python -m proofs [PROOF …], below tests/.
 
-All proofs together take about half an hour on two cores; their table is written into ARCHITECTURE.md
-between its marks. Ends with 1 when a bound is broken.
+All proofs together take about half an hour on two cores; what they find is written into ARCHITECTURE.md
+between its marks, unless --runs or --kills say otherwise. Ends with 1 when a bound is broken.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 import time
@@ -20,14 +19,7 @@ from .stage import Command, Figures, must, platform_process
 
 DOCUMENT = Path(__file__).parents[2] / "ARCHITECTURE.md"
 
-SECTION = """
-## Proved
-
-`make prove` loads light documents from the sandbox, in its own process, with the real command.
-
-<!-- prove -->
-<!-- /prove -->
-"""
+HEAD = ["| proof | what | found | bound | on |", "| --- | --- | --- | --- | --- |"]
 
 
 @contextmanager
@@ -105,34 +97,36 @@ def main() -> int:
             found = prove(asked.runs, asked.kills)
             figures += found
             print(*found, sep="\n", flush=True)
-    table = _table(figures, time.monotonic() - started)
-    print(f"\n{table}")
-    if not asked.proof and (asked.runs, asked.kills) == (100_000, 30):
-        _write(table)
+    rows = _rows(figures)
+    print("", *HEAD, *rows, sep="\n")
+    print(f"{(time.monotonic() - started) / 60:.0f} minutes")
+    if (asked.runs, asked.kills) == (100_000, 30):
+        _write(rows)
     return 0 if all(figure.holds for figure in figures) else 1
 
 
-def _table(figures: Figures, seconds: float) -> str:
-    lines = ["| proof | what | found | bound |", "| --- | --- | --- | --- |"]
+def _rows(figures: Figures) -> list[str]:
+    on = f"{datetime.now(UTC):%Y-%m-%d}, Python {sys.version_info[0]}.{sys.version_info[1]}"
+    rows = []
     for proof, what, found, bound, holds in figures:
-        cells = (proof, what, found if holds else f"**{found}**", bound)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    python = ".".join(map(str, sys.version_info[:2]))
-    ended = f"{datetime.now(UTC):%Y-%m-%d}, Python {python}, {seconds / 60:.0f} minutes."
-    return "\n".join([*lines, "", ended])
+        cells = (proof, what, found if holds else f"**{found}**", bound, on)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return rows
 
 
-def _write(table: str) -> None:
+def _write(rows: list[str]) -> None:
+    """In place of the rows of the same proofs; those of proofs that did not run stay."""
     text = DOCUMENT.read_text()
-    if "<!-- prove -->" not in text:
-        text = f"{text.rstrip()}\n{SECTION}"
-    marked = re.sub(
-        r"(<!-- prove -->).*(<!-- /prove -->)",
-        lambda m: f"{m[1]}\n{table}\n{m[2]}",
-        text,
-        flags=re.DOTALL,
-    )
-    DOCUMENT.write_text(marked)
+    before, _, rest = text.partition("<!-- prove -->")
+    table, _, after = rest.partition("<!-- /prove -->")
+    proofs = {_proof(row) for row in rows}
+    lines = [line for line in table.strip().splitlines() if _proof(line) not in proofs]
+    inner = "\n".join([*HEAD, *lines[len(HEAD) :], *rows])
+    DOCUMENT.write_text(f"{before}<!-- prove -->\n{inner}\n<!-- /prove -->{after}")
+
+
+def _proof(row: str) -> str:
+    return row.removeprefix("| ").partition(" |")[0]
 
 
 if __name__ == "__main__":

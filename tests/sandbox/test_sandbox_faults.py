@@ -94,6 +94,23 @@ def test_slow_answers_are_whole(
     assert time.monotonic() - began > 0.05
 
 
+def test_answers_come_in_other_forms(sandbox: Sandbox, client: Client) -> None:
+    """A compressed or chunked answer is whole, a truncated one breaks, and a bomb is a thousand times larger inside."""
+    http = client(sandbox)
+    good = http.get("/workflow_runs").content
+    for kind in ("gzip", "chunked"):
+        sandbox.fault(kind)
+        assert http.get("/workflow_runs").content == good
+    sandbox.fault("truncated_chunked")
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.get("/workflow_runs")
+    sandbox.fault("truncated_gzip")
+    assert http.get("/workflow_runs").content != good
+    sandbox.fault("bomb", megabytes=3)
+    reply = http.get("/workflow_runs")
+    assert len(reply.content) == 3 * 2**20 > 200 * int(reply.headers["content-length"])
+
+
 def test_redirects_lead_to_another_host(sandbox: Sandbox, client: Client) -> None:
     """A redirect names another host, where a key must not be sent."""
     sandbox.fault("redirect", location="http://other.invalid/x")
@@ -166,6 +183,8 @@ def test_the_rate_limit_refuses_what_is_above_it(client: Client) -> None:
         assert 2 <= len(refused) <= 3 and replies[0].status_code == 200
         assert refused[0].headers["retry-after"] == "1" and refused[0].json()["retryable"] is True
         assert sandbox.stats.throttled == len(refused)
+        counts = sandbox.stats.seconds.values()
+        assert [sum(of) for of in zip(*counts, strict=True)] == [8, len(refused)]
         sandbox.set(rate_limit=0)
         assert {http.get("/workflow_runs").status_code for _ in range(20)} == {200}
 

@@ -64,8 +64,10 @@ def soak_inside(
             both.change(changes(seed, 1_000_000 + loads))
         for _ in range(rng.choice((0, 0, 1, 2))):
             kind, details, paths = rng.choice(FAULTS)
-            times = 1 if details.get("status") == 429 else rng.randint(1, 3)
-            both.fault(kind, rng.choice(paths), {**details, "times": times})
+            how = {"times": rng.randint(1, 3)}
+            if details.get("status") == 429:
+                how = {"times": 1, "after": 40}
+            both.fault(kind, rng.choice(paths), {**details, **how})
         shutil.rmtree(folder / "dlt" / "docruns" / "budgets", ignore_errors=True)
         kind = rng.choice(("load",) * 6 + ("sweep", "verify", "status", "locked", "damaged"))
         try:

@@ -87,9 +87,9 @@ def _arguments(rng: random.Random, command: str) -> tuple[str, ...]:
         case "load --full":
             return ("--full",)
         case "load --since":
-            day = rng.randint(1, 28)
-            until = rng.choice(((), ("--until", "2026-09-25T18:00:00Z")))
-            return ("--since", f"2026-09-{day:02}", *until)
+            # so many days ago, see `moment`
+            until = rng.choice(((), ("--until", "@0.05")))
+            return ("--since", f"@{rng.randint(1, 40)}", *until)
         case "load --max-runs":
             return ("--max-runs", str(rng.randint(1, 20)))
         case "verify":
@@ -126,8 +126,8 @@ def _fault(rng: random.Random) -> tuple[str, str, dict[str, Any]]:
     kind, details, paths = rng.choice(FAULTS)
     how: dict[str, Any] = {"times": rng.randint(1, 3), "after": rng.choice((0, 0, 2, 10))}
     if details.get("status") == 429:
-        # many of them are not a fault but a limit, and the budget keeps to it
-        how = {"times": 1}
+        # many, or one of the first requests, are not a fault but a limit, and the budget keeps to it
+        how = {"times": 1, "after": 40}
     elif rng.random() < 0.15:
         # it stays, and strikes now and then
         how = {"times": None, "probability": 0.1}

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,7 +149,8 @@ class Turns:
             size = self.database.stat().st_size if self.database.exists() else 0
             how = {"file_bytes": size + one.details["bytes"]}
         with self._disturbance(one):
-            child = self._start((one.command, *one.arguments), one.provider, how, one.chunk_runs)
+            command = (one.command, *map(moment, one.arguments))
+            child = self._start(command, one.provider, how, one.chunk_runs)
             self._strike(one, lambda sent: child.send(sent))
             return child.wait()
 
@@ -157,7 +159,7 @@ class Turns:
         arguments = [one.command]
         if one.command != "status":
             url = self.both.urls[one.provider]
-            arguments += [one.provider, "--base-url", url, *one.arguments]
+            arguments += [one.provider, "--base-url", url, *map(moment, one.arguments)]
         command = [str(Path(sys.executable).parent / "docruns"), *arguments, "--json"]
         environment = {**plain_environment(self.folder), **self._environment(one.chunk_runs)}
         started = time.monotonic()
@@ -282,6 +284,13 @@ class Turns:
         """Where a load spools."""
         name = working_folder(Target(provider, self.database)).name
         return self.folder / "dlt" / "docruns" / name
+
+
+def moment(argument: str) -> str:
+    """@12 as the time twelve days ago; anything else as it is."""
+    if not argument.startswith("@"):
+        return argument
+    return (datetime.now(UTC) - timedelta(days=float(argument[1:]))).isoformat()
 
 
 def _code(code: int) -> str:

@@ -1,0 +1,51 @@
+"""Making rows does not become slower unnoticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import guard
+
+SCRIPT = Path(guard.__file__)
+
+
+def test_making_rows_is_no_slower_than_it_was() -> None:
+    """Bytes to Arrow, as a ratio to plain Python, takes at most 1.3 times what is written down."""
+    # coverage slows down what it watches, and only that
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-P", str(SCRIPT)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("found", "code"), [(1.9, 0), (2.5, 0), (2.7, 1)])
+def test_the_guard_tells_what_is_slower(
+    found: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ratio of more than 1.3 times its figure fails, and no other."""
+    figures = tmp_path / "guard.json"
+    figures.write_text(json.dumps({"ratio": {guard.python(): 2.0}}))
+    monkeypatch.setattr(guard, "FIGURES", figures)
+    monkeypatch.setattr(guard, "bodies", list)
+    monkeypatch.setattr(guard, "ratio", lambda runs: found)
+    monkeypatch.setattr(sys, "argv", ["guard.py"])
+    assert guard.main() == code
+
+
+def test_a_python_without_a_figure_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ratio means nothing where none was written down for the same Python."""
+    figures = tmp_path / "guard.json"
+    figures.write_text(json.dumps({"ratio": {}}))
+    monkeypatch.setattr(guard, "FIGURES", figures)
+    assert guard.figure() is None
