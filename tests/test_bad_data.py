@@ -100,6 +100,7 @@ def rebuilt(database: Path, dataset: str) -> dict[str, Any]:
     return {run_id: rebuild(texts) for run_id, texts in rows.items()}
 
 
+@pytest.mark.fault(31, 32)
 def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
     """Every odd answer is loaded in full or quarantined with its reason, in each load anew, and no other run is missing."""
     value = '{"value":{"total":{"amount":9.5,"iso_4217_currency_code":"EUR"},"n":[1,{"a":null}]}}'
@@ -136,6 +137,7 @@ def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
     assert attempts == [(2,)]
 
 
+@pytest.mark.fault(31, 32)
 def test_poisoned_extractions_of_plextera(empty: Sandbox, tmp_path: Path) -> None:
     """The same with Plextera's extractions; each field stays beside its row as it came."""
     field = '{"name":"total","value":{"amount":9.5},"confidence":0.5}'
@@ -205,6 +207,7 @@ def run_of(id_: str, more: str = "") -> bytes:
     return f'{{"id":{json.dumps(id_)},"status":"PROCESSED"{more}}}'.encode()
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("platform", ["extend", "plextera"])
 def test_poisoned_rows_of_a_list(platform: str, empty: Sandbox, tmp_path: Path) -> None:
     """A row that names no run is quarantined as it came; one that names a run is enough, whatever else it says."""
@@ -305,6 +308,7 @@ def test_a_status_that_no_list_can_be_asked_for(
     assert query(database, f"SELECT status FROM {platform}.workflow_runs") == [("PROCESSED",)]
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("platform", ["extend", "plextera"])
 def test_runs_without_a_timestamp_are_loaded_whenever_they_come(
     platform: str, empty: Sandbox, tmp_path: Path

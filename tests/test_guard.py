@@ -223,6 +223,7 @@ def address(sandbox: Sandbox) -> list[str]:
     return [str(("127.0.0.1", sandbox.port))]
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
@@ -291,6 +292,7 @@ def test_a_user_s_own_word_counts(
     assert str(("127.0.0.1", port)) in found
 
 
+@pytest.mark.fault(35)
 def test_telemetry_is_off_for_a_library(sandbox: Sandbox, elsewhere: Path) -> None:
     """Nothing said, nothing sent, and other programs' settings are left alone."""
     script = LIBRARY + "import os\nprint(os.environ['RUNTIME__DLTHUB_TELEMETRY'])\n"

@@ -277,6 +277,7 @@ def test_addresses_that_are_refused(url: str) -> None:
         check_base_url(url, "some_key")
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("key", ["", " ", "a b", "ключ", "a\x00b", "a\nb"])
 def test_keys_that_no_header_can_carry(key: str) -> None:
     """A key with blanks or unprintable characters is refused before it is used, and not shown."""
@@ -285,6 +286,7 @@ def test_keys_that_no_header_can_carry(key: str) -> None:
     assert not key.strip() or key not in str(caught.value)
 
 
+@pytest.mark.fault(34)
 def test_key_loses_its_line_end() -> None:
     """A key read from a file may end in a newline."""
     assert check_key(" sk_1\n", "k") == "sk_1"

@@ -120,3 +120,32 @@ def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
     found = rows(server, "SELECT name, metadata FROM nul.workflow_runs WHERE id = 'nul'")
     assert found == [(r"a\u0000b", {r"c\u0000": r"d\u0000 e\\u0000"})]
     docruns("verify", "extend", "--dataset", "nul", "--deep", "1000")
+
+
+def test_pushed(server: str, sandbox: Sandbox) -> None:
+    """Changes are written back from there, once, and only a query that reads may say which."""
+    docruns("load", "extend", "--dataset", "tags")
+    sql = """SELECT id, true AS "metadata.checked", 1.50::numeric AS "metadata.n", jsonb_build_object('a', NULL) AS metadata
+             FROM tags.workflow_runs WHERE id LIKE '%' ORDER BY id LIMIT 10"""
+    for changes in (10, 0):
+        found = docruns("push", "extend", "--dataset", "tags", "--from", sql, "--json")
+        assert json.loads(found)["changes"] == changes
+    held = "SELECT metadata FROM tags.workflow_runs ORDER BY id LIMIT 10"
+    assert all(
+        row["checked"] is True and row["n"] == 1.5 and row["a"] is None
+        for (row,) in rows(server, held)
+    )
+    said = "SELECT outcome, count(*) FROM tags.pushes GROUP BY 1 ORDER BY 1"
+    assert rows(server, said) == [("confirmed", 10), ("unchanged", 10)]
+    delete = "DELETE FROM tags.workflow_runs RETURNING id"
+    for query_, kind in (
+        (delete, "DELETE"),
+        (f"WITH gone AS ({delete}) SELECT id FROM gone", "DELETE"),
+        ("SELECT 1; SELECT 2", "SELECT and SELECT"),
+        ("SELECT nothing", "does not exist"),
+        ("SELEC 1", "neither a file nor a query"),
+    ):
+        arguments = ["push", "extend", "--destination", "postgres", "--dataset", "tags"]
+        result = CliRunner().invoke(app, [*arguments, "--from", query_])
+        assert kind in str(result.exception), query_
+    assert rows(server, "SELECT count(*) FROM tags.workflow_runs") == [(40,)]

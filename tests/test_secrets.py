@@ -193,6 +193,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "place")
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("name", ["EXTEND_API_KEY", "API_KEY", "file"])
 def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None:
     """Wherever the key comes from: a load, a check, a sweep and a deep verify leave no trace of
@@ -224,6 +225,7 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
     assert (place.folder / "docruns.duckdb").exists()
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("key", [KEY, ODD_KEY])
 def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
     """Answers that give the key back, in runs that are loaded, quarantined, refused or missing, in
@@ -274,6 +276,7 @@ def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.Monk
     assert place.traces(KEY) == {}
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("between", ["\n", " ", "\t", "\u200b", "ä"])
 def test_a_key_that_no_header_can_carry(
     between: str, echo: str, caplog: pytest.LogCaptureFixture
@@ -288,6 +291,7 @@ def test_a_key_that_no_header_can_carry(
         assert "sk_live" not in shown
 
 
+@pytest.mark.fault(34)
 def test_a_key_of_two_lines(place: Place, echo: str) -> None:
     """The command refuses it as well, and leaves no trace of either line."""
     for provider in ("extend", "plextera"):

@@ -9,9 +9,11 @@ import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from docruns import extend
-from docruns.errors import ConfigError
+from docruns import extend, plextera
+from docruns.errors import ConfigError, ShapeError
+from docruns.http import Request
 from docruns.sandbox import Sandbox
+from docruns.sync import Sync
 
 
 @pytest.fixture
@@ -208,3 +210,13 @@ def test_requests_per_second_is_kept(pipeline: dlt.Pipeline, sandbox: Sandbox) -
     pipeline.run(source.with_resources("workflow_runs"), loader_file_format="parquet")
     seconds = time.monotonic() - started
     assert seconds >= (sandbox.stats.requests - 1) / 40.0
+
+
+@pytest.mark.parametrize("make", [extend, plextera])
+def test_largest_answer_is_a_setting(make: Any, sandbox: Sandbox) -> None:
+    """An answer above `max_response_mb` is refused, with the setting's name."""
+    url = sandbox.extend_url if make is extend else sandbox.plextera_url
+    syncs: list[Sync] = []
+    make(base_url=url, max_response_mb=0.0001, on_sync=syncs.append)
+    with syncs[0].client as client, pytest.raises(ShapeError, match="max_response_mb is"):
+        client.get(Request("/workflow_runs" if make is extend else "/workflow/runs"))

@@ -40,9 +40,8 @@ def written(value: Any, style: tuple[str, str], escape: bool) -> str:
 def loses(value: Any) -> bool:
     """Some object has a key twice, with two values."""
     if isinstance(value, Pairs):
-        last = {key: json.dumps(inner) for key, inner in value}
-        told_twice = any(json.dumps(inner) != last[key] for key, inner in value)
-        return told_twice or any(loses(inner) for _, inner in value)
+        texts = [(key, written(inner, (",", ":"), False)) for key, inner in value]
+        return len(set(texts)) > len(dict(texts)) or any(loses(inner) for _, inner in value)
     return isinstance(value, list) and any(map(loses, value))
 
 

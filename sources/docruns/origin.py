@@ -83,24 +83,27 @@ def _asked_elsewhere(
     query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
 ) -> list[Row]:
     """Nobody promises to open a warehouse for reading only: the query is looked at, and rolled back."""
-    try:
-        statements = sqlglot.parse(query, dialect=target.destination)
-    except (sqlglot.errors.SqlglotError, ValueError) as error:
-        raise _failed(error) from error
-    found = [one for one in statements if one is not None]
-    if len(found) != 1 or not isinstance(found[0], exp.Query) or found[0].find(*_WRITES):
-        raise _not_a_query(" and ".join(one.key.upper() for one in found) or "nothing")
-    with reading(provider, target, on_wait) as running, running.sql_client() as client:
-        # its own cursor: dlt's would take a % in the query for a place to fill in
-        cursor = client.native_connection.cursor()
+    with reading(provider, target, on_wait) as running:
+        dialect = running.destination.capabilities().sqlglot_dialect
         try:
-            cursor.execute(query)
-            columns = [(name, "") for name, *_ in cursor.description]
-            return list(_named(columns, cursor.fetchall()))
-        except Exception as error:
+            found = [one for one in sqlglot.parse(query, dialect=dialect) if one is not None]
+        except sqlglot.errors.SqlglotError as error:
             raise _failed(error) from error
-        finally:
-            client.native_connection.rollback()
+        writes = [inner.key.upper() for one in found for inner in one.find_all(*_WRITES)]
+        if len(found) != 1 or writes or not isinstance(found[0], exp.Query):
+            kinds = writes or [one.key.upper() for one in found] or ["nothing"]
+            raise _not_a_query(" and ".join(kinds))
+        with running.sql_client() as client:
+            # its own cursor: dlt's would take a % in the query for a place to fill in
+            cursor = client.native_connection.cursor()
+            try:
+                cursor.execute(query)
+                columns = [(name, "") for name, *_ in cursor.description]
+                return list(_named(columns, cursor.fetchall()))
+            except Exception as error:
+                raise _failed(error) from error
+            finally:
+                client.native_connection.rollback()
 
 
 def _failed(error: Exception) -> ConfigError:

@@ -19,7 +19,6 @@ _STEP = re.compile(
 MAX_CHARS: Final = 200_000_000
 """Of all paths of one run, with what each row costs besides: a million fields with paths as they are."""
 
-
 LONGEST: Final = 10_000
 """Characters of a text that counts as a path where no value has it; a longer one counts as a name."""
 
@@ -49,9 +48,7 @@ def below(path: str, step: str | int) -> str:
 
 def join(steps: Iterable[str | int]) -> str:
     """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
-    parts: list[str] = []
-    for step in steps:
-        parts.append(below("", step))
+    parts = [below("", step) for step in steps]
     # an index or a quoted key needs no dot before it
     dotted = (part if part.startswith("[") else f".{part}" for part in parts[1:])
     return "".join([*parts[:1], *dotted])

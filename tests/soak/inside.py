@@ -96,6 +96,7 @@ def _prepare(folder: Path) -> None:
     os.environ["DLT_DATA_DIR"] = str(folder / "dlt")
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["LOAD__RAISE_ON_MAX_RETRIES"] = "1"
+    os.environ |= {f"SOURCES__{name.upper()}__OVERLAP": "15m" for name in SOURCES}
     logging.getLogger("dlt").setLevel(logging.CRITICAL)
     Retry.__init__.__defaults__ = tuple(QUICK)
 

@@ -136,7 +136,7 @@ class Turns:
             "TMPDIR": str(self.temporary),
             "LOAD__RAISE_ON_MAX_RETRIES": "1",
             **{f"SOURCES__{name.upper()}__CHUNK_RUNS": str(chunk_runs) for name in self.both.urls},
-            **{f"SOURCES__{name.upper()}__OVERLAP": "10m" for name in self.both.urls},
+            **{f"SOURCES__{name.upper()}__OVERLAP": "15m" for name in self.both.urls},
         }
 
     def _run(self, one: Turn) -> Ended:

@@ -10,6 +10,7 @@ All four come in every API version, and nothing inside an output says which one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from msgspec import Raw, Struct
 
 from ..errors import ShapeError
 from ..flatten import NOTHING, Answer, Citation, Entry, Insight, Schema
-from ..paths import join
+from ..paths import Spent, below, join
 from ..payload import JSON, Payload, decode_whole, encode, is_object, json_text, members
 from ..twice import check_structs
 from .schemas import TYPES, field_schemas
@@ -68,6 +69,9 @@ class _Entry(_Known):
     citations: list[_Citation] | None = None
     insights: list[_Insight] | None = None
 
+
+# a row's place; what else looks like a number stays as it came
+_INDEX = re.compile("0|[1-9][0-9]{0,17}")
 
 _typed_metadata = msgspec.json.Decoder(dict[str, _Entry]).decode
 _points = msgspec.json.Decoder(list[_Point]).decode
@@ -277,6 +281,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Answer:
     #   "references": [{"id": "0", "fieldName": "sku", "page": 1, "boundingBoxes": [{"left": 60, …}]}]}}
     value: dict[str, JSON] = {}
     said: dict[str, Entry] = {}
+    spent = Spent()
     for name, raw in parts.items():
         field = Payload(raw)
         content = field.raw("value")
@@ -291,6 +296,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Answer:
         for reference in field.objects("references") or ():
             if reference.peek("id") == field.peek("id"):
                 reference.ignore("id")
+            spent.add(len(name))
             target = _target(name, reference, names)
             cited.setdefault(target, []).extend(_boxes(reference))
         said[path] = Entry(
@@ -304,7 +310,8 @@ def _fields_array(parts: Mapping[str, Raw]) -> Answer:
             said[target] = Entry(citations=tuple(citations))
         if kind not in ("currency", "signature"):
             # those are one leaf, whatever their own schema says
-            said.update(_nested_types(path, value[name], field_schemas(_definitions(raw)), said))
+            schema = field_schemas(_definitions(raw))
+            said.update(_nested_types(path, value[name], schema, said, spent))
     return Answer(value, said)
 
 
@@ -317,7 +324,7 @@ def _target(name: str, reference: Payload, names: set[str | None]) -> str:
     row = reference.text("id")
     part = reference.text("fieldName")
     steps: list[str | int] = [name]
-    if row is not None and row.isascii() and row.isdigit():
+    if row is not None and _INDEX.fullmatch(row):
         steps.append(int(row))
     elif row is not None and row != name:
         reference.keep("id", _quote(row))
@@ -355,22 +362,26 @@ def _both(a: str | None, b: str | None) -> str | None:
 
 
 def _nested_types(
-    path: str, value: JSON, schema: Mapping[str, Schema], said: Mapping[str, Entry]
+    path: str,
+    value: JSON,
+    schema: Mapping[str, Schema],
+    said: Mapping[str, Entry],
+    spent: Spent,
 ) -> dict[str, Entry]:
     """Types of the cells below a field, from the field's own schema."""
     found: dict[str, Entry] = {}
     rows: Iterable[tuple[str, JSON]] = [(path, value)]
     if type(value) is list:
-        rows = [(f"{path}[{i}]", row) for i, row in enumerate(value)]
+        rows = ((below(path, i), row) for i, row in enumerate(value))
     for at, row in rows:
         if type(row) is not dict:
             continue
         for key in row:
             if (known := schema.get(key)) is not None and known.type:
-                below = join([key])
-                step = f"{at}{below}" if below.startswith("[") else f"{at}.{below}"
+                spent.add(len(at) + len(key))
+                step = below(at, key)
                 found[step] = said.get(step, Entry())._replace(type=known.type)
                 if known.children or known.items:
                     inner = known.items.children if known.items else known.children
-                    found.update(_nested_types(step, row[key], inner, said))
+                    found.update(_nested_types(step, row[key], inner, said, spent))
     return found

@@ -42,6 +42,7 @@ def extend(
     workspace_id: str | None = None,
     requests_per_second: float | None = None,
     concurrency: int = 16,
+    max_response_mb: float = 256.0,
     overlap: str = "1h",
     recheck_for: str = "30d",
     chunk_runs: int | None = None,
@@ -72,6 +73,7 @@ def extend(
         requests_per_second: The most requests a second, over everything that uses the key on this machine;
             default: found out, from 10 up; on loopback without a limit until the first 429.
         concurrency: Requests in flight.
+        max_response_mb: MiB, unpacked, above which an answer is refused.
         overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
         recheck_for: How long after its last change a run that is not final is looked for.
         chunk_runs: Runs per load package; default: all that are due in one package.
@@ -102,6 +104,7 @@ def extend(
             base_url=url,
             headers=api.headers(key, version, workspace),
             concurrency=concurrency,
+            max_response_mb=max_response_mb,
         ),
         Budget.shared(
             Path(active().data_dir) / "docruns" / "budgets",

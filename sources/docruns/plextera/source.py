@@ -37,6 +37,7 @@ def plextera(
     workspace: str | None = None,
     requests_per_second: float | None = None,
     concurrency: int = 16,
+    max_response_mb: float = 256.0,
     overlap: str = "1h",
     recheck_for: str = "30d",
     chunk_runs: int | None = None,
@@ -68,6 +69,7 @@ def plextera(
         requests_per_second: The most requests a second, over everything that uses the key on this machine;
             default: found out, from 10 up; on loopback without a limit until the first 429.
         concurrency: Requests in flight.
+        max_response_mb: MiB, unpacked, above which an answer is refused.
         overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
         recheck_for: How long after its last change a run that is not final is looked for.
         chunk_runs: Runs per load package; default: all that are due in one package.
@@ -97,7 +99,12 @@ def plextera(
     if not 1 <= page_size <= 100:
         raise ConfigError("sources.plextera.page_size", f"{page_size} is not within 1 and 100.")
     client = DiscreetClient(
-        HttpSettings(base_url=url, headers=api.headers(key), concurrency=concurrency),
+        HttpSettings(
+            base_url=url,
+            headers=api.headers(key),
+            concurrency=concurrency,
+            max_response_mb=max_response_mb,
+        ),
         Budget.shared(
             Path(active().data_dir) / "docruns" / "budgets",
             url,
