@@ -1,5 +1,5 @@
 # Everything runs in .venv, made from uv.lock by a uv that lives in .uv unless there is one on the PATH.
-.PHONY: setup demo test check bench prove format clean
+.PHONY: setup demo test check bench prove soak fuzz format clean
 
 PYTHON ?= python3.11
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -35,6 +35,13 @@ bench: setup ## what a load costs on this machine
 
 prove: setup ## what the README promises, measured at length: half an hour
 	PYTHONPATH=tests $(RUN)/python -m proofs
+
+soak: setup ## all faults at random for ten minutes, then everything must be true
+	PYTHONPATH=tests $(RUN)/python -m soak
+
+fuzz: setup ## search for answers that break a reader, led by coverage, ten minutes
+	$(UV) sync --frozen --quiet --group fuzz
+	PYTHONPATH=tests $(RUN)/python -m fuzz --seconds 600
 
 format: setup ## write what check wants
 	$(RUN)/ruff format

@@ -1,4 +1,4 @@
-"""Platforms that allow R requests a second, each in its way, and a load that asks them, in simulated time."""
+"""Platforms that allow R requests a second, each in its way, and who asks them, simulated."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ def ask(
 ) -> list[Answer]:
     """Ask for `seconds` as a client does: `slots` in flight, one at a time waiting for a turn.
 
-    Several budgets are several such clients. `latency` is that of a whole exchange; who sleeps wakes up to `late`
-    seconds too late; at a `change` the platform follows another limit; `demand` is the requests a second
-    that there are, None for always one more.
+    Several budgets are several clients. `latency` is that of a whole exchange; who sleeps wakes up
+    to `late` seconds too late; at a `change` the platform follows another limit; `demand` is the
+    requests a second that there are, None for always one more.
     """
     rng = random.Random(seed)
     budgets = budgets if isinstance(budgets, list) else [budgets]
     free = [slots] * len(budgets)
     answers: list[Answer] = []
-    # (when, number, client, epoch, wait or None while on its way); epoch -1: this client asks for a turn
+    # (when, number, client, epoch, wait or None on its way); epoch -1: this client asks for a turn
     events: list[tuple[float, int, int, int, float | None]] = []
     number = 0
 
@@ -149,7 +149,7 @@ def ask(
 
 
 class Shares(NamedTuple):
-    """`used`: good answers, of those allowed; `refused`: 429s, of all answers; `refusals`: their number."""
+    """`used`: good answers of those allowed; `refused`: 429s of all answers; `refusals`: them all."""
 
     used: float
     refused: float

@@ -1,4 +1,4 @@
-"""Servers that a sandbox is too well-behaved to be: raw answers, TLS with a certificate nobody knows, a proxy."""
+"""Servers that no sandbox is: raw answers, TLS with a certificate nobody knows, a proxy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def answer(body: bytes = b'{"data": []}', status: int = 200, **headers: str) -> 
 
 
 class Raw:
-    """Answers its n-th request with the n-th of some bytes, the last one again and again; b"" closes the connection.
+    """Answers its n-th request with the n-th of some bytes, then with the last; b"" closes.
 
     `requests` are the requests as they came, `connections` the number of connections.
     """
@@ -88,7 +88,7 @@ class Raw:
 
 
 class Proxy(Raw):
-    """Connects CONNECT requests to one port of this machine, whatever host they name, or answers them with `status`."""
+    """Connects whoever asks to one port of this machine, or answers with another `status`."""
 
     def __init__(self, target: int, status: int = 200) -> None:
         super().__init__(b"")

@@ -1,4 +1,4 @@
-"""The request budget: what is allowed is found out, used and shared. Simulated platforms, simulated time."""
+"""The request budget finds out what is allowed, uses it and shares it, mostly in simulated time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def climb_s(rate: float, start: float | None) -> float:
 def holds(
     limit: Limit, rate: float, start: float | None, settle_s: float, **options: float
 ) -> None:
-    """Once settled, each minute uses 95 % of what is allowed, and 1 % of its requests are refused, or one."""
+    """Once settled, each minute uses 95 % of what is allowed, with 1 % refused, or one request."""
     settle_s += climb_s(rate, start)
     answers = ask(Budget(start=start), limit, settle_s + 300, **options)
     for minute in range(5):
@@ -44,7 +44,7 @@ def holds(
 @pytest.mark.parametrize("rate", [5, 10, 75])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_rate_is_found(kind: str, rate: float, start: float | None) -> None:
-    """Whatever the limit and however it is counted: it is found within two minutes, used and not passed."""
+    """Whatever the limit, however it is counted: it is found within two minutes, and used."""
     holds(KINDS[kind](rate), rate, start, settle_s=100)
 
 
@@ -100,7 +100,7 @@ def test_unusual_limits_are_used(limit: Limit, rate: float) -> None:
 
 
 def test_a_lower_limit_is_obeyed_at_once() -> None:
-    """When the platform allows less, twenty seconds later most requests are answered, a minute later nearly all."""
+    """When less is allowed, soon most requests are answered, a minute later nearly all."""
     answers = ask(Budget(start=10.0), Bucket(75), 400, change=(250, Bucket(10)))
     assert shares(answers, 10, 270, 280).refused <= 0.1
     later = shares(answers, 10, 310, 400)
@@ -115,7 +115,7 @@ def test_a_higher_limit_is_found() -> None:
 
 
 def test_what_is_told_is_never_passed() -> None:
-    """With a rate told, requests are that far apart, and a platform that allows less is obeyed all the same."""
+    """A rate that is told is kept, and a platform that allows less is obeyed all the same."""
     answers = ask(Budget(20.0, start=10.0), Bucket(1000), 60)
     assert shares(answers, 20, 1, 60).used == pytest.approx(1.0, abs=0.02)
     answers = ask(Budget(20.0), Bucket(8), 300)
@@ -156,7 +156,7 @@ def test_turns_are_spaced() -> None:
 
 
 def test_a_refusal_stops_everybody() -> None:
-    """After a 429 nobody sends until its time is over; those that were under way do not count again."""
+    """After a 429 nobody sends until its time is over; what was under way does not count again."""
     budget = Budget(100.0)
     first = budget.turn(10.0)
     second = budget.turn(10.02)
@@ -184,7 +184,7 @@ def test_a_rate_must_be_one(rate: float) -> None:
 
 
 def test_the_file_tells_nobody_the_key(tmp_path: Path) -> None:
-    """Its name is a hash, its content numbers, and only its owner reads it; each key and host has its own."""
+    """Its name is a hash, it holds numbers, its owner alone reads it; each key and host has one."""
     folder = tmp_path / "x" / "budgets"
     Budget.shared(folder, "https://a.example", "sk_secret", None, 10.0).turn(1.0)
     Budget.shared(folder, "https://a.example/v1", "sk_secret", 5.0, 10.0).turn(2.0)
@@ -216,7 +216,7 @@ def test_what_was_learned_is_kept(tmp_path: Path) -> None:
 
 
 def test_after_a_silence_more_is_tried() -> None:
-    """A load begins with what was given before, and finds within a minute that the plan allows more."""
+    """A load begins with what was given before, and finds within a minute that more is."""
     budget = Budget(start=10.0)
     ask(budget, Bucket(20), 200)
     rate = budget.turn(1000.0).rate or 0.0
@@ -238,7 +238,7 @@ def test_what_was_learned_grows_old(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_begins_anew_stops_nothing(tmp_path: Path) -> None:
-    """After a restart of the machine the clock is smaller: what is left of a pause is waited, no more."""
+    """After a restart of the machine what is left of a pause is waited, no more."""
     budget = known(tmp_path)
     budget.refused(9e6, 20.0, budget.turn(9e6).epoch)
     assert known(tmp_path).turn(3.0).wait == pytest.approx(20.0)
@@ -306,7 +306,8 @@ from docruns.http import Client, Request, Settings
 url, folder, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 settings = Settings(url, api.headers("k", "2026-02-09", None))
 end = time.monotonic() + seconds
-with Client(settings, Budget.shared(folder, url, "k", None, 10.0), api.explain, api.check) as client:
+budget = Budget.shared(folder, url, "k", None, 10.0)
+with Client(settings, budget, api.explain, api.check) as client:
     while time.monotonic() < end:
         client.get(Request("/workflow_runs", (("maxPageSize", 1),)))
 print(client.usage.requests)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tracemalloc
 from datetime import date
 from typing import Any
 
@@ -110,6 +111,12 @@ ODD_KEYS = [
     "\n",
     "\x7f",
     "\t.\t",
+    "K" * 300,
+    "e\u0301",
+    "lines[0].sku",
+    'lines["sku"]',
+    "[9999999999999999999]",
+    "[\u0663]",
 ]
 NUMBERS = [
     "0.1",
@@ -450,6 +457,66 @@ def test_an_entry_whose_path_no_value_has_is_a_row_of_its_own() -> None:
             "insight_count": 0,
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("a[999999999999999999]", "a[999999999999999999]"),
+        ("a[9999999999999999999]", '["a[9999999999999999999]"]'),
+        ("a[" + "9" * 5000 + "]", '["a[' + "9" * 5000 + ']"]'),
+        ("a[\u0663]", '["a[\u0663]"]'),
+        ("a[01]", '["a[01]"]'),
+        ("a" * 10_001, "a" * 10_001),
+        ("a" + ".b" * 500_000, '["a' + ".b" * 500_000 + '"]'),
+    ],
+)
+def test_an_index_that_no_list_has_is_a_name(key: str, path: str) -> None:
+    """What is said of a path is a row that its table takes, however the path is written, and soon."""
+    flat = flatten("r", None, Answer({}, {key: Entry(0.5)}))
+    row = field_rows(flat)[1]
+    assert (row["path"], row["ocr_confidence"]) == (path, 0.5)
+    assert join(split(path)) == path
+    batch = Batch()
+    batch.extend(FIELDS, flat.fields)
+    to_tables(batch)
+
+
+LONG = "k" * 200_000
+PLACES = tuple(Citation(page=i) for i in range(2000))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer({LONG: [0] * 5000}),
+        Answer({LONG: {str(i): 0 for i in range(5000)}}),
+        Answer({"a": {LONG: [[i] for i in range(2000)]}}),
+        Answer({}, {LONG: Entry(citations=PLACES)}),
+        Answer({}, {LONG: Entry(insights=(Insight("a", "b"),) * 2000)}),
+        Answer([0] * 5_000_000),
+    ],
+)
+def test_paths_that_no_table_should_hold_are_refused(answer: Answer) -> None:
+    """A key repeats in every path below it: a small answer may ask for gigabytes, and is refused before they are there."""
+    tracemalloc.start()
+    with pytest.raises(ShapeError, match="too many fields, or too long ones"):
+        flatten("r", None, answer)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300_000_000
+
+
+def test_a_long_id_counts_like_a_path() -> None:
+    """Every row repeats it."""
+    with pytest.raises(ShapeError, match="too many fields"):
+        flatten("r" * 100_000, None, Answer([0] * 5000))
+
+
+def test_fifty_thousand_fields_are_none_too_many() -> None:
+    """Each is a row, with the paths that documents have."""
+    value = {"lines": [{"description": "x", "amount": i} for i in range(16_700)]}
+    assert flatten("r" * 40, "w" * 40, Answer(value)).leaves == 33_400
 
 
 def test_unknown_paths_that_are_written_alike_stay_apart() -> None:

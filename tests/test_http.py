@@ -179,7 +179,7 @@ def test_answers_come_in_order(sandbox: Sandbox) -> None:
 
 
 def test_large_answers_are_held_in_small_numbers(sandbox: Sandbox) -> None:
-    """Two hundred and fifty-six may wait while they are small, sixty-four where they would take 32 MiB."""
+    """Of small ones 256 may wait, of such that would take 32 MiB then, 64."""
     with client(sandbox) as http:
         http.get(LIST)
         assert http._ahead == 16 * 16

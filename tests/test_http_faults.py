@@ -1,4 +1,4 @@
-"""What networks, proxies and servers do to a request: each fault over real HTTP, and what must not happen."""
+"""What networks, proxies and servers do to a request, each over real HTTP."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _serve_once(listener: socket.socket) -> None:
 
 @pytest.mark.fault(17)
 def test_a_kept_connection_that_closes_is_counted() -> None:
-    """Where the server closes a connection in place of an answer, the second sending is a request as well."""
+    """Where a connection is closed in place of an answer, sending again is a request as well."""
     with Raw(answer(), b"", answer()) as server, client(at(server.port)) as http:
         http.get(LIST)
         http.get(LIST)
@@ -283,7 +283,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_an_unknown_certificate_is_refused(certificate: Path) -> None:
-    """A server that cannot prove who it is gets one try and no request; SSL_CERT_FILE is the way out."""
+    """A server that cannot prove who it is gets no request; SSL_CERT_FILE is the way out."""
     with Raw(answer(), tls=certificate) as server:
         http = client(f"https://localhost:{server.port}")
         with http, pytest.raises(UnreachableError, match="SSL_CERT_FILE") as caught:
@@ -316,7 +316,7 @@ def platform(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Raw
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_proxies_are_used(platform: Raw, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of the environment is asked to connect, with its own password; it never sees the key."""
+    """The environment's proxy is asked to connect, with its own password; it sees no key."""
     with Proxy(platform.port) as proxy:
         monkeypatch.setenv(name, f"http://user:pass@127.0.0.1:{proxy.port}")
         with client("https://platform.test") as http:
@@ -403,7 +403,7 @@ def test_a_post_carries_json(sandbox: Sandbox) -> None:
 )
 @pytest.mark.parametrize("kept", [False, True])
 def test_what_may_have_been_done_is_not_done_again(first: bytes, kept: bool) -> None:
-    """A POST that may have arrived is sent once, also over a kept connection; an idempotent one again."""
+    """A POST that may have arrived is sent once, on any connection; an idempotent one again."""
     before = [answer()] if kept else []
     for idempotent, sendings in ((False, 1), (True, 2)):
         with (

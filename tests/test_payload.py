@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,6 +156,27 @@ def test_keys_can_be_dropped_kept_and_looked_at() -> None:
     assert one.extra() is None
 
 
+@pytest.mark.parametrize(
+    ("literal", "stays"),
+    [('"run"', False), ("null", False), ("7", True), ("[]", True), ("{}", True)],
+)
+def test_what_says_nothing_new_is_a_text(literal: str, stays: bool) -> None:
+    """A key that is ignored and holds something else than ever before is kept."""
+    one = Payload(f'{{"object": {literal}}}'.encode())
+    one.ignore("object", "absent")
+    assert ("object" in one) is stays
+    other = Payload(b'{"by": {"id": 1}, "at": "x"}')
+    other.ignore("by", "at", kind=b"{")
+    assert rest(other) == {"at": "x"}
+
+
+def test_what_must_not_be_kept_is_dropped_whatever_it_holds() -> None:
+    """Secrets come in any shape."""
+    one = payload(contents=[{"x": 1}], other=1)
+    one.drop("contents", "absent")
+    assert rest(one) == {"other": 1}
+
+
 def test_a_cleared_payload_forgets_its_children() -> None:
     """The object has become a row of its own."""
     one = payload(a={"b": 1})
@@ -255,6 +277,22 @@ def test_cleaned_text_is_what_came_but_for_lone_surrogates(text: str) -> None:
     assert decode(clean(json.dumps(text).encode())) == expected
 
 
+def test_a_byte_order_mark_goes() -> None:
+    """Some servers put one before their UTF-8."""
+    assert clean(b'\xef\xbb\xbf{"a": 1}') == b'{"a": 1}'
+
+
+def test_many_backslashes_cost_no_memory() -> None:
+    """Ten megabytes of them are cleaned in little more than their own room."""
+    body = b'"' + b"\\\\" * 5_000_000 + b'\\ud800"'
+    tracemalloc.start()
+    cleaned = clean(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert cleaned == body.replace(b"\\ud800", b"\\\\ud800")
+    assert peak < 5 * len(body)
+
+
 def test_a_body_without_surrogates_is_not_copied() -> None:
     """Bodies are megabytes: only those that need it are worked on."""
     body = json.dumps({"a": "x" * 100}).encode()
@@ -316,6 +354,8 @@ def test_a_number_is_no_text() -> None:
         ("", None),
         ("yesterday", None),
         ("2026-02-30T00:00:00Z", None),
+        ("2026-06-30T23:59:60Z", None),
+        ("2026-02-09T01:02:03Z\0", None),
         ("0001-01-01T00:00:00+10:00", None),
         ("9999-12-31T23:59:59-10:00", None),
     ],

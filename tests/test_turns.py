@@ -267,6 +267,29 @@ def test_an_extraction_that_was_loaded_before_its_workflow_run_told_of_it(tmp_pa
     assert tables(database) == tables(tmp_path / "whole.duckdb")
 
 
+@pytest.mark.fault(30)
+def test_a_value_that_changes_its_type(
+    load_extend: Loader, few_runs: Sandbox, loaded: Path
+) -> None:
+    """A number, a text, a fraction, an object, a list: one field, kept to the digit in the same columns."""
+    found = []
+    values = ("1", '"1"', "1.50", '{"b": 12345678901234567890}', "[1, 2]", "null")
+    for value in values:
+        body = run_text("exr_changing")[:-1] + f', "output": {{"value": {{"a": {value}}}}}}}'
+        few_runs.extend.put(body, resource="extract_runs")
+        load_extend(loaded, base_url=few_runs.extend_url)
+        sql = (
+            "SELECT list((path, value_json) ORDER BY path) FROM extend.fields "
+            "WHERE processor_run_id = 'exr_changing' AND kind = 'leaf'"
+        )
+        found += query(loaded, sql)
+    few_runs.extend.delete("exr_changing")
+    assert [rows for (rows,) in found] == [
+        [("a", "1")], [("a", '"1"')], [("a", "1.50")], [("a.b", "12345678901234567890")],
+        [("a[0]", "1"), ("a[1]", "2")], [("a", "null")],
+    ]  # fmt: skip
+
+
 Clocked = Callable[..., Summary]
 
 

@@ -7,14 +7,18 @@
 The rate R that a platform allows is found out, in three rules:
 
 1. Before the first 429 the rate grows by 2 % a second, while requests wait for their turns.
-2. A 429 gives two bounds: `high`, the rate that was refused, and `low`, what was given since the 429 before,
-   its pause included. A token bucket is empty at both ends, so `low` is R, however large its burst. A window
-   gives at least that, and refuses at R itself: a second 429 at the same rate moves `low` close below it.
-3. Then the rate climbs from `low` to `high`, the slower the closer they are, and on, to the next 429.
+2. A 429 gives two bounds: `high`, the rate that was refused, and `low`, what was given since the
+   429 before, its pause included. A token bucket is empty at both ends, so `low` is R, whatever
+   its burst. A window gives at least that, and refuses at R itself: a second 429 at the same rate
+   moves `low` close below it.
+3. Then the rate climbs from `low` to `high`, the slower the closer they are, and on, to the next
+   429. Bounds 3 % apart, where they end, are climbed in four minutes: one 429 each. A climb 5 %
+   past `high` means that more is allowed than before: rule 1 holds again, as after ten silent minutes.
 
-Bounds 3 % apart, where they end, are climbed in four minutes: one 429 each. A climb 5 % past `high` means that
-more is allowed than before, and rule 1 holds again, as it does after ten minutes of silence. The platforms that
-these rules were tried on are in `tests/test_budget.py`. A turn costs 14 µs with the file, 2 without.
+Told nothing, a load begins at what the platform's lowest plan allows (`start`), and passes it only
+while it has more to ask; on loopback it begins without a limit. A rate that is told is a ceiling:
+a platform that allows less is obeyed all the same. The platforms that these rules were tried on
+are in `tests/limits.py`. A turn costs 14 µs with the file, 2 without.
 """
 
 from __future__ import annotations
@@ -42,14 +46,14 @@ GROWTH = 0.02
 """By how much the rate grows in a second, as long as nothing was refused."""
 
 SLACK_S = 0.02
-"""How late a request may come and still not lose its place: a window of a second at 97 % has 30 ms to spare."""
+"""How late a request may come and keep its place: at 97 % a window of a second can spare 30 ms."""
 
 MARGIN = 0.015
 """Half the distance, relative, below which bounds do not come closer."""
 
 LONGEST_PAUSE_S = 3600.0
 SILENCE_S = 600.0
-"""After so long without a request the platform may allow something else: growth begins anew, from `low`."""
+"""After so long without a request more may be allowed: growth begins anew, from `low`."""
 
 KEPT_S = 7 * 24 * 3600.0
 """How long a rate is believed that nobody has used."""
@@ -61,7 +65,7 @@ _T = TypeVar("_T")
 
 
 class Turn(NamedTuple):
-    """`wait`: seconds until one may ask again; 0: it is one's turn, and `epoch` is to be told with its 429.
+    """`wait`: seconds until one may ask again; 0: one may send, and tell `epoch` with a 429.
 
     `rate` is what is believed to be allowed, requests a second; None: no limit is known.
     """
@@ -72,7 +76,7 @@ class Turn(NamedTuple):
 
 
 class Pace(msgspec.Struct):
-    """What is known about a platform's limit. Times are seconds of one clock; rates are per second."""
+    """What is known about a limit. Times are seconds of one clock, rates are per second."""
 
     next: float = 0.0
     """When the next turn comes."""
@@ -88,7 +92,7 @@ class Pace(msgspec.Struct):
     span: float = 0.0
     """Requests since the last 429, and the seconds they took, idle ones left out."""
     credit: float = 1.0
-    """Seconds of pause after the last 429; before the first one, the burst that a platform may allow."""
+    """Seconds of pause after the last 429; before the first, the burst that may be allowed."""
     cut: float | None = None
     """When the last 429 came, until its pause is over; `refused` is the rate that got it."""
     refused: float | None = None
@@ -133,7 +137,7 @@ class Pace(msgspec.Struct):
         return 0.0
 
     def refuse(self, now: float, pause: float, epoch: int, rate: float | None) -> float:
-        """A request of `epoch` was refused at a rate: nobody sends for `pause` seconds. Gives the seconds that are new."""
+        """A request of `epoch` was refused: nobody sends for `pause` seconds. Gives the new ones."""
         end = now + min(pause, LONGEST_PAUSE_S)
         added = max(0.0, end - max(now, self.next))
         self.next = max(self.next, end)
@@ -150,7 +154,7 @@ class Pace(msgspec.Struct):
         return (self.base or 1.0) > 0 and 0 < low <= high and self.busy >= 0 and self.span >= 0
 
     def resume(self, now: float) -> None:
-        """Go on after a silence, and after the clock began anew; never wait longer than anybody may be told to."""
+        """Go on after a silence, or with a clock that began anew; no pause is endless."""
         if now < self.stamp - 1:
             back = self.stamp - now
             self.next -= back
@@ -180,8 +184,8 @@ class Pace(msgspec.Struct):
 class Budget:
     """The turns of everything that shares it: of threads always, of processes where it has a file.
 
-    `ceiling` is never passed, whatever the platform allows. `start` is the rate to begin with where there is
-    no ceiling; None begins without a limit, until the first 429.
+    `ceiling` is never passed, whatever the platform allows. `start` is the rate to begin with where
+    there is no ceiling; None begins without a limit, until the first 429.
     """
 
     def __init__(
@@ -245,7 +249,7 @@ class Budget:
             return result
 
     def _open(self, make: bool) -> int | None:
-        """The file, locked; None where there is none, or where somebody holds it and does not go on."""
+        """The file, locked; None where there is none, or somebody holds it and does not go on."""
         if self._file is None or fcntl is None:
             return None
         try:

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from .cells import MISSING, is_container, json_or_marker, same, type_of, typed_cells
 from .model import CITATIONS, FIELDS, INSIGHTS, Row
-from .paths import ODD_KEY, Spent, is_path, join, split, without_indexes
+from .paths import ODD_KEY, Spent, below, is_path, join, split, without_indexes
 from .payload import JSON, encode
 
 MAX_DEPTH: Final = 200
@@ -361,7 +361,7 @@ class _Walk:
         for key in keys:
             if key in self.used:
                 continue
-            path = key if key and is_path(key) else "[" + encode(key).decode() + "]"
+            path = key if key and is_path(key) else below("", key)
             while path in self.paths or (path != key and path in keys):
                 path = "[" + encode(path).decode() + "]"
             steps = split(path)

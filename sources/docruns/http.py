@@ -2,7 +2,8 @@
 
     Request ──► budget (wait for a turn) ──► transport: send, read ──► check ──► Reply
                       ▲                                                 │
-                      └──────── wait, try again ◄───────────────────────┘ 408, 425, 429, 5xx, reset, timed out, cut off
+                      └──────── wait, try again ◄───────────────────────┘ 408, 425, 429, 5xx,
+                                                                          reset, timed out, cut off
 
 A `Client` runs an event loop in a thread of its own, so that the callers, dlt's generators, stay
 plain and the network goes on while they flatten. It decides when a request is sent and repeated,
@@ -54,9 +55,9 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
 class Request(NamedTuple):
-    """A GET by path relative to the base URL, or a POST of a JSON body. `subject` is the run or list it is about.
+    """A GET by path relative to the base URL, or a POST of a JSON body, about a run or list.
 
-    What is not `idempotent` is sent again only when it surely was not done: it never left, or got a 429.
+    What is not `idempotent` is sent again only where it was not done: it never left, or got a 429.
     """
 
     path: str
@@ -111,7 +112,7 @@ class Retry:
 class Settings:
     """How to reach a platform. `timeout` is in seconds, for connecting and between bytes.
 
-    `total_timeout` is in seconds, for a whole exchange; `max_response_mb` in MiB of decompressed body.
+    `total_timeout` is for a whole exchange; `max_response_mb` in MiB of decompressed body.
     """
 
     base_url: str
@@ -152,7 +153,7 @@ def check_base_url(url: str, name: str) -> str:
 class Client:
     """Sends requests. Use it as a context manager; entered twice, it closes with the last exit.
 
-    `explain` turns a refused answer into an error: (status, headers, body, "GET /path") -> ApiError.
+    `explain` turns a refused answer into an error: (status, headers, body, "GET /path").
     `check` raises ShapeError on a body that is no answer although its status is 200.
     """
 
@@ -235,9 +236,9 @@ class Client:
     def get_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
-        More requests than that wait for their turns, and answers to be taken, so that the platform's time is
-        used while one answer is slow or the caller is busy: sixteen times `concurrency`, or, of answers so large
-        that these would be more than 32 MiB, four times.
+        More requests wait for their turns, and answers to be taken, so that the platform's time is
+        used while one answer is slow or the caller is busy: sixteen times `concurrency`, or four
+        times where these would be more than 32 MiB.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
@@ -275,7 +276,7 @@ class Client:
             before_sleep=self._count_retry,
             reraise=True,
         )
-        # kept while it waits to try again: what fails holds back the rest, and is not overtaken by all of it
+        # kept while it waits to try again, or all that waits for a place would overtake it
         async with self._places:
             try:
                 reply: Reply = await attempts(self._send, errand)
@@ -312,7 +313,7 @@ class Client:
 
     async def _turn(self, errand: _Errand) -> None:
         """Wait until this request may go. BusyError when that is past its deadline."""
-        # one at a time asks, the first one that came: the others need not wake up to see that they must wait
+        # one at a time asks: the others need not wake up to see that they must wait
         async with self._gate:
             while True:
                 now = time.monotonic()
@@ -376,7 +377,7 @@ class Client:
 
 @dataclass
 class _Errand:
-    """One request through all its tries. `began`: when its first turn came near; `epoch`: that of its last."""
+    """One request through its tries. `began`: when its first turn was near; `epoch`: its last's."""
 
     request: Request
     began: float = 0.0

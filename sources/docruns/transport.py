@@ -1,9 +1,9 @@
 """One HTTP exchange: the only owner of aiohttp, dressed as a transport of httpx.
 
-    httpx.Request ──► proxy? ──► TLS ──► sent once ──► read and inflated, up to a limit ──► httpx.Response
+    httpx.Request ──► proxy? ──► TLS ──► sent once ──► read, inflated, limited ──► httpx.Response
 
-httpx's own asynchronous transport takes six times the CPU on large bodies. This one sends nothing twice by
-itself, follows no redirect, keeps no cookies, and calls what goes wrong by its name:
+httpx's own asynchronous transport takes six times the CPU on large bodies. This one sends nothing
+twice by itself, follows no redirect, keeps no cookies, and calls what goes wrong by its name:
 
     ConnectError, ConnectTimeout, ProxyError, UntrustedError     the request has not left
     ReadError, ReadTimeout, RemoteProtocolError                  it may have arrived
@@ -39,7 +39,7 @@ class _ClosedError(aiohttp.ClientConnectionError):
 
 
 def proxy_for(url: str) -> httpx.Proxy | None:
-    """The proxy that the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY) or the system has for a URL."""
+    """The proxy for a URL by HTTPS_PROXY, ALL_PROXY and NO_PROXY, or by the system's settings."""
     parts = urlsplit(url)
     if proxy_bypass(parts.netloc):
         return None
@@ -60,9 +60,9 @@ def proxy_for(url: str) -> httpx.Proxy | None:
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests over at most `connections` kept connections.
 
-    Seconds: `idle_s` to connect and between two pieces of an answer, `total_s` for the whole exchange.
-    `max_bytes` limits a body as it is after decompression, and ends reading there. Certificates are checked
-    against certifi's list, or that of SSL_CERT_FILE and SSL_CERT_DIR.
+    Seconds: `idle_s` to connect and between two pieces of an answer, `total_s` for all of it.
+    `max_bytes` limits a body as it is after decompression, and ends reading there. Certificates are
+    checked against certifi's list, or that of SSL_CERT_FILE and SSL_CERT_DIR.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """aiohttp's errors as httpx's. Their texts are left out where they hold URLs: these carry page tokens."""
+        """aiohttp's errors as httpx's, without the URLs in their texts: these carry page tokens."""
         idle_s = self._timeout.sock_read
         try:
             yield

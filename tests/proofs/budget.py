@@ -1,4 +1,4 @@
-"""The request budget: nobody tells the load what the platform allows, and it uses that, and no more."""
+"""The request budget: nobody tells a load what is allowed, and it uses that, and no more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFUSED = 0.01
 
 
 def prove(folder: Path, rates: Sequence[int]) -> Figures:
-    """A first load from a platform with each rate limit, side by side, each long enough to settle and be measured."""
+    """First loads from a platform of each rate, side by side, long enough to settle."""
     with ThreadPoolExecutor(len(rates)) as pool:
         found = pool.map(lambda rate: _load(folder / str(rate), rate), rates)
         return [figure for figures in found for figure in figures]
@@ -47,7 +47,7 @@ def at_least(what: str, found: float, bound: float) -> Figure:
 
 
 def shares(seconds: Sequence[tuple[int, int]], rate: float) -> tuple[float, float]:
-    """The share of what is allowed that was answered well, and the share of requests that was refused."""
+    """What was answered well of what is allowed, and what was refused of all that was sent."""
     answered, refused = sum(n for n, _ in seconds), sum(no for _, no in seconds)
     used = (answered - refused) / (rate * len(seconds))
     return round(used, 4), round(refused / max(answered, 1), 4)
