@@ -30,8 +30,8 @@ check: setup ## formatting, lint and types
 	$(RUN)/ruff check
 	$(RUN)/mypy
 
-bench: setup ## what a load costs on this machine
-	$(RUN)/python tests/benchmarks/work.py
+bench: setup ## side by side with what people would use instead, half an hour
+	UV="$(UV)" $(RUN)/python tests/benchmarks/bench.py
 
 prove: setup ## what the README promises, measured at length: half an hour
 	PYTHONPATH=tests $(RUN)/python -m proofs
@@ -48,4 +48,4 @@ format: setup ## write what check wants
 	$(RUN)/ruff check --fix
 
 clean: ## forget .venv, .uv and caches; databases stay
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* tests/benchmarks/.cache

@@ -46,6 +46,12 @@ def golden(reading: Reading) -> dict[str, Any]:
     return {**found, "cleared": cleared}
 
 
+def alone(run: dict[str, Any]) -> Reading:
+    """A processor run read on its own."""
+    listed = Listed(run["id"], None, None, None)
+    return processor_run(json.dumps(run).encode(), listed, Context("2026-02-09"))
+
+
 def _cells(table: Table, row: dict[str, Any]) -> dict[str, Any]:
     cells = {}
     for column in table.columns:
@@ -415,6 +421,86 @@ def test_a_value_of_an_unexpected_type_is_kept_in_extra() -> None:
     reading = processor(run, LISTED._replace(status=None))
     assert extra(reading) == {"status": 7, "usage": "many", "createdAt": "soon", "reviewed": "yes"}
     assert only(reading, PROCESSOR_RUNS)["status"] is None
+
+
+@pytest.mark.parametrize("value", [7, [], {"a": 1}, True])
+@pytest.mark.parametrize(
+    "key", ["object", "type", "outputs", "edits", "extractor", "extractorVersion", "usage", "files"]
+)
+def test_a_key_that_is_not_what_it_was_stays(key: str, value: Any) -> None:
+    """Also one that says nothing new as long as it is what it was: all of it is in extra."""
+    run = {"id": "exr_1", "status": "PROCESSED", "output": {"value": {"a": 1}}, key: value}
+    rows = alone(run).batch.dicts(PROCESSOR_RUNS)
+    empty = key in ("edits", "files") and value == []
+    understood = key in ("edits", "extractor", "extractorVersion", "usage") and value == {"a": 1}
+    extra = json.loads(rows[0]["extra"] or "{}")
+    if understood and key == "edits":
+        assert extra == {}
+    else:
+        assert extra == ({} if empty else {key: value})
+
+
+@pytest.mark.parametrize("edits", ["x", 7, True, [{"notes": "x"}]])
+def test_edits_of_another_shape_are_kept(edits: Any) -> None:
+    """They are no edits of any field, and are not lost."""
+    [run] = alone({"id": "exr_1", "output": {"value": {}}, "edits": edits}).batch.dicts(
+        PROCESSOR_RUNS
+    )
+    assert json.loads(run["extra"]) == {"edits": edits}
+
+
+def test_a_type_beside_the_kind_of_object_is_kept() -> None:
+    """Only a type that says the same as the object is left out."""
+    [run] = alone({"object": "extract_run", "id": "e", "type": "OTHER"}).batch.dicts(PROCESSOR_RUNS)
+    assert (run["type"], run["extra"]) == ("EXTRACT", '{"type":"OTHER"}')
+    [run] = alone({"object": "x", "id": "e", "type": "SPLITTER"}).batch.dicts(PROCESSOR_RUNS)
+    assert (run["type"], run["extra"]) == ("SPLIT", None)
+
+
+def test_two_types_of_a_step_are_both_kept() -> None:
+    """The run's own says what ran, the workflow's what was meant."""
+    steps = [{"stepType": "NEW", "step": {"type": "OLD"}}, {"stepType": "A", "step": {"type": "A"}}]
+    body = json.dumps({"id": "w", "stepRuns": steps}).encode()
+    reading = workflow_run(body, Listed("w", None, None, None), Context("2026-02-09"))
+    first, second = reading.batch.dicts(WORKFLOW_STEPS)
+    assert (first["type"], first["extra"]) == ("NEW", '{"step":{"type":"OLD"}}')
+    assert (second["type"], second["extra"]) == ("A", None)
+
+
+def test_a_class_of_another_type_is_kept() -> None:
+    """The model's own class is a cell if it is a text, and stays in any case."""
+    output = {"type": "a"}
+    run = {"object": "classify_run", "id": "c", "output": output, "initialOutput": {"type": 7}}
+    [row] = alone(run).batch.dicts(PROCESSOR_RUNS)
+    assert row["initial_classification"] is None
+    assert json.loads(row["extra"]) == {"initialOutput": {"type": 7}}
+
+
+def test_what_stands_beside_the_envelope_is_kept() -> None:
+    """success and object are no news."""
+    run = {"id": "w", "status": "PROCESSED"}
+    body = json.dumps({"success": True, "object": "x", "workflowRun": run, "warnings": ["y"]})
+    reading = workflow_run(body.encode(), Listed("w", None, None, None), Context("v1"))
+    [row] = reading.batch.dicts(WORKFLOW_RUNS)
+    assert row["extra"] == '{"envelope":{"warnings":["y"]}}'
+
+
+@pytest.mark.parametrize("inner", ["[]", '"x"', "7", '{"a":1,"a":2}'])
+def test_an_envelope_without_a_run_is_named(inner: str) -> None:
+    """The reason is the envelope's, not that of what stands beside it."""
+    body = f'{{"success": true, "workflowRun": {inner}}}'.encode()
+    with pytest.raises(ShapeError, match=r"not a JSON object|comes twice"):
+        workflow_run(body, Listed("w", None, None, None), Context("v1"))
+
+
+def test_a_parse_run_keeps_other_outputs_only_on_request() -> None:
+    """They are the document itself, like the first one."""
+    run = {"object": "parse_run", "id": "p", "output": {"a": 1}, "initialOutput": {"secret": 1}}
+    body, listed = json.dumps(run).encode(), Listed("p", None, None, None)
+    for keep in (False, True):
+        context = Context("2026-02-09", include_parse_output=keep)
+        [row] = processor_run(body, listed, context).batch.dicts(PROCESSOR_RUNS)
+        assert row["extra"] == ('{"initialOutput":{"secret": 1}}' if keep else None)
 
 
 def test_numbers_keep_every_digit_in_json_cells() -> None:

@@ -94,6 +94,32 @@ def test_all_of_an_entry_is_read() -> None:
     }
 
 
+@pytest.mark.parametrize("row", ["007", "1" * 19, "\u0663", "-1", "1.0"])
+def test_a_reference_to_no_row_keeps_its_id(row: str) -> None:
+    """Only what a row is counted by is a row's place."""
+    field = {"id": "f", "type": "array", "value": [], "references": [{"id": row, "page": 1}]}
+    found = extraction(raw({"lines": field}), None, None, None)
+    [citation] = found.final.metadata["lines"].citations
+    assert citation == Citation(
+        page=1, extra=json.dumps({"id": row}, ensure_ascii=False).replace(" ", "")
+    )
+
+
+def test_a_configuration_that_is_no_object_says_nothing() -> None:
+    """An empty output then is an empty value."""
+    for config in ([], "fields", 7, True, ["fields"]):
+        found = extraction(raw({}), None, None, raw(config))
+        assert (found.final.value, found.format) == ({}, None)
+
+
+def test_the_type_of_a_field_is_any_output_s() -> None:
+    """Where one of them does not say it."""
+    field = {"id": "f", "type": "enum", "value": "x"}
+    found = extraction(raw({"a": field}), raw({"a": {**field, "type": "NEW"}}), None, None)
+    flat = flatten("r", None, found.final, found.initial)
+    assert [FIELDS.as_dict(row)["type"] for row in flat.fields] == ["enum"]
+
+
 def test_unknown_keys_are_kept_where_they_came() -> None:
     """In the entry, the citation, its page and the insight; the known ones beside them are still read."""
     said = {

@@ -222,6 +222,48 @@ def test_fields_of_shape_b() -> None:
     assert (box["page"], box["left"], box["bottom"]) == (1, 10.0, 32.0)
 
 
+def test_a_value_that_is_wrapped_twice_keeps_both() -> None:
+    """The inner score is the value's; the field as it came stays beside it."""
+    inner = {"value": "A1", "confidence": 0.97, "note": "x"}
+    field = {"name": "sku", "value": inner, "confidence": 0.5, "placements": [{"page": 2}]}
+    reading = read({"id": "e", "document": {}, "output": {"fields": [field]}})
+    [row] = reading.batch.dicts(FIELDS)
+    assert (row["path"], row["value"], row["confidence"]) == ("sku", "A1", 0.97)
+    assert (row["page"], json.loads(row["extra"])) == (2, {"element": field})
+
+
+@pytest.mark.parametrize("literal", ["1e999", "-1e999", "9" * 400])
+def test_a_score_that_no_double_holds_is_none(literal: str) -> None:
+    """It stays in the field as it came."""
+    field = f'{{"name":"a","value":1,"confidence":{literal}}}'
+    body = f'{{"id":"e","output":{{"fields":[{field}]}}}}'.encode()
+    reading = rows.extraction(body, Listed("e", None, None, None), Context())
+    [row] = reading.batch.dicts(FIELDS)
+    assert (row["confidence"], row["extra"]) == (None, f'{{"element":{field}}}')
+
+
+def test_names_that_no_table_should_hold_are_refused() -> None:
+    """A name repeats in the path of each row below it."""
+    items = [{"items": []}] * 20_000
+    field = {"name": "k" * 20_000, "type": "TABLE", "rows": items}
+    with pytest.raises(ShapeError, match="too many fields"):
+        read({"id": "e", "document": {}, "output": {"fields": [field]}})
+
+
+def test_a_step_that_is_no_object_holds_no_key_to_a_document() -> None:
+    """What is kept as it came is kept without presigned URLs, in a list too."""
+    steps = [
+        [{"presignedUrl": "SECRET", "a": 1}],
+        {"nestedRuns": {"data": [[{"presignedUrl": "SECRET"}]]}},
+    ]
+    reading = read({"id": "r", "workflow": {}, "steps": steps})
+    assert "SECRET" not in str(reading.batch._rows)
+    assert [row["extra"] for row in reading.batch.dicts(WORKFLOW_STEPS)] == [
+        '{"step":[{"a":1}]}',
+        '{"nestedRuns":{"data":[[{}]]}}',
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -1,109 +1,83 @@
-"""What a load costs: bytes in memory to Arrow, and the whole path from the sandbox into DuckDB.
+"""Work: bytes on disk to rows committed in DuckDB, merged into a database that holds some.
 
-make bench            print a table, and write it into ARCHITECTURE.md between its marks
+No network: docruns goes through its normal source and load, see replay.py for what is replaced.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import resource
-import statistics
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+from benchmarks.contenders import Bench, Rival, copied
+from benchmarks.processes import TESTS, FailedError, Ran, environment, ours, run
+from benchmarks.report import Row, Section, at_least, fastest, missing, ratio, row
 
-import httpx
-
-from docruns import extend
-from docruns.arrow import Batch, to_tables
-from docruns.extend import rows
-from docruns.feed import Listed
-from docruns.load import Target, load
-from docruns.sandbox import Sandbox
-
-RUNS = 400
-REPEATS = 3
-DOCUMENT = Path(__file__).parents[2] / "ARCHITECTURE.md"
+BOUNDS = (
+    ("flat dict rows through dlt", "dlt_rows", None, 15.0),
+    ("rest_api, nested, as it comes", "rest_api", "nested", 40.0),
+    ("DuckDB's read_json and SQL, the faster one", "duckdb_sql", None, 1.5),
+)
 
 
-def bodies(sandbox: Sandbox) -> list[tuple[str, bytes]]:
-    """Every workflow run as the API sends it."""
-    headers = {"authorization": "Bearer bench", "x-extend-api-version": "2026-02-09"}
-    with httpx.Client(base_url=sandbox.extend_url, headers=headers) as client:
-        page = client.get("/workflow_runs", params={"maxPageSize": 1000}).json()
-        return [(r["id"], client.get(f"/workflow_runs/{r['id']}").content) for r in page["data"]]
+def replay(folder: Path, corpus: Path, *options: object, database: Path | None = None) -> Ran:
+    """docruns over a corpus, into folder/rows.duckdb."""
+    command = ours("replay", corpus, database or folder / "rows.duckdb", *options)
+    return run(command, folder, environment(folder, [TESTS]))
 
 
-def flatten_all(runs: list[tuple[str, bytes]]) -> int:
-    """Decode, flatten, make Arrow tables; the number of rows."""
-    context = rows.Context("2026-02-09")
-    whole = Batch()
-    for id_, body in runs:
-        whole.update(rows.workflow_run(body, Listed(id_, None, None, None), context).batch)
-    return len(to_tables(whole))
+def measure(bench: Bench) -> Section:
+    """docruns, then each rival."""
+    section = Section("work", "Work: bytes on disk to rows in DuckDB, no network")
+    heavy = _docruns(bench, section, "heavy")
+    _docruns(bench, section, "light")
+    found: list[tuple[Rival, Row]] = []
+    for rival in bench.rivals:
+        if rival.work:
+            found.append((rival, section.add(_rival(bench, section, rival))))
+    for what, folder, way, least in BOUNDS:
+        theirs = [r for v, r in found if v.folder == folder and way in (None, v.way)]
+        if theirs:
+            bound = at_least(
+                f"docruns to {what}, heavy", ratio(heavy.rate, fastest(theirs)), least, " ×"
+            )
+            whole = [found.wall_s / found.runs for found in theirs if found.wall_s]
+            if whole and heavy.wall_s:
+                bound.found += f" ({min(whole) * heavy.runs / heavy.wall_s:.1f} × with imports)"
+            section.bind(bound)
+    return section
 
 
-def load_all(sandbox: Sandbox) -> int:
-    """A first load of everything into a new database; the number of rows."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Target("extend", Path(folder) / "bench.duckdb")
-        summary = load(lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync), target)
-        return sum(summary.rows.values())
+def _docruns(bench: Bench, section: Section, size: str) -> Row:
+    runs = max(20, bench.runs // 10)
+    before = max(5, runs // 20)
+    corpus = bench.cache.corpus(size, bench.runs)
+    with bench.cache.scratch() as folder:
+        replay(folder / "base", corpus, "--runs", before)
+        found = [
+            replay(copied(folder / "base", folder / "again"), corpus, "--runs", before + runs)
+            for _ in range(bench.repeat)
+        ]
+    return section.add(row(f"docruns, {size}", runs, found, f"merged into {before:,} runs"))
 
 
-def median_seconds(work: Callable[..., int], *arguments: Any) -> tuple[float, int]:
-    """The median of some repetitions, and what the last one gave."""
-    taken = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        result = work(*arguments)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken), result
-
-
-def main() -> None:
-    """Measure light and heavy documents."""
-    lines = [
-        "| documents | KB a run | what | rows | runs/s | ms a run |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for size in ("light", "heavy"):
-        with Sandbox(runs=RUNS, document_size=size) as sandbox:
-            runs = bodies(sandbox)
-            kilobytes = sum(len(body) for _, body in runs) / len(runs) / 1000
-            for name, work, given in (
-                ("bytes in memory to Arrow", flatten_all, runs),
-                ("sandbox to DuckDB, sandbox included", load_all, sandbox),
-            ):
-                seconds, found = median_seconds(work, given)
-                lines.append(
-                    f"| {size} | {kilobytes:.0f} | {name} | {found:,} | {len(runs) / seconds:,.0f} "
-                    f"| {seconds / len(runs) * 1000:.2f} |"
-                )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines += [
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {RUNS} runs each, medians of {REPEATS}, peak {peak:,.0f} MB.",
-    ]
-    table = "\n".join(lines)
-    print(table)
-    if "--print" not in sys.argv:
-        text = DOCUMENT.read_text()
-        marked = re.sub(
-            r"(<!-- bench -->).*(<!-- /bench -->)",
-            lambda m: f"{m[1]}\n{table}\n{m[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-        DOCUMENT.write_text(marked)
-
-
-if __name__ == "__main__":
-    main()
+def _rival(bench: Bench, section: Section, rival: Rival) -> Row:
+    runs = rival.runs("work", bench.runs)
+    before = max(5, runs // 20)
+    corpus = bench.cache.corpus("heavy", bench.runs)
+    try:
+        with bench.cache.scratch() as folder:
+            (folder / "base").mkdir()
+            if rival.merges:
+                bench.load(rival, folder / "base", "--corpus", corpus, "--runs", before)
+            truth = folder / "truth"
+            replay(truth, corpus, "--runs", runs)
+            found = []
+            for _ in range(bench.repeat):
+                again = copied(folder / "base", folder / "again")
+                ran = bench.load(rival, again, "--corpus", corpus, "--runs", runs)
+                said = bench.compared(rival, again, runs, ran, truth / "rows.duckdb")
+                found.append(ran)
+    except FailedError as error:
+        return missing(rival.title, error)
+    into = f"merged into {before} of them" if rival.merges else "into nothing"
+    bench.check_rows(section, rival, said)
+    return row(f"{rival.title}, heavy", runs, found, f"{into}; {said}")

@@ -1,0 +1,77 @@
+"""docruns beside what people would use instead: one harness, one corpus, the same rows out.
+
+bench.py [work] [wire] [growth] [second]     all unless named; 30 to 40 minutes on two quiet cores
+    --runs N        of the largest load; everything else follows from it
+    --repeat K      of what is short
+    --rivals a,b    folders below rivals/, or none
+    --cache FOLDER  where corpora and the rivals' environments are kept
+    --print         write no results
+
+Figures go into ARCHITECTURE.md, between its marks, and into results.json. Ends with 1 when a bound
+is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+if __name__ == "__main__":
+    # a script's folder is no place to import from
+    sys.path[0] = str(Path(__file__).parents[1])
+
+from benchmarks import growth, second, wire, work
+from benchmarks.cache import Cache
+from benchmarks.contenders import CONTENDERS, Bench
+from benchmarks.report import ORDER, Section, markdown, write
+
+HERE = Path(__file__).parent
+
+
+MEASURES: dict[str, Callable[[Bench], Section]] = {
+    "work": work.measure,
+    "wire": wire.measure,
+    "growth": growth.measure,
+    "second": second.measure,
+}
+assert tuple(MEASURES) == ORDER
+
+
+def main() -> int:
+    """Measure, tell, write."""
+    folders = sorted({rival.folder for rival in CONTENDERS})
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("measure", nargs="*", metavar="MEASURE")
+    parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--rivals", help=f"{', '.join(folders)}; none")
+    parser.add_argument("--cache", type=Path, default=HERE / ".cache")
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    asked = parser.parse_args()
+    rivals = None if asked.rivals is None else set(asked.rivals.split(",")) - {"none", ""}
+    if unknown := set(asked.measure) - MEASURES.keys() | (rivals or set()) - set(folders):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    cache = Cache(asked.cache.absolute())
+    bench = Bench(cache, asked.runs, asked.repeat, rivals)
+    started = time.monotonic()
+    sections = []
+    for name, measure in MEASURES.items():
+        if name in (asked.measure or MEASURES):
+            sections.append(measure(bench))
+            if not asked.only_print:
+                # after each, so that what was measured is not lost
+                write(sections)
+    broken = [bound for section in sections for bound in section.bounds if bound.holds is False]
+    minutes = (time.monotonic() - started) / 60
+    print(f"\n{markdown(sections)}\n")
+    print(f"{len(broken)} bounds broken, {minutes:.0f} minutes", flush=True)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Is making rows slower than it was? Bytes to Arrow, against a computation that never changes.
+
+    ratio = CPU of docruns: decode, flatten, Arrow
+            / CPU of json.loads and a walk in plain Python over the same bytes, in the same process
+
+Both are repeated in turn, so that whatever disturbs the machine hits both, and of each the fastest
+counts. A ratio says the same on a slow and on a fast machine; it differs between Pythons, so each
+has its own figure.
+
+python tests/benchmarks/guard.py            print the ratio, the figure, and what is allowed
+python tests/benchmarks/guard.py --renew    write this Python's figure; the commit says why
+python tests/benchmarks/guard.py --spread   twenty ratios from as many processes
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FIGURES = Path(__file__).with_name("guard.json")
+RUNS = 12
+REPEATS = 15
+WORSE = 1.3
+"""How much more than its figure a ratio may be."""
+CHANCES = 2
+"""How often a ratio that is too high is taken again: what is slower stays slower."""
+
+Bodies = list[tuple[str, bytes]]
+
+
+def bodies() -> Bodies:
+    """Heavy runs, always the same ones, as the API sends them."""
+    import httpx
+
+    from docruns.sandbox import Sandbox
+
+    headers = {"authorization": "Bearer guard", "x-extend-api-version": "2026-02-09"}
+    with (
+        Sandbox(
+            runs=RUNS, seed=11, document_size="heavy", standalone=0, plextera_runs=0
+        ) as sandbox,
+        httpx.Client(base_url=sandbox.extend_url, headers=headers) as client,
+    ):
+        sandbox.extend.finish()
+        listed = client.get("/workflow_runs", params={"maxPageSize": 1000}).json()["data"]
+        return [(row["id"], client.get(f"/workflow_runs/{row['id']}").content) for row in listed]
+
+
+def ours(runs: Bodies) -> int:
+    """Decode, flatten, Arrow: what a load does to each batch. The number of rows."""
+    from docruns.arrow import Batch, to_tables
+    from docruns.extend import rows
+    from docruns.extend.processors import Context
+    from docruns.feed import Listed
+
+    context = Context("2026-02-09")
+    whole = Batch()
+    for id_, body in runs:
+        whole.update(rows.workflow_run(body, Listed(id_, None, None, None), context).batch)
+    return len(to_tables(whole))
+
+
+def reference(runs: Bodies) -> int:
+    """The standard library's decoder, and a look at every value. Never to be changed."""
+    return sum(_walk(json.loads(body)) for _, body in runs)
+
+
+def _walk(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(_walk(below) for below in value.values())
+    if isinstance(value, list):
+        return 1 + sum(_walk(below) for below in value)
+    return 1
+
+
+def ratio(runs: Bodies) -> float:
+    """The fastest of ours over the fastest of the reference."""
+    best = {ours: float("inf"), reference: float("inf")}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(REPEATS):
+            for work in best:
+                best[work] = min(best[work], _seconds(work, runs))
+                gc.collect()
+    finally:
+        gc.enable()
+    return best[ours] / best[reference]
+
+
+def _seconds(work: Callable[[Bodies], int], runs: Bodies) -> float:
+    # of this thread alone: others are not in the way, they only heat the caches
+    started = time.thread_time()
+    work(runs)
+    return time.thread_time() - started
+
+
+def python() -> str:
+    """3.11"""
+    return ".".join(map(str, sys.version_info[:2]))
+
+
+def figure() -> float | None:
+    """What the ratio was when it was last written down; None for a Python without a figure."""
+    found = json.loads(FIGURES.read_text())["ratio"].get(python())
+    return None if found is None else float(found)
+
+
+def main() -> int:
+    """Tell, renew, or tell how much it varies."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--renew", action="store_true")
+    parser.add_argument("--spread", action="store_true")
+    asked = parser.parse_args()
+    if asked.spread:
+        command = [sys.executable, __file__]
+        said = [
+            subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(20)
+        ]
+        found = sorted(float(one.stdout.split()[0]) for one in said)
+        middle = statistics.median(found)
+        print(f"{middle:.3f}, from {found[0] / middle - 1:+.1%} to {found[-1] / middle - 1:+.1%}")
+        return 0
+    runs, was = bodies(), figure()
+    now = ratio(runs)
+    for _ in range(CHANCES):
+        if was is not None and now > was * WORSE:
+            now = min(now, ratio(runs))
+    print(f"{now:.3f} now, {was} written down for Python {python()}, {WORSE:g} times that allowed")
+    if asked.renew:
+        told = json.loads(FIGURES.read_text())
+        told["ratio"][python()] = round(now, 3)
+        FIGURES.write_text(json.dumps(told, indent=1) + "\n")
+        return 0
+    return 1 if was is not None and now > was * WORSE else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

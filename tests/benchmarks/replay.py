@@ -1,0 +1,76 @@
+"""docruns over a corpus: its source, its client's redaction and checks, its whole load; no socket.
+
+The client is docruns's own with one method replaced, the one that gives a request to the network:
+it answers from the corpus, at once. The budget and the transport are what is left out.
+
+replay.py CORPUS DATABASE [--runs N] [--after] [--chunk-runs N]
+    prints {"seconds": …, "runs": …}: the load without imports and without opening the corpus
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from benchmarks.corpus import Answers, Corpus
+from docruns import extend
+from docruns.discreet import DiscreetClient
+from docruns.extend import source
+from docruns.http import Outcome, Reply, Request
+from docruns.load import CHUNK_RUNS, Target, load
+from docruns.sync import Sync
+
+ANSWERS: list[Answers] = []
+
+
+class FromDisk(DiscreetClient):
+    """Answers without a network."""
+
+    def __enter__(self) -> FromDisk:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def _submit(self, request: Request) -> Future[Outcome]:
+        token = dict(request.params).get("nextPageToken")
+        body = ANSWERS[0].get(request.path, None if token is None else str(token))
+        self._check(body, str(request))
+        self.usage.requests += 1
+        self.usage.bytes += len(body)
+        future: Future[Outcome] = Future()
+        future.set_result(Reply(body, {}))
+        return future
+
+
+def main() -> None:
+    """One load."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("database", type=Path)
+    parser.add_argument("--runs", type=int, help="of the corpus, the oldest; default: all")
+    parser.add_argument("--after", action="store_true", help="some runs have changed since")
+    parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS)
+    asked = parser.parse_args()
+    changed = Corpus(asked.corpus / "changed") if asked.after else None
+    ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
+    # where the source takes its client from
+    vars(source)["DiscreetClient"] = FromDisk
+
+    def make(on_sync: Callable[[Sync], None]) -> Any:
+        return extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, on_sync=on_sync)
+
+    started = time.perf_counter()
+    summary = load(make, Target("extend", asked.database))
+    seconds = time.perf_counter() - started
+    assert summary.complete and not summary.quarantined, summary
+    print(json.dumps({"seconds": seconds, "runs": summary.fetched, "rows": summary.rows}))
+
+
+if __name__ == "__main__":
+    main()

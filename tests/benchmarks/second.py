@@ -1,0 +1,27 @@
+"""The second load: nothing is new; what a job costs that runs every few minutes."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.contenders import Bench
+from benchmarks.processes import platform, run
+from benchmarks.report import Section, at_most, row
+from benchmarks.wire import LATENCY_S, command
+
+
+def measure(bench: Bench) -> Section:
+    """Load, load again; and what importing dlt alone takes."""
+    section = Section("second", "Second load: nothing is new, 50 ms away")
+    runs = max(20, bench.runs // 10)
+    with bench.cache.scratch() as folder, platform(runs, "light", 0.0) as served:
+        command(folder, served)
+        served.set(latency=LATENCY_S)
+        again = [command(folder, served) for _ in range(max(3, bench.repeat))]
+        assert not again[-1].told["fetched"], again[-1].told
+        note = f"{again[-1].told['requests']} requests"
+        second = section.add(row(f"docruns, light, {runs:,} runs loaded", 0, again, note))
+        imports = [run([sys.executable, "-c", "import dlt"], folder) for _ in again]
+        section.add(row("python -c 'import dlt'", 0, imports))
+    section.bind(at_most("second load, imports included", second.wall_s, 3, " s"))
+    return section

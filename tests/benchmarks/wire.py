@@ -1,0 +1,107 @@
+"""Wire: the whole command against a platform in another process, 50 ms away.
+
+Then one that allows 75 requests a second, which the load is told.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import Bench, Rival
+from benchmarks.processes import FailedError, Platform, Ran, environment, platform, run
+from benchmarks.report import Row, Section, at_least, at_most, fastest, missing, ratio, row
+
+LATENCY_S = 0.05
+ALLOWED = 75
+CPU_MS = {"heavy": 8.0, "light": 1.5}
+BOUNDS = (
+    ("rest_api that flattens, the faster one", "rest_api", ("nested", "parquet"), 10.0),
+    ("rest_api that lands blobs", "rest_api", ("blobs",), 4.0),
+    ("the official client", "official_client", ("",), 8.0),
+)
+
+
+def command(folder: Path, platform: Platform, **settings: object) -> Ran:
+    """`docruns load extend` as it is installed, into folder/rows.duckdb; settings are dlt's."""
+    docruns = Path(sys.executable).with_name("docruns")
+    arguments: list[str | Path] = [docruns, "load", "extend", "--json"]
+    arguments += ["--base-url", platform.base_url, "--database", folder / "rows.duckdb"]
+    env = environment(folder)
+    for name, value in settings.items():
+        env[f"SOURCES__EXTEND__{name.upper()}"] = str(value)
+    ran = run(arguments, folder, env)
+    assert ran.told["complete"] and not ran.told["quarantined"], ran.told
+    return ran
+
+
+def measure(bench: Bench) -> Section:
+    """docruns with many runs, each rival with what it does in a minute, then the rate limit."""
+    section = Section("wire", "Wire: the whole command, 50 ms away, no rate limit")
+    rows = {size: _docruns(bench, section, size, bench.runs, 1) for size in CPU_MS}
+    few = max(20, bench.runs // 50)
+    _docruns(bench, section, "heavy", few, bench.repeat, "as few as rivals are given")
+    found: list[tuple[Rival, Row]] = []
+    for rival in bench.rivals:
+        if rival.wire:
+            found.append((rival, section.add(_rival(bench, section, rival))))
+    for what, folder, ways, least in BOUNDS:
+        theirs = [r for v, r in found if v.folder == folder and v.way in ways]
+        if theirs:
+            times = ratio(rows["heavy"].rate, fastest(theirs))
+            section.bind(at_least(f"docruns to {what}, heavy", times, least, " ×"))
+    for size, most in CPU_MS.items():
+        section.bind(
+            at_most(f"CPU of a {size} run, imports included", rows[size].cpu_ms, most, " ms")
+        )
+    section.bind(at_most("memory, heavy", rows["heavy"].peak_mb, 700, " MB"))
+    _allowed(bench, section)
+    return section
+
+
+def _docruns(
+    bench: Bench, section: Section, size: str, runs: int, repeat: int, note: str = ""
+) -> Row:
+    found = []
+    for _ in range(repeat):
+        with bench.cache.scratch() as folder, platform(runs, size, LATENCY_S) as served:
+            found.append(command(folder, served))
+    return section.add(row(f"docruns, {size}", runs, found, note))
+
+
+def _rival(bench: Bench, section: Section, rival: Rival) -> Row:
+    runs = rival.runs("wire", bench.runs)
+    try:
+        with bench.cache.scratch() as folder, platform(runs, "heavy", LATENCY_S) as served:
+            truth = folder / "truth"
+            served.set(latency=0.0)
+            command(truth, served)
+            served.set(latency=LATENCY_S)
+            found = []
+            for number in range(bench.repeat):
+                here = folder / str(number)
+                ran = bench.load(rival, here, "--base-url", served.base_url)
+                said = bench.compared(rival, here, runs, ran, truth / "rows.duckdb")
+                found.append(ran)
+    except FailedError as error:
+        return missing(rival.title, error)
+    bench.check_rows(section, rival, said)
+    return row(f"{rival.title}, heavy", runs, found, said)
+
+
+def _allowed(bench: Bench, section: Section) -> None:
+    """A load that is told what it may ask: it must ask for all of it, and leave a core idle."""
+    runs = max(20, bench.runs * 3 // 10)
+    with bench.cache.scratch() as folder, platform(runs, "heavy", LATENCY_S) as served:
+        served.set(rate_limit=ALLOWED)
+        ran = command(folder, served, requests_per_second=ALLOWED)
+    told: dict[str, Any] = ran.told
+    what = f"docruns, heavy, {ALLOWED} requests a second allowed"
+    asked = f"{told['requests']:,} requests, {told['throttled_s']:.0f} s refused"
+    section.add(row(what, runs, [ran], asked))
+    least = told["requests"] / ALLOWED
+    section.bind(
+        at_most(f"wall to requests / {ALLOWED}, imports included", ran.wall_s / least, 1.05, " ×"),
+        at_least("one core idle meanwhile", 100 * (1 - ran.cpu_s / ran.wall_s), 50, " %"),
+    )
