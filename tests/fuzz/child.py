@@ -76,7 +76,10 @@ def main() -> None:
 
     def custom(data: bytes, max_size: int, seed: int) -> bytes:
         rng = random.Random(seed)
-        made = mutate(data, rng) if rng.random() < 0.6 else None
+        try:
+            made = mutate(data, rng) if rng.random() < 0.6 else None
+        except RecursionError:
+            made = None
         if made is None or len(made) > max_size:
             return bytes(atheris.Mutate(data, max_size))
         return made
