@@ -127,14 +127,15 @@ def test_a_run_that_came_to_an_end_is_no_longer_unfinished() -> None:
 
 
 @pytest.mark.fault(28)
-def test_a_run_without_any_date_is_loaded_once() -> None:
-    """It counts as the oldest: first in the first load, and out of reach afterwards."""
+def test_a_run_without_any_date_is_due_until_it_is_known() -> None:
+    """It counts as the oldest; one that comes later is due, as nothing tells when it changed."""
     bare = Listed("a", "PROCESSED", None, None)
     assert bare.changed == OLDEST
     assert Listed("b", None, at(3), None).changed == at(3)
     state = State()
     assert ids(load_all(state, [run("z", 60), bare]).due) == ["a", "z"]
-    assert plan(saved(state), [run("z", 60), bare], OVERLAP).due == []
+    late = bare._replace(id="late")
+    assert ids(plan(saved(state), [run("z", 60), bare, late], OVERLAP).due) == ["a", "late"]
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,9 @@ def _is_due(state: State, run: Listed, down_to: datetime | None) -> bool:
         return state.unfinished[run.id] != (run.status, run.changed)
     if run.id in state.recent:
         return run.changed != state.recent[run.id]
+    if run.changed == OLDEST:
+        # nothing tells when: the destination may know it
+        return True
     if state.lower is not None and run.changed < state.lower:
         return True
     return down_to is None or run.changed >= down_to

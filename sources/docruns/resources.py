@@ -197,7 +197,7 @@ def _astray(sync: Sync, feed: Feed, told: set[str], read_now: set[str]) -> Feed:
 def _is_current(sync: Sync, held: loaded.Loaded | loaded.LoadedRun, run: Listed) -> bool:
     if sync.settings.full or sync.is_failed(run.id) or not held.is_whole:
         return False
-    if held.updated_at is None or run.updated_at is None:
+    if run.updated_at is None and run.created_at is not None:
         return False
     return held.updated_at == run.updated_at and held.status == run.status
 

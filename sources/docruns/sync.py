@@ -20,13 +20,7 @@ import pyarrow as pa
 
 from . import feed, quarantine
 from .arrow import Batch, Tables, to_tables
-from .errors import (
-    ApiError,
-    BusyError,
-    MissingError,
-    RefusedError,
-    UnreachableError,
-)
+from .errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
 from .feed import Listed, Plan, State
 from .feeds import Feed
 from .http import Client, Outcome, Reply, Request
@@ -371,7 +365,8 @@ class Sync:
         state: State,
         walked_at: datetime,
     ) -> Batch:
-        self._failures += 1
+        # one that failed before says nothing new about the platform
+        self._failures += run.id not in state.failed
         if self._failures >= GIVE_UP_AFTER:
             raise quarantine.hushed(error, self.settings.privacy)
         self.counts.quarantined += 1
