@@ -46,6 +46,7 @@ LAYERS = (
     "extend.updates",
     "loaded",
     "feeds",
+    "stream",
     "sync",
     "resources",
     "extend.catalogue",

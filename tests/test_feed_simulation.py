@@ -148,7 +148,9 @@ class _Client:
     meddle: Callable[[], str]
     usage: Usage = field(default_factory=Usage)
 
-    def get_many(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Outcome]]:
+    def get_many(
+        self, requests: Iterator[Request], ahead: int | None = None
+    ) -> Iterator[tuple[Request, Outcome]]:
         for request in requests:
             self.meddle()
             run = self.world.platform.runs.get(request.subject)

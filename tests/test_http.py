@@ -179,12 +179,14 @@ def test_answers_come_in_order(sandbox: Sandbox) -> None:
 
 
 def test_large_answers_are_held_in_small_numbers(sandbox: Sandbox) -> None:
-    """Of small ones 256 may wait, of such that would take 32 MiB then, 64."""
+    """Of small ones as many as wanted may wait, or 256; of large ones 64 MiB, or 64 of any size."""
     with client(sandbox) as http:
         http.get(LIST)
-        assert http._ahead == 16 * 16
-        http.usage.bytes = http.usage.requests * 200_000
-        assert http._ahead == 4 * 16
+        assert (http._ahead(None), http._ahead(333)) == (256, 333)
+        http.usage.bytes = http.usage.requests * 2**19
+        assert (http._ahead(None), http._ahead(333)) == (128, 128)
+        http.usage.bytes = http.usage.requests * 2**24
+        assert (http._ahead(None), http._ahead(20)) == (64, 20)
 
 
 def test_stopping_early_cancels_the_rest(sandbox: Sandbox) -> None:

@@ -93,9 +93,11 @@ class DiscreetClient(Client):
         """The answer to one request. ApiError when it is refused or never comes."""
         return self._kept(super().get(request))
 
-    def get_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Outcome]]:
+    def get_many(
+        self, requests: Iterable[Request], ahead: int | None = None
+    ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, see `Client`."""
-        outcomes: Any = super().get_many(requests)
+        outcomes: Any = super().get_many(requests, ahead)
         with closing(outcomes):
             for request, outcome in outcomes:
                 yield request, self._kept(outcome) if isinstance(outcome, Reply) else outcome

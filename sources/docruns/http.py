@@ -49,7 +49,7 @@ from .transport import TooLargeError, Transport, UntrustedError, proxy_for
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _RETRIED_STATUS = frozenset({408, 425, 429})
-_AHEAD_BYTES = 32 * 2**20
+_AHEAD_BYTES = 64 * 2**20
 _PRINTABLE = re.compile(r"[!-~]+")
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
@@ -233,18 +233,20 @@ class Client:
             raise outcome
         return outcome
 
-    def get_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Outcome]]:
+    def get_many(
+        self, requests: Iterable[Request], ahead: int | None = None
+    ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
         More requests wait for their turns, and answers to be taken, so that the platform's time is
-        used while one answer is slow or the caller is busy: sixteen times `concurrency`, or four
-        times where these would be more than 32 MiB.
+        used while one answer is slow or the caller is busy: `ahead`, or sixteen times `concurrency`,
+        yet no more than four times where these would be more than 64 MiB.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
         try:
             while True:
-                while len(waiting) < self._ahead:
+                while len(waiting) < self._ahead(ahead):
                     request = next(source, None)
                     if request is None:
                         break
@@ -257,12 +259,10 @@ class Client:
             for _, future in waiting:
                 future.cancel()
 
-    @property
-    def _ahead(self) -> int:
-        size = self.usage.bytes / max(1, self.usage.requests)
-        return self._settings.concurrency * (
-            16 if size * 16 * self._settings.concurrency < _AHEAD_BYTES else 4
-        )
+    def _ahead(self, wanted: int | None) -> int:
+        size = max(1, self.usage.bytes // max(1, self.usage.requests))
+        fitting = max(4 * self._settings.concurrency, _AHEAD_BYTES // size)
+        return min(fitting, wanted or 16 * self._settings.concurrency)
 
     def _submit(self, request: Request) -> Future[Outcome]:
         return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)

@@ -4,7 +4,7 @@
                (bounded wait)        (uncommitted = undone)      chunk_runs runs each
 
 The destination is the only memory. A package's rows and the state that says so are committed together,
-so whatever a killed load left in the working folder is thrown away and its runs, at most a chunk, are
+so whatever a killed load left in the working folder is thrown away and its runs, a chunk and what was ahead, are
 fetched again. That also leaves no place for dlt's wedges between two folders, and lets one working
 folder serve a database that was moved, copied or deleted.
 """
@@ -153,7 +153,9 @@ def _load_all(
     memory: str | None,
 ) -> int:
     """Package by package; how many runs a killed load before has left at two versions."""
-    with pipeline(sync.provider, target, on_wait) as running:
+    # open from one package to the next: what comes next is fetched while dlt loads
+    with pipeline(sync.provider, target, on_wait) as running, sync.client:
+        sync.fetches_ahead = True
         if memory is not None and target.destination == "duckdb":
             with running.sql_client() as client:
                 for setting, value in {"memory_limit": memory, **_THRIFT}.items():

@@ -10,11 +10,11 @@ stay. What is due is decided in `feed`, what rows a run gives in the provider; h
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter, deque
+from collections import ChainMap, Counter
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -23,18 +23,17 @@ from .arrow import Batch, Tables, to_tables
 from .errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
 from .feed import Listed, Plan, State
 from .feeds import Feed
-from .http import Client, Outcome, Reply, Request
+from .http import Client
 from .model import SYNCS
 from .reading import Link, Parent, Reading
 from .settings import Settings
+from .stream import IsKnown, Stream, Terms
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
 
 GIVE_UP_AFTER = 20
 """Details that fail one after the other before the platform, not the runs, counts as broken."""
-
-_ASK_AT_ONCE = 5000
 
 
 class Progress(Protocol):
@@ -51,22 +50,6 @@ class Counts:
     fetched: int = 0
     unchanged: int = 0
     quarantined: int = 0
-
-
-class _Planned(NamedTuple):
-    plan: Plan
-    left: list[Listed]
-    """Due runs not yet taken, in reverse: the next one is the last. Nothing else holds them."""
-    total: int
-    walked_at: datetime
-    """Before the list was walked: no watermark may pass it, whatever the clock says later."""
-    summaries: list[Listed]
-    """Nested runs that came as summaries and are to be read by their ids."""
-
-    @property
-    def is_done(self) -> bool:
-        """Nothing is left to take."""
-        return not self.left and not self.summaries
 
 
 @dataclass
@@ -91,10 +74,11 @@ class Sync:
         self.links: dict[str, Link] = {}
         self.listed: ChainMap[str, Listed] = ChainMap()
         self._thin: dict[str, Batch] = {}
-        self._planned: dict[str, _Planned] = {}
+        self._planned: dict[str, Stream] = {}
         self._shown: dict[str, tuple[Plan, dict[str, Listed]]] = {}
         self._saved: dict[str, Any] = {}
         self._taken = 0
+        self._taken_in_all = 0
         self._asked_for = 0
         self._chunk, self._chunk_rows = Counts(), Counter[str]()
         self._usage = (0, 0, 0.0, 0)
@@ -104,6 +88,8 @@ class Sync:
         self._interrupted = False
         self.load_id = ""
         self.workflows_done = False
+        self.fetches_ahead = False
+        """The next package begins where this one ends, with the client still open."""
 
     def start_package(self, load_id: str) -> None:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
@@ -121,6 +107,7 @@ class Sync:
         for known in (self._planned, self._saved, self._thin, self.links, self.parents):
             known.clear()
         self.arrived.clear()
+        self._asked_for = self._taken_in_all
         self.counts, self.rows = Counts(**vars(self._chunk)), Counter(self._chunk_rows)
         self._interrupted = False
         self.load_id = ""
@@ -129,9 +116,26 @@ class Sync:
     def chunk_is_full(self) -> bool:
         """No more details in this package, or in this load."""
         chunk, limit = self.settings.chunk_runs, self.settings.max_runs
-        return (limit is not None and self._asked_for >= limit) or (
+        return (limit is not None and self._taken_in_all >= limit) or (
             chunk is not None and self._taken >= chunk
         )
+
+    def _may_ask(self) -> bool:
+        """One more detail may be asked for: of this package, or of the next one where that is ours as well."""
+        chunk, limit = self.settings.chunk_runs, self.settings.max_runs
+        ahead = self._asked_for - self._taken_in_all
+        if (limit is not None and self._asked_for >= limit) or (
+            chunk is not None and not self.fetches_ahead and self._taken + ahead >= chunk
+        ):
+            return False
+        self._asked_for += 1
+        return True
+
+    @property
+    def _ahead(self) -> int | None:
+        """Details in flight: with a third of a package, 4 s at 75 a second, a budget is used while dlt loads."""
+        chunk = self.settings.chunk_runs
+        return None if chunk is None else max(16, chunk // 3)
 
     @property
     def complete(self) -> bool:
@@ -142,7 +146,7 @@ class Sync:
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
         limit = self.settings.max_runs
-        return not self.complete and (limit is None or self._asked_for < limit)
+        return not self.complete and (limit is None or self._taken_in_all < limit)
 
     def is_failed(self, run_id: str) -> bool:
         """The run is in quarantine, as far as this load knows."""
@@ -173,14 +177,12 @@ class Sync:
             if not feed_.optional:
                 raise
             self._tell("unavailable", name, 0, None)
-            self._planned[name] = _Planned(Plan([], [], None, 0), [], 0, walked_at, [])
+            self._planned[name] = Stream(Plan([], [], None, 0), walked_at)
             self._saved[name] = dict(saved)
             return
         what = self.settings
         plan = feed.plan(state, rows, what.overlap, since=what.since, until=what.until)
-        left, plan.due = plan.due, []
-        left.reverse()
-        self._planned[name] = _Planned(plan, left, len(left), walked_at, [])
+        self._planned[name] = Stream(plan, walked_at)
         self._saved[name] = dict(saved)
         self.counts.listed += plan.listed
         self.counts.unchanged += len(plan.unchanged)
@@ -215,7 +217,7 @@ class Sync:
         self,
         feed_: Feed,
         saved: MutableMapping[str, Any],
-        is_known: Callable[[list[Listed]], set[str]] = lambda _: set(),
+        is_known: IsKnown = lambda _: set(),
     ) -> Iterator[Tables]:
         """Fetch what is due, oldest change first, and give whole runs; `saved` is kept up to date.
 
@@ -249,56 +251,19 @@ class Sync:
     def _readings(
         self,
         feed_: Feed,
-        planned: _Planned,
+        planned: Stream,
         state: State,
-        is_known: Callable[[list[Listed]], set[str]],
+        is_known: IsKnown,
     ) -> Iterator[tuple[Listed, Batch]]:
-        # all runs that were taken, in order, and whether they need a request
-        taken: deque[tuple[Listed, bool]] = deque()
-        known: set[str] = set()
-        asked: list[Listed] = []
-
-        def requests() -> Iterator[Request]:
-            while not planned.is_done and not self.chunk_is_full:
-                summary = bool(planned.summaries)
-                if summary:
-                    run = planned.summaries.pop()
-                else:
-                    if not asked:
-                        asked.extend(planned.left[-_ASK_AT_ONCE:])
-                        known.update(is_known(asked))
-                    asked.pop()
-                    run = planned.left.pop()
-                needed = summary or (run.id not in known and run.id not in self.arrived)
-                taken.append((run, needed))
-                if needed:
-                    self._taken += 1
-                    self._asked_for += 1
-                    yield feed_.detail(run.id) if feed_.detail else Request("", subject=run.id)
-
-        def next_needed() -> Listed | None:
-            # the watermark must not pass a run whose answer is still on its way
-            while taken:
-                run, needed = taken.popleft()
-                if needed:
-                    return run
+        terms = Terms(self.client, feed_, is_known, self.arrived, self._may_ask, self._ahead)
+        while not self.chunk_is_full and (taken := planned.take(terms)) is not None:
+            run, outcome = taken
+            if outcome is None:
                 self.counts.unchanged += 1
                 state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
-            return None
-
-        total = planned.total
-
-        def outcomes() -> Iterator[Outcome]:
-            # the last answers may name runs that are to be read as well
-            while not planned.is_done and not self.chunk_is_full:
-                if feed_.detail is None:
-                    yield from (Reply(b"", {}) for _ in requests())
-                else:
-                    yield from (outcome for _, outcome in self.client.get_many(requests()))
-
-        for outcome in outcomes():
-            run = next_needed()
-            assert run is not None
+                continue
+            self._taken += 1
+            self._taken_in_all += 1
             if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
                 # not this run's fault: everything that is not handed out yet stays due
                 raise quarantine.hushed(outcome, self.settings.privacy)
@@ -330,7 +295,7 @@ class Sync:
             if summary is not None:
                 # not a row of the list: the feed's state knows nothing of it
                 self.arrived.add(run.id)
-                self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
+                self._tell("fetching", feed_.name, planned.taken, planned.total)
                 yield run, reading.batch
                 continue
             loaded = run._replace(status=reading.status or run.status)
@@ -338,15 +303,14 @@ class Sync:
                 loaded, reading.is_final, self.settings.overlap, planned.walked_at
             )
             reading.batch.update(quarantine.resolved(feed_.name, resolved, self.clock()))
-            self._tell("fetching", feed_.name, total - len(planned.left) - len(taken), total)
+            self._tell("fetching", feed_.name, planned.taken, planned.total)
             yield run, reading.batch
-        next_needed()
 
     def _listed_id(self, run_id: str) -> str:
         """The very text that a list has brought, so that a hundred thousand ids are there once."""
         return next((rows[run_id].id for _, rows in self._shown.values() if run_id in rows), run_id)
 
-    def _read_summaries(self, reading: Reading, planned: _Planned) -> None:
+    def _read_summaries(self, reading: Reading, planned: Stream) -> None:
         """Read nested runs that came as summaries by their ids, and again where they hang elsewhere
         than it looked before: a run that was read before its parent counted as an outermost one."""
         moved = {id_ for id_, link in reading.links.items() if self.links.get(id_) != link}

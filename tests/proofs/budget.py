@@ -26,8 +26,7 @@ def _load(folder: Path, rate: int) -> Figures:
     # a run costs 1.19 requests
     with platform_process(rate * (SETTLE_S + WINDOW_S) * 9 // 10, latency=0.02) as platform:
         platform.tell("settings", rate_limit=rate)
-        # one package: between two of them the load is at work on the database, not on the platform
-        ran = must(Command(folder, platform.base_url, chunk_runs=10**9).run())
+        ran = must(Command(folder, platform.base_url).run())
         seconds = platform.seconds()
     what = f"{rate} a second allowed"
     seconds = seconds[: SETTLE_S + WINDOW_S]

@@ -1,0 +1,70 @@
+"""What is fetched ahead: the budget is used while dlt loads, and nothing is asked for twice."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docruns import load as loads
+from docruns.errors import RefusedError
+from docruns.sandbox import Sandbox
+from loading import Loader, query
+from test_sync import fetched, held, truth
+
+
+def test_requests_go_on_while_a_package_is_loaded(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of the next package is on its way, and no more than that, while this one is loaded."""
+    sandbox.set(latency=0.05)
+    seen: list[int] = []
+    commit = loads.commit
+
+    def slow(running: Any, source: Any, target: Any) -> None:
+        commit(running, source, target)
+        time.sleep(1)
+        seen.append(fetched(sandbox))
+
+    monkeypatch.setattr(loads, "commit", slow)
+    load_extend(tmp_path / "a.duckdb", chunk_runs=12)
+    # forty workflow runs in packages of twelve; sixteen were on their way when the last one was taken
+    assert seen[:3] == [27, 39, 40]
+    assert fetched(sandbox) == 40
+    rows = query(tmp_path / "a.duckdb", "SELECT fetched FROM extend.syncs ORDER BY load_id")
+    assert [count for (count,) in rows[:3]] == [12, 12, 12]
+    assert held(tmp_path / "a.duckdb") == truth(sandbox)
+
+
+def test_a_limit_is_kept_ahead_of_time(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """`max_runs` bounds what is asked for, not only what is taken."""
+    sandbox.set(latency=0.02)
+    summary, _ = load_extend(tmp_path / "m.duckdb", chunk_runs=10, max_runs=25)
+    assert (summary.fetched, fetched(sandbox)) == (25, 25)
+    load_extend(tmp_path / "m.duckdb", chunk_runs=10)
+    assert fetched(sandbox) == 40
+    assert held(tmp_path / "m.duckdb") == truth(sandbox)
+
+
+def test_a_refusal_ahead_loses_nothing(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is withdrawn while a package is loaded stops the next one; what is there stays."""
+    commit = loads.commit
+
+    def refused(running: Any, source: Any, target: Any) -> None:
+        commit(running, source, target)
+        sandbox.fault("status", "/workflow_runs/*", status=401)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loads, "commit", refused)
+        with pytest.raises(RefusedError):
+            load_extend(tmp_path / "r.duckdb", chunk_runs=12)
+    sandbox.clear_faults()
+    assert 12 <= len(held(tmp_path / "r.duckdb")) < 40
+    load_extend(tmp_path / "r.duckdb")
+    assert held(tmp_path / "r.duckdb") == truth(sandbox)
