@@ -163,13 +163,11 @@ class Client:
         budget: Budget,
         explain: Callable[[int, Mapping[str, str], bytes, str], ApiError],
         check: Callable[[bytes, str], None],
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._explain = explain
         self._check = check
-        self._transport = transport
         self._host = urlsplit(settings.base_url).netloc
         self._entered = 0
         self._measured = (0.0, 0)
@@ -182,7 +180,6 @@ class Client:
 
     def __enter__(self) -> Self:
         if self._entered == 0:
-            transport = self._transport or self._make_transport()
             self._loop = asyncio.new_event_loop()
             self._places = asyncio.Semaphore(self._settings.concurrency)
             self._gate = asyncio.Lock()
@@ -190,13 +187,7 @@ class Client:
                 target=self._loop.run_forever, name="docruns-http", daemon=True
             )
             self._thread.start()
-            self._http = httpx.AsyncClient(
-                base_url=self._settings.base_url,
-                headers={"accept-encoding": "gzip", **self._settings.headers},
-                timeout=self._settings.timeout,
-                follow_redirects=False,
-                transport=transport,
-            )
+            self._transport = self._make_transport()
         self._entered += 1
         return self
 
@@ -211,6 +202,8 @@ class Client:
     def _make_transport(self) -> Transport:
         url = self._settings.base_url
         return Transport(
+            url,
+            self._settings.headers,
             connections=self._settings.concurrency,
             idle_s=self._settings.timeout,
             total_s=self._settings.total_timeout,
@@ -224,7 +217,7 @@ class Client:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._http.aclose()
+        await self._transport.aclose()
 
     def get(self, request: Request) -> Reply:
         """The answer to one request, GET or POST. ApiError when it is refused or never comes."""
@@ -269,6 +262,20 @@ class Client:
 
     async def _fetch(self, request: Request) -> Outcome:
         errand = _Errand(request)
+        # kept while it waits to try again, or all that waits for a place would overtake it
+        async with self._places:
+            try:
+                return await self._send(errand)
+            except ApiError as error:
+                errand.failed = error
+            try:
+                return await self._retry(errand)
+            except ApiError as error:
+                error.host = self._host
+                return error
+
+    async def _retry(self, errand: _Errand) -> Reply:
+        """As often as it may help, after a try that has failed: most requests need none of this."""
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(errand.may_go_again),
             wait=lambda state: self._wait(state, errand),
@@ -276,14 +283,14 @@ class Client:
             before_sleep=self._count_retry,
             reraise=True,
         )
-        # kept while it waits to try again, or all that waits for a place would overtake it
-        async with self._places:
-            try:
-                reply: Reply = await attempts(self._send, errand)
-                return reply
-            except ApiError as error:
-                error.host = self._host
-                return error
+        reply: Reply = await attempts(self._send_again, errand)
+        return reply
+
+    async def _send_again(self, errand: _Errand) -> Reply:
+        failed, errand.failed = errand.failed, None
+        if failed is not None:
+            raise failed
+        return await self._send(errand)
 
     def _count_retry(self, _: tenacity.RetryCallState) -> None:
         self.usage.retries += 1
@@ -345,13 +352,7 @@ class Client:
     async def _exchange(self, request: Request) -> Reply:
         name = str(request)
         try:
-            response = await self._http.request(
-                "GET" if request.body is None else "POST",
-                request.path,
-                params=list(request.params),
-                content=request.body,
-                headers=None if request.body is None else {"content-type": "application/json"},
-            )
+            answer = await self._transport.exchange(request.path, request.params, request.body)
         except TooLargeError as error:
             limit = f"max_response_mb is {self._settings.max_response_mb:g}"
             raise ShapeError(f"{error}; {limit}", request=name, retryable=False) from error
@@ -366,22 +367,22 @@ class Client:
             )
             failed.sent = sent
             raise failed from error
-        headers = {key.lower(): value for key, value in response.headers.items()}
-        body = response.content
-        self.usage.bytes += len(body)
-        if response.is_success:
-            self._check(body, name)
-            return Reply(body, headers)
-        raise self._explain(response.status_code, headers, body, name)
+        self.usage.bytes += len(answer.body)
+        if 200 <= answer.status < 300:
+            self._check(answer.body, name)
+            return Reply(answer.body, answer.headers)
+        raise self._explain(answer.status, answer.headers, answer.body, name)
 
 
 @dataclass
 class _Errand:
-    """One request through its tries. `began`: when its first turn was near; `epoch`: its last's."""
+    """One request through its tries. `began`: when its first turn was near; `epoch`: its last's;
+    `failed`: why the first one did, until that counts."""
 
     request: Request
     began: float = 0.0
     epoch: int = 0
+    failed: ApiError | None = None
 
     def may_go_again(self, error: BaseException) -> bool:
         """Whether another try may help, and does nothing twice."""

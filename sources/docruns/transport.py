@@ -1,9 +1,10 @@
-"""One HTTP exchange: the only owner of aiohttp, dressed as a transport of httpx.
+"""One HTTP exchange: the only owner of aiohttp, which speaks of what goes wrong in httpx's words.
 
-    httpx.Request ──► proxy? ──► TLS ──► sent once ──► read, inflated, limited ──► httpx.Response
+    method, path ──► proxy? ──► TLS ──► sent once ──► read, inflated, limited ──► Answer
 
-httpx's own asynchronous transport takes six times the CPU on large bodies. This one sends nothing
-twice by itself, follows no redirect, keeps no cookies, and calls what goes wrong by its name:
+httpx's own asynchronous transport takes six times the CPU on large bodies, and its client in front of
+this transport another 0.15 ms a request. This one sends nothing twice by itself, follows no redirect,
+keeps no cookies, and calls what goes wrong by its name:
 
     ConnectError, ConnectTimeout, ProxyError, UntrustedError     the request has not left
     ReadError, ReadTimeout, RemoteProtocolError                  it may have arrived
@@ -14,16 +15,28 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ssl import SSLContext
-from urllib.parse import urlsplit
+from typing import NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+from yarl import URL
 
 from .errors import ConfigError
+
+_JSON = {"content-type": "application/json"}
+
+
+class Answer(NamedTuple):
+    """What came back: its headers with lower-case names, its body decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class UntrustedError(httpx.ConnectError):
@@ -57,8 +70,8 @@ def proxy_for(url: str) -> httpx.Proxy | None:
     return None
 
 
-class Transport(httpx.AsyncBaseTransport):
-    """Sends requests over at most `connections` kept connections.
+class Transport:
+    """Sends requests to one host over at most `connections` kept connections.
 
     Seconds: `idle_s` to connect and between two pieces of an answer, `total_s` for all of it.
     `max_bytes` limits a body as it is after decompression, and ends reading there. Certificates are
@@ -67,6 +80,8 @@ class Transport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
+        base_url: str,
+        headers: Mapping[str, str],
         *,
         connections: int,
         idle_s: float,
@@ -74,6 +89,8 @@ class Transport(httpx.AsyncBaseTransport):
         max_bytes: int,
         proxy: httpx.Proxy | None = None,
     ) -> None:
+        self._base_url = str(httpx.URL(base_url)).rstrip("/")
+        self._headers = {"accept-encoding": "gzip", **headers}
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=idle_s, sock_read=idle_s)
         self._max_bytes = max_bytes
@@ -81,31 +98,37 @@ class Transport(httpx.AsyncBaseTransport):
         self._proxy_headers = _proxy_headers(proxy) if proxy else None
         self._session: aiohttp.ClientSession | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The whole answer to one request."""
+    async def exchange(
+        self, path: str, params: tuple[tuple[str, str | int], ...] = (), body: bytes | None = None
+    ) -> Answer:
+        """The whole answer to a GET of `path`, or to a POST of `body`, which is JSON."""
         if self._session is None:
-            self._session = self._open(request.url.scheme == "https")
+            self._session = self._open()
+        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
         with self._named():
             async with self._session.request(
-                request.method,
-                str(request.url),
-                headers=request.headers,
-                data=request.content or None,
+                "GET" if body is None else "POST",
+                # as it is: an id is one part of the path, whatever it holds
+                URL(f"{self._base_url}{path}{query}", encoded=True),
+                # of the session they would go to a proxy as well, key and all
+                headers=self._headers if body is None else self._headers | _JSON,
+                data=body,
                 allow_redirects=False,
                 proxy=self._proxy,
                 proxy_headers=self._proxy_headers,
             ) as answer:
-                body = await _read(answer, self._max_bytes)
-        headers = [pair for pair in answer.raw_headers if pair[0].lower() != b"content-encoding"]
-        return httpx.Response(answer.status, headers=headers, content=body)
+                content = await _read(answer, self._max_bytes)
+                headers = {key.lower(): value for key, value in answer.headers.items()}
+                return Answer(answer.status, headers, content)
 
     async def aclose(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
-    def _open(self, tls: bool) -> aiohttp.ClientSession:
+    def _open(self) -> aiohttp.ClientSession:
         # reading the list of authorities takes longer than a small load
+        tls = self._base_url.startswith("https")
         context: SSLContext | bool = httpx.create_ssl_context() if tls else True
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=context),
