@@ -1,5 +1,5 @@
 # Everything runs in .venv, made from uv.lock by a uv that lives in .uv unless there is one on the PATH.
-.PHONY: setup demo test check bench prove soak fuzz format clean
+.PHONY: setup demo test coverage check bench prove soak fuzz format clean
 
 PYTHON ?= python3.11
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -19,7 +19,10 @@ setup: .venv/.ready ## make .venv, with the command at .venv/bin/docruns
 demo: setup ## load invented runs into docruns.duckdb and answer three questions
 	$(RUN)/docruns demo
 
-test: setup ## every test, with coverage
+test: setup ## every test
+	$(RUN)/python -m pytest -n 2 --dist loadfile
+
+coverage: setup ## every test, and which lines they run: half as long again
 	$(RUN)/coverage erase
 	$(RUN)/coverage run -m pytest -n 2 --dist loadfile
 	$(RUN)/coverage combine --quiet
