@@ -86,6 +86,7 @@ OWNERS = {
     "tenacity": {"http"},
     "dlt": {
         "guard",
+        "mishaps",
         "loaded",
         "resources",
         "load",

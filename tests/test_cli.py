@@ -53,6 +53,49 @@ def test_load_says_what_it_did(docruns: Run, sandbox: Sandbox) -> None:
     assert Path("docruns.duckdb").exists()
 
 
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ("postgres", "destination.postgres.credentials: is missing. Put it into .dlt/secrets.toml"),
+        ("filesystem", "destination.filesystem.bucket_url: is missing."),
+        ("nosuch", "--destination: nosuch is no destination of dlt's."),
+    ],
+)
+def test_destination_that_is_not_set_up(
+    docruns: Run, sandbox: Sandbox, destination: str, said: str
+) -> None:
+    """One line with the key and what to do, and nothing was asked for."""
+    address = ("--base-url", sandbox.extend_url)
+    code, _, err = docruns("load", "extend", *address, "--destination", destination)
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"docruns: {said}")
+    assert "Traceback" not in err
+    assert sandbox.stats.requests == 0
+
+
+def test_database_server_that_is_away(
+    docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer is named, in one line."""
+    away = "postgresql://me:pw@127.0.0.1:1/db"
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", away)
+    address = ("--base-url", sandbox.extend_url)
+    code, _, err = docruns("load", "extend", *address, "--destination", "postgres")
+    assert code == 1
+    assert err.splitlines()[-1].startswith("docruns: postgres: cannot be reached: ")
+    assert "pw" not in err
+    assert sandbox.stats.requests == 0
+
+
+def test_rate_is_told_beside_what_is_allowed(docruns: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a limit, the summary says how much of it was used."""
+    monkeypatch.setenv("SOURCES__EXTEND__REQUESTS_PER_SECOND", "50")
+    with Sandbox(runs=5) as few:
+        code, out, _ = docruns("load", "extend", "--base-url", few.extend_url)
+    assert code == 0
+    assert "of 50 a second that are allowed" in out
+
+
 def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
     """`--json` ends stdout with one object that has every figure of the load."""
     code, out, _ = docruns("load", "extend", "--base-url", sandbox.extend_url, "--json")
@@ -60,9 +103,10 @@ def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
     found = json.loads(out.splitlines()[-1])
     assert set(found) == {
         "provider", "complete", "listed", "fetched", "unchanged", "quarantined", "requests",
-        "retries", "throttled_s", "seconds", "watermark", "rows",
+        "retries", "throttled_s", "per_second", "allowed_per_second", "seconds", "watermark", "rows",
     }  # fmt: skip
     assert found["provider"] == "extend"
+    assert (found["per_second"] > 0, found["allowed_per_second"]) == (True, None)
     assert found["complete"] is True
     assert found["requests"] == sandbox.stats.requests
     assert found["watermark"].endswith("Z")

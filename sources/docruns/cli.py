@@ -88,9 +88,12 @@ def main() -> None:
             name = stopped.by.name
             _say(f"docruns: {name}; what was committed stays, and the next load goes on from there")
             sys.exit(128 + stopped.by)
-        if isinstance(end, DocrunsError):
-            _say(f"docruns: {end}")
-            sys.exit(end.exit_code)
+        from .mishaps import of_configuration
+
+        known = of_configuration(end) or end
+        if isinstance(known, DocrunsError):
+            _say(f"docruns: {known}")
+            sys.exit(known.exit_code)
         raise
 
 
@@ -215,9 +218,11 @@ def _sync(provider: Provider, options: dict[str, Any]) -> Sync:
 
 
 def _print_summary(summary: Summary, target: Target) -> None:
+    allowed = summary.allowed_per_second
     print(
         f"{summary.provider}: {summary.fetched:,} runs read, {summary.unchanged:,} unchanged, "
         f"{summary.requests:,} requests in {summary.seconds:.1f} s"
+        + (f", {summary.per_second:g} of {allowed:g} a second that are allowed" if allowed else "")
         + ("" if summary.complete else " (not complete: more is due)")
     )
     for table, rows in sorted(summary.rows.items()):

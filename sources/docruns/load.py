@@ -75,7 +75,11 @@ class Target:
 
 @dataclass
 class Summary:
-    """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds."""
+    """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds.
+
+    `per_second` is requests over the last ten seconds in which some were sent, or over all of it, and
+    `allowed_per_second` what the budget allowed by then; None is no limit.
+    """
 
     provider: str
     complete: bool = False
@@ -86,6 +90,8 @@ class Summary:
     requests: int = 0
     retries: int = 0
     throttled_s: float = 0.0
+    per_second: float = 0.0
+    allowed_per_second: float | None = None
     seconds: float = 0.0
     watermark: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
@@ -184,6 +190,8 @@ def _summary(sync: Sync, seconds: float) -> Summary:
         requests=used.requests,
         retries=used.retries,
         throttled_s=round(used.throttled_s, 3),
+        per_second=round(used.per_second or used.requests / max(seconds, 0.001), 2),
+        allowed_per_second=used.allowed_per_second and round(used.allowed_per_second, 2),
         seconds=round(seconds, 3),
         watermark=mark.isoformat().replace("+00:00", "Z") if mark else None,
         rows=dict(sync.rows),

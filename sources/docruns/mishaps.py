@@ -1,4 +1,5 @@
-"""What the machine does to a load, as errors of ours: full disks, places shut to us, damaged files, signals.
+"""What the machine and its settings do to a load, as errors of ours: full disks, places shut to us, damaged
+files, signals, destinations that nobody has set up.
 
     whatever dlt, DuckDB or pyarrow raised ──► explained(database, folder) ──► DocrunsError: where, what, what to do
 
@@ -17,6 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigProviderException,
+    LookupTrace,
+    LookupTraces,
+)
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
 
 from .errors import ConfigError, DocrunsError
 
@@ -101,7 +110,38 @@ def _known(cause: BaseException, database: str, folder: Path | None) -> DocrunsE
         return _of_system(cause, folder)
     if isinstance(cause, duckdb.Error):
         return of_database(cause, database)
+    if type(cause).__name__ == "OperationalError":
+        # every driver of a database server calls it so
+        return DocrunsError(f"{database}: cannot be reached: {str(cause).partition(chr(10))[0]}")
+    return of_configuration(cause)
+
+
+def of_configuration(cause: BaseException) -> ConfigError | None:
+    """The error of ours for what dlt says of its settings; it quotes no value."""
+    if isinstance(cause, ConfigFieldMissingException):
+        key = _missing_key(cause)
+        name = key.upper().replace(".", "__")
+        return ConfigError(key, "is missing.", f"Put it into .dlt/secrets.toml, or set {name}.")
+    if isinstance(cause, ConfigProviderException):
+        place = re.search(r"line \d+ col \d+", str(cause))
+        where = f", {place[0]}" if place else ""
+        return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
+    if isinstance(cause, UnknownDestinationModule):
+        return ConfigError("--destination", f"{cause.ref} is no destination of dlt's.")
+    if isinstance(cause, MissingDependencyException):
+        return ConfigError("--destination", str(cause).strip().partition("\n")[0])
     return None
+
+
+def _missing_key(error: ConfigFieldMissingException) -> str:
+    """Where the first missing value may stand: `destination.postgres.credentials`, whatever part of them is missing."""
+    field, traces = next(iter(error.traces.items()))
+    while traces and isinstance(traces[0], LookupTraces):
+        traces = next(iter(traces[0].traces.values()))
+    tried = [trace.key for trace in traces if isinstance(trace, LookupTrace)]
+    # the environment is asked first, from the narrowest section outwards
+    whole = next((key for key in tried if key.startswith("DESTINATION__")), field.upper())
+    return f"{whole.partition(field.upper())[0]}{field}".lower().replace("__", ".")
 
 
 def _of_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
