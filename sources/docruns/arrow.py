@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from .cells import NUL_SPELLED
 from .model import CLEARED, TABLES, Row, Table
+from .pause import without_collection
 
 _TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -106,6 +107,7 @@ class Tables:
         return sum(rows.num_rows for _, rows in self._tables)
 
 
+@without_collection
 def to_tables(batch: Batch) -> Tables:
     """The batch as Arrow tables. pyarrow's errors where a cell does not fit its column."""
     return Tables(

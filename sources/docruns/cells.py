@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from math import isfinite
 from typing import Any, Final
 
 from .payload import JSON, Number, number_text
@@ -97,7 +98,7 @@ def double(value: Any) -> float | None:
         number = float(value)
     except (OverflowError, ValueError):
         return None
-    return None if number in (float("inf"), float("-inf")) else number
+    return number if isfinite(number) else None
 
 
 def day(text: str) -> date | None:

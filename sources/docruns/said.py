@@ -1,0 +1,73 @@
+"""PURE. What a provider's reader hands to `flatten`: values, what is said of their paths, and schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .cells import MISSING
+from .payload import JSON
+
+
+class Schema(NamedTuple):
+    """What a processor's configuration says of one node: its type, and its children's."""
+
+    type: str | None = None
+    children: Mapping[str, Schema] = {}
+    items: Schema | None = None
+
+
+class Citation(NamedTuple):
+    """A place on a page, in the order of the table's own columns."""
+
+    page: int | None = None
+    page_width: float | None = None
+    page_height: float | None = None
+    file_id: str | None = None
+    reference_text: str | None = None
+    cell_range: str | None = None
+    left: float | None = None
+    top: float | None = None
+    right: float | None = None
+    bottom: float | None = None
+    polygon: str | None = None
+    extra: str | None = None
+
+
+class Insight(NamedTuple):
+    """The model's remark, in the order of the table's own columns."""
+
+    type: str | None = None
+    content: str | None = None
+    extra: str | None = None
+
+
+class Entry(NamedTuple):
+    """What the platform says of one path. Scores keep the platform's scale."""
+
+    ocr_confidence: float | None = None
+    logprobs_confidence: float | None = None
+    review_agent_score: int | None = None
+    confidence: float | None = None
+    citations: tuple[Citation, ...] = ()
+    insights: tuple[Insight, ...] = ()
+    type: str | None = None
+    extra: str | None = None
+
+
+class Edit(NamedTuple):
+    """A reviewer's change: the note, and JSON text of all that the platform says of it."""
+
+    note: str | None = None
+    text: str | None = None
+
+
+class Answer(NamedTuple):
+    """One of a run's outputs: the value, and what is said of its paths (keyed as `fields.path`)."""
+
+    value: JSON = MISSING
+    metadata: Mapping[str, Entry] = {}
+
+
+NOTHING = Answer()
+"""An output that did not come."""
