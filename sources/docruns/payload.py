@@ -12,6 +12,7 @@ JSON columns get the very text that came.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ import msgspec
 from msgspec import Raw
 
 from .errors import ShapeError
-from .twice import check_members, check_value
+from .twice import are_whole, check_members, check_value
 
 JSON = Any
 """A decoded JSON value; its floats and exponents are `Number`, all else are plain Python types."""
@@ -38,10 +39,11 @@ encode = msgspec.json.Encoder().encode
 _write = msgspec.json.Encoder(enc_hook=lambda number: Raw(str.encode(number))).encode
 
 _as_members = msgspec.json.Decoder(dict[str, Raw]).decode
-_as_list = msgspec.json.Decoder(list[Raw]).decode
-_as_text = msgspec.json.Decoder(str).decode
-_as_float = msgspec.json.Decoder(float).decode
-_as_bool = msgspec.json.Decoder(bool).decode
+_as_list = msgspec.json.Decoder(list[Raw] | None).decode
+_as_objects = msgspec.json.Decoder(list[dict[str, Raw] | None]).decode
+_as_text = msgspec.json.Decoder(str | None).decode
+_as_float = msgspec.json.Decoder(float | None).decode
+_as_bool = msgspec.json.Decoder(bool | None).decode
 
 # these would put a key to somebody's documents, or the documents themselves, into a table
 _SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl"})
@@ -74,7 +76,7 @@ def is_object(raw: Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b"{"
 
 
-def members(raw: bytes | Raw) -> dict[str, Raw]:
+def members(raw: bytes | memoryview | Raw) -> dict[str, Raw]:
     """The members of an object, undecoded. msgspec's errors where it is none; ShapeError where a key
     comes twice with two values."""
     found: dict[str, Raw] = _as_members(raw)
@@ -190,19 +192,40 @@ class Payload:
 
     __slots__ = ("_children", "_rest")
 
-    def __init__(self, raw: bytes | Raw, glance: bool = False) -> None:
+    def __init__(self, raw: bytes | memoryview | Raw, glance: bool = False) -> None:
         try:
             self._rest: dict[str, Raw] = _as_members(raw) if glance else members(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ShapeError(f"not a JSON object: {error}") from error
         self._children: dict[str, Payload] = {}
 
+    @classmethod
+    def _of(cls, rest: dict[str, Raw], children: dict[str, Payload]) -> Payload:
+        payload = cls.__new__(cls)
+        payload._rest, payload._children = rest, children
+        return payload
+
+    @classmethod
+    def _around(cls, raw: Raw, keys: Iterable[str]) -> Payload:
+        """The object; where it is `{"key":{…}}`, with one of `keys` and nothing else, it is not searched
+        for the end of a member that may be all there is of a run: saves 0.08 ms of 130 KB."""
+        text = memoryview(raw)
+        for key in keys:
+            start = b'{"%b":' % key.encode()
+            if bytes(text[: len(start) + 1]) == start + b"{":
+                # if all but the last brace is one object, then no other member follows it
+                try:
+                    return cls._of({}, {key: cls(text[len(start) : -1])})
+                except ShapeError:
+                    break
+        return cls(raw)
+
     def _take(self, key: str, read: Any) -> Any:
         raw = self._rest.get(key)
         if raw is None:
             return None
         try:
-            value = None if _is_null(raw) else read(raw)
+            value = read(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
             return None
         del self._rest[key]
@@ -254,14 +277,17 @@ class Payload:
         raw = self._rest.pop(key, None)
         return None if raw is None or _is_null(raw) else raw
 
-    def object(self, key: str) -> Payload | None:
-        """An object. What is not taken from it shows up under `key` in this payload's extra."""
+    def object(self, key: str, around: Iterable[str] = ()) -> Payload | None:
+        """An object. What is not taken from it shows up under `key` in this payload's extra. Often it is
+        nothing but one of the objects `around` which it is."""
+        if key in self._children:
+            return self._children[key]
         raw = self._rest.get(key)
         if raw is None or not is_object(raw):
             self._drop_null(key, raw)
             return None
         try:
-            child = Payload(raw)
+            child = Payload._around(raw, around) if around else Payload(raw)
         except ShapeError:
             return None
         del self._rest[key]
@@ -275,7 +301,11 @@ class Payload:
             self._drop_null(key, raw)
             return None
         try:
-            children = [Payload(entry) for entry in _as_list(raw) if not _is_null(entry)]
+            found = _as_objects(raw)
+            if are_whole(raw, found):
+                children = [Payload._of(rest, {}) for rest in found if rest is not None]
+            else:
+                children = [Payload(entry) for entry in _as_list(raw) or () if not _is_null(entry)]
         except (msgspec.MsgspecError, UnicodeDecodeError, ShapeError):
             return None
         del self._rest[key]
@@ -294,7 +324,7 @@ class Payload:
         """A string, left in place."""
         raw = self._rest.get(key)
         try:
-            return None if raw is None else str(_as_text(raw))
+            return None if raw is None else _as_text(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
@@ -364,22 +394,27 @@ def _is_null(raw: Raw) -> bool:
     return len(raw) == 4 and bytes(raw) == b"null"
 
 
-def _as_time(raw: Raw) -> datetime:
-    value = timestamp(_as_text(raw))
-    if value is None:
+def _as_time(raw: Raw) -> datetime | None:
+    text = _as_text(raw)
+    value = None if text is None else timestamp(text)
+    if value is None and text is not None:
         raise ValueError("not a timestamp")
     return value
 
 
-def _number_label(raw: Raw) -> str:
+def _number_label(raw: Raw) -> str | None:
     value = decode(raw)
+    if value is None:
+        return None
     if type(value) is bool or not isinstance(value, (int, Number)):
         raise ValueError("not a number")
     return str(value)
 
 
-def _whole(raw: Raw) -> int:
+def _whole(raw: Raw) -> int | None:
     value = _as_float(raw)
+    if value is None:
+        return None
     if not value.is_integer():
         raise ValueError("not a whole number")
     whole = int(bytes(raw)) if bytes(raw).lstrip(b"-").isdigit() else int(value)

@@ -22,11 +22,20 @@ from .errors import ShapeError
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def check_members(raw: bytes | Raw, members: Mapping[str, Raw]) -> None:
+def _size(members: Mapping[str, Raw]) -> int:
+    """The length of {"key":value,"key":value} without blanks, which is how nearly all servers write."""
+    return 4 * len(members) + 1 + sum(map(len, members)) + sum(map(len, members.values()))
+
+
+def are_whole(raw: Raw, objects: Sequence[Mapping[str, Raw] | None]) -> bool:
+    """No object of a list has lost a member: told by the length, and only where no blanks are in it."""
+    sizes = [4 if one is None else _size(one) if one else 2 for one in objects]
+    return len(raw) == sum(sizes) + len(sizes) + 1
+
+
+def check_members(raw: bytes | memoryview | Raw, members: Mapping[str, Raw]) -> None:
     """ShapeError where an object has lost one of its own members; what is in them is not looked at."""
-    # the length of {"key":value,"key":value} without blanks, which is how nearly all servers write
-    size = 4 * len(members) + 1 + sum(map(len, members)) + sum(map(len, members.values()))
-    if len(raw) == size or not members:
+    if len(raw) == _size(members) or not members:
         return
     text = bytes(raw)
     colons = len(members) + sum(key.count(":") for key in members)

@@ -170,7 +170,7 @@ def _steps(
         step = step_run.object("step") or Payload(b"{}")
         status = step_run.text("status")
         nested_id, output = None, None
-        result = step_run.object("result")
+        result = step_run.object("result", around=_NESTED)
         files = step_run.objects("files")
         if result is not None:
             for key in _NESTED:
