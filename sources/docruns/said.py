@@ -71,3 +71,33 @@ class Answer(NamedTuple):
 
 NOTHING = Answer()
 """An output that did not come."""
+
+_SCORES = ("ocrConfidence", "logprobsConfidence", "reviewAgentScore", "confidence")
+
+
+def beyond(
+    final: Mapping[str, Entry], other: Mapping[str, Entry], disputed: Mapping[str, Entry] = {}
+) -> Mapping[str, Entry]:
+    """What another output says that the final one does not; what is `disputed` anyhow stays."""
+    if other is final:
+        return {}
+    get = final.get
+    return {path: said for path, said in other.items() if get(path) != said or path in disputed}
+
+
+def extra_of(
+    scores: Entry, entry: Entry | None, again: Entry | None, edit: Edit | None
+) -> str | None:
+    """What no column holds: unknown keys, another output's own scores, the edit as it came."""
+    parts = [scores.extra[1:-1]] if scores.extra else []
+    for name, other in (("output", entry), ("reviewedOutput", again)):
+        if other is None or other is scores:
+            continue
+        told = {k: v for k, v in zip(_SCORES, other[:4], strict=True) if v is not None}
+        if other[:4] != scores[:4] or other.extra != scores.extra:
+            inner = [f'"{k}":{v}' for k, v in told.items()]
+            inner += [other.extra[1:-1]] if other.extra else []
+            parts.append(f'"{name}":{{{",".join(inner)}}}')
+    if edit is not None and edit.text:
+        parts.append(f'"edit":{edit.text}')
+    return "{" + ",".join(parts) + "}" if parts else None

@@ -9,7 +9,7 @@ from .cells import MISSING, is_container, json_or_marker, same, type_of, typed_c
 from .model import CITATIONS, FIELDS, INSIGHTS, Row
 from .paths import ODD_KEY, Spent, below, is_path, join, split, without_indexes
 from .payload import JSON, encode, number_text
-from .said import Answer, Citation, Edit, Entry, Insight, Schema
+from .said import Answer, Citation, Edit, Entry, Insight, Schema, beyond, extra_of
 
 MAX_DEPTH: Final = 200
 """Levels that become rows of their own; what is nested deeper is kept as one leaf's JSON text."""
@@ -33,9 +33,8 @@ class Walk:
         self.run_id = run_id
         self.workflow_run_id = workflow_run_id
         self.final = final.metadata
-        # identical metadata need no comparison, path by path
-        self.initial = {} if initial.metadata is final.metadata else initial.metadata
-        self.reviewed = {} if reviewed.metadata is final.metadata else reviewed.metadata
+        self.initial = beyond(final.metadata, initial.metadata)
+        self.reviewed = beyond(final.metadata, reviewed.metadata, self.initial)
         self.has_initial = initial.value is not MISSING
         self.has_reviewed = reviewed.value is not MISSING
         self.edits = edits
@@ -65,10 +64,7 @@ class Walk:
         plain: str,
     ) -> None:
         """The rows below a container. `plain` is the path as the platform writes it."""
-        one = (initial is final or not self.has_initial) and (
-            reviewed is final or not self.has_reviewed
-        )
-        if one and plain == path:
+        if plain == path and self.are_alike(final, initial, reviewed):
             self.alike(path, field, name, index, depth, final, schema)
             return
         kinds = type(final), type(initial), type(reviewed)
@@ -126,6 +122,12 @@ class Walk:
                     is_item=True,
                 )
 
+    def are_alike(self, final: JSON, initial: JSON, reviewed: JSON) -> bool:
+        """All outputs there are have the very same value."""
+        return (initial is final or not self.has_initial) and (
+            reviewed is final or not self.has_reviewed
+        )
+
     def alike(
         self,
         path: str,
@@ -170,7 +172,7 @@ class Walk:
         path: str,
         field: str,
         name: str | None,
-        parent: str,
+        parent: str | None,
         index: int | None,
         depth: int,
         value: JSON,
@@ -256,6 +258,9 @@ class Walk:
         """The row of one path with what hangs on it, then the rows below it."""
         edit = None
         if plain == path and path not in self.disputed:
+            if final is not MISSING and self.are_alike(final, initial, reviewed):
+                self.one(path, field, name, parent, index, depth, final, schema, is_item)
+                return
             told = scores = self.only(path)
             extra = scores.extra
         else:
@@ -364,7 +369,7 @@ class Walk:
         if again is not None:
             self.lists(path, "reviewed", again, told)
         if model or again or edit:
-            return told, scores, edit, _extra(scores, entry, again, edit)
+            return told, scores, edit, extra_of(scores, entry, again, edit)
         return told, scores, edit, scores.extra
 
     def edit_kind(self, final: JSON, initial: JSON, below: bool) -> str | None:
@@ -415,27 +420,6 @@ class Walk:
 
 def _as(kind: type, value: JSON) -> Any:
     return value if type(value) is kind else kind()
-
-
-def _extra(
-    scores: Entry, entry: Entry | None, again: Entry | None, edit: Edit | None
-) -> str | None:
-    """What no column holds: unknown keys, another output's own scores, the edit as it came."""
-    parts = [scores.extra[1:-1]] if scores.extra else []
-    for name, other in (("output", entry), ("reviewedOutput", again)):
-        if other is None or other is scores:
-            continue
-        told = {k: v for k, v in zip(_SCORES, other[:4], strict=True) if v is not None}
-        if other[:4] != scores[:4] or other.extra != scores.extra:
-            inner = [f'"{k}":{v}' for k, v in told.items()]
-            inner += [other.extra[1:-1]] if other.extra else []
-            parts.append(f'"{name}":{{{",".join(inner)}}}')
-    if edit is not None and edit.text:
-        parts.append(f'"edit":{edit.text}')
-    return "{" + ",".join(parts) + "}" if parts else None
-
-
-_SCORES = ("ocrConfidence", "logprobsConfidence", "reviewAgentScore", "confidence")
 
 
 # the walk writes plain tuples: this is where they meet the tables' columns
