@@ -234,15 +234,14 @@ class _Seen:
 
     def __init__(self, read: Callable[[Raw], Any]) -> None:
         self._read = read
-        self._known: list[tuple[bytes, Any]] = []
+        self._known: list[tuple[Raw, Any]] = []
 
     def __call__(self, raw: Raw) -> Any:
-        text = bytes(raw)
         for known, result in self._known:
-            if known == text:
+            if known == raw:
                 return result
         result = self._read(raw)
-        self._known.append((text, result))
+        self._known.append((raw, result))
         return result
 
 
