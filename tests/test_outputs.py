@@ -568,3 +568,16 @@ def test_an_edit_is_read_with_its_note_and_as_it_came() -> None:
         "d": Edit(None, '"x"'),
     }
     assert edits(None) == {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=5))
+def test_a_box_holds_all_points_of_a_polygon(points: list[tuple[int, int]]) -> None:
+    """Rectangles, which are told by two corners, and any others."""
+    polygon = [{"x": x, "y": y} for x, y in points]
+    left, top, right, bottom = outputs._box(json.dumps(polygon))
+    if points:
+        xs, ys = zip(*points, strict=True)
+        assert (left, top, right, bottom) == (min(xs), min(ys), max(xs), max(ys))
+    else:
+        assert left is top is right is bottom is None

@@ -16,6 +16,8 @@ from docruns.payload import (
     Payload,
     clean,
     decode,
+    decode_like,
+    decode_whole,
     encode,
     json_text,
     number_text,
@@ -131,6 +133,78 @@ def test_a_list_of_objects_skips_nulls() -> None:
     """Each object is read on its own."""
     found = payload(k=[{"a": 1}, None, {"a": 2}]).objects("k")
     assert [one.integer("a") for one in found or []] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('[{"a":1},null,{"b":2}]', [{"a": 1}, {"b": 2}]),
+        ('[{}, {"a" : 1}]', [{}, {"a": 1}]),
+        ('[{"a":1,"a":1}]', [{"a": 1}]),
+        ("[]", []),
+        ('[{"a":1,"a":2}]', None),
+        ('[{"a":1},2]', None),
+        ("null", None),
+    ],
+)
+def test_a_list_s_objects_are_whole_or_left_alone(text: str, kept: Any) -> None:
+    """However it is written; one in which a key has two values makes the list no list of objects."""
+    one = Payload(f'{{"list":{text}}}'.encode())
+    found = one.objects("list")
+    assert (found if found is None else [rest(of) or {} for of in found]) == kept
+    assert ("list" in one) == (kept is None and text != "null")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"run":{"id":"r","x":[1]}}',
+        '{"run":{}}',
+        '{"run":{"id":"r"} }',
+        '{"run":{"id":"r"},"more":{"y":1}}',
+        '{"run":{"id":"r"},"more":1}',
+        '{"run":{"id":"r","id":"s"}}',
+        '{"run" : {"id":"r"}}',
+        '{"run":[{"id":"r"}]}',
+        '{"other":{"id":"r"}}',
+    ],
+)
+def test_an_object_around_another_reads_like_any(text: str) -> None:
+    """It is a short cut, and nothing else: whether there is more beside it or not."""
+    read = []
+    for around in ((), ("thing", "run")):
+        whole = Payload(f'{{"result":{text}}}'.encode())
+        result = whole.object("result", around)
+        assert result is not None
+        run = result.object("run")
+        assert result.object("run") is run
+        read.append((run and run.text("id"), rest(whole)))
+    assert read[0] == read[1]
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([1.5, 2.0, "", "a", 2**70]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(trees, trees)
+def test_a_value_shares_what_it_has_in_common_with_another(a: Any, b: Any) -> None:
+    """It is what it is without the other one; and what is written alike is one object."""
+    first, second = (
+        json.dumps({"same": a, "list": [a, b]}),
+        json.dumps({"same": a, "list": [b, b, a]}),
+    )
+    raws = Raw(first.encode()), Raw(second.encode())
+    known = decode_whole(raws[0])
+    like = decode_like(raws[1], raws[0], known)
+    assert repr(like) == repr(decode_whole(raws[1]))
+    assert like["same"] is known["same"]
+    assert like["list"][1] is known["list"][1]
+    with pytest.raises(ShapeError, match="comes twice"):
+        decode_like(Raw(b'{"a":{"b":1,"b":2}}'), Raw(b'{"a":{"b":2}}'), {"a": {"b": 2}})
 
 
 def test_extra_keeps_the_text_that_came() -> None:
