@@ -55,8 +55,10 @@ def prove_random(
     """
     rng = random.Random(seed)
     settings = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
+    # what is fetched ahead of a package
+    in_flight = max(CONCURRENCY, chunk_runs // 3)
     calm = undisturbed(platform, Command(folder / "calm", platform.base_url, **settings))
-    span = calm.busy_s * 2 / per_load
+    idle, span = calm.idle_s * 0.9, calm.busy_s * 2 / per_load
     left, where = kills, Counter[str]()
     worst = 0.0
     different: list[str] = []
@@ -66,7 +68,9 @@ def prove_random(
         platform.reset()
         killed = 0
         for _ in range(min(left, per_load)):
-            if not _killed(command, calm.idle_s * 0.9 + rng.uniform(0, span)):
+            if not _killed(command, idle + rng.uniform(0, span)):
+                # it is faster than the calm one, on a machine that had other things to do
+                idle, span = idle * 0.8, span * 0.8
                 break
             where[_stage(command.folder / "dlt")] += 1
             killed += 1
@@ -87,7 +91,7 @@ def prove_random(
         exactly(RANDOM, "runs that differ", wrong, 0),
         exactly(RANDOM, "doubled keys", doubled, 0),
         at_most(
-            RANDOM, "details read again, a kill", round(worst, 1), float(chunk_runs + CONCURRENCY)
+            RANDOM, "details read again, a kill", round(worst, 1), float(chunk_runs + in_flight)
         ),
         exactly(RANDOM, "details of a load right after", after, 0),
     ]
