@@ -322,7 +322,8 @@ def test_two_processes_share_what_is_allowed(tmp_path: Path) -> None:
         sent = [int(process.communicate(timeout=60)[0]) for process in running]
         seconds, stats = sandbox.stats.seconds, sandbox.stats
     assert sum(sent) == stats.requests
-    assert min(sent) > 15
+    # one may start a few seconds after the other
+    assert min(sent) > 8
     # what each would use alone is refused to both
     assert stats.throttled < 10
     assert stats.requests - stats.throttled > 0.6 * 8 * len(seconds)

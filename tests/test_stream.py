@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def test_a_refusal_ahead_loses_nothing(
         patch.setattr(loads, "commit", refused)
         with pytest.raises(RefusedError):
             load_extend(tmp_path / "r.duckdb", chunk_runs=12)
+    assert not [thread for thread in threading.enumerate() if thread.name == "docruns-http"]
     sandbox.clear_faults()
     assert 12 <= len(held(tmp_path / "r.duckdb")) < 40
     load_extend(tmp_path / "r.duckdb")

@@ -218,11 +218,11 @@ def _sync(provider: Provider, options: dict[str, Any]) -> Sync:
 
 
 def _print_summary(summary: Summary, target: Target) -> None:
-    allowed = summary.allowed_per_second
+    rate, allowed = summary.per_second, summary.allowed_per_second
     print(
         f"{summary.provider}: {summary.fetched:,} runs read, {summary.unchanged:,} unchanged, "
         f"{summary.requests:,} requests in {summary.seconds:.1f} s"
-        + (f", {summary.per_second:g} of {allowed:g} a second that are allowed" if allowed else "")
+        + (f", {rate:g} of {allowed:g} a second that are allowed" if allowed else "")
         + ("" if summary.complete else " (not complete: more is due)")
     )
     for table, rows in sorted(summary.rows.items()):
@@ -445,7 +445,3 @@ def demo(
     with progress.shown() as told:
         for line in run(runs, database, told):
             print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -54,7 +54,6 @@ def run_resources(
     `nested`: workflow runs may hang in others; `sync.links` gets those links that are known.
     """
     sync.feeds, sync.listed = (main, *feeds), listed
-    client = sync.client
     told: set[str] = set()
     read_now: set[str] = set()
 
@@ -71,7 +70,7 @@ def run_resources(
         selected = dlt.current.source().resources.selected
         sync.start_package(dlt.current.load_package_state()["load_id"])
         try:
-            with client:
+            with sync.opened():
                 if "processor_runs" in selected:
                     plan_processor_runs()
                 known = partial(_known_workflow_runs, sync, nested)
@@ -91,12 +90,12 @@ def run_resources(
         while "workflow_runs" in selected and not sync.workflows_done:
             yield None
         is_known = partial(_known_processor_runs, sync, nested)
-        with client:
+        with sync.opened():
             for feed in feeds:
                 noting = _noting(feed, read_now)
                 yield from sync.batches(noting, saved.setdefault(feed.name, {}), is_known)
                 if nested:
-                    yield from sync.batches(_astray(sync, feed, told, read_now), {})
+                    yield from sync.batches(_astray(sync, feed, told, read_now), {}, ahead=False)
         yield sync.row_of_package()
 
     privacy = sync.settings.privacy

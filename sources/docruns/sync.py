@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections import ChainMap, Counter
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -89,7 +91,7 @@ class Sync:
         self.load_id = ""
         self.workflows_done = False
         self.fetches_ahead = False
-        """The next package begins where this one ends, with the client still open."""
+        """A load holds the client open, and its next package begins where this one ends."""
 
     def start_package(self, load_id: str) -> None:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
@@ -120,12 +122,16 @@ class Sync:
             chunk is not None and self._taken >= chunk
         )
 
-    def _may_ask(self) -> bool:
-        """One more detail may be asked for: of this package, or of the next one where that is ours as well."""
+    def opened(self) -> AbstractContextManager[Client]:
+        """The client, for as long as this is entered, or for the whole load that holds it."""
+        return nullcontext(self.client) if self.fetches_ahead else self.client
+
+    def _may_ask(self, ahead_too: bool) -> bool:
+        """One more detail may be asked for: of this package, or of the next one `ahead_too`."""
         chunk, limit = self.settings.chunk_runs, self.settings.max_runs
         ahead = self._asked_for - self._taken_in_all
         if (limit is not None and self._asked_for >= limit) or (
-            chunk is not None and not self.fetches_ahead and self._taken + ahead >= chunk
+            chunk is not None and not ahead_too and self._taken + ahead >= chunk
         ):
             return False
         self._asked_for += 1
@@ -218,10 +224,13 @@ class Sync:
         feed_: Feed,
         saved: MutableMapping[str, Any],
         is_known: IsKnown = lambda _: set(),
+        *,
+        ahead: bool = True,
     ) -> Iterator[Tables]:
         """Fetch what is due, oldest change first, and give whole runs; `saved` is kept up to date.
 
-        `is_known` says which of some due runs need no request after all.
+        `is_known` says which of some due runs need no request after all. `ahead`: what is due stays so
+        in the next package, and may be asked for in this one.
         """
         self.plan(feed_, saved)
         # until the end, this load does not know what is left: a failure or a limit plans anew
@@ -233,7 +242,9 @@ class Sync:
             state.lower = planned.plan.lower
         pending: list[tuple[Listed, Batch]] = []
         rows = 0
-        for run, batch in self._readings(feed_, planned, state, is_known):
+        may_ask = partial(self._may_ask, ahead and self.fetches_ahead)
+        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, self._ahead)
+        for run, batch in self._readings(terms, planned, state):
             pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
@@ -249,13 +260,9 @@ class Sync:
         self._interrupted = False
 
     def _readings(
-        self,
-        feed_: Feed,
-        planned: Stream,
-        state: State,
-        is_known: IsKnown,
+        self, terms: Terms, planned: Stream, state: State
     ) -> Iterator[tuple[Listed, Batch]]:
-        terms = Terms(self.client, feed_, is_known, self.arrived, self._may_ask, self._ahead)
+        feed_ = terms.feed
         while not self.chunk_is_full and (taken := planned.take(terms)) is not None:
             run, outcome = taken
             if outcome is None:

@@ -158,13 +158,13 @@ def _resources(
     @dlt.resource(name="workflows")
     def workflows() -> Iterator[Tables]:
         stored_alike(sync)
-        with client:
+        with sync.opened():
             yield from catalogue.workflows(sync, context, dlt.current.resource_state())
 
     @dlt.resource(name="processors")
     def processors() -> Iterator[Tables]:
         stored_alike(sync)
-        with client:
+        with sync.opened():
             yield from catalogue.processors(sync, context, dlt.current.resource_state())
 
     main = _feed(client, runs, partial(rows.workflow_run, context=context))
