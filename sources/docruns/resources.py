@@ -215,12 +215,17 @@ def add_tables(resource: Any, privacy: Privacy) -> Any:
     hinted: set[tuple[str, str]] = set()
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
+    # by package: dlt looks its settings up each time that it is asked for its pipeline
+    holds_nul: dict[str, bool] = {}
+
     def open_batch(batch: Tables) -> Iterator[Any]:
         load_id = dlt.current.load_package_state()["load_id"]
+        if load_id not in holds_nul:
+            holds_nul[load_id] = loaded.holds_nul(dlt.current.pipeline())
         for table, cells in batch:
             rows = rewritten_where(cells, _not_of_documents(table), "http", unsigned)
             rows = rewritten(rows, rewrites[table.name])
-            if not loaded.holds_nul(dlt.current.pipeline()):
+            if not holds_nul[load_id]:
                 rows = without_nul(table, rows)
             if (load_id, table.name) in hinted:
                 yield dlt.mark.with_table_name(rows, table.name)
