@@ -10,10 +10,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from docruns import load as load_module
 from docruns.errors import DocrunsError
 from docruns.load import Target, working_folder
 from docruns.sandbox import Sandbox
@@ -301,6 +303,35 @@ def test_without_a_working_folder(
     summary, _ = load_extend(loaded, base_url=few_runs.extend_url)
     assert summary.fetched == 0
     assert not working_folder(Target("extend", loaded)).exists()
+
+
+@pytest.mark.fault(9)
+def test_a_working_folder_that_is_removed_during_a_load(
+    load_extend: Loader, few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that names the folder; the next load is true."""
+    few_runs.extend.review(3)
+    folder = working_folder(Target("extend", loaded))
+    commit = load_module.commit
+
+    def removing(running: Any, source: Any, target: Target) -> None:
+        finish = running._get_step_info
+
+        def without(step: Any) -> Any:
+            for package in folder.glob("*/normalize/extracted"):
+                shutil.rmtree(package)
+            return finish(step)
+
+        monkeypatch.setattr(running, "_get_step_info", without)
+        commit(running, source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load_module, "commit", removing)
+        with pytest.raises(DocrunsError, match=f"{folder}.*Did somebody remove") as caught:
+            load_extend(loaded, base_url=few_runs.extend_url)
+    assert len(str(caught.value).splitlines()) == 1
+    load_extend(loaded, base_url=few_runs.extend_url)
+    assert wrong(loaded, few_runs) == {}
 
 
 @pytest.mark.fault(42)

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from docruns.errors import LockedError
 from docruns.lock import open_database
 from docruns.sandbox import Sandbox
 from loading import Loader, query
+from proofs.children import Children
 from test_lock import another
 from test_publish import STATE
 from truth import wrong
@@ -134,3 +136,22 @@ def test_a_window_after_a_killed_load(docruns_load: Any, few_runs: Sandbox, load
     few_runs.stats.reset()
     assert docruns_load().code == 0
     assert few_runs.stats.details == 0
+
+
+@pytest.mark.fault(6)
+def test_a_torn_run_that_goes_away(
+    docruns_load: Any, children: Children, few_runs: Sandbox, loaded: Path
+) -> None:
+    """What a kill has torn and the platform has deleted since cannot be mended: it counts as gone, not as torn."""
+    assert docruns_load().code == 0
+    with duckdb.connect(str(loaded)) as connection:
+        connection.execute(
+            "UPDATE extend.workflow_runs SET _dlt_load_id = 'k' WHERE id = (SELECT min(id) FROM extend.workflow_runs)"
+        )
+        (gone,) = connection.execute("SELECT min(id) FROM extend.workflow_runs").fetchall()[0]
+    assert wrong(loaded, few_runs) == {"half-loaded packages": 1}
+    few_runs.extend.delete(gone)
+    assert docruns_load().code == 0
+    sweep = ("sweep", "extend", "--base-url", few_runs.extend_url)
+    assert children.run(loaded.parent, *sweep).code == 0
+    assert wrong(loaded, few_runs) == {}

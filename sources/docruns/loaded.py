@@ -230,10 +230,10 @@ def stored_as(pipeline: dlt.Pipeline) -> str | None:
 
 
 def half_loaded(pipeline: dlt.Pipeline) -> int:
-    """Workflow and processor runs of packages that never ended."""
+    """Workflow and processor runs of packages that never ended; not those that nobody can read again."""
     ended = {load_id for (load_id,) in columns_of(pipeline, "_dlt_loads", ("load_id",))}
     return sum(
-        load_id not in ended
+        load_id not in ended and deleted_at is None
         for table in (WORKFLOW_RUNS, PROCESSOR_RUNS)
-        for (load_id,) in columns_of(pipeline, table.name, ("_dlt_load_id",))
+        for load_id, deleted_at in columns_of(pipeline, table.name, (_LOAD_ID, "deleted_at"))
     )

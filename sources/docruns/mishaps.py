@@ -26,6 +26,7 @@ from dlt.common.configuration.exceptions import (
 )
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.common.storages.exceptions import LoadPackageNotFound
 
 from .errors import ConfigError, DocrunsError
 
@@ -106,6 +107,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _known(cause: BaseException, database: str, folder: Path | None) -> DocrunsError | None:
+    if isinstance(cause, LoadPackageNotFound):
+        return _removed(str(folder), "what dlt had written is not there")
     if isinstance(cause, OSError):
         return _of_system(cause, folder)
     if isinstance(cause, duckdb.Error):
@@ -154,10 +157,14 @@ def _of_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     if cause.errno in _SHUT:
         return _shut(place, reason, hint)
     if is_ours and cause.errno in _NO_FOLDER:
-        return DocrunsError(
-            f"{place}: {reason}. Did somebody remove or replace it? Run this again.{hint}"
-        )
+        return _removed(place, reason, hint)
     return None
+
+
+def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:
+    return DocrunsError(
+        f"{place}: {reason}. Did somebody remove or replace it? Run this again.{hint}"
+    )
 
 
 def _are_kin(place: Path, home: Path) -> bool:

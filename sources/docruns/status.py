@@ -87,8 +87,9 @@ def report(
     newest = runs[3]
     torn = first(
         "workflow_runs",
-        "SELECT count(DISTINCT _dlt_load_id) FROM {table} WHERE _dlt_load_id NOT IN "
-        f"(SELECT load_id FROM {quoted}._dlt_loads)",
+        # what is gone from the platform stays as it is: nobody can read it again
+        "SELECT count(DISTINCT _dlt_load_id) FROM {table} WHERE deleted_at IS NULL AND "
+        f"_dlt_load_id NOT IN (SELECT load_id FROM {quoted}._dlt_loads)",
     ) or (0,)
     return {
         "dataset": dataset,
