@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from docruns.budget import Budget
 from docruns.errors import (
     ApiError,
     BusyError,
@@ -26,7 +27,7 @@ from docruns.errors import (
     UnreachableError,
 )
 from docruns.extend import api
-from docruns.http import Budget, Client, Request, Retry, Settings
+from docruns.http import Client, Request, Retry, Settings
 from docruns.sandbox import Sandbox
 from raw import CERTIFICATE, Proxy, Raw, answer, free_port
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from docruns import plextera
+from docruns.budget import Budget
 from docruns.errors import (
     ApiError,
     BusyError,
@@ -20,7 +21,7 @@ from docruns.errors import (
     ServerError,
     ShapeError,
 )
-from docruns.http import Budget, Client, Request, Retry, Settings
+from docruns.http import Client, Request, Retry, Settings
 from docruns.plextera import api
 from docruns.sandbox import Sandbox
 

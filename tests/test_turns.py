@@ -12,9 +12,10 @@ import duckdb
 import pytest
 
 from docruns import extend
+from docruns.budget import Budget
 from docruns.errors import InvalidError, ShapeError
 from docruns.extend import api
-from docruns.http import Budget, Client, Reply, Request, Retry, Settings
+from docruns.http import Client, Reply, Request, Retry, Settings
 from docruns.load import Summary, Target, load
 from docruns.sandbox import Sandbox
 from docruns.sync import Sync

@@ -18,8 +18,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from .budget import Budget
 from .errors import ApiError
-from .http import Budget, Client, Outcome, Reply, Request, Settings
+from .http import Client, Outcome, Reply, Request, Settings
 
 SHORTEST = 8
 """Characters of a key that can be told from an ordinary word."""

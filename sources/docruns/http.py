@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 import httpx
 import tenacity
 
-from .budget import Budget as Budget
+from .budget import Budget
 from .errors import (
     ApiError,
     BlockedError,

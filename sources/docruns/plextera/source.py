@@ -12,13 +12,14 @@ import dlt
 from dlt.common.runtime.run_context import active
 from dlt.common.typing import TSecretStrValue
 
+from ..budget import Budget
 from ..discreet import DiscreetClient
 from ..errors import ConfigError
 from ..feed import Listed
 from ..feeds import Feed
 from ..guard import warn_of_open_secrets
-from ..http import Budget, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
+from ..http import check_base_url, check_key, is_loopback
 from ..privacy import privacy
 from ..reading import Reading
 from ..resources import CONTRACT, run_resources
