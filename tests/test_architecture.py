@@ -78,6 +78,7 @@ LAYERS = (
     "differences",
     "sandbox",
     "demo",
+    "stopped",
     "cli",
 )
 

@@ -149,7 +149,7 @@ class _Client:
     usage: Usage = field(default_factory=Usage)
 
     def get_many(
-        self, requests: Iterator[Request], ahead: int | None = None
+        self, requests: Iterator[Request], ahead: Any = None
     ) -> Iterator[tuple[Request, Outcome]]:
         for request in requests:
             self.meddle()

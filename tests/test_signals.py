@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,3 +108,36 @@ def test_a_query_that_is_interrupted(few_runs: Sandbox, loaded: Path) -> None:
             connection.execute(sql).fetchall()
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+SWALLOWED = """
+import os, signal, sys, time
+from docruns import load
+class Doomed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+commit = load.commit
+def slowly(*arguments):
+    doomed = Doomed()
+    del doomed
+    time.sleep(60)
+load.commit = slowly
+from docruns.cli import main
+main()
+"""
+
+
+@pytest.mark.fault(8)
+def test_a_signal_while_something_is_destroyed(few_runs: Sandbox, loaded: Path) -> None:
+    """A destructor lets no exception out: the signal comes again, and nothing is said of that."""
+    command = [sys.executable, "-c", SWALLOWED, "load", "extend"]
+    at = time.monotonic()
+    done = subprocess.run(
+        [*command, "--base-url", few_runs.extend_url],
+        cwd=loaded.parent, check=False, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert time.monotonic() - at < GRACE_S + 5
+    assert done.returncode == 143
+    assert "Exception ignored" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("docruns: SIGTERM; what was committed stays")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import ConfigError, DocrunsError
+from .stopped import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def main() -> None:
     # documents hold personal data: what this process creates is its owner's alone
     os.umask(0o077)
     logging.getLogger("dlt").addFilter(_Brief())
-    stopped = _Stopped()
+    stopped = Stopped()
     try:
         app()
     except BaseException as end:
@@ -112,24 +112,6 @@ class _Brief(logging.Filter):
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = record.exc_text = None
         return True
-
-
-class _Stopped:
-    """SIGTERM ends a command as Ctrl-C does: in order, and at once. `by` is the signal that came.
-
-    It is remembered, since what it breaks may tell of something else: DuckDB of a query, typer of an exit.
-    """
-
-    def __init__(self) -> None:
-        self.by: signal.Signals | None = None
-        signal.signal(signal.SIGTERM, self._raise)
-        # a shell may have a command in the background ignore it
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._raise)
-
-    def _raise(self, number: int, _: object) -> None:
-        self.by = signal.Signals(number)
-        raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

@@ -95,7 +95,7 @@ class DiscreetClient(Client):
         return self._kept(super().get(request))
 
     def get_many(
-        self, requests: Iterable[Request], ahead: int | None = None
+        self, requests: Iterable[Request], ahead: Callable[[], int | None] = lambda: None
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, see `Client`."""
         outcomes: Any = super().get_many(requests, ahead)

@@ -227,19 +227,19 @@ class Client:
         return outcome
 
     def get_many(
-        self, requests: Iterable[Request], ahead: int | None = None
+        self, requests: Iterable[Request], ahead: Callable[[], int | None] = lambda: None
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
         More requests wait for their turns, and answers to be taken, so that the platform's time is
-        used while one answer is slow or the caller is busy: `ahead`, or sixteen times `concurrency`,
-        yet no more than four times where these would be more than 64 MiB.
+        used while one answer is slow or the caller is busy: what `ahead` says, or sixteen times
+        `concurrency`, yet no more than four times where these would be more than 64 MiB.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
         try:
             while True:
-                while len(waiting) < self._ahead(ahead):
+                while len(waiting) < self._ahead(ahead()):
                     request = next(source, None)
                     if request is None:
                         break

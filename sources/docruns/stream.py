@@ -36,7 +36,7 @@ class Terms(NamedTuple):
     is_known: IsKnown
     arrived: Set[str]
     may_ask: Callable[[], bool]
-    ahead: int | None
+    ahead: Callable[[], int | None]
 
 
 class Stream:

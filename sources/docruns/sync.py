@@ -137,11 +137,14 @@ class Sync:
         self._asked_for += 1
         return True
 
-    @property
     def _ahead(self) -> int | None:
-        """Details in flight: with a third of a package, 4 s at 75 a second, a budget is used while dlt loads."""
+        """Details in flight: few while they are taken, as a kill costs them; at the end of a package a third
+        of the next one, so that a budget is used while dlt loads: 4 s at 75 a second."""
         chunk = self.settings.chunk_runs
-        return None if chunk is None else max(16, chunk // 3)
+        if chunk is None:
+            return None
+        third = max(16, chunk // 3)
+        return third if self._taken + third >= chunk else min(third, 64)
 
     @property
     def complete(self) -> bool:
