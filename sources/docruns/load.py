@@ -42,10 +42,14 @@ from .sync import Progress, Sync
 CHUNK_RUNS = 1000
 """Runs per load package when the configuration says nothing: what a kill can cost."""
 
-MEMORY = "150MB"
+MEMORY = "100MB"
 """What DuckDB may take: it spills beyond. Without, it keeps what it has read or written of the database: a
-first load of 100,000 runs peaked at 990 MB instead of 540, and took as long. With 100 MB a heavy run took
-1 ms more, as its package was spilled."""
+first load of 100,000 runs peaked at 990 MB instead of 540, and took as long."""
+
+LARGE = 100_000
+"""Rows of a package after which the next one gets half as much again: it would spill, 1 ms of a heavy run."""
+
+MEMORY_OF_LARGE = "150MB"
 
 _THRIFT = {
     "allocator_flush_threshold": "1MB",
@@ -165,19 +169,27 @@ def _load_all(
     # open from one package to the next: what comes next is fetched while dlt loads
     with pipeline(sync.provider, target, on_wait) as running, sync.client, frozen(), giving_back():
         sync.fetches_ahead = True
-        if memory is not None and target.destination == "duckdb":
-            with running.sql_client() as client:
-                for setting, value in {"memory_limit": memory, **_THRIFT}.items():
-                    client.execute_sql(f"SET GLOBAL {setting} = '{value}'")
+        limit = memory if target.destination == "duckdb" else None
+        if limit is not None:
+            _set(running, memory_limit=limit, **_THRIFT)
         runs: Any = source
         while True:
+            before = sync.rows.total()
             commit(running, runs, target)
             if not sync.may_go_on:
                 break
+            if limit is not None and sync.rows.total() - before > LARGE:
+                _set(running, memory_limit=MEMORY_OF_LARGE)
             # the catalogue is read once a load
             runs = source.with_resources(*_RUN_LISTS)
         _mark_gone(running, sync)
         return 0 if sync.complete else loaded.half_loaded(running)
+
+
+def _set(running: dlt.Pipeline, **settings: str) -> None:
+    with running.sql_client() as client:
+        for name, value in settings.items():
+            client.execute_sql(f"SET GLOBAL {name} = '{value}'")
 
 
 def _summary(sync: Sync, seconds: float) -> Summary:
