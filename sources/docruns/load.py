@@ -42,12 +42,12 @@ from .sync import Progress, Sync
 CHUNK_RUNS = 1000
 """Runs per load package when the configuration says nothing: what a kill can cost."""
 
-MEMORY = "100MB"
+MEMORY = "80MB"
 """What DuckDB may take: it spills beyond. Without, it keeps what it has read or written of the database: a
-first load of 100,000 runs peaked at 990 MB instead of 540, and took as long."""
+first load of 100,000 runs peaked at 990 MB instead of 520, and took as long."""
 
 LARGE = 100_000
-"""Rows of a package after which the next one gets half as much again: it would spill, 1 ms of a heavy run."""
+"""Rows of a package after which the next one gets twice as much: it would spill, 1 ms of a heavy run."""
 
 MEMORY_OF_LARGE = "150MB"
 
