@@ -36,8 +36,12 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
     assert found["at_work"] is None
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "UPDATE extend.workflow_runs SET deleted_at = now(), _dlt_load_id = 'cut' "
+            "UPDATE extend.workflow_runs SET deleted_at = now(), _dlt_load_id = 'gone since' "
             "WHERE id = (SELECT min(id) FROM extend.workflow_runs)"
+        )
+        connection.execute(
+            "UPDATE extend.workflow_runs SET _dlt_load_id = 'cut' "
+            "WHERE id = (SELECT max(id) FROM extend.workflow_runs)"
         )
     (found,) = reports(path, nobody)
     assert (found["deleted"], found["half_loaded_packages"]) == (1, 1)
