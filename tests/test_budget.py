@@ -305,6 +305,8 @@ from docruns.http import Client, Request, Settings
 
 url, folder, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 settings = Settings(url, api.headers("k", "2026-02-09", None))
+print("ready", flush=True)
+sys.stdin.readline()
 end = time.monotonic() + seconds
 budget = Budget.shared(folder, url, "k", None, 10.0)
 with Client(settings, budget, api.explain, api.check) as client:
@@ -318,12 +320,20 @@ def test_two_processes_share_what_is_allowed(tmp_path: Path) -> None:
     """Two processes that are told nothing have one rate between them, learned and kept together."""
     with Sandbox(runs=3, rate_limit=8) as sandbox:
         command = [sys.executable, "-c", ASK, sandbox.extend_url, str(tmp_path / "b"), "7"]
-        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        pipe = subprocess.PIPE
+        running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+        # both begin at once, however long the imports of one take
+        assert [process.stdout.readline() for process in running if process.stdout] == [
+            "ready\n"
+        ] * 2
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
         sent = [int(process.communicate(timeout=60)[0]) for process in running]
         seconds, stats = sandbox.stats.seconds, sandbox.stats
     assert sum(sent) == stats.requests
-    # one may start a few seconds after the other
-    assert min(sent) > 8
+    assert min(sent) > 15
     # what each would use alone is refused to both
     assert stats.throttled < 10
     assert stats.requests - stats.throttled > 0.6 * 8 * len(seconds)

@@ -1211,7 +1211,8 @@ def test_writers_share_a_flush_and_none_returns_before_it(
     flushes = []
 
     def slow(file: int) -> None:
-        time.sleep(0.005)
+        # as long as it takes sixteen threads to write their next lines
+        time.sleep(0.05)
         flushes.append(file)
 
     monkeypatch.setattr(os, "fsync", slow)
@@ -1232,7 +1233,7 @@ def test_writers_share_a_flush_and_none_returns_before_it(
     with pytest.raises(OSError, match="closed"):
         journal.write({"id": "late"})
     assert len(records(tmp_path / "x.push")) == 80
-    assert len(flushes) < 80
+    assert len(flushes) < 40
 
 
 def test_no_space_for_the_journal_is_no_call(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

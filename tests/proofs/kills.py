@@ -55,8 +55,6 @@ def prove_random(
     """
     rng = random.Random(seed)
     settings = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
-    # what is fetched ahead of a package
-    in_flight = max(CONCURRENCY, chunk_runs // 3)
     calm = undisturbed(platform, Command(folder / "calm", platform.base_url, **settings))
     idle, span = calm.idle_s * 0.9, calm.busy_s * 2 / per_load
     left, where = kills, Counter[str]()
@@ -91,7 +89,7 @@ def prove_random(
         exactly(RANDOM, "runs that differ", wrong, 0),
         exactly(RANDOM, "doubled keys", doubled, 0),
         at_most(
-            RANDOM, "details read again, a kill", round(worst, 1), float(chunk_runs + in_flight)
+            RANDOM, "details read again, a kill", round(worst, 1), float(chunk_runs + CONCURRENCY)
         ),
         exactly(RANDOM, "details of a load right after", after, 0),
     ]
