@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from docruns import load as load_module
 from docruns.errors import ConfigError, LockedError, RefusedError, UnreachableError
 from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
@@ -471,3 +474,36 @@ def test_other_error_is_not_hidden(tmp_path: Path) -> None:
     """An error that is not ours comes out as it is."""
     with pytest.raises(ZeroDivisionError):
         load(lambda on_sync: 1 / 0, Target("extend", tmp_path / "z.duckdb"))  # type: ignore[arg-type,return-value]
+
+
+def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path) -> None:
+    """What a load changes of the collector and of Arrow's memory is put back, also where it fails."""
+
+    def now() -> tuple[object, ...]:
+        return gc.get_threshold(), gc.get_freeze_count(), pa.default_memory_pool().backend_name
+
+    before = now()
+    load_extend(tmp_path / "p.duckdb")
+    with pytest.raises(RefusedError), Sandbox(runs=1, api_keys={"sk_right"}) as strict:
+        load_extend(tmp_path / "f.duckdb", base_url=strict.extend_url)
+    assert now() == before
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_large_packages_get_more_memory(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """After a package of many rows DuckDB gets more, and only then."""
+    given: list[str] = []
+    set_ = load_module._set
+
+    def noted(running: Any, **settings: str) -> None:
+        given.append(settings["memory_limit"])
+        set_(running, **settings)
+
+    monkeypatch.setattr(load_module, "_set", noted)
+    if large:
+        monkeypatch.setattr(load_module, "LARGE", 10)
+    load_extend(tmp_path / "l.duckdb", chunk_runs=20)
+    assert set(given[1:]) == ({load_module.MEMORY_OF_LARGE} if large else set())
+    assert given[0] == load_module.MEMORY

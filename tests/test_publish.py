@@ -225,3 +225,18 @@ def test_what_a_kill_has_torn_is_not_published(platform: Sandbox, tmp_path: Path
     assert not path.exists()
     load_into(platform, database, path)
     assert query(path, STATE) == query(database, STATE)
+
+
+@pytest.mark.fault(6)
+def test_what_nobody_can_read_again_is_published(platform: Sandbox, tmp_path: Path) -> None:
+    """A torn run that is gone from the platform stays as it is: no copy waits for it."""
+    database, path = tmp_path / "g.duckdb", tmp_path / "copy.duckdb"
+    load_into(platform, database, None)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            "UPDATE extend.workflow_runs SET _dlt_load_id = 'killed', deleted_at = now() "
+            "WHERE id = (SELECT min(id) FROM extend.workflow_runs)"
+        )
+    platform.extend.review(4)
+    load_into(platform, database, path, max_runs=1)
+    assert query(path, STATE) == query(database, STATE)
