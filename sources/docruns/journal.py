@@ -14,7 +14,7 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import Any
 
 import msgspec
@@ -38,31 +38,38 @@ class Journal:
             _flush_folder(path.parent)
         self._waiting: list[bytes] = []
         self._written = self._flushed = 0
-        self._adding, self._flushing = Lock(), Lock()
+        self._is_flushing = False
+        self._changed = Condition()
         self._broken: OSError | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record; it is on the disk when this returns. OSError where there is no space."""
-        with self._adding:
+        with self._changed:
             self._waiting.append(_encode(record) + b"\n")
             self._written += 1
             mine = self._written
-        with self._flushing:
+            self._changed.wait_for(lambda: self._flushed >= mine or not self._is_flushing)
             if self._flushed >= mine:
                 return
-            with self._adding:
-                lines, self._waiting = self._waiting, []
-                last = self._written
-            try:
-                if self._broken is not None:
-                    raise self._broken
-                _write(self._file, b"".join(lines))
-                os.fsync(self._file)
-            except OSError as error:
-                # others' lines were among these: nobody may take them for written
-                self._broken = error
-                raise
-            self._flushed = last
+            if self._broken is not None:
+                raise self._broken
+            lines, self._waiting = self._waiting, []
+            last = self._written
+            self._is_flushing = True
+        try:
+            _write(self._file, b"".join(lines))
+            os.fsync(self._file)
+        except BaseException as error:
+            # others' lines were among these: nobody may take them for written
+            broken = error if isinstance(error, OSError) else OSError(errno.EINTR, "interrupted")
+            self._done(self._flushed, broken)
+            raise
+        self._done(last, None)
+
+    def _done(self, flushed: int, broken: OSError | None) -> None:
+        with self._changed:
+            self._flushed, self._broken, self._is_flushing = flushed, broken, False
+            self._changed.notify_all()
 
     @property
     def is_empty(self) -> bool:
@@ -76,7 +83,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; it stays. Whoever writes after this gets an OSError."""
-        with self._flushing:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_flushing)
             self._broken = self._broken or OSError(errno.EBADF, "the journal is closed")
             os.close(self._file)
 
