@@ -376,8 +376,10 @@ def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that cannot be used is refused by the variable's name, before anything is sent."""
     monkeypatch.setenv("ALL_PROXY", address)
+    before = threading.active_count()
     with pytest.raises(ConfigError, match="ALL_PROXY"):
         client("https://platform.test").__enter__()
+    assert threading.active_count() == before
 
 
 def test_a_post_carries_json(sandbox: Sandbox) -> None:

@@ -180,6 +180,7 @@ class Client:
 
     def __enter__(self) -> Self:
         if self._entered == 0:
+            self._transport = self._make_transport()
             self._loop = asyncio.new_event_loop()
             self._places = asyncio.Semaphore(self._settings.concurrency)
             self._gate = asyncio.Lock()
@@ -187,7 +188,6 @@ class Client:
                 target=self._loop.run_forever, name="docruns-http", daemon=True
             )
             self._thread.start()
-            self._transport = self._make_transport()
         self._entered += 1
         return self
 
