@@ -128,6 +128,14 @@ def to_tables(batch: Batch) -> Tables:
     )
 
 
+def cleared(table: Table, rows: pa.Table) -> list[str]:
+    """The runs whose earlier rows these replace: the ids of the clearing rows."""
+    if table.set_of is None:
+        return []
+    ids: list[str] = rows.column(table.set_of).filter(rows.column(CLEARED).is_valid()).to_pylist()
+    return ids
+
+
 def rewritten(rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]) -> pa.Table:
     """The table with each text of some columns rewritten, nulls excepted; None empties a column."""
     for name, rewrite in rewrites.items():

@@ -33,6 +33,7 @@ from .arrow import giving_back
 from .errors import ConfigError, DocrunsError
 from .guard import guarded
 from .lock import held, open_database
+from .merging import MergingDuckDb
 from .mishaps import check_folder, explained, is_out_of_memory
 from .pause import frozen
 from .publish import check as check_place
@@ -362,6 +363,6 @@ def _destination(
     connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
     try:
         # without transactions a table's DELETE and INSERT are committed apart
-        yield dlt.destinations.duckdb(connection, supports_transactions=True)
+        yield MergingDuckDb(connection, destination_name="duckdb", supports_transactions=True)
     finally:
         connection.close()

@@ -19,10 +19,11 @@ from .arrow import Batch, Tables, to_tables
 from .errors import ApiError
 from .extend.updates import Failures
 from .feed import Listed
+from .hints import CONTRACT, Hints
 from .loaded import Pipeline
 from .model import PROCESSOR_RUNS, PUSHES, Row
 from .privacy import KEEP
-from .resources import CONTRACT, add_tables, stored_alike
+from .resources import add_tables, stored_alike
 from .sync import BATCH_ROWS, Sync
 
 _OF_THE_LISTS = {
@@ -66,7 +67,11 @@ def package(
 
     def both() -> Any:
         # what is written of a push was made private before it was written first
-        return add_tables(runs_again, sync.settings.privacy), add_tables(pushes, KEEP)
+        hints = Hints()
+        return (
+            add_tables(runs_again, sync.settings.privacy, hints),
+            add_tables(pushes, KEEP, hints),
+        )
 
     return dlt.source(both, name=sync.provider, section=sync.provider, schema_contract=CONTRACT)()
 

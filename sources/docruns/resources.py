@@ -1,12 +1,7 @@
 """The dlt side that both providers share: the two run resources, and batches into tables with hints.
 
-    workflow_runs    everything that comes with a workflow run
-    processor_runs   those that came in no workflow run; waits until the workflow runs are through
-
-A re-fetched run replaces its rows as a set: tables with `set_of` are merged by the run's id *and* by
-their key, and every run sends one clearing row, so fewer rows now means fewer rows, none means none.
-Merge key alone leaves the rows of a run that now has none and can double rows after a crash; primary
-key alone leaves stale rows.
+workflow_runs    everything that comes with a workflow run
+processor_runs   those that came in no workflow run; waits until the workflow runs are through
 """
 
 from __future__ import annotations
@@ -23,21 +18,17 @@ import dlt
 from dlt.extract.items_transform import YieldMapItem
 
 from . import loaded
-from .arrow import Tables, rewritten, rewritten_where, without_nul
+from .arrow import Tables, cleared, rewritten, rewritten_where, without_nul
 from .discreet import unsigned
 from .feed import Listed
 from .feeds import Feed
-from .model import CLEARED, TABLES, Table
+from .hints import Hints
+from .model import TABLES, Table
 from .privacy import Privacy, changed
 from .reading import Parent, Reading
 from .sync import Sync
 
-CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
-"""A type that does not fit stops in extract, before anything is stored."""
-
 warned = logging.getLogger("docruns")
-
-_MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
 
 
 def run_resources(
@@ -99,7 +90,8 @@ def run_resources(
         yield sync.row_of_package()
 
     privacy = sync.settings.privacy
-    return [add_tables(workflow_runs, privacy), add_tables(processor_runs, privacy)]
+    hints = Hints()
+    return [add_tables(run_list, privacy, hints) for run_list in (workflow_runs, processor_runs)]
 
 
 def stored_alike(sync: Sync) -> None:
@@ -207,12 +199,14 @@ class _ToTables(YieldMapItem):
     placement_affinity = 1.2
 
 
-def add_tables(resource: Any, privacy: Privacy) -> Any:
-    """Let a resource that yields `Tables` fill all of them. What may not be written is gone before dlt gets it."""
+def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
+    """Let a resource that yields `Tables` fill all of them. What may not be written is gone before dlt gets it.
+
+    `hints` are those of all resources that fill the same tables.
+    """
     _keep_quiet_about_json()
     # arrow tables get a _dlt_load_id only if dlt is told so before its first load
     os.environ.setdefault("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true")
-    hinted: set[tuple[str, str]] = set()
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
     # by package: dlt looks its settings up each time that it is asked for its pipeline
@@ -227,12 +221,11 @@ def add_tables(resource: Any, privacy: Privacy) -> Any:
             rows = rewritten(rows, rewrites[table.name])
             if not holds_nul[load_id]:
                 rows = without_nul(table, rows)
-            if (load_id, table.name) in hinted:
+            told = hints.of(table, cleared(table, rows), resource.name, load_id)
+            if told is None:
                 yield dlt.mark.with_table_name(rows, table.name)
             else:
-                # once a package: a copy of this resource may run the next one
-                hinted.add((load_id, table.name))
-                yield dlt.mark.with_hints(rows, _hints(table), create_table_variant=True)
+                yield dlt.mark.with_hints(rows, told, create_table_variant=True)
 
     resource.add_step(_ToTables(open_batch))
     return resource
@@ -246,22 +239,6 @@ def _not_of_documents(table: Table) -> list[str]:
         for column in table.columns
         if column.type == "json" or column.name.endswith(("url", "message"))
     ]
-
-
-def _hints(table: Table) -> Any:
-    columns: dict[str, Any] = {
-        c.name: {"data_type": "json"} for c in table.columns if c.type == "json"
-    }
-    columns |= {c.name: {"dedup_sort": "desc"} for c in table.columns if c.decides}
-    if table.set_of:
-        columns[CLEARED] = {"data_type": "bool", "hard_delete": True}
-    return dlt.mark.make_hints(
-        table_name=table.name,
-        write_disposition=_MERGE,
-        primary_key=list(table.key),
-        merge_key=table.set_of,
-        columns=columns,
-    )
 
 
 def _keep_quiet_about_json() -> None:

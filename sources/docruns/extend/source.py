@@ -20,11 +20,12 @@ from ..errors import ConfigError
 from ..feed import Listed
 from ..feeds import Feed
 from ..guard import warn_of_open_secrets
+from ..hints import CONTRACT, Hints
 from ..http import Client, check_base_url, check_key, is_loopback
 from ..http import Settings as HttpSettings
 from ..privacy import privacy
 from ..reading import Reading
-from ..resources import CONTRACT, add_tables, run_resources, stored_alike
+from ..resources import add_tables, run_resources, stored_alike
 from ..settings import Settings, duration, moment
 from ..sync import Sync
 from . import api, catalogue, rows
@@ -170,10 +171,10 @@ def _resources(
 
     main = _feed(client, runs, partial(rows.workflow_run, context=context))
     feeds = [_feed(client, kind, read_alone) for kind in kinds]
+    hints = Hints()
     return [
         *run_resources(sync, main, feeds, listed),
-        add_tables(workflows, sync.settings.privacy),
-        add_tables(processors, sync.settings.privacy),
+        *(add_tables(each, sync.settings.privacy, hints) for each in (workflows, processors)),
     ]
 
 

@@ -18,11 +18,12 @@ from ..errors import ConfigError
 from ..feed import Listed
 from ..feeds import Feed
 from ..guard import warn_of_open_secrets
+from ..hints import CONTRACT
 from ..http import Settings as HttpSettings
 from ..http import check_base_url, check_key, is_loopback
 from ..privacy import privacy
 from ..reading import Reading
-from ..resources import CONTRACT, run_resources
+from ..resources import run_resources
 from ..settings import Settings, duration, moment
 from ..sync import Sync
 from . import api, rows

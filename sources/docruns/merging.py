@@ -1,0 +1,85 @@
+"""DuckDB as a destination that merges straight from a package's files.
+
+    dlt:    file ──► INSERT ──► staging table ──► merge ──► table
+    here:   file ────────────────────────────────► merge ──► table
+
+dlt's own statements, with the files where its staging tables would be: half of what a load took.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlt.common.destination.client import FollowupJobRequest, LoadJob
+from dlt.common.schema.typing import TTableSchema
+from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
+from dlt.destinations import duckdb
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+
+
+class MergingDuckDb(duckdb):
+    """dlt's DuckDB, but for tables that are merged from Parquet: these need no staging dataset."""
+
+    @property
+    def client_class(self) -> type[DuckDbClient]:
+        """What loads a package."""
+        return _Client
+
+
+class _Client(DuckDbClient):
+    def should_load_data_to_staging_dataset(self, table_name: str) -> bool:  # noqa: ARG002
+        return False
+
+    def create_load_job(
+        self, table: Any, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        if _is_merged(table) and _is_rows(ParsedLoadJobFileName.parse(file_path)):
+            # to be read where it is
+            return FinalizedLoadJobWithFollowupJobs(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+    def create_table_chain_completed_followup_jobs(
+        self,
+        table_chain: Sequence[Any],
+        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
+    ) -> list[FollowupJobRequest]:
+        if not _is_merged(table_chain[0]):
+            return super().create_table_chain_completed_followup_jobs(
+                table_chain, completed_table_chain_jobs
+            )
+        files: defaultdict[str, list[str]] = defaultdict(list)
+        for job in completed_table_chain_jobs or ():
+            if _is_rows(job.job_file_info):
+                files[job.job_file_info.table_name].append(job.file_path)
+        return [SqlMergeFollowupJob.from_table_chain(table_chain, _FromFiles(self, files))]
+
+
+class _FromFiles(DuckDbSqlClient):
+    """Words statements: a table's files stand where its staging table would."""
+
+    def __init__(self, client: DuckDbClient, files: Mapping[str, Sequence[str]]) -> None:
+        said = client.sql_client
+        super().__init__(
+            said.dataset_name, said.staging_dataset_name, said.credentials, said.capabilities
+        )
+        self._files = files
+
+    def get_qualified_table_names(
+        self, table_name: str, quote: bool = True, casefold: bool = True
+    ) -> tuple[str, str]:
+        table, _ = super().get_qualified_table_names(table_name, quote, casefold)
+        paths = ", ".join("'" + path.replace("'", "''") + "'" for path in self._files[table_name])
+        return table, f"read_parquet([{paths}], union_by_name=true)"
+
+
+def _is_merged(table: TTableSchema) -> bool:
+    return table["write_disposition"] == "merge"
+
+
+def _is_rows(file: ParsedLoadJobFileName) -> bool:
+    return file.file_format == "parquet"
