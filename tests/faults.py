@@ -28,7 +28,7 @@ ROWS = {
     1: Row("kill -9", "while runs are fetched", "the next load fetches them again; no document stays on disk"),
     2: Row("kill -9", "all is fetched, nothing normalized", "the chunk is fetched again, in the same command as what is new"),
     3: Row("kill -9", "between dlt's rename and its delete", "no wedge: one load heals"),
-    4: Row("kill -9", "a table is staged and not marked as such", "no row twice, in no table"),
+    4: Row("kill -9", "a file is ready to be merged and not marked as such", "no row twice, in no table"),
     5: Row("kill -9", "inside a merge, after its DELETE", "the old rows stay visible; the next load brings the new ones"),
     6: Row("kill -9", "between the merges of two tables", "`status` tells of the half-loaded package, `--publish` waits; one load heals"),
     7: Row("kill -9", "the package is entered in `_dlt_loads`", "nothing is loaded twice, no package counted twice"),

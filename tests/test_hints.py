@@ -105,7 +105,8 @@ def test_rows_of_a_run_are_found_by_its_id_alone(
     [merge] = [one for one in said if "DELETE FROM" in one and '"d"."insights"' in one]
     assert "processor_run_id IN (SELECT processor_run_id" in merge
     assert "EXISTS" not in merge
-    assert "ROW_NUMBER" not in merge
+    # what a retry stages twice is in dlt's staging tables twice, a file is read once
+    assert ("ROW_NUMBER" in merge) == ("staging" in merge)
     said.clear()
     merged(([{"a": 3}, {"a": 3}], []))
     [merge] = [one for one in said if "DELETE FROM" in one and '"d"."insights"' in one]

@@ -48,8 +48,8 @@ def status_tells(database: Path, _: Scene) -> list[str]:
         pytest.param("x3 in extract's commit", nothing, marks=pytest.mark.fault(1)),
         pytest.param("x4 after extract's commit", nothing, marks=pytest.mark.fault(2)),
         pytest.param("n2 before normalize's delete", nothing, marks=pytest.mark.fault(3)),
-        ("l2 before staging has tables", nothing),
-        pytest.param("l4 third staged, not marked", nothing, marks=pytest.mark.fault(4)),
+        ("l2 after tables are made", nothing),
+        pytest.param("l4 third file ready, not marked", nothing, marks=pytest.mark.fault(4)),
         pytest.param(
             "l6 third table, deleted, not inserted", no_table_in_between, marks=pytest.mark.fault(5)
         ),

@@ -30,7 +30,7 @@ class Hints:
 
     def __init__(self) -> None:
         self._load_id = ""
-        self._takes_scope = True
+        self._takes_scope = self._is_staged_once = False
         self._told: dict[tuple[str, str], bool] = {}
         self._runs: defaultdict[str, set[str]] = defaultdict(set)
         self._repeated: set[str] = set()
@@ -38,12 +38,14 @@ class Hints:
     def of(self, table: Table, runs: Sequence[str], resource: str, load_id: str) -> Any | None:
         """What dlt is to be told with a resource's rows that replace those of `runs`; None where it knows.
 
-        It numbers the staged rows of a key, to take one, only where a run came twice in a package: that
-        is 0.8 ms of a heavy run.
+        It numbers the staged rows of a key, to take one, where a run came twice in a package or a retry may
+        have staged it twice: that is 0.8 ms of a heavy run.
         """
         if load_id != self._load_id:
             self._load_id = load_id
-            self._takes_scope = loaded.takes_updates(dlt.current.pipeline())
+            pipeline = dlt.current.pipeline()
+            self._takes_scope = loaded.takes_updates(pipeline)
+            self._is_staged_once = loaded.is_staged_once(pipeline)
             for known in (self._told, self._runs, self._repeated):
                 known.clear()
         seen = self._runs[table.name]
@@ -68,7 +70,7 @@ class Hints:
         if table.set_of:
             columns[CLEARED] = {"data_type": "bool", "hard_delete": True}
             # said this way, as dlt takes a "deduplicated" that is False for one that is not said
-            more[_DEDUPLICATED] = table.name not in self._repeated
+            more[_DEDUPLICATED] = self._is_staged_once and table.name not in self._repeated
             if self._takes_scope:
                 # by the key or by the run's id, which is what dlt makes of a merge key, DuckDB looks at
                 # every row of the table: at 20,000 heavy runs 6 ms of each new one, this way 0.1

@@ -146,6 +146,11 @@ def takes_updates(pipeline: dlt.Pipeline) -> bool:
     return isinstance(pipeline.destination_client(), SqlJobClientBase)
 
 
+def is_staged_once(pipeline: dlt.Pipeline) -> bool:
+    """A file that is loaded again after a failure brings no row twice to where rows are merged from."""
+    return getattr(pipeline.destination, "is_staged_once", False)
+
+
 def holds_nul(pipeline: dlt.Pipeline) -> bool:
     """Text there may hold the character NUL."""
     return pipeline.destination.destination_name not in ("postgres", "redshift")

@@ -25,6 +25,8 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 class MergingDuckDb(duckdb):
     """dlt's DuckDB, but for tables that are merged from Parquet: these need no staging dataset."""
 
+    is_staged_once = True
+
     @property
     def client_class(self) -> type[DuckDbClient]:
         """What loads a package."""

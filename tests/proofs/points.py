@@ -38,7 +38,7 @@ _STORAGE = "dlt.common.storages.load_storage:LoadStorage"
 _PACKAGE = "dlt.common.storages.load_package:PackageStorage"
 _LOAD = "dlt.load.load:Load"
 _CLIENT = "dlt.destinations.job_client_impl:SqlJobClientBase"
-_COPY = "dlt.destinations.impl.duckdb.duck:DuckDbCopyJob"
+_PUT_ASIDE = "docruns.merging:_Client.create_load_job"
 _SQL = "dlt.destinations.job_client_impl:SqlLoadJob"
 
 POINTS = {
@@ -57,15 +57,15 @@ POINTS = {
     "l2 before the schema is stored": Point(
         f"{_CLIENT}._update_schema_in_storage", False, first=True
     ),
-    "l2 before staging has tables": Point(f"{_CLIENT}.update_stored_schema", True, first=True),
+    "l2 after tables are made": Point(f"{_CLIENT}.update_stored_schema", True, first=True),
     "l3 after tables are made": Point(f"{_STORAGE}.commit_schema_update", True, first=True),
     "l4 a job is about to start": Point(f"{_PACKAGE}.start_job", True, 2),
-    "l4 first staged, not marked": Point(f"{_COPY}.run", True),
-    "l4 third staged, not marked": Point(f"{_COPY}.run", True, 3),
-    "l4 sixth staged, not marked": Point(f"{_COPY}.run", True, 6),
-    "l4 first load, staged, not marked": Point(f"{_COPY}.run", True, 4, first=True),
+    "l4 first file ready, not marked": Point(_PUT_ASIDE, True),
+    "l4 third file ready, not marked": Point(_PUT_ASIDE, True, 3),
+    "l4 sixth file ready, not marked": Point(_PUT_ASIDE, True, 6),
+    "l4 first load, files ready, not marked": Point(_PUT_ASIDE, True, 4, first=True),
     "l4 marked, not moved": Point(f"{_PACKAGE}.save_pending_transition", True, 2),
-    "l5 some staged": Point(f"{_PACKAGE}.complete_job", True, 3),
+    "l5 some ready": Point(f"{_PACKAGE}.complete_job", True, 3),
     "l6 first table, deleted, not inserted": Point(f"{_SQL}.run", False),
     "l6 third table, deleted, not inserted": Point(f"{_SQL}.run", False, 3),
     "l7 first table merged, not marked": Point(f"{_SQL}.run", True),

@@ -219,8 +219,8 @@ def extraction(
     extra: dict[str, str] = {}
     formats: list[str | None] = []
     answers: list[Answer] = []
-    values, metadatas = _Values(), _Seen(metadata)
-    outputs = _Seen(lambda raw: _answer(raw, config, values, metadatas))
+    values, metadatas = _Seen(_like_first), _Seen(lambda raw, _: metadata(raw))
+    outputs = _Seen(lambda raw, _: _answer(raw, config, values, metadatas))
     for name, raw in (("output", final), ("initialOutput", initial), ("reviewedOutput", reviewed)):
         if raw is None:
             answers.append(NOTHING)
@@ -236,33 +236,32 @@ def extraction(
     return Outputs(answers[0], answers[1], answers[2], formats[0] if formats else None, extra)
 
 
-class _Seen:
-    """Reads each distinct text once; there are at most three, so comparing beats hashing."""
+_Pairs = list[tuple[Raw, Any]]
 
-    def __init__(self, read: Callable[[Raw], Any]) -> None:
+
+class _Seen:
+    """Reads each distinct text once; there are at most three, so comparing beats hashing.
+
+    `read` is told what has been read so far. It must not hold its `_Seen`: only the collector would part them.
+    """
+
+    def __init__(self, read: Callable[[Raw, _Pairs], Any]) -> None:
         self._read = read
-        self._known: list[tuple[Raw, Any]] = []
+        self._known: _Pairs = []
 
     def __call__(self, raw: Raw) -> Any:
         for known, result in self._known:
             if known == raw:
                 return result
-        result = self._read(raw)
+        result = self._read(raw, self._known)
         self._known.append((raw, result))
         return result
 
 
-class _Values(_Seen):
-    """Values, of which one takes over what it has in common with the first: what a reviewer left as it
-    was is the same object, and is walked once. Saves 0.3 ms of a run of 130 KB that was reviewed."""
-
-    def __init__(self) -> None:
-        super().__init__(self._like_first)
-
-    def _like_first(self, raw: Raw) -> JSON:
-        if not self._known:
-            return decode_whole(raw)
-        return decode_like(raw, *self._known[0])
+def _like_first(raw: Raw, known: _Pairs) -> JSON:
+    """A value that takes over what it has in common with the first: what a reviewer left as it was is
+    the same object, and is walked once. Saves 0.3 ms of a run of 130 KB that was reviewed."""
+    return decode_like(raw, *known[0]) if known else decode_whole(raw)
 
 
 def _answer(
