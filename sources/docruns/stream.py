@@ -64,18 +64,28 @@ class Stream:
         return not (self.left or self.summaries or self._asked)
 
     @property
+    def is_under_way(self) -> bool:
+        """Something was asked for that is not taken yet."""
+        return bool(self._asked)
+
+    @property
     def taken(self) -> int:
         """Due runs that were taken, more or less: those that wait for their answers are none."""
         return self.total - len(self.left) - len(self._asked)
 
     def take(self, terms: Terms) -> tuple[Listed, Outcome | None] | None:
         """The next run and its answer, or no answer where it needs none; None where no more may be asked for."""
+        if not self.begin(terms):
+            return None
+        run, needed = self._asked.popleft()
+        outcome, self._ready = (self._ready, None) if needed else (None, self._ready)
+        return run, outcome
+
+    def begin(self, terms: Terms) -> bool:
+        """Ask for what may be asked for, and wait until the next run can be taken; False where none can."""
         while not self.is_done:
-            if self._asked and not self._asked[0][1]:
-                return self._asked.popleft()[0], None
-            if self._ready is not None:
-                outcome, self._ready = self._ready, None
-                return self._asked.popleft()[0], outcome
+            if self._asked and (self._ready is not None or not self._asked[0][1]):
+                return True
             begun = self._answers is not None
             if self._answers is None:
                 self._answers = _answers(self._requests(terms), terms)
@@ -85,7 +95,7 @@ class Stream:
                 self._answers = None
                 if not begun and not self._asked:
                     break
-        return None
+        return False
 
     def _requests(self, terms: Terms) -> Iterator[Request]:
         detail = terms.feed.detail

@@ -138,13 +138,14 @@ class Sync:
         return True
 
     def _ahead(self) -> int | None:
-        """Details in flight: few while they are taken, as a kill costs them; at the end of a package a third
-        of the next one, so that a budget is used while dlt loads: 4 s at 75 a second."""
+        """Details in flight: few while they are taken, as a kill costs them, but 2 s at 75 a second, so that
+        a budget is used while the catalogue is read; at the end of a package a third of the next one, and
+        4 s, for the time that dlt loads."""
         chunk = self.settings.chunk_runs
         if chunk is None:
             return None
         third = max(16, chunk // 3)
-        return third if self._taken + third >= chunk else min(third, 64)
+        return third if self._taken + third >= chunk else max(min(third, 64), chunk // 6)
 
     @property
     def complete(self) -> bool:
@@ -253,6 +254,8 @@ class Sync:
             if rows >= BATCH_ROWS:
                 yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
                 pending, rows = [], 0
+        if ahead and self._is_next(planned):
+            planned.begin(terms)
         if planned.is_done and not planned.plan.apart:
             state.finished(planned.plan, self.settings.overlap, planned.walked_at)
         if pending:
@@ -261,6 +264,18 @@ class Sync:
             self._save(feed_, state, saved, planned.plan.apart)
         self._planned[feed_.name] = planned
         self._interrupted = False
+
+    def _is_next(self, stream: Stream) -> bool:
+        """The next package begins with it: nothing is asked for ahead of another one, and no workflow run
+        that is due can bring what it asks for."""
+        others = self._planned.values()
+        main = self._planned.get(self.feeds[0].name) if self.feeds else None
+        return (
+            self.fetches_ahead
+            and self.chunk_is_full
+            and (main is None or main.is_done)
+            and not any(other.is_under_way for other in (*others, stream))
+        )
 
     def _readings(
         self, terms: Terms, planned: Stream, state: State

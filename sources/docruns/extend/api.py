@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from ..errors import ApiError, ConfigError, InvalidError, ShapeError
 from ..feed import Listed
-from ..http import Client, Request, refusal
+from ..http import Client, Outcome, Request, refusal
 from ..ids import is_usable, segment
 from ..payload import Payload, clean
 from .processors import FINAL_STATUS as FINAL_PROCESSOR_STATUS
@@ -201,9 +201,13 @@ def _listed(raw: Raw, runs: RunList, said: dict[Any, Any]) -> Listed:
 
 
 def pages(
-    client: Client, path: str, params: tuple[tuple[str, str | int], ...], envelope: str
+    client: Client,
+    path: str,
+    params: tuple[tuple[str, str | int], ...],
+    envelope: str,
+    first: Outcome | None = None,
 ) -> Iterator[list[Raw]]:
-    """The rows of a list, page by page, until an answer has no token.
+    """The rows of a list, page by page, until an answer has no token. `first`: the first page, where it is there.
 
     A short or empty page does not end a list. A token that comes again would never end: ShapeError.
     A token that expires in the middle (400) starts the list anew, once; rows then come twice.
@@ -212,7 +216,10 @@ def pages(
     while len(seen) < MAX_PAGES:
         sent = params if token is None else (*params, ("nextPageToken", token))
         try:
-            reply = client.get(Request(path, sent, subject=path))
+            if isinstance(first, ApiError):
+                raise first
+            reply = first or client.get(Request(path, sent, subject=path))
+            first = None
         except InvalidError:
             if token is None or restarted:
                 raise

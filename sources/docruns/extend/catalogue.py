@@ -137,11 +137,13 @@ def _changed(
                 if draft is not None:
                     version_row(batch, draft, context, entries.type, id_)
     wanted: list[tuple[str, str, Request]] = []
-    for owner in moved:
-        path = f"{list_path}/{segment(owner)}/versions"
+    paths = {owner: f"{list_path}/{segment(owner)}/versions" for owner in moved}
+    firsts = sync.client.get_many(Request(p, params[:1], subject=p) for p in paths.values())
+    for (owner, path), (_, first) in zip(paths.items(), firsts, strict=True):
         try:
             with failures.noted(owner):
-                for page in api.pages(sync.client, path, params[:1], entries.version_envelope):
+                shape = entries.version_envelope
+                for page in api.pages(sync.client, path, params[:1], shape, first):
                     for raw in page:
                         id_, _ = _named(raw)
                         with failures.noted(id_, owner, bytes(raw)):

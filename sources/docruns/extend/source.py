@@ -43,7 +43,7 @@ def extend(
     region: str = "us",
     workspace_id: str | None = None,
     requests_per_second: float | None = None,
-    concurrency: int = 16,
+    concurrency: int = 32,
     max_response_mb: float = 256.0,
     overlap: str = "1h",
     recheck_for: str = "30d",

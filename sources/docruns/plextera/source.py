@@ -38,7 +38,7 @@ def plextera(
     base_url: str | None = None,
     workspace: str | None = None,
     requests_per_second: float | None = None,
-    concurrency: int = 16,
+    concurrency: int = 32,
     max_response_mb: float = 256.0,
     overlap: str = "1h",
     recheck_for: str = "30d",

@@ -26,7 +26,7 @@ class Bucket:
         self.set(rate)
 
     def set(self, rate: float | None) -> None:
-        self.rate = rate
+        self.rate = rate or None
         self._tokens = max(rate or 0.0, 1.0)
         self._last = self._clock()
 
