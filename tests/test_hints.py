@@ -32,6 +32,27 @@ def tables(runs: Runs) -> Tables:
     return to_tables(batch)
 
 
+def pipeline(folder: Path, database: Path, destination: Any) -> dlt.Pipeline:
+    """A pipeline of its own folder into a database that others may load into as well."""
+    return dlt.pipeline(
+        "hints",
+        pipelines_dir=str(folder),
+        destination=destination(str(database), supports_transactions=True),
+        dataset_name="d",
+    )
+
+
+def source(hints: Hints, *resources: list[Runs]) -> Any:
+    """Resources that bring batches of runs."""
+
+    def all_of_them() -> Any:
+        for number, batches in enumerate(resources):
+            runs = dlt.resource(map(tables, batches), name=f"r{number}")
+            yield add_tables(runs, KEEP, hints)
+
+    return dlt.source(all_of_them, name="s", schema_contract=CONTRACT)()
+
+
 @pytest.fixture(params=[dlt.destinations.duckdb, MergingDuckDb], ids=["staged", "from files"])
 def merged(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Load packages of two resources, each of batches, with one `Hints`; what is in the table after all."""
@@ -41,20 +62,8 @@ def merged(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
     def load(*packages: tuple[list[Runs], list[Runs]]) -> list[tuple[str, int, str]]:
         for package in packages:
-
-            def both(package: Any = package) -> Any:
-                for number, batches in enumerate(package):
-                    runs = dlt.resource(map(tables, batches), name=f"r{number}")
-                    yield add_tables(runs, KEEP, hints)
-
-            running = dlt.pipeline(
-                "hints",
-                pipelines_dir=str(folder),
-                destination=request.param(str(tmp_path / "h.duckdb"), supports_transactions=True),
-                dataset_name="d",
-            )
-            source = dlt.source(both, name="s", schema_contract=CONTRACT)()
-            running.run(source, loader_file_format="parquet")
+            running = pipeline(folder, tmp_path / "h.duckdb", request.param)
+            running.run(source(hints, *package), loader_file_format="parquet")
         with duckdb.connect(str(tmp_path / "h.duckdb")) as connection:
             return connection.execute(
                 "SELECT processor_run_id, count(*), max(content) FROM d.insights GROUP BY 1 ORDER BY 1"
@@ -139,3 +148,19 @@ def test_a_column_that_is_no_longer_brought(
     assert merged(([{"b": 1}], [])) == [("a", 1, "of 1"), ("b", 1, "of 1")]
     with duckdb.connect(str(tmp_path / "h.duckdb")) as connection:
         assert "older" in connection.table("d.insights").columns
+
+
+def test_any_pipeline_goes_on_with_a_dataset(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One that stages and one that does not, in turn: both know the state, and neither warns of the other."""
+    destinations = [dlt.destinations.duckdb, MergingDuckDb, dlt.destinations.duckdb]
+    for number, destination in enumerate(destinations):
+        running = pipeline(tmp_path / str(number), tmp_path / "h.duckdb", destination)
+        running.run(source(Hints(), [{"a": number + 1}]), loader_file_format="parquet")
+    assert "WARNING" not in capfd.readouterr().err
+    with duckdb.connect(str(tmp_path / "h.duckdb")) as connection:
+        assert connection.execute("SELECT count(*), max(content) FROM d.insights").fetchone() == (
+            3,
+            "of 3",
+        )

@@ -363,6 +363,6 @@ def _destination(
     connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
     try:
         # without transactions a table's DELETE and INSERT are committed apart
-        yield MergingDuckDb(connection, destination_name="duckdb", supports_transactions=True)
+        yield MergingDuckDb(connection, supports_transactions=True)
     finally:
         connection.close()

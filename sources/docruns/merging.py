@@ -28,6 +28,11 @@ class MergingDuckDb(duckdb):
     is_staged_once = True
 
     @property
+    def destination_type(self) -> str:
+        """What a dataset remembers: any pipeline may go on with it."""
+        return "dlt.destinations.duckdb"
+
+    @property
     def client_class(self) -> type[DuckDbClient]:
         """What loads a package."""
         return _Client

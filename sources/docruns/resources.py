@@ -204,7 +204,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
 
     `hints` are those of all resources that fill the same tables.
     """
-    _keep_quiet_about_json()
+    _keep_quiet()
     # arrow tables get a _dlt_load_id only if dlt is told so before its first load
     os.environ.setdefault("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true")
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
@@ -241,13 +241,18 @@ def _not_of_documents(table: Table) -> list[str]:
     ]
 
 
-def _keep_quiet_about_json() -> None:
-    """JSON travels as Arrow strings, which is meant; dlt would warn of it for every batch."""
+def _keep_quiet() -> None:
+    """JSON travels as Arrow strings, which is meant; dlt would warn of it for every batch. And of merge
+    keys that a dataset has from before there were scopes."""
     logger = logging.getLogger("dlt")
-    if not any(isinstance(f, _JsonHints) for f in logger.filters):
-        logger.addFilter(_JsonHints())
+    if not any(isinstance(f, _Meant) for f in logger.filters):
+        logger.addFilter(_Meant())
 
 
-class _JsonHints(logging.Filter):
+class _Meant(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return "several column hints were different" not in record.getMessage()
+        said = record.getMessage()
+        return (
+            "several column hints were different" not in said
+            and "has `merge_key` and `destination_scope`" not in said
+        )
