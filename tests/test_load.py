@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
+from dlt.destinations.exceptions import DatabaseTransientException
+from dlt.destinations.job_client_impl import SqlLoadJob
 
 from docruns import load as load_module
 from docruns.errors import ConfigError, LockedError, RefusedError, UnreachableError
@@ -16,6 +21,7 @@ from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
 from docruns.model import TABLES
 from docruns.sandbox import Sandbox
+from docruns.sync import Sync
 from extend_payloads import FOLDER, RUNS, run_of
 from extend_payloads import load as load_payload
 from loading import Loader, query
@@ -139,6 +145,54 @@ def test_more_memory_where_it_does_not_do(
                 database_rows(tmp_path / f"{name}.duckdb", table.name, order) for name in "ab"
             )
             assert ours == theirs
+
+
+def test_what_failed_for_memory_is_not_tried_again_in_it(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that found no memory may be in the way of the next: the package is undone at once."""
+    first, _ = load_extend(tmp_path / "a.duckdb")
+    merge, start_over = SqlLoadJob.run, Sync.start_over
+    tried: list[str] = []
+
+    def run(job: Any) -> None:
+        if job.load_table_name != "fields" or tried[-1:] == ["undone"]:
+            return merge(job)
+        found = "Conflict on tuple deletion!" if tried else "Out of Memory Error: no block"
+        tried.append(found)
+        raise DatabaseTransientException(duckdb.Error(found))
+
+    def undone(sync: Sync) -> None:
+        tried.append("undone")
+        start_over(sync)
+
+    monkeypatch.setattr(SqlLoadJob, "run", run)
+    monkeypatch.setattr(Sync, "start_over", undone)
+    second, _ = load_extend(tmp_path / "b.duckdb")
+    assert tried == ["Out of Memory Error: no block", "undone"]
+    assert (second.complete, second.rows) == (True, first.rows)
+
+
+def test_two_tables_are_merged_at_once(
+    load_extend: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each merge holds memory, and DuckDB has two threads."""
+    merge, lock = SqlLoadJob.run, Lock()
+    at_work, most = 0, 0
+
+    def run(job: Any) -> None:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.02)
+        merge(job)
+        with lock:
+            at_work -= 1
+
+    monkeypatch.setattr(SqlLoadJob, "run", run)
+    load_extend()
+    assert most == 2
 
 
 def test_chunks_give_the_same_rows(load_extend: Loader, tmp_path: Path) -> None:

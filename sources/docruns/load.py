@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -61,6 +61,10 @@ _THRIFT = {
 }
 """Give freed memory back at once, 80 MB less at the peak, keep no order that nobody asks for, and let
 no more threads share the memory than it does for."""
+
+_LOADING_DUCKDB = {"LOAD__RAISE_ON_MAX_RETRIES": "1"}
+"""How dlt loads into DuckDB: what fails is not tried again in the same memory, where the transaction that
+failed may still be in its way."""
 
 MakeSource = Callable[[Callable[[Sync], None]], DltSource]
 """Builds a provider's source; what it is given is called with the load's `Sync`."""
@@ -278,7 +282,8 @@ def pipeline(
     # dlt would hold a signal back, and forget it when the package gets done meanwhile
     os.environ.setdefault("RUNTIME__INTERCEPT_SIGNALS", "false")
     folder = working_folder(target)
-    with _destination(target, on_wait) as destination:
+    told = _LOADING_DUCKDB if target.destination == "duckdb" else {}
+    with _told(told), _destination(target, on_wait) as destination:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(parents=True, mode=0o700)
@@ -287,6 +292,18 @@ def pipeline(
         finally:
             # what is not committed by now never will be: it only fills the disk
             _remove(folder)
+
+
+@contextmanager
+def _told(settings: Mapping[str, str]) -> Iterator[None]:
+    """The settings as the environment gives them to dlt, where it says nothing of its own."""
+    new = settings.keys() - os.environ.keys()
+    os.environ.update({name: settings[name] for name in new})
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
 
 
 def _remove(folder: Path) -> None:
