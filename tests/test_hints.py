@@ -14,7 +14,7 @@ from docruns import arrow
 from docruns.arrow import Batch, Tables, to_tables
 from docruns.hints import CONTRACT, Hints
 from docruns.merging import MergingDuckDb
-from docruns.model import INSIGHTS, TABLES, Column
+from docruns.model import INSIGHTS, Column
 from docruns.privacy import KEEP
 from docruns.resources import add_tables
 
@@ -137,14 +137,11 @@ def test_a_column_that_is_no_longer_brought(
 ) -> None:
     """A table that has it, from another version, takes rows without it."""
     more = replace(INSIGHTS, columns=(*INSIGHTS.columns, Column("older", "bigint", "")))
-    own = globals()["INSIGHTS"]
-    for module in (globals(), vars(arrow)):
-        if "TABLES" in module:
-            tables_ = tuple(more if table is own else table for table in TABLES)
-            monkeypatch.setitem(module, "TABLES", tables_)
-    monkeypatch.setitem(globals(), "INSIGHTS", more)
-    merged(([{"a": 1}], []))
-    monkeypatch.undo()
+    own = INSIGHTS
+    with monkeypatch.context() as patch:
+        patch.setattr(arrow, "TABLES", tuple(more if t is own else t for t in arrow.TABLES))
+        patch.setitem(globals(), "INSIGHTS", more)
+        merged(([{"a": 1}], []))
     assert merged(([{"b": 1}], [])) == [("a", 1, "of 1"), ("b", 1, "of 1")]
     with duckdb.connect(str(tmp_path / "h.duckdb")) as connection:
         assert "older" in connection.table("d.insights").columns

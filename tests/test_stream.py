@@ -39,6 +39,29 @@ def test_requests_go_on_while_a_package_is_loaded(
     assert held(tmp_path / "a.duckdb") == truth(sandbox)
 
 
+def test_the_next_list_is_begun_while_a_package_is_loaded(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processor runs on their own, once no workflow run is left that could bring them; one list at a time."""
+    seen: list[tuple[int, int]] = []
+    commit = loads.commit
+
+    def counted(running: Any, source: Any, target: Any) -> None:
+        commit(running, source, target)
+        time.sleep(0.3)
+        runs = {
+            route: n for route, n in sandbox.stats.routes.items() if route.endswith("_runs/{id}")
+        }
+        workflows = runs.pop("GET /workflow_runs/{id}", 0)
+        seen.append((workflows, len(runs)))
+
+    monkeypatch.setattr(loads, "commit", counted)
+    load_extend(tmp_path / "n.duckdb", chunk_runs=20)
+    # of the workflow runs that are left nobody knows yet what they bring
+    assert (seen[0][1], seen[1]) == (0, (40, 1))
+    assert held(tmp_path / "n.duckdb") == truth(sandbox)
+
+
 def test_a_limit_is_kept_ahead_of_time(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 
 PAGE_SIZE = 1000
-CONCURRENCY = 32
+CONCURRENCY = 16
 """Details in flight: the command's default."""
 
 RUN_LISTS = (

@@ -89,7 +89,7 @@ class Sandbox:
             if latency is not None:
                 self._gate.latency = latency
             if rate_limit is not None:
-                self._gate.limit(rate_limit or None)
+                self._gate.limit(rate_limit)
 
     @property
     def extend_url(self) -> str:
