@@ -32,10 +32,12 @@ LAYERS = (
     "arrow",
     "quarantine",
     "reading",
+    "worker",
     "budget",
     "transport",
     "http",
     "discreet",
+    "delegate",
     "guard",
     "changes",
     "extend.schemas",
@@ -86,7 +88,7 @@ LAYERS = (
 
 # each foreign thing has one owner
 OWNERS = {
-    "pyarrow": {"arrow", "sync"},
+    "pyarrow": {"arrow"},
     "httpx": {"http", "transport"},
     "aiohttp": {"transport"},
     "tenacity": {"http"},

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -178,3 +180,20 @@ def test_the_collector_is_off_while_tables_are_made_and_stays_as_it_was() -> Non
     finally:
         gc.enable()
     assert seen == [False] * 3
+
+
+def test_pandas_is_left_out() -> None:
+    """pyarrow looks for it once, with its first array; others find it all the same."""
+    script = (
+        "import sys; import pyarrow as pa; from docruns.arrow import leave_pandas_out\n"
+        "{}\n"
+        "pa.array([1], pa.int64()); print('pandas' in sys.modules)\n"
+        "import pandas; print(len(pandas.DataFrame({{'a': [1]}})))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script.format(first)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for first in ("", "leave_pandas_out()")
+    ]
+    assert said == [["True", "1"], ["False", "1"]]

@@ -75,9 +75,9 @@ def test_everything_is_its_owner_s_alone(
         look()
         remove(path, **how)
 
-    def checked(*arguments: Any) -> None:
+    def checked(*arguments: Any) -> Any:
         look()
-        checkpoint(*arguments)
+        return checkpoint(*arguments)
 
     monkeypatch.setattr("docruns.load.shutil.rmtree", removed)
     monkeypatch.setattr(module, "_checkpoint", checked)

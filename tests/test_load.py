@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+import weakref
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,6 +17,7 @@ from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from docruns import load as load_module
+from docruns import sync as sync_module
 from docruns.errors import ConfigError, LockedError, RefusedError, UnreachableError
 from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
@@ -561,3 +563,25 @@ def test_large_packages_get_more_memory(
     load_extend(tmp_path / "l.duckdb", chunk_runs=20)
     assert set(given[1:]) == ({load_module.MEMORY_OF_LARGE} if large else set())
     assert given[0] == load_module.MEMORY
+
+
+def test_one_batch_is_held_at_a_time(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dlt takes a batch with each table of the one before; at ten tables that were ten batches."""
+    monkeypatch.setattr(sync_module, "BATCH_ROWS", 1)
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+    make = sync_module.to_tables
+
+    def counted(batch: Any) -> Any:
+        nonlocal most
+        tables = make(batch)
+        alive.add(tables)
+        most = max(most, len(alive))
+        return tables
+
+    monkeypatch.setattr(sync_module, "to_tables", counted)
+    summary, _ = load_extend(tmp_path / "b.duckdb")
+    assert summary.complete
+    assert most <= 3

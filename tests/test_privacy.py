@@ -137,10 +137,10 @@ def loaded(platform: Sandbox, factory: pytest.TempPathFactory, mode: str) -> Pat
             put_by(Path(path))
         remove(path, **how)
 
-    def before_checkpoint(*arguments: Any) -> None:
+    def before_checkpoint(*arguments: Any) -> Any:
         for path in folder.glob("d.duckdb*"):
             shutil.copy(path, folder / f"seen_{path.name}")
-        checkpoint(*arguments)
+        return checkpoint(*arguments)
 
     log = logging.FileHandler(folder / "log")
     levels = {name: logging.getLogger(name).level for name in ("", "dlt", "asyncio", "docruns")}

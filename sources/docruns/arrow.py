@@ -6,14 +6,15 @@ So a load that is cut off after any of them (`add_limit`, a chunk's end) has who
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from .cells import NUL_SPELLED
 from .model import CLEARED, TABLES, Row, Table
@@ -30,6 +31,10 @@ _TYPES: dict[str, pa.DataType] = {
 }
 
 
+UNFIT = (pa.ArrowException, OverflowError, UnicodeError)
+"""What `to_tables` raises where a cell does not fit its column."""
+
+
 @contextmanager
 def giving_back() -> Iterator[None]:
     """Arrow takes its memory from the C library, which gives it back: its own pool kept 60 MB of a heavy
@@ -40,6 +45,24 @@ def giving_back() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+class _NoPandas(MetaPathFinder):
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def leave_pandas_out() -> None:
+    """Tell pyarrow that there is no pandas. It looks for it with the first array that it makes, for good, and
+    pandas takes 40 MB and 0.3 s. For a process that makes no data frames."""
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pa.array([], pa.null())
+        finally:
+            sys.meta_path.remove(_NoPandas)
 
 
 @cache
@@ -64,6 +87,7 @@ class Batch:
     def __init__(self) -> None:
         self._rows: defaultdict[str, list[Row]] = defaultdict(list)
         self._clearing: defaultdict[str, int] = defaultdict(int)
+        self._made: defaultdict[str, list[pa.Table]] = defaultdict(list)
 
     def add(self, table: Table, *rows: Row) -> None:
         """Append rows to a table."""
@@ -79,6 +103,13 @@ class Batch:
             self._rows[name] += rows
         for name, number in other._clearing.items():
             self._clearing[name] += number
+        for name, tables in other._made.items():
+            self._made[name] += tables
+
+    def add_arrow(self, table: Table, rows: pa.Table, count: int) -> None:
+        """Append rows that are Arrow already, `count` of them without clearing rows."""
+        self._made[table.name].append(rows)
+        self._clearing[table.name] += rows.num_rows - count
 
     def clear_run(self, tables: Iterable[Table], run_id: str) -> None:
         """Make the merge drop all earlier rows of a run, also where it has no rows now."""
@@ -88,10 +119,11 @@ class Batch:
 
     def counts(self) -> dict[str, int]:
         """Rows by table, without clearing rows."""
-        return {name: len(rows) - self._clearing[name] for name, rows in self._rows.items()}
+        names = dict.fromkeys((*self._rows, *self._made))
+        return {name: self._size(name) - self._clearing[name] for name in names}
 
     def rows(self, table: Table) -> list[Row]:
-        """The rows of a table, clearing rows included."""
+        """The rows of a table, clearing rows included, without those that are Arrow already."""
         return self._rows[table.name]
 
     def dicts(self, table: Table) -> list[dict[str, Any]]:
@@ -101,9 +133,20 @@ class Batch:
             table.as_dict(row) for row in self._rows[table.name] if marks is None or not row[marks]
         ]
 
+    def arrow(self, table: Table) -> pa.Table | None:
+        """All rows of a table; None where there are none."""
+        made = list(self._made.get(table.name, ()))
+        if rows := self._rows.get(table.name):
+            made.append(to_arrow(table, rows))
+        return pa.concat_tables(made) if made else None
+
+    def _size(self, name: str) -> int:
+        made: int = sum(table.num_rows for table in self._made.get(name, ()))
+        return len(self._rows.get(name, ())) + made
+
     def __len__(self) -> int:
         """Rows of all tables."""
-        return sum(map(len, self._rows.values()))
+        return sum(map(self._size, {*self._rows, *self._made}))
 
 
 class Tables:
@@ -122,10 +165,28 @@ class Tables:
 
 @without_collection
 def to_tables(batch: Batch) -> Tables:
-    """The batch as Arrow tables. pyarrow's errors where a cell does not fit its column."""
-    return Tables(
-        [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
-    )
+    """The batch as Arrow tables. One of UNFIT where a cell does not fit its column."""
+    return Tables([(table, rows) for table in TABLES if (rows := batch.arrow(table)) is not None])
+
+
+def written(rows: pa.Table) -> pa.Buffer:
+    """The rows as one record batch in Arrow's own format, without the schema, which the model knows."""
+    return rows.combine_chunks().to_batches()[0].serialize()
+
+
+def read_back(table: Table, part: Any) -> pa.Table:
+    """The rows that were `written` to these bytes, which they keep."""
+    rows = pa.ipc.read_record_batch(pa.py_buffer(part), schema(table))
+    return pa.Table.from_batches([rows])
+
+
+def filled(rows: pa.Table, name: str, cells: Mapping[str, Any]) -> pa.Table:
+    """The rows with the nulls of a column filled in by their ids."""
+    at = rows.schema.get_field_index(name)
+    ids, before = rows.column("id").to_pylist(), rows.column(at).to_pylist()
+    now = [cells.get(id_) if cell is None else cell for id_, cell in zip(ids, before, strict=True)]
+    field = rows.schema.field(at)
+    return rows.set_column(at, field, pa.array(now, field.type))
 
 
 def cleared(table: Table, rows: pa.Table) -> list[str]:
@@ -158,6 +219,8 @@ def rewritten_where(
     rows: pa.Table, names: Iterable[str], sign: str, rewrite: Callable[[str], str]
 ) -> pa.Table:
     """The table with those texts of some columns rewritten that hold `sign`; the others cost a look."""
+    import pyarrow.compute as pc  # 9 MB, which a process that only reads does without
+
     for name in names:
         at = rows.schema.get_field_index(name)
         column, field = rows.column(at), rows.schema.field(at)

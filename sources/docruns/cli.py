@@ -141,6 +141,7 @@ def load(
 ) -> None:
     """Load what is due until nothing is; safe to kill, safe to repeat."""
     from . import progress
+    from .arrow import leave_pandas_out
     from .load import Target
     from .load import load as run
 
@@ -153,6 +154,9 @@ def load(
         "max_runs": max_runs,
         "full": full or None,
     }
+    if destination == "duckdb":
+        # another one may want data frames
+        leave_pandas_out()
     with progress.shown() as told:
         maker = _source_maker(provider, options)
         summary = run(maker, target, told, publish=publish, on_wait=_waiting)

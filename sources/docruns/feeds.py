@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from .feed import Listed
-from .http import Request
+from .feed import Listed, State, floor, scan
+from .http import Outcome, Reply, Request
 from .reading import Reading
+from .worker import Task
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Feed:
     `pages(status)` lists all runs, or those of one status where `by_status`. `read` turns an answer
     into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
     `ordered()`: the pages come newest change first, asked once they have begun. `optional`: the
-    server may not know the list.
+    server may not know the list. `task`: how another process reads as `read` does, if it can.
     """
 
     name: str
@@ -27,3 +29,35 @@ class Feed:
     ordered: Callable[[], bool] = lambda: True
     by_status: bool = True
     optional: bool = False
+    task: Task | None = None
+
+    def walked(
+        self,
+        state: State,
+        overlap: timedelta,
+        since: datetime | None,
+        tell: Callable[[int, None], None],
+    ) -> Iterator[Listed]:
+        """The list down to the floor, then those unfinished runs that it did not show."""
+        missing = dict(state.unfinished)
+        rows = scan(self.pages(None), floor(state, overlap, since), self.ordered)
+        for seen, run in enumerate(rows, start=1):
+            missing.pop(run.id, None)
+            if seen % 1000 == 0:
+                tell(seen, None)
+            yield run
+        statuses = {status for status, _ in missing.values() if status}
+        for status in sorted(statuses) if self.by_status else ():
+            for page in self.pages(status):
+                for run in page:
+                    if missing.pop(run.id, None) is not None:
+                        yield run
+        # neither in the overlap nor in its old status: it has gone on, and only its details tell how
+        for run_id, (_, changed) in missing.items():
+            yield Listed(run_id, None, None, changed, False)
+
+    def body(self, run: Listed, outcome: Outcome | None) -> bytes:
+        """What there is to read of a run: its answer, or its row where the list has no details."""
+        if isinstance(outcome, Reply) and self.detail:
+            return outcome.body
+        return str((run.summary or {})["row"]).encode()

@@ -23,6 +23,8 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from .pause import give_back
+
 
 class MergingDuckDb(duckdb):
     """dlt's DuckDB, but for tables that are merged from Parquet: these need no staging dataset."""
@@ -43,6 +45,11 @@ class MergingDuckDb(duckdb):
 class _Client(DuckDbClient):
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:  # noqa: ARG002
         return False
+
+    def update_stored_schema(self, *about: Any, **how: Any) -> Any:
+        # a package begins: DuckDB needs the memory that it took to extract it
+        give_back()
+        return super().update_stored_schema(*about, **how)
 
     def create_load_job(
         self, table: Any, file_path: str, load_id: str, restore: bool = False

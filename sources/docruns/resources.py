@@ -56,7 +56,7 @@ def run_resources(
         listed.maps = [sync.summaries(feed.name) for feed in feeds]
 
     @dlt.resource(name="workflow_runs")
-    def workflow_runs() -> Iterator[Tables]:
+    def workflow_runs() -> Iterator[Tables | None]:
         stored_alike(sync)
         selected = dlt.current.source().resources.selected
         sync.start_package(dlt.current.load_package_state()["load_id"])
@@ -65,7 +65,7 @@ def run_resources(
                 if "processor_runs" in selected:
                     plan_processor_runs()
                 known = partial(_known_workflow_runs, sync, nested)
-                yield from sync.batches(main, dlt.current.resource_state(), known)
+                yield from one_by_one(sync.batches(main, dlt.current.resource_state(), known))
             if "processor_runs" not in selected:
                 yield sync.row_of_package()
         finally:
@@ -84,7 +84,8 @@ def run_resources(
         with sync.opened():
             for feed in feeds:
                 noting = _noting(feed, read_now)
-                yield from sync.batches(noting, saved.setdefault(feed.name, {}), is_known)
+                state = saved.setdefault(feed.name, {})
+                yield from one_by_one(sync.batches(noting, state, is_known))
                 if nested:
                     yield from sync.batches(_astray(sync, feed, told, read_now), {}, ahead=False)
         yield sync.row_of_package()
@@ -92,6 +93,14 @@ def run_resources(
     privacy = sync.settings.privacy
     hints = Hints()
     return [add_tables(run_list, privacy, hints) for run_list in (workflow_runs, processor_runs)]
+
+
+def one_by_one(batches: Iterator[Tables]) -> Iterator[Tables | None]:
+    """Each batch when dlt has had the tables of the one before: it takes one item of each generator in turn, and
+    would hold ten batches, 130 MB of them, each with some of its tables still to come."""
+    for batch in batches:
+        yield batch
+        yield from (None for _ in batch)
 
 
 def stored_alike(sync: Sync) -> None:

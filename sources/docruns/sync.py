@@ -16,12 +16,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import Any, Protocol, Self
 
 from . import feed, quarantine
-from .arrow import Batch, Tables, to_tables
+from .arrow import UNFIT, Batch, Tables, to_tables
+from .delegate import Delegate, Readings, begun, helps
 from .errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
 from .feed import Listed, Plan, State
 from .feeds import Feed
@@ -91,7 +90,21 @@ class Sync:
         self.load_id = ""
         self.workflows_done = False
         self.fetches_ahead = False
-        """A load holds the client open, and its next package begins where this one ends."""
+        """A load holds this open, and its next package begins where this one ends."""
+        self._delegate: Delegate | None = None
+
+    def __enter__(self) -> Self:
+        """For a whole load: the client stays open from one package to the next."""
+        self.client.__enter__()
+        self.fetches_ahead = True
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.fetches_ahead = False
+        if self._delegate is not None:
+            self._delegate.close()
+            self._delegate = None
+        self.client.__exit__(*exc)
 
     def start_package(self, load_id: str) -> None:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
@@ -137,7 +150,7 @@ class Sync:
         self._asked_for += 1
         return True
 
-    def _ahead(self) -> int | None:
+    def _ahead(self, stream: Stream) -> int | None:
         """Details in flight: few while they are taken, as a kill costs them, but 2 s at 75 a second, so that
         a budget is used while the catalogue is read; at the end of a package a third of the next one, and
         4 s, for the time that dlt loads."""
@@ -145,7 +158,8 @@ class Sync:
         if chunk is None:
             return None
         third = max(16, chunk // 3)
-        return third if self._taken + third >= chunk else max(min(third, 64), chunk // 6)
+        wanted = third if self._taken + third >= chunk else max(min(third, 64), chunk // 6)
+        return max(min(wanted, third - stream.held), 16)
 
     @property
     def complete(self) -> bool:
@@ -182,7 +196,9 @@ class Sync:
         walked_at = self.clock()
         state.forget_unfinished(walked_at - self.settings.recheck_for)
         try:
-            rows = [row for row in self._walk(feed_, state) if self._has_id(feed_, row)]
+            tell = partial(self._tell, "listing", name)
+            walked = feed_.walked(state, self.settings.overlap, self.settings.since, tell)
+            rows = [row for row in walked if self._has_id(feed_, row)]
         except MissingError:
             if not feed_.optional:
                 raise
@@ -197,25 +213,6 @@ class Sync:
         self.counts.listed += plan.listed
         self.counts.unchanged += len(plan.unchanged)
         self._tell("listed", name, plan.listed, plan.listed)
-
-    def _walk(self, feed_: Feed, state: State) -> Iterator[Listed]:
-        """The list down to the floor, then those unfinished runs that it did not show."""
-        down_to = feed.floor(state, self.settings.overlap, self.settings.since)
-        missing = dict(state.unfinished)
-        for seen, run in enumerate(feed.scan(feed_.pages(None), down_to, feed_.ordered), start=1):
-            missing.pop(run.id, None)
-            if seen % 1000 == 0:
-                self._tell("listing", feed_.name, seen, None)
-            yield run
-        statuses = {status for status, _ in missing.values() if status}
-        for status in sorted(statuses) if feed_.by_status else ():
-            for page in feed_.pages(status):
-                for run in page:
-                    if missing.pop(run.id, None) is not None:
-                        yield run
-        # neither in the overlap nor in its old status: it has gone on, and only its details tell how
-        for run_id, (_, changed) in missing.items():
-            yield Listed(run_id, None, None, changed, False)
 
     def _has_id(self, feed_: Feed, row: Listed) -> bool:
         if not row.id:
@@ -247,13 +244,17 @@ class Sync:
         pending: list[tuple[Listed, Batch]] = []
         rows = 0
         may_ask = partial(self._may_ask, ahead and self.fetches_ahead)
-        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, self._ahead)
+        terms = Terms(
+            self.client, feed_, is_known, self.arrived, may_ask, partial(self._ahead, planned)
+        )
         for run, batch in self._readings(terms, planned, state):
             pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
                 yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
                 pending, rows = [], 0
+        if self.fetches_ahead and self.chunk_is_full:
+            planned.read_ahead(terms)
         if ahead and self._is_next(planned):
             planned.begin(terms)
         if planned.is_done and not planned.plan.apart:
@@ -277,12 +278,23 @@ class Sync:
             and not any(other.is_under_way for other in (*others, stream))
         )
 
+    def _delegate_reading(self, feed_: Feed, planned: Stream) -> None:
+        """Let a second process read of this list, where that helps: a load has one, until it ends."""
+        if feed_.task is None or not self.fetches_ahead or planned.readings is not None:
+            return
+        allowed = self.client.usage.allowed_per_second
+        if self._delegate is None and helps(len(planned.left), allowed):
+            self._delegate = begun(feed_.task, self.listed)
+        if self._delegate is not None:
+            planned.readings = Readings(self._delegate, feed_.read)
+
     def _readings(
         self, terms: Terms, planned: Stream, state: State
     ) -> Iterator[tuple[Listed, Batch]]:
-        feed_ = terms.feed
-        while not self.chunk_is_full and (taken := planned.take(terms)) is not None:
-            run, outcome = taken
+        feed_, chunk = terms.feed, self.settings.chunk_runs
+        left = None if chunk is None else chunk - self._taken
+        self._delegate_reading(feed_, planned)
+        for run, outcome, read in planned.read(terms, left):
             if outcome is None:
                 self.counts.unchanged += 1
                 state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
@@ -292,7 +304,6 @@ class Sync:
             if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
                 # not this run's fault: everything that is not handed out yet stays due
                 raise quarantine.hushed(outcome, self.settings.privacy)
-            body = b""
             summary = self._thin.pop(run.id, None)
             if summary is not None and isinstance(outcome, ApiError):
                 # a nested run that cannot be read by its id: the summary is all there is
@@ -307,9 +318,9 @@ class Sync:
             try:
                 if isinstance(outcome, ApiError):
                     raise outcome
-                body = outcome.body if feed_.detail else str((run.summary or {})["row"]).encode()
-                reading = feed_.read(body, run)
+                reading = read()
             except (ApiError, ValueError, RecursionError) as error:
+                body = b"" if isinstance(outcome, ApiError) else feed_.body(run, outcome)
                 yield run, self._quarantine(feed_, run, error, body, state, planned.walked_at)
                 continue
             self._failures = 0
@@ -377,12 +388,12 @@ class Sync:
             whole.update(batch)
         try:
             tables = to_tables(whole)
-        except (pa.ArrowException, OverflowError, UnicodeError):
+        except UNFIT:
             whole = Batch()
             for run, batch in pending:
                 try:
                     to_tables(batch)
-                except (pa.ArrowException, OverflowError, UnicodeError) as error:
+                except UNFIT as error:
                     batch = self._quarantine(feed_, run, error, b"", state, self._started)
                 whole.update(batch)
             tables = to_tables(whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ..reading import Reading
 from ..resources import add_tables, run_resources, stored_alike
 from ..settings import Settings, duration, moment
 from ..sync import Sync
+from ..worker import Task
 from . import api, catalogue, rows
 from .processors import Context
 
@@ -169,7 +171,11 @@ def _resources(
         with sync.opened():
             yield from catalogue.processors(sync, context, dlt.current.resource_state())
 
-    main = _feed(client, runs, partial(rows.workflow_run, context=context))
+    settings = {key: said for key, said in context._asdict().items() if key != "summaries"}
+    main = replace(
+        _feed(client, runs, partial(rows.workflow_run, context=context)),
+        task=Task("extend.rows", "unlisted", settings),
+    )
     feeds = [_feed(client, kind, read_alone) for kind in kinds]
     hints = Hints()
     return [
