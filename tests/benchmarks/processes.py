@@ -30,7 +30,8 @@ class FailedError(Exception):
 
 
 class Ran(NamedTuple):
-    """A process that ended well. CPU includes its children's; memory is that of the largest one."""
+    """A process that ended well. CPU includes its children's, and so does memory, where the system tells:
+    what is resident of all of them at once, looked at four times a second, shared pages counted for each."""
 
     wall_s: float
     cpu_s: float
@@ -80,7 +81,8 @@ def run(
         alarm = threading.Timer(too_long_s, os.killpg, (process.pid, signal.SIGKILL))
         alarm.start()
         try:
-            _, status, usage = os.wait4(process.pid, 0)
+            with _watched(process.pid) as seen:
+                _, status, usage = os.wait4(process.pid, 0)
         finally:
             alarm.cancel()
         wall_s = time.monotonic() - started
@@ -91,8 +93,38 @@ def run(
         said = _last_line(err) or _last_line(out)
         raise FailedError(f"exit code {process.returncode}: {said[:300]}")
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Ran(
-        wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, _told(_last_line(out))
+    peak_mb = max(usage.ru_maxrss / unit, *seen)
+    return Ran(wall_s, usage.ru_utime + usage.ru_stime, peak_mb, _told(_last_line(out)))
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[list[float]]:
+    """What is resident of a process and all below it, in MB: the most that was seen."""
+    seen, over = [0.0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.25):
+            seen[0] = max(seen[0], _resident_mb(pid))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _resident_mb(pid: int) -> float:
+    proc = Path("/proc") / str(pid)
+    try:
+        pages = int((proc / "statm").read_text().split()[1])
+        # each thread has its own children
+        lists = [(task / "children").read_text() for task in (proc / "task").iterdir()]
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20 + sum(
+        map(_resident_mb, map(int, " ".join(lists).split()))
     )
 
 

@@ -23,7 +23,7 @@ class Row:
     """One way of doing one thing. Figures are medians of `repeats`; None where there are none.
 
     `seconds` is without imports, `wall_s` the whole process; `cpu_s` is that of all its processes,
-    `peak_mb` that of the largest one.
+    `peak_mb` is of all of them together.
     """
 
     what: str
