@@ -92,7 +92,7 @@ def _rival(bench: Bench, section: Section, rival: Rival) -> Row:
 
 def _allowed(bench: Bench, section: Section) -> None:
     """A load that is told what it may ask: it must ask for all of it, and leave a core idle."""
-    runs = max(20, bench.runs * 3 // 10)
+    runs = bench.runs
     with bench.cache.scratch() as folder, platform(runs, "heavy", LATENCY_S) as served:
         served.set(rate_limit=ALLOWED)
         ran = command(folder, served, requests_per_second=ALLOWED)
