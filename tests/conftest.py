@@ -65,14 +65,15 @@ def children() -> Iterator[Children]:
         yield starter
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def few_runs() -> Iterator[Sandbox]:
-    """A platform of few runs that all tests of faults change as they like."""
+    """A platform of few runs that the tests of one file change as they like, so long as nothing that
+    `loaded_once` holds goes away: files follow each other in any order, and share nothing."""
     with Sandbox(runs=12, standalone=2, seed=5, document_size="light", plextera_runs=0) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loaded_once(
     children: Children, few_runs: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -143,12 +143,12 @@ def test_a_torn_run_that_goes_away(
     docruns_load: Any, children: Children, few_runs: Sandbox, loaded: Path
 ) -> None:
     """What a kill has torn and the platform has deleted since cannot be mended: it counts as gone, not as torn."""
+    (gone,) = few_runs.extend.add(1)
     assert docruns_load().code == 0
     with duckdb.connect(str(loaded)) as connection:
         connection.execute(
-            "UPDATE extend.workflow_runs SET _dlt_load_id = 'k' WHERE id = (SELECT min(id) FROM extend.workflow_runs)"
+            "UPDATE extend.workflow_runs SET _dlt_load_id = 'k' WHERE id = ?", [gone]
         )
-        (gone,) = connection.execute("SELECT min(id) FROM extend.workflow_runs").fetchall()[0]
     assert wrong(loaded, few_runs) == {"half-loaded packages": 1}
     few_runs.extend.delete(gone)
     assert docruns_load().code == 0
