@@ -20,7 +20,7 @@ import pytest
 from docruns import delegate, stream
 from docruns.arrow import Batch
 from docruns.delegate import Delegate, helps
-from docruns.extend import rows
+from docruns.extend import api, rows
 from docruns.feed import Listed
 from docruns.model import TABLES, WORKFLOW_RUNS
 from docruns.reading import Reading
@@ -28,8 +28,6 @@ from docruns.sandbox import Sandbox
 from docruns.worker import Order, Result, Task, frame, next_frame, work
 from loading import Loader, query
 from planted import plant
-
-VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 
 
 @pytest.fixture
@@ -90,7 +88,7 @@ def everything(database: Path) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", api.VERSIONS)
 def test_the_rows_are_the_same(
     version: str,
     load_extend: Loader,
@@ -124,14 +122,14 @@ def test_what_cannot_be_read_is_quarantined_here(
 ) -> None:
     """With the same reason as without the process, and without harm to the runs beside it."""
     load_extend(tmp_path / "sound.duckdb")
-    bad, unfit, *_ = sorted(taken)
+    bad, odd, *_ = sorted(taken)
     monkeypatch.setattr("docruns.sync.helps", helps)
     name = '"name":"\\ud800"'
     plant(
         sandbox,
         {
             f"/extend/workflow_runs/{bad}": b'{"object":"workflow_run","id":"another"}',
-            f"/extend/workflow_runs/{unfit}": f'{{"id":"{unfit}",{name}}}'.encode(),
+            f"/extend/workflow_runs/{odd}": f'{{"id":"{odd}",{name}}}'.encode(),
         },
     )
     first, _ = load_extend(tmp_path / "alone.duckdb")
@@ -143,6 +141,7 @@ def test_what_cannot_be_read_is_quarantined_here(
     assert everything(tmp_path / "two.duckdb") == everything(tmp_path / "alone.duckdb")
     why = dict(query(tmp_path / "two.duckdb", "SELECT id, message FROM extend.quarantine"))
     assert "another" in why[bad]
+    assert odd not in why
 
 
 @pytest.mark.parametrize("when", [0, 1, 2])
@@ -152,6 +151,7 @@ def test_a_process_that_dies_is_missed_by_nobody(
     started: list[Delegate],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Killed before its first answer, after it or after the second: the load reads the rest itself."""
     ask, asked = Delegate.ask, 0
@@ -166,6 +166,7 @@ def test_a_process_that_dies_is_missed_by_nobody(
     monkeypatch.setattr(Delegate, "ask", killed)
     load_extend(tmp_path / "killed.duckdb")
     assert started[0]._process.returncode == -signal.SIGKILL
+    assert "the reading process has ended with exit code -9; answers are read here" in caplog.text
     monkeypatch.setattr("docruns.sync.helps", helps)
     load_extend(tmp_path / "alone.duckdb")
     assert everything(tmp_path / "killed.duckdb") == everything(tmp_path / "alone.duckdb")

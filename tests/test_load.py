@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import subprocess
+import sys
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -585,3 +588,83 @@ def test_one_batch_is_held_at_a_time(
     summary, _ = load_extend(tmp_path / "b.duckdb")
     assert summary.complete
     assert most <= 3
+
+
+def _committed_with(monkeypatch: pytest.MonkeyPatch, then: Callable[[Any, int], None]) -> None:
+    """What is to happen after each package, and before the next one is begun."""
+    commit, committed = load_module.commit, 0
+
+    def and_then(running: Any, *about: Any) -> None:
+        nonlocal committed
+        if committed:
+            then(running, committed)
+        commit(running, *about)
+        committed += 1
+
+    monkeypatch.setattr(load_module, "commit", and_then)
+
+
+def test_what_is_committed_leaves_the_log(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Package by package, beside the next one: dlt lets DuckDB keep a gigabyte in memory and in its log."""
+    log = tmp_path / "l.duckdb.wal"
+    commit, before, after = load_module.commit, [], []
+
+    def counted(*about: Any) -> None:
+        commit(*about)
+        before.append(log.stat().st_size)
+
+    def waited(_running: Any, _committed: int) -> None:
+        until = time.monotonic() + 20
+        while log.exists() and log.stat().st_size and time.monotonic() < until:
+            time.sleep(0.01)
+        after.append(log.stat().st_size if log.exists() else 0)
+
+    monkeypatch.setattr(load_module, "commit", counted)
+    _committed_with(monkeypatch, waited)
+    load_extend(tmp_path / "l.duckdb", chunk_runs=10)
+    assert len(after) >= 3
+    assert min(before) > 0
+    assert max(after) == 0
+    assert not log.exists()
+
+
+def test_a_log_that_cannot_be_emptied_ends_the_load(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs aside: its error is that of the load all the same, and the next load is whole."""
+
+    def hold(running: Any, committed: int) -> None:
+        if committed == 1:
+            other = running.destination.config_params["credentials"].cursor()
+            other.execute("BEGIN; CREATE TABLE another (x INT)")
+            held.append(other)
+
+    held: list[Any] = []
+    with monkeypatch.context() as patched:
+        _committed_with(patched, hold)
+        with pytest.raises(duckdb.TransactionException, match="CHECKPOINT"):
+            load_extend(tmp_path / "l.duckdb", chunk_runs=10)
+    held[0].close()
+    summary, _ = load_extend(tmp_path / "l.duckdb")
+    assert summary.complete
+
+
+def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None:
+    """It takes longer to import, and more memory, than a thousand runs to load."""
+    script = (
+        "import atexit, sys; from docruns.cli import main; "
+        "atexit.register(lambda: print(sorted({'pandas', 'pandas.core'} & sys.modules.keys()))); "
+        "main()"
+    )
+    command = ["load", "extend", "--base-url", sandbox.extend_url, "--database", "p.duckdb"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert query(tmp_path / "p.duckdb", "SELECT count(*) FROM extend.workflow_runs") == [(40,)]

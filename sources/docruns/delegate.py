@@ -31,7 +31,7 @@ from .feed import Listed
 from .http import Outcome, Reply
 from .model import PROCESSOR_RUNS, TABLES
 from .reading import Reading
-from .worker import Order, Reader, Result, Task, Told, frame, next_frame
+from .worker import Order, Result, Task, Told, frame, next_frame
 
 warned = logging.getLogger("docruns")
 
@@ -66,12 +66,13 @@ import_module(f"{next(iter(packages))}.worker").serve()
 
 Taken = tuple[Listed, Outcome | None]
 Read = tuple[Listed, Outcome | None, Callable[[], Reading]]
+ReadHere = Callable[[Listed, Outcome | None], Reading]
 
 
 def helps(due: int, allowed_per_second: float | None) -> bool:
     """A second process is worth while: so many runs are due, as fast as they can be read, and there are cores."""
     fast = allowed_per_second is None or allowed_per_second > FAST
-    return due >= WORTH_IT and fast and _cores() > 1
+    return due >= WORTH_IT and fast and _cores() > 1 and bool(sys.executable)
 
 
 def begun(task: Task, listed: Mapping[str, Listed]) -> Delegate | None:
@@ -93,7 +94,7 @@ class Delegate:
     def __init__(self, task: Task, listed: Mapping[str, Listed]) -> None:
         self._listed = listed
         self._number = self._in_vain = 0
-        self._orders: SimpleQueue[list[tuple[Listed, bytes]] | None] = SimpleQueue()
+        self._orders: SimpleQueue[tuple[int, list[tuple[Listed, bytes]]] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[bytes, bytes] | None] = SimpleQueue()
         self._process = _started(task)
         self.is_ready, self._is_closed = False, False
@@ -117,7 +118,7 @@ class Delegate:
         if not self.is_ready:
             return 0
         self._number += 1
-        self._orders.put(answers)
+        self._orders.put((self._number, answers))
         return self._number
 
     def result(self, number: int) -> tuple[Result, Batch] | None:
@@ -125,7 +126,6 @@ class Delegate:
         while not self._is_closed:
             got = self._results.get()
             if got is None:
-                warned.warning("docruns: the reading process has ended; answers are read here")
                 self.close()
                 return None
             result = msgspec.msgpack.decode(got[0], type=Result)
@@ -157,16 +157,15 @@ class Delegate:
 
     def _send(self, task: Task) -> None:
         assert self._process.stdin is not None
-        number = 0
         try:
             self._write(frame(task, ()))
-            while (answers := self._orders.get()) is not None:
-                number += 1
+            while (asked := self._orders.get()) is not None:
+                number, answers = asked
                 runs, bodies = [run for run, _ in answers], [body for _, body in answers]
                 order = Order(number, runs, [len(body) for body in bodies])
                 self._write(frame(order, bodies))
         except OSError:
-            pass
+            pass  # it has ended: `_receive` sees that too, and says so
         finally:
             with suppress(OSError):
                 self._process.stdin.close()
@@ -183,7 +182,14 @@ class Delegate:
             self.is_ready = next_frame(results) is not None and not self._is_closed
             while (result := next_frame(results)) is not None:
                 self._results.put(result)
+        by_itself = not self._is_closed
         self._results.put(None)
+        if by_itself:
+            code = self._process.wait()
+            warned.warning(
+                "docruns: the reading process has ended with exit code %s; answers are read here",
+                code,
+            )
 
 
 @dataclass
@@ -202,7 +208,7 @@ class _Group:
 class Readings:
     """The runs of one list on their way: taken in groups, read there or here, given out in their order."""
 
-    def __init__(self, delegate: Delegate, read: Reader) -> None:
+    def __init__(self, delegate: Delegate, read: ReadHere) -> None:
         self._delegate, self._read = delegate, read
         self._waiting: deque[_Group] = deque()
         self._held = 0
@@ -262,7 +268,7 @@ class Readings:
             )
             if left is None:
                 break
-            left.here = [_tried(self._read, *each) for each in left.taken]
+            left.here = [self._tried(*each) for each in left.taken]
             self._ask()
         waiting.popleft()
         result = delegate.result(first.number) if first.number else None
@@ -279,24 +285,17 @@ class Readings:
                 # the first one brings the rows of all: rows may come before a state that knows of them, not after it
                 reading = Reading(batch, said.status, said.is_final, said.inside)
                 batch = Batch()
-            yield run, outcome, partial(_reading, reading, self._read, run, outcome)
+            yield run, outcome, partial(self._reading, reading, run, outcome)
 
+    def _reading(self, reading: Reading | None, run: Listed, outcome: Outcome | None) -> Reading:
+        return self._read(run, outcome) if reading is None else reading
 
-def _reading(
-    reading: Reading | None, read: Reader, run: Listed, outcome: Outcome | None
-) -> Reading:
-    if reading is not None:
-        return reading
-    assert isinstance(outcome, Reply)
-    return read(outcome.body, run)
-
-
-def _tried(read: Reader, run: Listed, outcome: Outcome | None) -> Reading | None:
-    """The reading; None where there is nothing to read, or an error, which comes again when it is asked for."""
-    try:
-        return read(outcome.body, run) if isinstance(outcome, Reply) else None
-    except (ApiError, ValueError, RecursionError):
-        return None
+    def _tried(self, run: Listed, outcome: Outcome | None) -> Reading | None:
+        """The reading; None where there is nothing to read, or an error, which comes again when it is asked for."""
+        try:
+            return self._read(run, outcome) if isinstance(outcome, Reply) else None
+        except (ApiError, ValueError, RecursionError):
+            return None
 
 
 def _batch(result: Result, parts: bytes, told: Mapping[str, Mapping[str, Any]]) -> Batch:

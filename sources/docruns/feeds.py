@@ -1,4 +1,4 @@
-"""What a provider says of each of its lists of runs, for `sync` to walk."""
+"""What a provider says of each of its lists of runs, and how one is walked and its runs are read."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ class Feed:
         # neither in the overlap nor in its old status: it has gone on, and only its details tell how
         for run_id, (_, changed) in missing.items():
             yield Listed(run_id, None, None, changed, False)
+
+    def reading(self, run: Listed, outcome: Outcome | None) -> Reading:
+        """What `read` makes of a run's answer. ApiError, ValueError or RecursionError where it can make nothing."""
+        return self.read(self.body(run, outcome), run)
 
     def body(self, run: Listed, outcome: Outcome | None) -> bytes:
         """What there is to read of a run: its answer, or its row where the list has no details."""

@@ -6,9 +6,7 @@ finds nothing: 0.5 of the 3.1 ms that a run of 130 KB took, from bytes to Arrow.
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -55,16 +53,3 @@ def frozen() -> Iterator[None]:
     finally:
         gc.set_threshold(youngest, *older)
         gc.unfreeze()
-
-
-def give_back() -> None:
-    """What is free goes back to the system. dlt leaves ten thousand objects in cycles with each package, which
-    the collector would look for once in twenty packages; the C library keeps what lies between things that
-    are in use, 180 MB after a package of heavy runs."""
-    gc.collect()
-    trim = getattr(_LIBRARY, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None

@@ -21,7 +21,6 @@ from .delegate import Read, Readings, Taken
 from .feed import Listed, Plan
 from .feeds import Feed
 from .http import Client, Outcome, Reply, Request
-from .reading import Reading
 
 IsKnown = Callable[[Sequence[Listed]], set[str]]
 """Which of some due runs need no request: the destination holds them as they are listed."""
@@ -94,7 +93,7 @@ class Stream:
             yield from self.readings.pull(taken)
             return
         for run, outcome in taken:
-            yield run, outcome, partial(_read, terms.feed, run, outcome)
+            yield run, outcome, partial(terms.feed.reading, run, outcome)
 
     def _take_some(self, terms: Terms, number: int | None) -> Iterator[Taken]:
         left = None if number is None else number - self.held
@@ -152,10 +151,6 @@ class Stream:
             self._known = terms.is_known(some)
         self._looked_up -= 1
         return run.id in self._known or run.id in terms.arrived
-
-
-def _read(feed: Feed, run: Listed, outcome: Outcome | None) -> Reading:
-    return feed.read(feed.body(run, outcome), run)
 
 
 def _answers(requests: Iterator[Request], terms: Terms) -> Iterator[Outcome]:

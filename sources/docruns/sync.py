@@ -101,10 +101,12 @@ class Sync:
 
     def __exit__(self, *exc: object) -> None:
         self.fetches_ahead = False
-        if self._delegate is not None:
-            self._delegate.close()
-            self._delegate = None
-        self.client.__exit__(*exc)
+        delegate, self._delegate = self._delegate, None
+        try:
+            if delegate is not None:
+                delegate.close()
+        finally:
+            self.client.__exit__(*exc)
 
     def start_package(self, load_id: str) -> None:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
@@ -153,7 +155,7 @@ class Sync:
     def _ahead(self, stream: Stream) -> int | None:
         """Details in flight: few while they are taken, as a kill costs them, but 2 s at 75 a second, so that
         a budget is used while the catalogue is read; at the end of a package a third of the next one, and
-        4 s, for the time that dlt loads."""
+        4 s, for the time that dlt loads. What a second process has in hand counts among them."""
         chunk = self.settings.chunk_runs
         if chunk is None:
             return None
@@ -286,7 +288,7 @@ class Sync:
         if self._delegate is None and helps(len(planned.left), allowed):
             self._delegate = begun(feed_.task, self.listed)
         if self._delegate is not None:
-            planned.readings = Readings(self._delegate, feed_.read)
+            planned.readings = Readings(self._delegate, feed_.reading)
 
     def _readings(
         self, terms: Terms, planned: Stream, state: State

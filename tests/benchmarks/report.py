@@ -181,7 +181,7 @@ def markdown(sections: Sequence[Section]) -> str:
     lines.append(
         f"Python {python}, {os.cpu_count()} cores; {when}, the machine's load when it began. "
         "“s” and runs/s are without imports, CPU is with them; of several processes, memory is "
-        "that of the largest."
+        "that of all at once."
     )
     return "\n".join(lines)
 
