@@ -33,13 +33,11 @@ from docruns.http import (
     Request,
     Retry,
     Settings,
-    check_base_url,
-    check_key,
-    is_loopback,
     refusal,
     retry_after,
 )
 from docruns.sandbox import Sandbox
+from docruns.settings import check_base_url, check_key, is_loopback
 
 QUICK = Retry(attempts=4, first=0.01, cap=0.05, deadline=20.0)
 LIST = Request("/workflow_runs", (("maxPageSize", 5),))
@@ -176,6 +174,26 @@ def test_answers_come_in_order(sandbox: Sandbox) -> None:
     assert [i for i, (_, outcome) in enumerate(found) if not isinstance(outcome, Reply)] == [3]
     assert isinstance(found[3][1], MissingError)
     assert 1 < sandbox.stats.max_in_flight <= 8
+
+
+def test_what_is_begun_is_sent_once(sandbox: Sandbox) -> None:
+    """Together, and before anybody waits for it; its answer is taken once, or by nobody."""
+    sandbox.set(latency=0.1)
+    lists = [Request(f"/{name}_runs") for name in ("workflow", "extract", "split")]
+    with client(sandbox, concurrency=8) as http:
+        http.begin(lists)
+        http.begin(lists[:1])
+        bodies = [http.get(each).body for each in lists]
+        assert (sandbox.stats.requests, sandbox.stats.max_in_flight) == (3, 3)
+        assert len(set(bodies)) == 3
+        assert http.get(lists[0]).body == bodies[0]
+        assert sandbox.stats.requests == 4
+        http.begin([Request("/workflow_runs/nobody")])
+        with pytest.raises(MissingError):
+            http.get(Request("/workflow_runs/nobody"))
+        http.begin(lists)
+    with http:
+        assert http.get(lists[2]).body == bodies[2]
 
 
 def test_large_answers_are_held_in_small_numbers(sandbox: Sandbox) -> None:

@@ -668,3 +668,17 @@ def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert query(tmp_path / "p.duckdb", "SELECT count(*) FROM extend.workflow_runs") == [(40,)]
+
+
+def test_the_lists_are_asked_for_together(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Each once: a load that finds nothing new is little else than waiting for them."""
+    load_extend(tmp_path / "t.duckdb")
+    sandbox.stats.reset()
+    sandbox.set(latency=0.2)
+    load_extend(tmp_path / "t.duckdb")
+    lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
+    assert set(lists.values()) == {1}
+    assert len(lists) == 11
+    assert sandbox.stats.max_in_flight >= 10

@@ -342,6 +342,28 @@ def test_the_clock_jumps_during_a_load(load_at: Clocked, few_runs: Sandbox, load
     assert wrong(loaded, few_runs) == {}
 
 
+@pytest.mark.fault(43)
+def test_the_clock_jumps_after_a_list_is_begun(
+    load_extend: Loader, few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First pages are asked for together: no list knows more of the time than when it was asked."""
+    now, begin = datetime.now(UTC), Sync.begin
+
+    def late(sync: Sync, *about: Any) -> None:
+        begin(sync, *about)
+        sync.clock = lambda: datetime.now(UTC) + DAY
+
+    monkeypatch.setattr(Sync, "begin", late)
+    soon, sooner = now + timedelta(hours=12), now + timedelta(hours=6)
+    few_runs.extend.put(run_text("exr_soon", soon.isoformat()), resource="extract_runs")
+    load_extend(loaded, base_url=few_runs.extend_url)
+    few_runs.extend.put(run_text("exr_sooner", sooner.isoformat()), resource="extract_runs")
+    load_extend(loaded, base_url=few_runs.extend_url)
+    assert wrong(loaded, few_runs) == {}
+    for name in ("exr_soon", "exr_sooner"):
+        few_runs.extend.delete(name)
+
+
 @pytest.mark.fault(37)
 def test_many_loads_leave_no_trace(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
     """Twenty loads that find nothing new: the working folder stays empty, the database as large as it was."""

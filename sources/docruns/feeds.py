@@ -20,6 +20,7 @@ class Feed:
     into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
     `ordered()`: the pages come newest change first, asked once they have begun. `optional`: the
     server may not know the list. `task`: how another process reads as `read` does, if it can.
+    `first`: the request that its pages begin with, where that is known before.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Feed:
     by_status: bool = True
     optional: bool = False
     task: Task | None = None
+    first: Request | None = None
 
     def walked(
         self,

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 import threading
 import time
 from collections import deque
@@ -35,7 +34,6 @@ from .errors import (
     ApiError,
     BlockedError,
     BusyError,
-    ConfigError,
     InvalidError,
     MissingError,
     RefusedError,
@@ -43,6 +41,7 @@ from .errors import (
     ShapeError,
     UnreachableError,
 )
+from .settings import is_loopback
 from .transport import TooLargeError, Transport, UntrustedError, proxy_for
 
 # httpx logs whole URLs at INFO, page tokens included
@@ -50,7 +49,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _RETRIED_STATUS = frozenset({408, 425, 429})
 _AHEAD_BYTES = 64 * 2**20
-_PRINTABLE = re.compile(r"[!-~]+")
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
@@ -124,32 +122,6 @@ class Settings:
     max_response_mb: float = 256.0
 
 
-def check_key(key: str, name: str) -> str:
-    """The key without surrounding white space; ConfigError where no header can carry it."""
-    key = key.strip()
-    if not _PRINTABLE.fullmatch(key):
-        raise ConfigError(name, "is empty or holds white space or other unprintable characters.")
-    return key
-
-
-def is_loopback(url: str) -> bool:
-    """True for this machine's own addresses, where plain http is fine and no key is at risk."""
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def check_base_url(url: str, name: str) -> str:
-    """The URL without a final slash; ConfigError where a key must not be sent to it."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(name, f"is not an http(s) URL: {url!r}.")
-    if parts.scheme == "http" and not is_loopback(url):
-        raise ConfigError(name, f"would send the key unencrypted to {parts.hostname}; use https.")
-    if parts.query or parts.fragment or parts.username:
-        raise ConfigError(name, "must be a plain URL, without user, query or fragment.")
-    return url.rstrip("/")
-
-
 class Client:
     """Sends requests. Use it as a context manager; entered twice, it closes with the last exit.
 
@@ -171,6 +143,7 @@ class Client:
         self._host = urlsplit(settings.base_url).netloc
         self._entered = 0
         self._measured = (0.0, 0)
+        self._begun: dict[Request, Future[Outcome]] = {}
         self.usage = Usage()
 
     @property
@@ -198,6 +171,7 @@ class Client:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=30)
             self._loop.close()
+            self._begun.clear()
 
     def _make_transport(self) -> Transport:
         url = self._settings.base_url
@@ -219,9 +193,15 @@ class Client:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._transport.aclose()
 
+    def begin(self, requests: Iterable[Request]) -> None:
+        """Send these together; the first `get` of each takes its answer."""
+        for request in requests:
+            if request not in self._begun:
+                self._begun[request] = self._submit(request)
+
     def get(self, request: Request) -> Reply:
         """The answer to one request, GET or POST. ApiError when it is refused or never comes."""
-        outcome = self._submit(request).result()
+        outcome = (self._begun.pop(request, None) or self._submit(request)).result()
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome

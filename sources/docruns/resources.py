@@ -23,6 +23,7 @@ from .discreet import unsigned
 from .feed import Listed
 from .feeds import Feed
 from .hints import Hints
+from .http import Request
 from .model import TABLES, Table
 from .privacy import Privacy, changed
 from .reading import Parent, Reading
@@ -37,12 +38,14 @@ def run_resources(
     feeds: Sequence[Feed],
     listed: ChainMap[str, Listed],
     nested: bool = False,
+    catalogue: Sequence[Request] = (),
 ) -> list[Any]:
     """`workflow_runs` and `processor_runs`, fed by `main` and by `feeds`.
 
     `listed` gets the processor runs as their lists show them, before any workflow run is read;
     `sync.parents` the workflow runs that this load or the destination knows of due processor runs.
     `nested`: workflow runs may hang in others; `sync.links` gets those links that are known.
+    `catalogue`: the requests that the other resources begin with.
     """
     sync.feeds, sync.listed = (main, *feeds), listed
     told: set[str] = set()
@@ -50,6 +53,7 @@ def run_resources(
 
     def plan_processor_runs() -> None:
         saved = dlt.current.resource_state("processor_runs")
+        sync.begin(feeds, catalogue)
         for feed in feeds:
             sync.plan(feed, saved.setdefault(feed.name, {}))
         # nested runs lack their dates in some versions: the lists, walked first, know them

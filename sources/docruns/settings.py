@@ -1,15 +1,17 @@
-"""What to load, and settings that are written as text: durations and moments."""
+"""What to load, and settings that are written as text: durations, moments, keys and addresses."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from .errors import ConfigError
 from .payload import timestamp
 from .privacy import KEEP, Privacy
 
+_PRINTABLE = re.compile(r"[!-~]+")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -48,3 +50,29 @@ def moment(text: str | None, key: str) -> datetime | None:
             key, f"{text!r} is not a time.", "Write 2026-05-18 or 2026-05-18T06:30:00Z."
         )
     return found
+
+
+def check_key(key: str, name: str) -> str:
+    """The key without surrounding white space; ConfigError where no header can carry it."""
+    key = key.strip()
+    if not _PRINTABLE.fullmatch(key):
+        raise ConfigError(name, "is empty or holds white space or other unprintable characters.")
+    return key
+
+
+def is_loopback(url: str) -> bool:
+    """True for this machine's own addresses, where plain http is fine and no key is at risk."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def check_base_url(url: str, name: str) -> str:
+    """The URL without a final slash; ConfigError where a key must not be sent to it."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(name, f"is not an http(s) URL: {url!r}.")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise ConfigError(name, f"would send the key unencrypted to {parts.hostname}; use https.")
+    if parts.query or parts.fragment or parts.username:
+        raise ConfigError(name, "must be a plain URL, without user, query or fragment.")
+    return url.rstrip("/")

@@ -11,7 +11,7 @@ stay. What is due is decided in `feed`, what rows a run gives in the provider; h
 from __future__ import annotations
 
 from collections import ChainMap, Counter
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +24,9 @@ from .delegate import Delegate, Readings, begun, helps
 from .errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
 from .feed import Listed, Plan, State
 from .feeds import Feed
-from .http import Client
+from .http import Client, Request
 from .model import SYNCS
+from .portions import Portions
 from .reading import Link, Parent, Reading
 from .settings import Settings
 from .stream import IsKnown, Stream, Terms
@@ -78,12 +79,11 @@ class Sync:
         self._planned: dict[str, Stream] = {}
         self._shown: dict[str, tuple[Plan, dict[str, Listed]]] = {}
         self._saved: dict[str, Any] = {}
-        self._taken = 0
-        self._taken_in_all = 0
-        self._asked_for = 0
+        self.portions = Portions(self.settings.chunk_runs, self.settings.max_runs)
         self._chunk, self._chunk_rows = Counts(), Counter[str]()
         self._usage = (0, 0, 0.0, 0)
         self._started = self.clock()
+        self._begun: dict[str, datetime] = {}
         self._failures = 0
         self._failed: set[str] = set()
         self._interrupted = False
@@ -113,7 +113,7 @@ class Sync:
         if load_id == self.load_id:
             return
         self.load_id, self.workflows_done = load_id, False
-        self._taken = 0
+        self.portions.taken = 0
         self._chunk, self._chunk_rows = Counts(**vars(self.counts)), Counter(self.rows)
         used = self.client.usage
         self._usage = (used.requests, used.retries, used.throttled_s, used.bytes)
@@ -124,44 +124,14 @@ class Sync:
         for known in (self._planned, self._saved, self._thin, self.links, self.parents):
             known.clear()
         self.arrived.clear()
-        self._asked_for = self._taken_in_all
+        self.portions.start_over()
         self.counts, self.rows = Counts(**vars(self._chunk)), Counter(self._chunk_rows)
         self._interrupted = False
         self.load_id = ""
 
-    @property
-    def chunk_is_full(self) -> bool:
-        """No more details in this package, or in this load."""
-        chunk, limit = self.settings.chunk_runs, self.settings.max_runs
-        return (limit is not None and self._taken_in_all >= limit) or (
-            chunk is not None and self._taken >= chunk
-        )
-
     def opened(self) -> AbstractContextManager[Client]:
         """The client, for as long as this is entered, or for the whole load that holds it."""
         return nullcontext(self.client) if self.fetches_ahead else self.client
-
-    def _may_ask(self, ahead_too: bool) -> bool:
-        """One more detail may be asked for: of this package, or of the next one `ahead_too`."""
-        chunk, limit = self.settings.chunk_runs, self.settings.max_runs
-        ahead = self._asked_for - self._taken_in_all
-        if (limit is not None and self._asked_for >= limit) or (
-            chunk is not None and not ahead_too and self._taken + ahead >= chunk
-        ):
-            return False
-        self._asked_for += 1
-        return True
-
-    def _ahead(self, stream: Stream) -> int | None:
-        """Details in flight: few while they are taken, as a kill costs them, but 2 s at 75 a second, so that
-        a budget is used while the catalogue is read; at the end of a package a third of the next one, and
-        4 s, for the time that dlt loads. What a second process has in hand counts among them."""
-        chunk = self.settings.chunk_runs
-        if chunk is None:
-            return None
-        third = max(16, chunk // 3)
-        wanted = third if self._taken + third >= chunk else max(min(third, 64), chunk // 6)
-        return max(min(wanted, third - stream.held), 16)
 
     @property
     def complete(self) -> bool:
@@ -171,8 +141,7 @@ class Sync:
     @property
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
-        limit = self.settings.max_runs
-        return not self.complete and (limit is None or self._taken_in_all < limit)
+        return not self.complete and not self.portions.are_all_taken
 
     def is_failed(self, run_id: str) -> bool:
         """The run is in quarantine, as far as this load knows."""
@@ -187,6 +156,16 @@ class Sync:
             self._shown[name] = planned.plan, rows
         return rows
 
+    def begin(self, feeds: Sequence[Feed], others: Iterable[Request] = ()) -> None:
+        """Ask together for the first pages of lists that are to be walked now, and for `others`, which a load
+        that holds this open needs beside them."""
+        now = self.clock()
+        first = {f.name: f.first for f in feeds if f.first and f.name not in self._planned}
+        for name in first:
+            self._begun.setdefault(name, now)
+        self.client.begin(first.values())
+        self.client.begin(others if first and self.fetches_ahead else ())
+
     def plan(self, feed_: Feed, saved: MutableMapping[str, Any]) -> None:
         """Walk the list, unless this load has done so and the state is as this load left it."""
         name = feed_.name
@@ -195,7 +174,7 @@ class Sync:
         state = State() if self.settings.full and name not in self._planned else State.load(saved)
         state.failed = state.failed or State.load(saved).failed
         self._failed.update(state.failed)
-        walked_at = self.clock()
+        walked_at = self._begun.pop(name, None) or self.clock()
         state.forget_unfinished(walked_at - self.settings.recheck_for)
         try:
             tell = partial(self._tell, "listing", name)
@@ -245,17 +224,16 @@ class Sync:
             state.lower = planned.plan.lower
         pending: list[tuple[Listed, Batch]] = []
         rows = 0
-        may_ask = partial(self._may_ask, ahead and self.fetches_ahead)
-        terms = Terms(
-            self.client, feed_, is_known, self.arrived, may_ask, partial(self._ahead, planned)
-        )
+        may_ask = partial(self.portions.ask, ahead and self.fetches_ahead)
+        in_flight = lambda: self.portions.ahead(planned.held)  # noqa: E731
+        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, in_flight)
         for run, batch in self._readings(terms, planned, state):
             pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
                 yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
                 pending, rows = [], 0
-        if self.fetches_ahead and self.chunk_is_full:
+        if self.fetches_ahead and self.portions.is_full:
             planned.read_ahead(terms)
         if ahead and self._is_next(planned):
             planned.begin(terms)
@@ -275,7 +253,7 @@ class Sync:
         main = self._planned.get(self.feeds[0].name) if self.feeds else None
         return (
             self.fetches_ahead
-            and self.chunk_is_full
+            and self.portions.is_full
             and (main is None or main.is_done)
             and not any(other.is_under_way for other in (*others, stream))
         )
@@ -293,16 +271,14 @@ class Sync:
     def _readings(
         self, terms: Terms, planned: Stream, state: State
     ) -> Iterator[tuple[Listed, Batch]]:
-        feed_, chunk = terms.feed, self.settings.chunk_runs
-        left = None if chunk is None else chunk - self._taken
+        feed_ = terms.feed
         self._delegate_reading(feed_, planned)
-        for run, outcome, read in planned.read(terms, left):
+        for run, outcome, read in planned.read(terms, self.portions.left):
             if outcome is None:
                 self.counts.unchanged += 1
                 state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
                 continue
-            self._taken += 1
-            self._taken_in_all += 1
+            self.portions.take()
             if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
                 # not this run's fault: everything that is not handed out yet stays due
                 raise quarantine.hushed(outcome, self.settings.privacy)

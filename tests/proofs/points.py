@@ -126,9 +126,10 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
 
 def _arm_alone(table: str, package: int) -> None:
     """Of a package's merges that of one table is done, and no other."""
-    from dlt.destinations.job_client_impl import SqlLoadJob
+    from docruns.merging import _Merge
 
-    real = SqlLoadJob.run
+    # around its wait for one of two places, or those that are held back would have them
+    real = _Merge.run
     packages: list[str] = []
 
     def hooked(self: Any) -> None:
@@ -143,7 +144,7 @@ def _arm_alone(table: str, package: int) -> None:
             time.sleep(HELD_BACK_S)
             real(self)
 
-    SqlLoadJob.run = hooked  # type: ignore[method-assign]
+    _Merge.run = hooked  # type: ignore[method-assign]
 
 
 def _arm_inside_merge(call: int) -> None:

@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from ..errors import ApiError, ConfigError, InvalidError, ShapeError
 from ..feed import Listed
-from ..http import Client, Outcome, Request, refusal
+from ..http import Client, Request, refusal
 from ..ids import is_usable, segment
 from ..payload import Payload, clean
 from .processors import FINAL_STATUS as FINAL_PROCESSOR_STATUS
@@ -98,6 +98,19 @@ class RunList:
     details: bool = True
     optional: bool = True
 
+    @property
+    def first(self) -> Request:
+        """The request for its first page."""
+        return _page(f"/{self.name}", self.params)
+
+    @property
+    def params(self) -> tuple[tuple[str, str | int], ...]:
+        """How its pages are asked for: newest change first where it can be ordered."""
+        if self.ordered:
+            return ("maxPageSize", PAGE_SIZE), ("sortBy", "updatedAt"), ("sortDir", "desc")
+        # parse runs know no order; some servers call their page size limit
+        return ("maxPageSize", PAGE_SIZE), ("limit", PAGE_SIZE)
+
     def detail(self, run_id: str) -> Request:
         """The request for one run in full."""
         return Request(f"/{self.name}/{segment(run_id)}", subject=run_id)
@@ -139,6 +152,20 @@ class CatalogueList:
     version_envelope: str
     type: str | None = None
     """EXTRACT, CLASSIFY, SPLIT; None where each row says it, or for workflows."""
+    params: tuple[tuple[str, str | int], ...] = (
+        ("maxPageSize", PAGE_SIZE),
+        ("sortBy", "createdAt"),
+        ("sortDir", "asc"),
+    )
+
+    @property
+    def first(self) -> Request:
+        """The request for its first page."""
+        return _page(f"/{self.name}", self.params)
+
+    def versions(self, id_: str) -> Request:
+        """The request for the first of an entry's versions."""
+        return _page(f"/{self.name}/{segment(id_)}/versions", self.params[:1])
 
 
 def catalogue(api_version: str) -> list[CatalogueList]:
@@ -161,20 +188,15 @@ def run_pages(client: Client, runs: RunList, status: str | None = None) -> Itera
     A row without an id that can be asked for has id ''. With a `status`, nothing where the server knows
     no such status.
     """
-    params: list[tuple[str, str | int]] = [("maxPageSize", PAGE_SIZE)]
-    if runs.ordered:
-        params += [("sortBy", "updatedAt"), ("sortDir", "desc")]
-    else:
-        # parse runs know no order; some servers call their page size limit
-        params += [("limit", PAGE_SIZE)]
+    params = runs.params
     if status is not None:
         if len(status) > MAX_STATUS:
             return
-        params.append(("status", status))
+        params += (("status", status),)
     # a hundred thousand rows say the same few things: one copy of each is kept
     said: dict[Any, Any] = {}
     try:
-        for rows in pages(client, f"/{runs.name}", tuple(params), runs.envelope):
+        for rows in pages(client, f"/{runs.name}", params, runs.envelope):
             yield [_listed(row, runs, said) for row in rows]
     except InvalidError:
         if status is None:
@@ -205,9 +227,8 @@ def pages(
     path: str,
     params: tuple[tuple[str, str | int], ...],
     envelope: str,
-    first: Outcome | None = None,
 ) -> Iterator[list[Raw]]:
-    """The rows of a list, page by page, until an answer has no token. `first`: the first page, where it is there.
+    """The rows of a list, page by page, until an answer has no token.
 
     A short or empty page does not end a list. A token that comes again would never end: ShapeError.
     A token that expires in the middle (400) starts the list anew, once; rows then come twice.
@@ -216,10 +237,7 @@ def pages(
     while len(seen) < MAX_PAGES:
         sent = params if token is None else (*params, ("nextPageToken", token))
         try:
-            if isinstance(first, ApiError):
-                raise first
-            reply = first or client.get(Request(path, sent, subject=path))
-            first = None
+            reply = client.get(_page(path, sent))
         except InvalidError:
             if token is None or restarted:
                 raise
@@ -246,6 +264,10 @@ def pages(
             )
         seen.add(token)
     raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=f"GET {path}")
+
+
+def _page(path: str, params: tuple[tuple[str, str | int], ...]) -> Request:
+    return Request(path, params, subject=path)
 
 
 _rows = msgspec.json.Decoder(list[Raw]).decode

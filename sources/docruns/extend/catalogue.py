@@ -111,14 +111,13 @@ def _changed(
 ) -> Iterator[Tables]:
     read_at: dict[str, str] = saved.setdefault(entries.name, {})
     versions: dict[str, int] = saved.setdefault("versions", {})
-    params = (("maxPageSize", api.PAGE_SIZE), ("sortBy", "createdAt"), ("sortDir", "asc"))
     failures = _Failures(sync, entries.name, saved)
     batch = Batch()
     moved: dict[str, str] = {}
     list_path = f"/{entries.name}"
     try:
         with failures.noted("(list)"):
-            for page in api.pages(sync.client, list_path, params, entries.envelope):
+            for page in api.pages(sync.client, list_path, entries.params, entries.envelope):
                 for raw in page:
                     id_, at = _named(raw)
                     with failures.noted(id_, text=bytes(raw)):
@@ -137,13 +136,12 @@ def _changed(
                 if draft is not None:
                     version_row(batch, draft, context, entries.type, id_)
     wanted: list[tuple[str, str, Request]] = []
-    paths = {owner: f"{list_path}/{segment(owner)}/versions" for owner in moved}
-    firsts = sync.client.get_many(Request(p, params[:1], subject=p) for p in paths.values())
-    for (owner, path), (_, first) in zip(paths.items(), firsts, strict=True):
+    firsts = {owner: entries.versions(owner) for owner in moved}
+    sync.client.begin(firsts.values())
+    for owner, (path, params, *_) in firsts.items():
         try:
             with failures.noted(owner):
-                shape = entries.version_envelope
-                for page in api.pages(sync.client, path, params[:1], shape, first):
+                for page in api.pages(sync.client, path, params, entries.version_envelope):
                     for raw in page:
                         id_, _ = _named(raw)
                         with failures.noted(id_, owner, bytes(raw)):

@@ -22,12 +22,12 @@ from ..feed import Listed
 from ..feeds import Feed
 from ..guard import warn_of_open_secrets
 from ..hints import CONTRACT, Hints
-from ..http import Client, check_base_url, check_key, is_loopback
+from ..http import Client
 from ..http import Settings as HttpSettings
 from ..privacy import privacy
 from ..reading import Reading
 from ..resources import add_tables, run_resources, stored_alike
-from ..settings import Settings, duration, moment
+from ..settings import Settings, check_base_url, check_key, duration, is_loopback, moment
 from ..sync import Sync
 from ..worker import Task
 from . import api, catalogue, rows
@@ -177,9 +177,10 @@ def _resources(
         task=Task("extend.rows", "unlisted", settings),
     )
     feeds = [_feed(client, kind, read_alone) for kind in kinds]
+    begun = [entries.first for entries in api.catalogue(context.api_version)]
     hints = Hints()
     return [
-        *run_resources(sync, main, feeds, listed),
+        *run_resources(sync, main, feeds, listed, catalogue=begun),
         *(add_tables(each, sync.settings.privacy, hints) for each in (workflows, processors)),
     ]
 
@@ -191,5 +192,6 @@ def _feed(client: Client, runs: api.RunList, read: Callable[[bytes, Listed], Rea
         read=read,
         detail=runs.detail if runs.details else None,
         ordered=lambda: runs.ordered,
+        first=runs.first,
         optional=runs.optional,
     )

@@ -20,11 +20,10 @@ from ..feeds import Feed
 from ..guard import warn_of_open_secrets
 from ..hints import CONTRACT
 from ..http import Settings as HttpSettings
-from ..http import check_base_url, check_key, is_loopback
 from ..privacy import privacy
 from ..reading import Reading
 from ..resources import run_resources
-from ..settings import Settings, duration, moment
+from ..settings import Settings, check_base_url, check_key, duration, is_loopback, moment
 from ..sync import Sync
 from . import api, rows
 

@@ -1,0 +1,65 @@
+"""How many details a load takes: per dlt package, in all, and how many it has on their way meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Portions:
+    """`chunk` details are taken per package, `limit` in all; None is no bound.
+
+    What is asked for in one package may be taken in the next one.
+    """
+
+    chunk: int | None = None
+    limit: int | None = None
+    taken: int = 0
+    """In this package."""
+    taken_in_all: int = 0
+    asked: int = 0
+    """In all, those included that are on their way."""
+
+    def start_over(self) -> None:
+        """Nothing is on its way."""
+        self.asked = self.taken_in_all
+
+    def take(self) -> None:
+        """One more is taken."""
+        self.taken += 1
+        self.taken_in_all += 1
+
+    @property
+    def left(self) -> int | None:
+        """How many this package may still take."""
+        return None if self.chunk is None else self.chunk - self.taken
+
+    @property
+    def are_all_taken(self) -> bool:
+        """No more in this load."""
+        return self.limit is not None and self.taken_in_all >= self.limit
+
+    @property
+    def is_full(self) -> bool:
+        """No more in this package, or in this load."""
+        return self.are_all_taken or (self.chunk is not None and self.taken >= self.chunk)
+
+    def ask(self, ahead_too: bool) -> bool:
+        """Count one more as asked for, where it may be: of this package, or of the next one `ahead_too`."""
+        ahead = self.asked - self.taken_in_all
+        if (self.limit is not None and self.asked >= self.limit) or (
+            self.chunk is not None and not ahead_too and self.taken + ahead >= self.chunk
+        ):
+            return False
+        self.asked += 1
+        return True
+
+    def ahead(self, held: int) -> int | None:
+        """How many may be in flight: few while they are taken, as a kill costs them, but 2 s at 75 a second, so
+        that a budget is used while the catalogue is read; at the end of a package a third of the next one, and
+        4 s, for the time that dlt loads. What a second process has in hand, `held`, counts among them."""
+        if self.chunk is None:
+            return None
+        third = max(16, self.chunk // 3)
+        wanted = third if self.taken + third >= self.chunk else max(min(third, 64), self.chunk // 6)
+        return max(min(wanted, third - held), 16)
