@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.job_client_impl import SqlLoadJob
+from dlt.load.load import Load
 
 from docruns import load as load_module
 from docruns import sync as sync_module
@@ -682,3 +683,20 @@ def test_the_lists_are_asked_for_together(
     assert set(lists.values()) == {1}
     assert len(lists) == 11
     assert sandbox.stats.max_in_flight >= 10
+
+
+def test_no_job_is_waited_for_that_is_done(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dlt looks again when a job says that it is done, or after a second: a third of a load with nothing new."""
+    init = Load.__init__
+
+    def patient(self: Load, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
+        self._run_loop_sleep_duration = 20.0
+
+    monkeypatch.setattr(Load, "__init__", patient)
+    for _ in range(3):
+        started = time.monotonic()
+        load_extend(tmp_path / "t.duckdb")
+        assert time.monotonic() - started < 20

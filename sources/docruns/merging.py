@@ -16,14 +16,18 @@ from collections.abc import Mapping, Sequence
 from threading import BoundedSemaphore
 from typing import Any
 
-from dlt.common.destination.client import FollowupJobRequest, LoadJob
+from dlt.common.destination.client import (
+    FollowupJobRequest,
+    HasFollowupJobs,
+    LoadJob,
+    RunnableLoadJob,
+)
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
 from dlt.destinations import duckdb
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
-from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 
@@ -56,8 +60,7 @@ class _Client(DuckDbClient):
         self, table: Any, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
         if _is_merged(table) and _is_rows(ParsedLoadJobFileName.parse(file_path)):
-            # to be read where it is
-            return FinalizedLoadJobWithFollowupJobs(file_path)
+            return _PutAside(file_path)
         if SqlLoadJob.is_sql_job(file_path):
             return _Merge(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
@@ -89,6 +92,14 @@ def _give_back() -> None:
 
 
 _LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
+
+
+class _PutAside(RunnableLoadJob, HasFollowupJobs):
+    """A file that is to be read where it is. dlt waits a second for jobs that are there at once: one of these
+    runs, and tells it that it is done."""
+
+    def run(self) -> None:
+        pass
 
 
 class _Merge(SqlLoadJob):
