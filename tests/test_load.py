@@ -447,7 +447,9 @@ def test_refused_key_stops_at_once(load_extend: Loader) -> None:
             load_extend(base_url=strict.extend_url, api_key="sk_wrong")
         assert caught.value.exit_code == 4
         assert "sk_wrong" not in str(caught.value)
-        assert strict.stats.requests == 1
+        # the lists are asked for together, and none a second time
+        assert 1 <= strict.stats.requests <= 9
+        assert set(strict.stats.routes.values()) == {1}
 
 
 def test_unreachable_platform_is_named(
@@ -682,7 +684,7 @@ def test_the_lists_are_asked_for_together(
     lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
     assert set(lists.values()) == {1}
     assert len(lists) == 11
-    assert sandbox.stats.max_in_flight >= 10
+    assert sandbox.stats.max_in_flight >= 9
 
 
 def test_no_job_is_waited_for_that_is_done(

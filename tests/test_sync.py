@@ -156,7 +156,7 @@ def test_a_listed_row_without_an_id_is_kept() -> None:
     sync = Sync("simulated", client)
     row = Listed("", None, None, None, True, {"row": '{"status": "PROCESSED"}'})
     feed = Feed("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
-    sync.plan(feed, {})
+    assert list(sync.planned([(feed, {})])) == []
     tables = {table.name: rows.to_pylist() for table, rows in sync.row_of_package()}
     (kept,) = tables["quarantine"]
     assert (kept["resource"], kept["detail"]) == ("runs", '{"status": "PROCESSED"}')

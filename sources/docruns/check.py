@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
 
 from .errors import MissingError
 from .sync import Sync
@@ -17,7 +16,7 @@ def check(sync: Sync) -> Iterator[str]:
         for feed in sync.feeds:
             started = time.monotonic()
             try:
-                rows = [run for page in islice(feed.pages(None), 1) for run in page]
+                rows = next(filter(None, feed.pages(None)), [])
             except MissingError:
                 yield f"{feed.name:<18} not in this API version"
                 continue

@@ -198,14 +198,14 @@ def scan(
     pages: Iterable[list[Listed]],
     down_to: datetime | None,
     ordered: Callable[[], bool] = lambda: True,
-) -> Iterator[Listed]:
-    """The rows of pages that come newest change first, until a whole page is older than `down_to`.
+) -> Iterator[list[Listed]]:
+    """Pages that come newest change first, until a whole page is older than `down_to`.
 
     A page that is only nearly in order does not end the scan early, and neither does an empty one.
     Where `ordered()` turns out false, all pages are read.
     """
     for page in pages:
-        yield from page
+        yield page
         old = down_to is not None and all(run.changed < down_to for run in page)
         if old and page and ordered():
             return

@@ -16,11 +16,10 @@ from .worker import Task
 class Feed:
     """One list of runs, as a provider describes it.
 
-    `pages(status)` lists all runs, or those of one status where `by_status`. `read` turns an answer
-    into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
+    `pages(status)` lists all runs, or those of one status where `by_status`; one is empty where the next
+    is on its way, for whoever has something else to do. `read` turns an answer into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
     `ordered()`: the pages come newest change first, asked once they have begun. `optional`: the
     server may not know the list. `task`: how another process reads as `read` does, if it can.
-    `first`: the request that its pages begin with, where that is known before.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Feed:
     by_status: bool = True
     optional: bool = False
     task: Task | None = None
-    first: Request | None = None
 
     def walked(
         self,
@@ -39,24 +37,23 @@ class Feed:
         overlap: timedelta,
         since: datetime | None,
         tell: Callable[[int, None], None],
-    ) -> Iterator[Listed]:
-        """The list down to the floor, then those unfinished runs that it did not show."""
-        missing = dict(state.unfinished)
-        rows = scan(self.pages(None), floor(state, overlap, since), self.ordered)
-        for seen, run in enumerate(rows, start=1):
-            missing.pop(run.id, None)
-            if seen % 1000 == 0:
+    ) -> Iterator[list[Listed]]:
+        """The list's pages down to the floor, then those unfinished runs that they did not show."""
+        missing, seen = dict(state.unfinished), 0
+        for page in scan(self.pages(None), floor(state, overlap, since), self.ordered):
+            for run in page:
+                missing.pop(run.id, None)
+            seen += len(page)
+            if page:
                 tell(seen, None)
-            yield run
+            yield page
         statuses = {status for status, _ in missing.values() if status}
         for status in sorted(statuses) if self.by_status else ():
             for page in self.pages(status):
-                for run in page:
-                    if missing.pop(run.id, None) is not None:
-                        yield run
+                yield [run for run in page if missing.pop(run.id, None) is not None]
         # neither in the overlap nor in its old status: it has gone on, and only its details tell how
-        for run_id, (_, changed) in missing.items():
-            yield Listed(run_id, None, None, changed, False)
+        if missing:
+            yield [Listed(id_, None, None, at, False) for id_, (_, at) in missing.items()]
 
     def reading(self, run: Listed, outcome: Outcome | None) -> Reading:
         """What `read` makes of a run's answer. ApiError, ValueError or RecursionError where it can make nothing."""

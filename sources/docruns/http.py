@@ -171,7 +171,7 @@ class Client:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=30)
             self._loop.close()
-            self._begun.clear()
+            self.forget()
 
     def _make_transport(self) -> Transport:
         url = self._settings.base_url
@@ -194,14 +194,18 @@ class Client:
         await self._transport.aclose()
 
     def begin(self, requests: Iterable[Request]) -> None:
-        """Send these together; the first `get` of each takes its answer."""
+        """Send these together: who asks for one of them the next time gets its answer."""
         for request in requests:
             if request not in self._begun:
                 self._begun[request] = self._submit(request)
 
+    def forget(self) -> None:
+        """What was begun and not taken is not wanted any more."""
+        self._begun.clear()
+
     def get(self, request: Request) -> Reply:
         """The answer to one request, GET or POST. ApiError when it is refused or never comes."""
-        outcome = (self._begun.pop(request, None) or self._submit(request)).result()
+        outcome = self._submit(request).result()
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome
@@ -238,7 +242,8 @@ class Client:
         return min(fitting, wanted or 16 * self._settings.concurrency)
 
     def _submit(self, request: Request) -> Future[Outcome]:
-        return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
+        begun = self._begun.pop(request, None)
+        return begun or asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
 
     async def _fetch(self, request: Request) -> Outcome:
         errand = _Errand(request)

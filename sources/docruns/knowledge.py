@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from . import feed, loaded
@@ -129,7 +130,8 @@ class Knowledge:
     def _walk(self, down_to: datetime | None) -> None:
         list_ = self._sync.feeds[0]
         wanted = self._rows.keys()
-        for run in feed.scan(list_.pages(None), down_to, list_.ordered):
+        pages = feed.scan(list_.pages(None), down_to, list_.ordered)
+        for run in chain.from_iterable(pages):
             if self._top is None or run.changed > self._top:
                 self._top = run.changed
             if run.id in wanted:

@@ -23,7 +23,6 @@ from .discreet import unsigned
 from .feed import Listed
 from .feeds import Feed
 from .hints import Hints
-from .http import Request
 from .model import TABLES, Table
 from .privacy import Privacy, changed
 from .reading import Parent, Reading
@@ -38,24 +37,21 @@ def run_resources(
     feeds: Sequence[Feed],
     listed: ChainMap[str, Listed],
     nested: bool = False,
-    catalogue: Sequence[Request] = (),
 ) -> list[Any]:
     """`workflow_runs` and `processor_runs`, fed by `main` and by `feeds`.
 
     `listed` gets the processor runs as their lists show them, before any workflow run is read;
     `sync.parents` the workflow runs that this load or the destination knows of due processor runs.
     `nested`: workflow runs may hang in others; `sync.links` gets those links that are known.
-    `catalogue`: the requests that the other resources begin with.
     """
     sync.feeds, sync.listed = (main, *feeds), listed
     told: set[str] = set()
     read_now: set[str] = set()
 
-    def plan_processor_runs() -> None:
+    def plan_all() -> Iterator[None]:
         saved = dlt.current.resource_state("processor_runs")
-        sync.begin(feeds, catalogue)
-        for feed in feeds:
-            sync.plan(feed, saved.setdefault(feed.name, {}))
+        lists = [(feed, saved.setdefault(feed.name, {})) for feed in feeds]
+        yield from sync.planned((*lists, (main, dlt.current.resource_state("workflow_runs"))))
         # nested runs lack their dates in some versions: the lists, walked first, know them
         listed.maps = [sync.summaries(feed.name) for feed in feeds]
 
@@ -67,7 +63,7 @@ def run_resources(
         try:
             with sync.opened():
                 if "processor_runs" in selected:
-                    plan_processor_runs()
+                    yield from plan_all()
                 known = partial(_known_workflow_runs, sync, nested)
                 yield from one_by_one(sync.batches(main, dlt.current.resource_state(), known))
             if "processor_runs" not in selected:

@@ -24,7 +24,7 @@ from .delegate import Delegate, Readings, begun, helps
 from .errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
 from .feed import Listed, Plan, State
 from .feeds import Feed
-from .http import Client, Request
+from .http import Client
 from .model import SYNCS
 from .portions import Portions
 from .reading import Link, Parent, Reading
@@ -83,7 +83,6 @@ class Sync:
         self._chunk, self._chunk_rows = Counts(), Counter[str]()
         self._usage = (0, 0, 0.0, 0)
         self._started = self.clock()
-        self._begun: dict[str, datetime] = {}
         self._failures = 0
         self._failed: set[str] = set()
         self._interrupted = False
@@ -125,6 +124,7 @@ class Sync:
             known.clear()
         self.arrived.clear()
         self.portions.start_over()
+        self.client.forget()
         self.counts, self.rows = Counts(**vars(self._chunk)), Counter(self._chunk_rows)
         self._interrupted = False
         self.load_id = ""
@@ -156,30 +156,30 @@ class Sync:
             self._shown[name] = planned.plan, rows
         return rows
 
-    def begin(self, feeds: Sequence[Feed], others: Iterable[Request] = ()) -> None:
-        """Ask together for the first pages of lists that are to be walked now, and for `others`, which a load
-        that holds this open needs beside them."""
-        now = self.clock()
-        first = {f.name: f.first for f in feeds if f.first and f.name not in self._planned}
-        for name in first:
-            self._begun.setdefault(name, now)
-        self.client.begin(first.values())
-        self.client.begin(others if first and self.fetches_ahead else ())
+    def planned(self, lists: Iterable[tuple[Feed, MutableMapping[str, Any]]]) -> Iterator[None]:
+        """Walk lists side by side, those left out that this load has walked and whose states are as it left
+        them; `yield` while all wait for their next pages."""
+        walks = [self._walk(feed_, saved) for feed_, saved in lists]
+        while walks := [walk for walk in walks if next(walk, False)]:
+            yield
 
-    def plan(self, feed_: Feed, saved: MutableMapping[str, Any]) -> None:
-        """Walk the list, unless this load has done so and the state is as this load left it."""
+    def _walk(self, feed_: Feed, saved: MutableMapping[str, Any]) -> Iterator[bool]:
+        """True while its next page is on its way."""
         name = feed_.name
         if name in self._planned and self._saved.get(name) == saved:
             return
         state = State() if self.settings.full and name not in self._planned else State.load(saved)
         state.failed = state.failed or State.load(saved).failed
         self._failed.update(state.failed)
-        walked_at = self._begun.pop(name, None) or self.clock()
+        walked_at = self.clock()
         state.forget_unfinished(walked_at - self.settings.recheck_for)
+        what, rows = self.settings, list[Listed]()
         try:
             tell = partial(self._tell, "listing", name)
-            walked = feed_.walked(state, self.settings.overlap, self.settings.since, tell)
-            rows = [row for row in walked if self._has_id(feed_, row)]
+            for page in feed_.walked(state, what.overlap, what.since, tell):
+                rows += [row for row in page if self._has_id(feed_, row)]
+                if not page:
+                    yield True
         except MissingError:
             if not feed_.optional:
                 raise
@@ -187,7 +187,6 @@ class Sync:
             self._planned[name] = Stream(Plan([], [], None, 0), walked_at)
             self._saved[name] = dict(saved)
             return
-        what = self.settings
         plan = feed.plan(state, rows, what.overlap, since=what.since, until=what.until)
         self._planned[name] = Stream(plan, walked_at)
         self._saved[name] = dict(saved)
@@ -214,7 +213,8 @@ class Sync:
         `is_known` says which of some due runs need no request after all. `ahead`: what is due stays so
         in the next package, and may be asked for in this one.
         """
-        self.plan(feed_, saved)
+        for _ in self.planned([(feed_, saved)]):
+            pass
         # until the end, this load does not know what is left: a failure or a limit plans anew
         planned = self._planned.pop(feed_.name)
         self._interrupted = True

@@ -99,11 +99,6 @@ class RunList:
     optional: bool = True
 
     @property
-    def first(self) -> Request:
-        """The request for its first page."""
-        return _page(f"/{self.name}", self.params)
-
-    @property
     def params(self) -> tuple[tuple[str, str | int], ...]:
         """How its pages are asked for: newest change first where it can be ordered."""
         if self.ordered:
@@ -157,15 +152,6 @@ class CatalogueList:
         ("sortBy", "createdAt"),
         ("sortDir", "asc"),
     )
-
-    @property
-    def first(self) -> Request:
-        """The request for its first page."""
-        return _page(f"/{self.name}", self.params)
-
-    def versions(self, id_: str) -> Request:
-        """The request for the first of an entry's versions."""
-        return _page(f"/{self.name}/{segment(id_)}/versions", self.params[:1])
 
 
 def catalogue(api_version: str) -> list[CatalogueList]:
@@ -228,7 +214,7 @@ def pages(
     params: tuple[tuple[str, str | int], ...],
     envelope: str,
 ) -> Iterator[list[Raw]]:
-    """The rows of a list, page by page, until an answer has no token.
+    """The rows of a list, page by page, until an answer has no token; [] while a page is on its way.
 
     A short or empty page does not end a list. A token that comes again would never end: ShapeError.
     A token that expires in the middle (400) starts the list anew, once; rows then come twice.
@@ -236,8 +222,11 @@ def pages(
     token, seen, restarted = None, set[str](), False
     while len(seen) < MAX_PAGES:
         sent = params if token is None else (*params, ("nextPageToken", token))
+        request = Request(path, sent, subject=path)
+        client.begin([request])
+        yield []
         try:
-            reply = client.get(_page(path, sent))
+            reply = client.get(request)
         except InvalidError:
             if token is None or restarted:
                 raise
@@ -264,10 +253,6 @@ def pages(
             )
         seen.add(token)
     raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=f"GET {path}")
-
-
-def _page(path: str, params: tuple[tuple[str, str | int], ...]) -> Request:
-    return Request(path, params, subject=path)
 
 
 _rows = msgspec.json.Decoder(list[Raw]).decode

@@ -40,18 +40,25 @@ from . import api
 from .processors import Context, processor_type
 
 
-def workflows(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables]:
-    """Rows of `workflows` and `workflow_versions`; `saved` remembers what was read."""
+def workflows(
+    sync: Sync, context: Context, saved: MutableMapping[str, Any]
+) -> Iterator[Tables | None]:
+    """Rows of `workflows` and `workflow_versions`, None while answers come; `saved` remembers what was read."""
     for entries in api.catalogue(context.api_version):
         if entries.name == "workflows":
             yield from _changed(sync, context, entries, saved, _workflow, _workflow_version)
 
 
-def processors(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables]:
-    """Rows of `processors` and `processor_versions`; `saved` remembers what was read."""
+def processors(
+    sync: Sync, context: Context, saved: MutableMapping[str, Any]
+) -> Iterator[Tables | None]:
+    """Rows of `processors` and `processor_versions`, None while answers come; `saved` remembers what was read."""
     for entries in api.catalogue(context.api_version):
         if entries.name != "workflows":
             yield from _changed(sync, context, entries, saved, _processor, _processor_version)
+
+
+_AT_ONCE = 32
 
 
 class _Failures:
@@ -108,7 +115,7 @@ def _changed(
     saved: MutableMapping[str, Any],
     entry_row: Any,
     version_row: Any,
-) -> Iterator[Tables]:
+) -> Iterator[Tables | None]:
     read_at: dict[str, str] = saved.setdefault(entries.name, {})
     versions: dict[str, int] = saved.setdefault("versions", {})
     failures = _Failures(sync, entries.name, saved)
@@ -118,6 +125,8 @@ def _changed(
     try:
         with failures.noted("(list)"):
             for page in api.pages(sync.client, list_path, entries.params, entries.envelope):
+                if not page:
+                    yield None
                 for raw in page:
                     id_, at = _named(raw)
                     with failures.noted(id_, text=bytes(raw)):
@@ -130,18 +139,26 @@ def _changed(
         return
     if entries.name != "processors":
         drafts = [(id_, id_, Request(f"{list_path}/{segment(id_)}", subject=id_)) for id_ in moved]
+        sync.client.begin(request for _, _, request in drafts[:_AT_ONCE])
+        yield None
         for id_, body in _bodies(sync, failures, drafts):
             with failures.noted(id_, text=body):
                 draft = Payload(body).object("draftVersion")
                 if draft is not None:
                     version_row(batch, draft, context, entries.type, id_)
     wanted: list[tuple[str, str, Request]] = []
-    firsts = {owner: entries.versions(owner) for owner in moved}
-    sync.client.begin(firsts.values())
-    for owner, (path, params, *_) in firsts.items():
+    paths = {owner: f"{list_path}/{segment(owner)}/versions" for owner in moved}
+    lists = {
+        path: api.pages(sync.client, path, entries.params[:1], entries.version_envelope)
+        for path in paths.values()
+    }
+    for pages in lists.values():
+        next(pages)  # all of them are on their way
+    yield None
+    for owner, path in paths.items():
         try:
             with failures.noted(owner):
-                for page in api.pages(sync.client, path, params, entries.version_envelope):
+                for page in lists[path]:
                     for raw in page:
                         id_, _ = _named(raw)
                         with failures.noted(id_, owner, bytes(raw)):
@@ -150,6 +167,8 @@ def _changed(
                                 wanted.append((id_, owner, request))
         except MissingError:
             continue
+    sync.client.begin(request for _, _, request in wanted[:_AT_ONCE])
+    yield None
     owners = {id_: owner for id_, owner, _ in wanted}
     for id_, body in _bodies(sync, failures, wanted):
         with failures.noted(id_, owners[id_], body):

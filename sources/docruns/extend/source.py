@@ -160,13 +160,13 @@ def _resources(
         return rows.processor_run(body, run, context, sync.parents.get(run.id))
 
     @dlt.resource(name="workflows")
-    def workflows() -> Iterator[Tables]:
+    def workflows() -> Iterator[Tables | None]:
         stored_alike(sync)
         with sync.opened():
             yield from catalogue.workflows(sync, context, dlt.current.resource_state())
 
     @dlt.resource(name="processors")
-    def processors() -> Iterator[Tables]:
+    def processors() -> Iterator[Tables | None]:
         stored_alike(sync)
         with sync.opened():
             yield from catalogue.processors(sync, context, dlt.current.resource_state())
@@ -177,10 +177,9 @@ def _resources(
         task=Task("extend.rows", "unlisted", settings),
     )
     feeds = [_feed(client, kind, read_alone) for kind in kinds]
-    begun = [entries.first for entries in api.catalogue(context.api_version)]
     hints = Hints()
     return [
-        *run_resources(sync, main, feeds, listed, catalogue=begun),
+        *run_resources(sync, main, feeds, listed),
         *(add_tables(each, sync.settings.privacy, hints) for each in (workflows, processors)),
     ]
 
@@ -192,6 +191,5 @@ def _feed(client: Client, runs: api.RunList, read: Callable[[bytes, Listed], Rea
         read=read,
         detail=runs.detail if runs.details else None,
         ordered=lambda: runs.ordered,
-        first=runs.first,
         optional=runs.optional,
     )
