@@ -5,6 +5,8 @@ Creating a hundred thousand runs with `random.Random(seed)` objects costs second
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import product
 from random import Random
 from typing import Final
 
@@ -18,8 +20,12 @@ _CODE_SPACE: Final = 62**_CODE_WIDTH
 _SCATTER: Final = 0x1F3D5B79A2C4E681
 _GATHER: Final = pow(_SCATTER, -1, _CODE_SPACE)
 _SLOTS: Final = 256
+_PAIRS: Final = tuple(low_high[1] + low_high[0] for low_high in product(_LETTERS, repeat=2))
+"""The two lowest digits of a number, the lowest one first."""
 
 
+# one answer draws the same numbers, and names the same things, several times
+@lru_cache(maxsize=1 << 13)
 def mix(seed: int, *numbers: int) -> int:
     """A 64-bit number that looks random and depends on nothing but the arguments (splitmix64 per number)."""
     state = seed & _MASK
@@ -49,6 +55,7 @@ def dice(seed: int, *numbers: int) -> Random:
     return Random(mix(seed, *numbers))
 
 
+@lru_cache(maxsize=1 << 13)
 def tag(seed: int, index: int, slot: int) -> str:
     """The random-looking part of an id, 20 characters; `untag` gets (index, slot) back.
 
@@ -56,14 +63,16 @@ def tag(seed: int, index: int, slot: int) -> str:
     """
     code = ((index * _SLOTS + slot) * _SCATTER + seed) % _CODE_SPACE
     check = mix(seed, index, slot, 77)
-    letters = []
-    for _ in range(_CODE_WIDTH):
-        code, digit = divmod(code, 62)
-        letters.append(_LETTERS[digit])
-    for _ in range(9):
-        check, digit = divmod(check, 62)
-        letters.append(_LETTERS[digit])
-    return "".join(letters)
+    return _digits(code, _CODE_WIDTH) + _digits(check, 9)
+
+
+def _digits(number: int, width: int) -> str:
+    """So many digits of a number in base 62, the lowest one first; an odd number of them."""
+    pairs = []
+    for _ in range(width // 2):
+        number, pair = divmod(number, 62 * 62)
+        pairs.append(_PAIRS[pair])
+    return "".join(pairs) + _LETTERS[number % 62]
 
 
 def untag(seed: int, text: str) -> tuple[int, int] | None:
