@@ -43,7 +43,7 @@ FAST = 100.0
 
 GROUP_BYTES = 2 * 2**20
 GROUP_RUNS = 32
-GROUPS = 3
+GROUPS = 4
 """A group has so many answers or bytes, and so many groups wait to be read or taken."""
 
 _FILLED = ("created_at", "updated_at")
@@ -251,10 +251,10 @@ class Readings:
             yield from self._next()
 
     def _ask(self) -> None:
-        """Let the process have two groups: one that it reads, and one to go on with."""
+        """Let the process have three groups: one that it reads, and two to go on with."""
         asked = sum(1 for group in self._waiting if group.number) - self._delegate.has_read
         for group in self._waiting:
-            if asked < 2 and not group.number and not group.here:
+            if asked < 3 and not group.number and not group.here:
                 group.number = self._delegate.ask(group.answers)
                 asked += 1
 

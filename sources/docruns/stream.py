@@ -106,7 +106,7 @@ class Stream:
         """Let the other process go on while dlt loads: with some of what is on its way."""
         if self.readings is not None and self.readings.may_go_ahead:
             taken = iter(partial(self.take, terms), None)
-            self.readings.ahead(islice(taken, (terms.ahead() or 0) // 4))
+            self.readings.ahead(islice(taken, (terms.ahead() or 0) // 2))
 
     def take(self, terms: Terms) -> tuple[Listed, Outcome | None] | None:
         """The next run and its answer, or no answer where it needs none; None where no more may be asked for."""
