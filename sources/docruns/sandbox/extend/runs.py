@@ -51,6 +51,7 @@ class Run:
         "ended",
         "failure",
         "index",
+        "made",
         "metadata",
         "name",
         "reviewed_at",
@@ -79,6 +80,7 @@ class Run:
         self.updated = created
         self.reviewed_at: int | None = None
         self.reviewer = 0
+        self.made: tuple[tuple[object, ...], tuple[Child, ...]] | None = None
         self.round = 0
         self.name: str | None = None
         self.metadata: dict[str, Any] | None = None
@@ -238,6 +240,14 @@ def documents_of(seed: int, run: Run, position: int) -> str:
 
 def children_of(seed: int, run: Run) -> tuple[Child, ...]:
     """The processor and parse runs of a run, oldest first; none while it waits, some while it works or when it failed."""
+    # lists ask for them child by child
+    state = (run.status, run.worked, run.started, run.updated, run.reviewed_at)
+    if run.made is None or run.made[0] != state:
+        run.made = state, _children(seed, run)
+    return run.made[1]
+
+
+def _children(seed: int, run: Run) -> tuple[Child, ...]:
     if run.status == "PENDING" and not run.solo:
         return ()
     files = files_of(seed, run)
