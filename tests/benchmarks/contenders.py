@@ -71,7 +71,7 @@ CONTENDERS = (
         "dlt rest_api, nested, 16 at a time, parquet",
         "parquet",
         work=50,
-        wire=100,
+        wire=300,
         counts=_NESTED,
         why=_WHY_NESTED,
     ),
@@ -80,7 +80,7 @@ CONTENDERS = (
         "dlt rest_api, JSON blobs, 16 at a time, parquet",
         "blobs",
         work=100,
-        wire=200,
+        wire=500,
     ),
     Rival(
         "official_client",
