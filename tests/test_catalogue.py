@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -225,3 +228,25 @@ def test_an_entry_that_is_listed_twice_is_read_once(
     asked = plant(sandbox, catalogue(workflows=entries(row, row)) | good("ok"))
     load_extend(tmp_path / "t.duckdb", base_url=sandbox.extend_url)
     assert asked.count("/extend/workflows/ok") == 1
+
+
+def test_a_large_catalogue_does_not_ask_for_all_at_once(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due waits behind it: so many requests at a time, and the same rows."""
+    load_extend(tmp_path / "a.duckdb")
+    monkeypatch.setattr(sys.modules["docruns.extend.catalogue"], "_AT_ONCE", 2)
+    begin, held = http.Client.begin, [0]
+
+    def counted(client: http.Client, requests: Any) -> None:
+        begin(client, requests)
+        held.append(sum(bool(re.search(r"s/.", each.path)) for each in client._begun))
+
+    monkeypatch.setattr(http.Client, "begin", counted)
+    load_extend(tmp_path / "b.duckdb")
+    assert 1 < max(held) <= 4, "of two lists of the catalogue"
+    for table in ("workflows", "workflow_versions", "processors", "processor_versions"):
+        sql = f"SELECT * EXCLUDE (_dlt_load_id) FROM extend.{table} ORDER BY ALL"
+        rows = query(tmp_path / "a.duckdb", sql)
+        assert rows == query(tmp_path / "b.duckdb", sql)
+        assert rows

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,7 +187,7 @@ def listing(body: bytes) -> Any:
         extend_api.check(body, "GET /x")
         return Reply(body, {})
 
-    return SimpleNamespace(get=get)
+    return SimpleNamespace(get=get, begin=lambda _: None)
 
 
 ROWS = st.lists(OBJECTS | VALUES, max_size=4)
@@ -209,7 +210,7 @@ def test_any_page_is_rows_or_an_error_of_ours(page: Pairs) -> None:
     for api_version in ("2026-02-09", "v1"):
         runs, _ = run_lists(api_version, None)
         try:
-            found = next(extend_api.run_pages(listing(body), runs))
+            _, found = islice(extend_api.run_pages(listing(body), runs), 2)
         except ApiError:
             continue
         _all_there(found, body, runs.envelope)

@@ -134,14 +134,19 @@ def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: P
     assert counts == [["a", "b"], ["a"], None]
 
 
+@pytest.mark.parametrize("limit", [None, 30])
 def test_more_memory_where_it_does_not_do(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limit: int | None,
+    load_extend: Loader,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A package that DuckDB's memory does not do for is undone, and loaded again with all there is."""
-    first, _ = load_extend(tmp_path / "a.duckdb")
+    first, _ = load_extend(tmp_path / "a.duckdb", max_runs=limit)
     monkeypatch.setattr("docruns.load.MEMORY", "4MB")
     sandbox.stats.reset()
-    second, _ = load_extend(tmp_path / "b.duckdb")
+    second, _ = load_extend(tmp_path / "b.duckdb", max_runs=limit)
     assert sandbox.stats.requests > first.requests, "the runs were fetched twice"
     assert (second.fetched, second.rows) == (first.fetched, first.rows)
     for table in TABLES:
@@ -685,6 +690,16 @@ def test_the_lists_are_asked_for_together(
     assert set(lists.values()) == {1}
     assert len(lists) == 11
     assert sandbox.stats.max_in_flight >= 9
+
+
+def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> None:
+    """Those for the catalogue too, which ends when it ends: in a load of many packages, and where nothing is new."""
+    asked = 0
+    for chunk_runs in (7, None):
+        summary, _ = load_extend(tmp_path / "r.duckdb", chunk_runs=chunk_runs)
+        asked += summary.requests
+        found = query(tmp_path / "r.duckdb", "SELECT sum(requests) FROM extend.syncs")
+        assert found == [(asked,)]
 
 
 def test_no_job_is_waited_for_that_is_done(

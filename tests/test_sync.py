@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from docruns.arrow import Batch
 from docruns.feed import Listed
 from docruns.feeds import Feed
 from docruns.http import Usage
+from docruns.reading import Reading
 from docruns.sandbox import Sandbox
 from docruns.sync import Sync
 from loading import Loader, query
@@ -150,13 +153,32 @@ def test_state_stays_small(
     assert summary.fetched == 0
 
 
+def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
+    """Its row is all that there ever was: nobody can be asked what became of it."""
+    client: Any = SimpleNamespace(usage=Usage())
+    moment = datetime(2026, 9, 1, tzinfo=UTC)
+    row = Listed("ver_1", "PENDING", moment, moment, False, {"row": "{}"})
+    saved: dict[str, Any] = {}
+
+    def feed(pages: list[list[Listed]]) -> Feed:
+        return Feed(
+            "runs", lambda _: iter(pages), lambda *_: Reading(Batch(), "PENDING", False), None
+        )
+
+    for pages in ([[row]], [[]], [[]]):
+        sync = Sync("simulated", client, clock=lambda: moment + timedelta(hours=3))
+        list(sync.batches(feed(pages), saved))
+        assert sync.complete
+        assert "ver_1" in str(saved)
+
+
 def test_a_listed_row_without_an_id_is_kept() -> None:
     """A row that cannot be asked for stands in quarantine with its text, and is never just dropped."""
     client: Any = SimpleNamespace(usage=Usage())
     sync = Sync("simulated", client)
     row = Listed("", None, None, None, True, {"row": '{"status": "PROCESSED"}'})
     feed = Feed("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
-    assert list(sync.planned([(feed, {})])) == []
+    assert list(sync.walked([(feed, {})])) == []
     tables = {table.name: rows.to_pylist() for table, rows in sync.row_of_package()}
     (kept,) = tables["quarantine"]
     assert (kept["resource"], kept["detail"]) == ("runs", '{"status": "PROCESSED"}')

@@ -49,6 +49,9 @@ GROUPS = 4
 _FILLED = ("created_at", "updated_at")
 """What a processor run takes from its list where its answer lacks it, and nothing else depends on."""
 
+_TRIES = 3
+"""Groups after which it may show that a version's answers cannot be read there."""
+
 _PIPE_BYTES = 2**20
 
 # the packages themselves would import everything, and pyarrow numpy, and pandas as soon as that is there: 60 MB
@@ -105,7 +108,7 @@ class Delegate:
         """End the process; what it still reads is not waited for."""
         self.is_ready, self._is_closed = False, True
         self._orders.put(None)
-        self._process.terminate()
+        self._process.kill()
         self._process.wait()
 
     @property
@@ -135,7 +138,7 @@ class Delegate:
             told = self._told(result)
             if told is None:
                 self._in_vain += 1
-                if self._in_vain > GROUPS and 2 * self._in_vain > number:
+                if self._in_vain > _TRIES and 2 * self._in_vain > number:
                     # this version of the API leaves to its lists what others say
                     self.close()
                 return None

@@ -50,9 +50,11 @@ class Feed:
         statuses = {status for status, _ in missing.values() if status}
         for status in sorted(statuses) if self.by_status else ():
             for page in self.pages(status):
-                yield [run for run in page if missing.pop(run.id, None) is not None]
+                rows = [run for run in page if missing.pop(run.id, None) is not None]
+                if rows or not page:
+                    yield rows
         # neither in the overlap nor in its old status: it has gone on, and only its details tell how
-        if missing:
+        if missing and self.detail is not None:
             yield [Listed(id_, None, None, at, False) for id_, (_, at) in missing.items()]
 
     def reading(self, run: Listed, outcome: Outcome | None) -> Reading:

@@ -167,11 +167,11 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self._entered -= 1
         if self._entered == 0:
+            self._begun.clear()
             asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=30)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=30)
             self._loop.close()
-            self.forget()
 
     def _make_transport(self) -> Transport:
         url = self._settings.base_url
@@ -198,10 +198,6 @@ class Client:
         for request in requests:
             if request not in self._begun:
                 self._begun[request] = self._submit(request)
-
-    def forget(self) -> None:
-        """What was begun and not taken is not wanted any more."""
-        self._begun.clear()
 
     def get(self, request: Request) -> Reply:
         """The answer to one request, GET or POST. ApiError when it is refused or never comes."""

@@ -20,9 +20,14 @@ class Portions:
     asked: int = 0
     """In all, those included that are on their way."""
 
+    def next_package(self) -> None:
+        """As many again."""
+        self.taken = 0
+
     def start_over(self) -> None:
-        """Nothing is on its way."""
-        self.asked = self.taken_in_all
+        """What this package took is undone, and nothing is on its way."""
+        self.taken_in_all -= self.taken
+        self.taken, self.asked = 0, self.taken_in_all
 
     def take(self) -> None:
         """One more is taken."""

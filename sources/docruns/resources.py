@@ -51,9 +51,14 @@ def run_resources(
     def plan_all() -> Iterator[None]:
         saved = dlt.current.resource_state("processor_runs")
         lists = [(feed, saved.setdefault(feed.name, {})) for feed in feeds]
-        yield from sync.planned((*lists, (main, dlt.current.resource_state("workflow_runs"))))
+        yield from sync.walked((*lists, (main, dlt.current.resource_state("workflow_runs"))))
         # nested runs lack their dates in some versions: the lists, walked first, know them
         listed.maps = [sync.summaries(feed.name) for feed in feeds]
+
+    def row_of_package() -> Iterator[Tables | None]:
+        while sync.at_work:
+            yield None
+        yield sync.row_of_package()
 
     @dlt.resource(name="workflow_runs")
     def workflow_runs() -> Iterator[Tables | None]:
@@ -67,7 +72,7 @@ def run_resources(
                 known = partial(_known_workflow_runs, sync, nested)
                 yield from one_by_one(sync.batches(main, dlt.current.resource_state(), known))
             if "processor_runs" not in selected:
-                yield sync.row_of_package()
+                yield from row_of_package()
         finally:
             sync.workflows_done = True
 
@@ -88,7 +93,7 @@ def run_resources(
                 yield from one_by_one(sync.batches(noting, state, is_known))
                 if nested:
                     yield from sync.batches(_astray(sync, feed, told, read_now), {}, ahead=False)
-        yield sync.row_of_package()
+        yield from row_of_package()
 
     privacy = sync.settings.privacy
     hints = Hints()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -88,6 +88,8 @@ class Sync:
         self._interrupted = False
         self.load_id = ""
         self.workflows_done = False
+        self.at_work = 0
+        """Resources that have not come to their ends: what they ask for counts in this package."""
         self.fetches_ahead = False
         """A load holds this open, and its next package begins where this one ends."""
         self._delegate: Delegate | None = None
@@ -112,7 +114,7 @@ class Sync:
         if load_id == self.load_id:
             return
         self.load_id, self.workflows_done = load_id, False
-        self.portions.taken = 0
+        self.portions.next_package()
         self._chunk, self._chunk_rows = Counts(**vars(self.counts)), Counter(self.rows)
         used = self.client.usage
         self._usage = (used.requests, used.retries, used.throttled_s, used.bytes)
@@ -124,14 +126,19 @@ class Sync:
             known.clear()
         self.arrived.clear()
         self.portions.start_over()
-        self.client.forget()
         self.counts, self.rows = Counts(**vars(self._chunk)), Counter(self._chunk_rows)
         self._interrupted = False
         self.load_id = ""
 
-    def opened(self) -> AbstractContextManager[Client]:
-        """The client, for as long as this is entered, or for the whole load that holds it."""
-        return nullcontext(self.client) if self.fetches_ahead else self.client
+    @contextmanager
+    def opened(self) -> Iterator[Client]:
+        """The client, for as long as a resource is at work, or for the whole load that holds it."""
+        self.at_work += 1
+        try:
+            with nullcontext(self.client) if self.fetches_ahead else self.client as client:
+                yield client
+        finally:
+            self.at_work -= 1
 
     @property
     def complete(self) -> bool:
@@ -156,7 +163,7 @@ class Sync:
             self._shown[name] = planned.plan, rows
         return rows
 
-    def planned(self, lists: Iterable[tuple[Feed, MutableMapping[str, Any]]]) -> Iterator[None]:
+    def walked(self, lists: Iterable[tuple[Feed, MutableMapping[str, Any]]]) -> Iterator[None]:
         """Walk lists side by side, those left out that this load has walked and whose states are as it left
         them; `yield` while all wait for their next pages."""
         walks = [self._walk(feed_, saved) for feed_, saved in lists]
@@ -164,7 +171,7 @@ class Sync:
             yield
 
     def _walk(self, feed_: Feed, saved: MutableMapping[str, Any]) -> Iterator[bool]:
-        """True while its next page is on its way."""
+        """True where the others may have their turns: its next page is on its way, or has nothing to say."""
         name = feed_.name
         if name in self._planned and self._saved.get(name) == saved:
             return
@@ -213,7 +220,7 @@ class Sync:
         `is_known` says which of some due runs need no request after all. `ahead`: what is due stays so
         in the next package, and may be asked for in this one.
         """
-        for _ in self.planned([(feed_, saved)]):
+        for _ in self.walked([(feed_, saved)]):
             pass
         # until the end, this load does not know what is left: a failure or a limit plans anew
         planned = self._planned.pop(feed_.name)

@@ -81,8 +81,9 @@ def next_frame(stream: IO[bytes]) -> tuple[bytes, bytes] | None:
 
 def serve() -> None:
     """Read until nobody asks any more: the end of a load, whichever way it ends, is the end of its pipe."""
-    # ^C is for the load, which decides what becomes of its answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what ends a load may be sent to its whole group: the load decides what becomes of its answers
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sent, signal.SIG_IGN)
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
     begun = next_frame(asked)

@@ -37,14 +37,18 @@ def command(folder: Path, platform: Platform, **settings: object) -> Ran:
 
 
 def measure(bench: Bench) -> Section:
-    """docruns with many runs, each rival with what it does in a minute, then the rate limit."""
+    """docruns with many runs, each rival with what it does in a minute, then the rate limit.
+
+    A rival is compared with what docruns does with the many runs: that over what it does with few, right
+    before and after, times what it does with these few right before and after the rival.
+    """
     section = Section("wire", "Wire: the whole command, 50 ms away, no rate limit")
     # a machine that others share is fast in one minute and slow in the next: each rival, and the many runs
     # that it is compared with, have neighbours, loads of the same few runs right before and after
     first = _beside(bench)
     heavy = _docruns(bench, section, "heavy", bench.runs, 1)
     beside = [_beside(bench)]
-    gained = ratio(heavy.rate, row("", bench.runs // 5, [first, *beside]).rate) or 1.0
+    gained = ratio(heavy.rate, row("", bench.runs // 5, [first, *beside]).rate)
     light = _docruns(bench, section, "light", bench.runs, 1)
     tenth = _docruns(bench, section, "heavy", bench.runs // 10, bench.repeat, "a tenth of them")
     few = max(20, bench.runs // 50)
@@ -56,12 +60,13 @@ def measure(bench: Bench) -> Section:
             theirs = section.add(_rival(bench, section, rival))
             beside.append(_beside(bench))
             ours = row("", bench.runs // 5, beside[-2:])
-            found.append((rival, ratio(gained * ours.rate, theirs.rate)))
+            found.append((rival, ratio(ours.rate, theirs.rate)))
     note = "beside the many, and before and after each rival"
     section.add(row("docruns, heavy", bench.runs // 5, [first, *beside], note))
     for what, folder, ways, least in BOUNDS:
         times = [of for v, of in found if v.folder == folder and v.way in ways and of is not None]
-        if times:
+        if times and gained is not None:
+            times = [gained * of for of in times]
             section.bind(at_least(f"docruns to {what}, heavy", min(times), least, " ×"))
     for size, took in (("heavy", heavy), ("light", light)):
         section.bind(

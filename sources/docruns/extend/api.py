@@ -37,6 +37,10 @@ HOSTS = {
 """Base URL by region; the last one is the host of the unversioned documents."""
 
 PAGE_SIZE = 1000
+
+BY_PAGE: tuple[tuple[str, str | int], ...] = (("maxPageSize", PAGE_SIZE),)
+NEWEST_FIRST = (*BY_PAGE, ("sortBy", "updatedAt"), ("sortDir", "desc"))
+OLDEST_FIRST = (*BY_PAGE, ("sortBy", "createdAt"), ("sortDir", "asc"))
 MAX_PAGES = 100_000
 MAX_STATUS = 100
 """Characters of a status that a list is asked for; no address takes any length."""
@@ -98,14 +102,6 @@ class RunList:
     details: bool = True
     optional: bool = True
 
-    @property
-    def params(self) -> tuple[tuple[str, str | int], ...]:
-        """How its pages are asked for: newest change first where it can be ordered."""
-        if self.ordered:
-            return ("maxPageSize", PAGE_SIZE), ("sortBy", "updatedAt"), ("sortDir", "desc")
-        # parse runs know no order; some servers call their page size limit
-        return ("maxPageSize", PAGE_SIZE), ("limit", PAGE_SIZE)
-
     def detail(self, run_id: str) -> Request:
         """The request for one run in full."""
         return Request(f"/{self.name}/{segment(run_id)}", subject=run_id)
@@ -147,11 +143,6 @@ class CatalogueList:
     version_envelope: str
     type: str | None = None
     """EXTRACT, CLASSIFY, SPLIT; None where each row says it, or for workflows."""
-    params: tuple[tuple[str, str | int], ...] = (
-        ("maxPageSize", PAGE_SIZE),
-        ("sortBy", "createdAt"),
-        ("sortDir", "asc"),
-    )
 
 
 def catalogue(api_version: str) -> list[CatalogueList]:
@@ -174,7 +165,8 @@ def run_pages(client: Client, runs: RunList, status: str | None = None) -> Itera
     A row without an id that can be asked for has id ''. With a `status`, nothing where the server knows
     no such status.
     """
-    params = runs.params
+    # parse runs know no order; some servers call their page size limit
+    params = NEWEST_FIRST if runs.ordered else (*BY_PAGE, ("limit", PAGE_SIZE))
     if status is not None:
         if len(status) > MAX_STATUS:
             return

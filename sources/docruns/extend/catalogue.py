@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from msgspec import Raw
@@ -59,6 +60,7 @@ def processors(
 
 
 _AT_ONCE = 32
+"""Requests that are on their way while others have their turns."""
 
 
 class _Failures:
@@ -124,7 +126,7 @@ def _changed(
     list_path = f"/{entries.name}"
     try:
         with failures.noted("(list)"):
-            for page in api.pages(sync.client, list_path, entries.params, entries.envelope):
+            for page in api.pages(sync.client, list_path, api.OLDEST_FIRST, entries.envelope):
                 if not page:
                     yield None
                 for raw in page:
@@ -139,8 +141,9 @@ def _changed(
         return
     if entries.name != "processors":
         drafts = [(id_, id_, Request(f"{list_path}/{segment(id_)}", subject=id_)) for id_ in moved]
-        sync.client.begin(request for _, _, request in drafts[:_AT_ONCE])
-        yield None
+        if drafts:
+            sync.client.begin(request for _, _, request in drafts[:_AT_ONCE])
+            yield None
         for id_, body in _bodies(sync, failures, drafts):
             with failures.noted(id_, text=body):
                 draft = Payload(body).object("draftVersion")
@@ -148,17 +151,18 @@ def _changed(
                     version_row(batch, draft, context, entries.type, id_)
     wanted: list[tuple[str, str, Request]] = []
     paths = {owner: f"{list_path}/{segment(owner)}/versions" for owner in moved}
-    lists = {
-        path: api.pages(sync.client, path, entries.params[:1], entries.version_envelope)
-        for path in paths.values()
-    }
-    for pages in lists.values():
-        next(pages)  # all of them are on their way
-    yield None
+    lists: dict[str, Iterator[list[Raw]]] = {}
+    owners_left = iter(paths)
     for owner, path in paths.items():
+        if owner not in lists:
+            for some in islice(owners_left, _AT_ONCE):
+                shape = entries.version_envelope
+                lists[some] = api.pages(sync.client, paths[some], api.BY_PAGE, shape)
+                next(lists[some])  # it is on its way
+            yield None
         try:
             with failures.noted(owner):
-                for page in lists[path]:
+                for page in lists.pop(owner):
                     for raw in page:
                         id_, _ = _named(raw)
                         with failures.noted(id_, owner, bytes(raw)):
@@ -167,8 +171,9 @@ def _changed(
                                 wanted.append((id_, owner, request))
         except MissingError:
             continue
-    sync.client.begin(request for _, _, request in wanted[:_AT_ONCE])
-    yield None
+    if wanted:
+        sync.client.begin(request for _, _, request in wanted[:_AT_ONCE])
+        yield None
     owners = {id_: owner for id_, owner, _ in wanted}
     for id_, body in _bodies(sync, failures, wanted):
         with failures.noted(id_, owners[id_], body):

@@ -1,6 +1,7 @@
 """A run as a small record, and what it holds as a pure function of that record.
 
-Only what can change is stored; files, steps and child runs are worked out from (seed, index) when asked for.
+Only what can change is stored; files, steps and child runs are worked out from (seed, index) when asked for. Child runs
+are kept, as long as their run stays as it is.
 """
 
 from __future__ import annotations
