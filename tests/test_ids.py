@@ -27,13 +27,16 @@ TEXT = st.text(min_size=1, max_size=20) | st.sampled_from(
 )
 
 
+CLIENT = httpx.Client(base_url="http://h/base")
+
+
 @settings(max_examples=300, deadline=None)
 @given(TEXT.filter(is_usable))
 def test_an_id_is_one_segment_of_the_path(id_: str) -> None:
     """Nothing in an id leads out of the list, adds a query or a fragment, or changes on its way."""
     for runs in LISTS:
         plain = runs.detail("x").path
-        url = httpx.Client(base_url="http://h/base").build_request("GET", runs.detail(id_).path).url
+        url = CLIENT.build_request("GET", runs.detail(id_).path).url
         assert (url.host, url.query, url.fragment) == ("h", b"", "")
         path = url.raw_path.decode()
         assert path.count("/") == f"/base{plain}".count("/")
