@@ -36,11 +36,13 @@ HOSTS = {
 }
 """Base URL by region; the last one is the host of the unversioned documents."""
 
-PAGE_SIZE = 1000
+Params = tuple[tuple[str, str | int], ...]
+"""A query's parameters."""
 
-BY_PAGE: tuple[tuple[str, str | int], ...] = (("maxPageSize", PAGE_SIZE),)
-NEWEST_FIRST = (*BY_PAGE, ("sortBy", "updatedAt"), ("sortDir", "desc"))
-OLDEST_FIRST = (*BY_PAGE, ("sortBy", "createdAt"), ("sortDir", "asc"))
+NEWEST_FIRST: Params = (("sortBy", "updatedAt"), ("sortDir", "desc"))
+OLDEST_FIRST: Params = (("sortBy", "createdAt"), ("sortDir", "asc"))
+
+PAGE_SIZE = 1000
 MAX_PAGES = 100_000
 MAX_STATUS = 100
 """Characters of a status that a list is asked for; no address takes any length."""
@@ -166,11 +168,11 @@ def run_pages(client: Client, runs: RunList, status: str | None = None) -> Itera
     no such status.
     """
     # parse runs know no order; some servers call their page size limit
-    params = NEWEST_FIRST if runs.ordered else (*BY_PAGE, ("limit", PAGE_SIZE))
+    params: Params = NEWEST_FIRST if runs.ordered else (("limit", PAGE_SIZE),)
     if status is not None:
         if len(status) > MAX_STATUS:
             return
-        params += (("status", status),)
+        params = (*params, ("status", status))
     # a hundred thousand rows say the same few things: one copy of each is kept
     said: dict[Any, Any] = {}
     try:
@@ -203,7 +205,7 @@ def _listed(raw: Raw, runs: RunList, said: dict[Any, Any]) -> Listed:
 def pages(
     client: Client,
     path: str,
-    params: tuple[tuple[str, str | int], ...],
+    params: Params,
     envelope: str,
 ) -> Iterator[list[Raw]]:
     """The rows of a list, page by page, until an answer has no token; [] while a page is on its way.
@@ -213,7 +215,9 @@ def pages(
     """
     token, seen, restarted = None, set[str](), False
     while len(seen) < MAX_PAGES:
-        sent = params if token is None else (*params, ("nextPageToken", token))
+        sent: Params = (("maxPageSize", PAGE_SIZE), *params)
+        if token is not None:
+            sent += (("nextPageToken", token),)
         request = Request(path, sent, subject=path)
         client.begin([request])
         yield []

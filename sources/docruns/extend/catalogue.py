@@ -157,7 +157,7 @@ def _changed(
         if owner not in lists:
             for some in islice(owners_left, _AT_ONCE):
                 shape = entries.version_envelope
-                lists[some] = api.pages(sync.client, paths[some], api.BY_PAGE, shape)
+                lists[some] = api.pages(sync.client, paths[some], (), shape)
                 next(lists[some])  # it is on its way
             yield None
         try:
