@@ -172,6 +172,29 @@ def test_a_process_that_dies_is_missed_by_nobody(
     assert everything(tmp_path / "killed.duckdb") == everything(tmp_path / "alone.duckdb")
 
 
+def test_a_signal_to_the_whole_group_is_for_the_load(
+    load_extend: Loader,
+    started: list[Delegate],
+    taken: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The reading process goes on: what becomes of its answers is the load's to say."""
+    ask = Delegate.ask
+
+    def told_to_end(self: Delegate, answers: Any) -> int:
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            os.kill(self._process.pid, sent)
+        return ask(self, answers)
+
+    monkeypatch.setattr(Delegate, "ask", told_to_end)
+    load_extend(tmp_path / "t.duckdb")
+    assert len(started) == 1
+    assert len(taken) > 20
+    assert "has ended" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "instead",
     [

@@ -452,9 +452,7 @@ def test_refused_key_stops_at_once(load_extend: Loader) -> None:
             load_extend(base_url=strict.extend_url, api_key="sk_wrong")
         assert caught.value.exit_code == 4
         assert "sk_wrong" not in str(caught.value)
-        # the lists are asked for together, and none a second time
-        assert 1 <= strict.stats.requests <= 9
-        assert set(strict.stats.routes.values()) == {1}
+        assert strict.stats.requests == 1
 
 
 def test_unreachable_platform_is_named(
@@ -681,7 +679,7 @@ def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None
 def test_the_lists_are_asked_for_together(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Each once: a load that finds nothing new is little else than waiting for them."""
+    """Each once, and one before the others: a load that finds nothing new is little else than waiting for them."""
     load_extend(tmp_path / "t.duckdb")
     sandbox.stats.reset()
     sandbox.set(latency=0.2)
@@ -689,7 +687,7 @@ def test_the_lists_are_asked_for_together(
     lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
     assert set(lists.values()) == {1}
     assert len(lists) == 11
-    assert sandbox.stats.max_in_flight >= 9
+    assert sandbox.stats.max_in_flight >= 8, "six of runs, two of the catalogue"
 
 
 def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> None:

@@ -165,8 +165,11 @@ class Sync:
 
     def walked(self, lists: Iterable[tuple[Feed, MutableMapping[str, Any]]]) -> Iterator[None]:
         """Walk lists side by side, those left out that this load has walked and whose states are as it left
-        them; `yield` while all wait for their next pages."""
-        walks = [self._walk(feed_, saved) for feed_, saved in lists]
+        them; `yield` while all wait for their next pages. The first page of all is waited for alone: a key that is
+        refused is refused once."""
+        waiting = iter([self._walk(feed_, saved) for feed_, saved in lists])
+        first = next((walk for walk in waiting if next(walk, False)), None)
+        walks = [first, *waiting] if first is not None else []
         while walks := [walk for walk in walks if next(walk, False)]:
             yield
 
@@ -232,8 +235,8 @@ class Sync:
         pending: list[tuple[Listed, Batch]] = []
         rows = 0
         may_ask = partial(self.portions.ask, ahead and self.fetches_ahead)
-        in_flight = lambda: self.portions.ahead(planned.held)  # noqa: E731
-        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, in_flight)
+        ahead_of = partial(self._ahead, planned)
+        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, ahead_of)
         for run, batch in self._readings(terms, planned, state):
             pending.append((run, batch))
             rows += len(batch)
@@ -252,6 +255,9 @@ class Sync:
             self._save(feed_, state, saved, planned.plan.apart)
         self._planned[feed_.name] = planned
         self._interrupted = False
+
+    def _ahead(self, stream: Stream) -> int | None:
+        return self.portions.ahead(stream.held)
 
     def _is_next(self, stream: Stream) -> bool:
         """The next package begins with it: nothing is asked for ahead of another one, and no workflow run
