@@ -20,11 +20,11 @@ demo: setup ## load invented runs into docruns.duckdb and answer three questions
 	$(RUN)/docruns demo
 
 test: setup ## every test
-	$(RUN)/python -m pytest -n 2 --dist loadfile
+	$(RUN)/python -m pytest -n 2 --dist worksteal
 
 coverage: setup ## every test, and which lines they run: half as long again
 	$(RUN)/coverage erase
-	$(RUN)/coverage run -m pytest -n 2 --dist loadfile
+	$(RUN)/coverage run -m pytest -n 2 --dist worksteal
 	$(RUN)/coverage combine --quiet
 	$(RUN)/coverage report --fail-under=95
 

@@ -113,6 +113,8 @@ def astray(pipeline: dlt.Pipeline) -> list[Parentage]:
 def _rows(
     pipeline: dlt.Pipeline, table: Table, columns: Sequence[str], ids: Sequence[str], by: str = "id"
 ) -> list[tuple[Any, ...]]:
+    if not ids:
+        return []
     try:
         return list(_select(pipeline, table, (by, *columns), ids, by))
     except (DestinationException, PipelineException):
