@@ -71,6 +71,19 @@ def test_a_load_waits_for_a_reader(
     assert wrong(loaded, few_runs) == {}
 
 
+def test_another_connection_of_this_process(
+    load_extend: Loader, few_runs: Sandbox, loaded: Path
+) -> None:
+    """A notebook is in the middle of something of its own: DuckDB then moves nothing from log to file, and says so."""
+    few_runs.extend.add(2)
+    with duckdb.connect(str(loaded)) as notebook:
+        notebook.execute("BEGIN; CREATE TABLE mine (a INTEGER)")
+        load_extend(loaded, base_url=few_runs.extend_url, chunk_runs=1)
+        notebook.execute("COMMIT")
+    assert wrong(loaded, few_runs) == {}
+    assert query(loaded, "SELECT count(*) FROM mine") == [(0,)]
+
+
 @pytest.mark.fault(11)
 @pytest.mark.parametrize("how", ["read", "write"])
 def test_a_reader_that_stays(

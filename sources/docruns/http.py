@@ -238,8 +238,10 @@ class Client:
         return min(fitting, wanted or 16 * self._settings.concurrency)
 
     def _submit(self, request: Request) -> Future[Outcome]:
-        begun = self._begun.pop(request, None)
-        return begun or asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
+        return self._begun.pop(request, None) or self._dispatch(request)
+
+    def _dispatch(self, request: Request) -> Future[Outcome]:
+        return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
 
     async def _fetch(self, request: Request) -> Outcome:
         errand = _Errand(request)

@@ -33,7 +33,7 @@ from . import loaded
 from .arrow import giving_back
 from .errors import ConfigError, DocrunsError
 from .guard import guarded
-from .lock import held, open_database
+from .lock import checkpoint, held, open_database
 from .merging import MergingDuckDb
 from .mishaps import check_folder, explained, is_out_of_memory
 from .pause import frozen
@@ -251,7 +251,7 @@ def _checkpoint(running: dlt.Pipeline, target: Target, aside: Executor) -> Futur
     def write() -> None:
         if connection is not None:
             with connection:
-                connection.execute("CHECKPOINT")
+                checkpoint(connection)
 
     return aside.submit(write)
 

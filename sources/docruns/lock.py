@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -194,6 +194,13 @@ def open_database(
                 )
                 on_wait = None
         time.sleep(0.2)
+
+
+def checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
+    """Move what is committed from the log into the file. Not while another connection of this process is in the middle
+    of a change: nothing is lost with that, the next one moves it, or who closes the file."""
+    with suppress(duckdb.TransactionException):
+        connection.execute("CHECKPOINT")
 
 
 def _is_locked(error: duckdb.Error) -> bool:

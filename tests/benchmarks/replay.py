@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.corpus import Answers, Corpus
 from docruns import extend
+from docruns.arrow import leave_pandas_out
 from docruns.discreet import DiscreetClient
 from docruns.extend import source
 from docruns.http import Outcome, Reply, Request
@@ -37,7 +38,7 @@ class FromDisk(DiscreetClient):
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def _submit(self, request: Request) -> Future[Outcome]:
+    def _dispatch(self, request: Request) -> Future[Outcome]:
         token = dict(request.params).get("nextPageToken")
         body = ANSWERS[0].get(request.path, None if token is None else str(token))
         self._check(body, str(request))
@@ -57,6 +58,8 @@ def main() -> None:
     parser.add_argument("--after", action="store_true", help="some runs have changed since")
     parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS)
     asked = parser.parse_args()
+    # as the command does
+    leave_pandas_out()
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where the source takes its client from
