@@ -25,6 +25,7 @@ from docruns import sync as sync_module
 from docruns.errors import ConfigError, LockedError, RefusedError, UnreachableError
 from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
+from docruns.lock import checkpoint
 from docruns.model import TABLES
 from docruns.sandbox import Sandbox
 from docruns.sync import Sync
@@ -554,24 +555,21 @@ def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path
     assert now() == before
 
 
-@pytest.mark.parametrize("large", [True, False])
-def test_large_packages_get_more_memory(
-    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+def test_duckdb_gets_so_much_and_no_more(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a package of many rows DuckDB gets more, and only then."""
-    given: list[str] = []
-    set_ = load_module._set
+    """In each package, whatever the size of the database."""
+    allowed: list[Any] = []
 
-    def noted(running: Any, **settings: str) -> None:
-        given.append(settings["memory_limit"])
-        set_(running, **settings)
+    def noted(connection: Any) -> None:
+        allowed.extend(connection.execute("SELECT current_setting('memory_limit')").fetchone())
+        checkpoint(connection)
 
-    monkeypatch.setattr(load_module, "_set", noted)
-    if large:
-        monkeypatch.setattr(load_module, "LARGE", 10)
+    monkeypatch.setattr(load_module, "checkpoint", noted)
     load_extend(tmp_path / "l.duckdb", chunk_runs=20)
-    assert set(given[1:]) == ({load_module.MEMORY_OF_LARGE} if large else set())
-    assert given[0] == load_module.MEMORY
+    assert len(allowed) >= 3
+    # 80 million bytes
+    assert set(allowed) == {"76.2 MiB"}
 
 
 def test_one_batch_is_held_at_a_time(

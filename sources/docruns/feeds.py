@@ -17,9 +17,10 @@ class Feed:
     """One list of runs, as a provider describes it.
 
     `pages(status)` lists all runs, or those of one status where `by_status`; one is empty where the next
-    is on its way, for whoever has something else to do. `read` turns an answer into rows. A feed without `detail` has no more to say than its rows: `read` gets the row.
-    `ordered()`: the pages come newest change first, asked once they have begun. `optional`: the
-    server may not know the list. `task`: how another process reads as `read` does, if it can.
+    is on its way, for whoever has something else to do. `read` turns an answer into rows. A feed without
+    `detail` has no more to say than its rows: `read` gets the row. `ordered()`: the pages come newest change
+    first, asked once they have begun. `optional`: the server may not know the list. `task`: how another process
+    reads as `read` does, if it can.
     """
 
     name: str

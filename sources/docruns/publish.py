@@ -42,8 +42,9 @@ def publish(
 ) -> None:
     """Put a copy of `database` in place of `path`. Nobody may write to `database` meanwhile.
 
-    It is its owner's alone (0600), until somebody gives it another mode, which later copies keep. `name` tells the unfinished copy from those of other databases. LockedError where somebody has
-    `path` open for writing: a copy is for reading.
+    It is its owner's alone (0600), until somebody gives it another mode, which later copies keep. `name` tells the
+    unfinished copy from those of other databases. LockedError where somebody has `path` open for writing: a copy
+    is for reading.
     """
     part = path.with_name(f".{path.name}.{name}.part")
     try:
