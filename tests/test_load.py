@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from dlt.load.load import Load
 
 from docruns import load as load_module
 from docruns import sync as sync_module
-from docruns.errors import ConfigError, LockedError, RefusedError, UnreachableError
+from docruns.errors import ConfigError, DocrunsError, LockedError, RefusedError, UnreachableError
 from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
 from docruns.lock import checkpoint
@@ -638,19 +639,20 @@ def test_a_log_that_cannot_be_emptied_ends_the_load(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs aside: its error is that of the load all the same, and the next load is whole."""
+    commit, before = load_module.commit, resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def hold(running: Any, committed: int) -> None:
-        if committed == 1:
-            other = running.destination.config_params["credentials"].cursor()
-            other.execute("BEGIN; CREATE TABLE another (x INT)")
-            held.append(other)
+    def fill(*about: Any) -> None:
+        commit(*about)
+        # no file may grow any more, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
 
-    held: list[Any] = []
-    with monkeypatch.context() as patched:
-        _committed_with(patched, hold)
-        with pytest.raises(duckdb.TransactionException, match="CHECKPOINT"):
-            load_extend(tmp_path / "l.duckdb", chunk_runs=10)
-    held[0].close()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(load_module, "commit", fill)
+            with pytest.raises(DocrunsError, match=r"l\.duckdb"):
+                load_extend(tmp_path / "l.duckdb")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     summary, _ = load_extend(tmp_path / "l.duckdb")
     assert summary.complete
 
