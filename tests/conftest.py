@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "fault(*rows): defends rows of the fault matrix, see faults.py"
     )
+
+
+def pytest_collection_finish() -> None:
+    """The modules of all tests are no garbage: each load would look through them."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """DuckDB counts at the end what nobody has freed."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
 from docruns.lock import checkpoint
 from docruns.model import TABLES
+from docruns.pause import frozen
 from docruns.sandbox import Sandbox
 from docruns.sync import Sync
 from extend_payloads import FOLDER, RUNS, run_of
@@ -571,6 +572,20 @@ def test_duckdb_gets_so_much_and_no_more(
     assert len(allowed) >= 3
     # 80 million bytes
     assert set(allowed) == {"76.2 MiB"}
+
+
+@pytest.mark.parametrize("already", [0, 1])
+def test_what_is_frozen_elsewhere_stays_so(already: int) -> None:
+    """Who has frozen his modules, as servers do before they fork, keeps them frozen."""
+    gc.unfreeze()
+    try:
+        if already:
+            gc.freeze()
+        with frozen():
+            assert gc.get_freeze_count() > 0
+        assert min(gc.get_freeze_count(), 1) == already
+    finally:
+        gc.freeze()
 
 
 def test_one_batch_is_held_at_a_time(
