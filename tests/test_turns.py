@@ -79,6 +79,20 @@ def test_a_run_that_is_gone_when_it_is_asked_for(
     assert few_runs.stats.details == 0
 
 
+@pytest.mark.fault(21)
+def test_a_first_load_whose_workflow_runs_are_all_gone(load_extend: Loader, tmp_path: Path) -> None:
+    """No row is there to be marked, nor a table for it. The others load, and this one when it is back."""
+    with Sandbox(runs=1, standalone=2, seed=1, plextera_runs=0) as platform:
+        gone = next(r["id"] for r in platform.extend.truth() if r["resource"] == "workflow_runs")
+        platform.fault("status", f"/workflow_runs/{gone}", status=404)
+        summary, _ = load_extend(tmp_path / "t.duckdb", base_url=platform.extend_url)
+        assert summary.complete
+        assert summary.rows["processor_runs"] >= 2
+        platform.clear_faults()
+        load_extend(tmp_path / "t.duckdb", base_url=platform.extend_url)
+        assert wrong(tmp_path / "t.duckdb", platform) == {}
+
+
 @pytest.mark.fault(23)
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("kind", ["repeat_token", "token_cycle"])

@@ -210,17 +210,29 @@ def mark(
     back: Mapping[str, Sequence[str]],
     at: datetime,
 ) -> None:
-    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table: all or none."""
+    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table: all or none. A first
+    load may have found nothing of a list but runs that are gone: then there is no table."""
+    marks = [
+        (table, value, held[start : start + _AT_ONCE])
+        for value, runs in ((at, gone), (None, back))
+        for table, ids in runs.items()
+        for held in [_held(pipeline, table, ids)]
+        for start in range(0, len(held), _AT_ONCE)
+    ]
     with pipeline.sql_client() as client, client.begin_transaction():
         deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
-        for value, runs in ((at, gone), (None, back)):
-            for table, ids in runs.items():
-                name = client.make_qualified_table_name(table)
-                for start in range(0, len(ids), _AT_ONCE):
-                    some = ids[start : start + _AT_ONCE]
-                    marks = ", ".join(["%s"] * len(some))
-                    query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({marks})"
-                    client.execute_sql(query, value, *some)
+        for table, value, some in marks:
+            name = client.make_qualified_table_name(table)
+            wanted = ", ".join(["%s"] * len(some))
+            query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({wanted})"
+            client.execute_sql(query, value, *some)
+
+
+def _held(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> list[str]:
+    try:
+        return [id_ for (id_,) in _select(pipeline, Table(table, "", (), ()), ("id",), ids)]
+    except DatabaseUndefinedRelation:
+        return []
 
 
 def stored_as(pipeline: dlt.Pipeline) -> str | None:
