@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from docruns import delegate, stream
+from docruns import load as loads
 from docruns.arrow import Batch
 from docruns.delegate import Delegate, helps
 from docruns.extend import api, rows
@@ -170,6 +171,25 @@ def test_a_process_that_dies_is_missed_by_nobody(
     monkeypatch.setattr("docruns.sync.helps", helps)
     load_extend(tmp_path / "alone.duckdb")
     assert everything(tmp_path / "killed.duckdb") == everything(tmp_path / "alone.duckdb")
+
+
+def test_what_it_has_in_hand_counts_as_asked_for_ahead(
+    load_extend: Loader, started: list[Delegate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a package is loaded, no more than a third of the next one: that is what a kill costs besides."""
+    monkeypatch.setattr(delegate, "GROUP_RUNS", 64)
+    commit, seen = loads.commit, list[int]()
+
+    def slow(*about: Any) -> None:
+        commit(*about)
+        time.sleep(0.5)
+        seen.append(platform.stats.routes["GET /workflow_runs/{id}"])
+
+    monkeypatch.setattr(loads, "commit", slow)
+    with Sandbox(runs=200, document_size="light", standalone=0, plextera_runs=0) as platform:
+        load_extend(tmp_path / "a.duckdb", base_url=platform.extend_url, chunk_runs=90)
+    assert len(started) == 1
+    assert seen == [120, 200, 200]
 
 
 def test_a_signal_to_the_whole_group_is_for_the_load(

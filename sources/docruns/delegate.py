@@ -233,18 +233,16 @@ class Readings:
 
     def ahead(self, taken: Iterable[Taken]) -> None:
         """Have these read while nobody waits for them."""
-        for some in _grouped(taken):
+        for some in _grouped(self._counted(taken)):
             group = _Group(some)
             group.number = self._delegate.ask(group.answers)
             self._waiting.append(group)
-            self._held += len(group.answers)
 
     def pull(self, taken: Iterable[Taken]) -> Iterator[Read]:
         """What was taken ahead and what is taken now: each run, its answer, and what gives its reading."""
         waiting = self._waiting
-        for some in _grouped(taken):
+        for some in _grouped(self._counted(taken)):
             waiting.append(_Group(some))
-            self._held += len(waiting[-1].answers)
             self._ask()
             # two for one, until what was read ahead is through: others must arrive meanwhile
             for _ in range(2):
@@ -252,6 +250,12 @@ class Readings:
                     yield from self._next()
         while waiting:
             yield from self._next()
+
+    def _counted(self, taken: Iterable[Taken]) -> Iterator[Taken]:
+        """At once, not by the group: what is held is no more to be asked for ahead."""
+        for run, outcome in taken:
+            self._held += isinstance(outcome, Reply)
+            yield run, outcome
 
     def _ask(self) -> None:
         """Let the process have three groups: one that it reads, and two to go on with."""
