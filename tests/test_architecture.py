@@ -66,6 +66,7 @@ LAYERS = (
     "mishaps",
     "lock",
     "publish",
+    "heap",
     "merging",
     "load",
     "reread",

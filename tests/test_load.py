@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -544,6 +544,15 @@ def test_other_error_is_not_hidden(tmp_path: Path) -> None:
         load(lambda on_sync: 1 / 0, Target("extend", tmp_path / "z.duckdb"))  # type: ignore[arg-type,return-value]
 
 
+@pytest.fixture
+def unfrozen() -> Iterator[None]:
+    """As in a process that nobody has frozen, which that of the tests is."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("unfrozen")
 def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path) -> None:
     """What a load changes of the collector and of Arrow's memory is put back, also where it fails."""
 
@@ -574,18 +583,15 @@ def test_duckdb_gets_so_much_and_no_more(
     assert set(allowed) == {"76.2 MiB"}
 
 
+@pytest.mark.usefixtures("unfrozen")
 @pytest.mark.parametrize("already", [0, 1])
 def test_what_is_frozen_elsewhere_stays_so(already: int) -> None:
     """Who has frozen his modules, as servers do before they fork, keeps them frozen."""
-    gc.unfreeze()
-    try:
-        if already:
-            gc.freeze()
-        with frozen():
-            assert gc.get_freeze_count() > 0
-        assert min(gc.get_freeze_count(), 1) == already
-    finally:
+    if already:
         gc.freeze()
+    with frozen():
+        assert gc.get_freeze_count() > 0
+    assert min(gc.get_freeze_count(), 1) == already
 
 
 def test_one_batch_is_held_at_a_time(

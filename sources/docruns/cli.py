@@ -142,6 +142,7 @@ def load(
     """Load what is due until nothing is; safe to kill, safe to repeat."""
     from . import progress
     from .arrow import leave_pandas_out
+    from .heap import share_arenas
     from .load import Target
     from .load import load as run
 
@@ -157,6 +158,7 @@ def load(
     if destination == "duckdb":
         # another one may want data frames
         leave_pandas_out()
+    share_arenas()
     with progress.shown() as told:
         maker = _source_maker(provider, options)
         summary = run(maker, target, told, publish=publish, on_wait=_waiting)

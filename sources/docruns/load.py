@@ -46,8 +46,8 @@ CHUNK_RUNS = 1000
 
 MEMORY = "80MB"
 """What DuckDB may take: it spills beyond. Without, it keeps what it has read or written of the database: a
-first load of 100,000 runs peaked at 990 MB instead of 520, and took as long. With 150 MB heavy runs would take a
-twentieth less time, and 70 MB more."""
+first load of 100,000 runs peaked at 990 MB instead of 520, and took as long. With 150 MB heavy runs would take
+3 % less time, and 60 MB more."""
 
 _THRIFT = {
     "allocator_flush_threshold": "1MB",

@@ -8,9 +8,6 @@ dlt's own statements, with the files where its staging tables would be: half of 
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from threading import BoundedSemaphore
@@ -32,6 +29,8 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+
+from .heap import give_back
 
 
 class MergingDuckDb(duckdb):
@@ -65,7 +64,7 @@ class _Client(DuckDbClient):
 
     def update_stored_schema(self, *about: Any, **how: Any) -> Any:
         # a package begins: DuckDB needs the memory that it took to extract it
-        _give_back()
+        give_back()
         return super().update_stored_schema(*about, **how)
 
     def create_load_job(
@@ -91,19 +90,6 @@ class _Client(DuckDbClient):
             if _is_rows(job.job_file_info):
                 files[job.job_file_info.table_name].append(job.file_path)
         return [SqlMergeFollowupJob.from_table_chain(table_chain, _FromFiles(self, files))]
-
-
-def _give_back() -> None:
-    """What is free goes back to the system. dlt leaves ten thousand objects in cycles with each package, which
-    the collector would look for once in twenty packages; the C library keeps what lies between things that
-    are in use, 180 MB after a package of heavy runs."""
-    gc.collect()
-    trim = getattr(_LIBRARY, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 class _PutAside(RunnableLoadJob, HasFollowupJobs):

@@ -22,6 +22,7 @@ from docruns import extend
 from docruns.arrow import leave_pandas_out
 from docruns.discreet import DiscreetClient
 from docruns.extend import source
+from docruns.heap import share_arenas
 from docruns.http import Outcome, Reply, Request
 from docruns.load import CHUNK_RUNS, Target, load
 from docruns.sync import Sync
@@ -60,6 +61,7 @@ def main() -> None:
     asked = parser.parse_args()
     # as the command does
     leave_pandas_out()
+    share_arenas()
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where the source takes its client from
