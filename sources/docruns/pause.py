@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from threading import Event
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -37,6 +38,9 @@ _NEW_OBJECTS = 60_000
 """After which the collector looks: more than the rows of a batch. Five times as many took 40 MB more."""
 
 
+_HAS_FROZEN = Event()
+
+
 @contextmanager
 def frozen() -> Iterator[None]:
     """What is there by now, modules above all, is no garbage: the collector looks at the rest only,
@@ -47,8 +51,12 @@ def frozen() -> Iterator[None]:
     youngest, *older = gc.get_threshold()
     # what somebody else has frozen is his to unfreeze, and no part of it can be
     ours = not gc.get_freeze_count()
-    # not collected before: what little there is of garbage waits until the end, and looking for it takes 0.05 s
     if ours:
+        # what the load before has left would be frozen too, found by nobody; before the first one there is
+        # little, and looking for it takes 0.05 s
+        if _HAS_FROZEN.is_set():
+            gc.collect()
+        _HAS_FROZEN.set()
         gc.freeze()
     gc.set_threshold(max(youngest, _NEW_OBJECTS), *older)
     try:
