@@ -559,7 +559,8 @@ NOT_LOADED = re.compile(
     re.VERBOSE,
 )
 PARSED = re.compile(r"output\..*$")
-PRESIGNED = re.compile(r"(.*\.)?(presignedUrl|outputUrl|fileUrl|signedUrl)$")
+# whatever the key holds: a list of them is as secret as one
+PRESIGNED = re.compile(r"(.*\.)?(presignedUrl|outputUrl|fileUrl|signedUrl)(\.|\[\]|$)")
 
 
 def scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
