@@ -27,7 +27,7 @@ from docruns.model import TABLES, WORKFLOW_RUNS
 from docruns.reading import Reading
 from docruns.sandbox import Sandbox
 from docruns.worker import Order, Result, Task, frame, next_frame, work
-from loading import Loader, query
+from loading import Loader, query, settled
 from planted import plant
 
 
@@ -182,8 +182,7 @@ def test_what_it_has_in_hand_counts_as_asked_for_ahead(
 
     def slow(*about: Any) -> None:
         commit(*about)
-        time.sleep(0.5)
-        seen.append(platform.stats.routes["GET /workflow_runs/{id}"])
+        seen.append(settled(lambda: platform.stats.routes["GET /workflow_runs/{id}"]))
 
     monkeypatch.setattr(loads, "commit", slow)
     with Sandbox(runs=200, document_size="light", standalone=0, plextera_runs=0) as platform:

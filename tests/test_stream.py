@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from docruns import load as loads
 from docruns.errors import RefusedError
 from docruns.sandbox import Sandbox
-from loading import Loader, query
+from loading import Loader, query, settled
 from test_sync import fetched, held, truth
 
 
@@ -26,8 +25,7 @@ def test_requests_go_on_while_a_package_is_loaded(
 
     def slow(running: Any, source: Any, target: Any) -> None:
         commit(running, source, target)
-        time.sleep(1)
-        seen.append(fetched(sandbox))
+        seen.append(settled(lambda: fetched(sandbox)))
 
     monkeypatch.setattr(loads, "commit", slow)
     load_extend(tmp_path / "a.duckdb", chunk_runs=12)
@@ -48,7 +46,7 @@ def test_the_next_list_is_begun_while_a_package_is_loaded(
 
     def counted(running: Any, source: Any, target: Any) -> None:
         commit(running, source, target)
-        time.sleep(0.3)
+        settled(lambda: sum(sandbox.stats.routes.values()))
         runs = {
             route: n for route, n in sandbox.stats.routes.items() if route.endswith("_runs/{id}")
         }

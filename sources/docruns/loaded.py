@@ -116,14 +116,14 @@ def _rows(
     if not ids:
         return []
     try:
-        return list(_select(pipeline, table, (by, *columns), ids, by))
+        return list(_select(pipeline, table.name, (by, *columns), ids, by))
     except (DestinationException, PipelineException):
         return []
 
 
 def _select(
     pipeline: dlt.Pipeline,
-    table: Table,
+    table: str,
     columns: Sequence[str],
     ids: Sequence[str],
     by: str = "id",
@@ -131,7 +131,7 @@ def _select(
 ) -> Iterator[tuple[Any, ...]]:
     with pipeline.sql_client() as client:
         also = f" AND {client.escape_column_name(unlike[0])} <> %s" if unlike else ""
-        name = client.make_qualified_table_name(table.name)
+        name = client.make_qualified_table_name(table)
         wanted = ", ".join(map(client.escape_column_name, columns))
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
@@ -193,7 +193,7 @@ def rows_of(
         if column.type == "json" and pipeline.destination.destination_name == "postgres"
     }
     try:
-        for row in _select(pipeline, table, names, ids, by, unlike):
+        for row in _select(pipeline, table.name, names, ids, by, unlike):
             cells = dict(zip(names, row, strict=True))
             yield cells | {
                 name: json.dumps(cells[name])
@@ -230,7 +230,7 @@ def mark(
 
 def _held(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> list[str]:
     try:
-        return [id_ for (id_,) in _select(pipeline, Table(table, "", (), ()), ("id",), ids)]
+        return [id_ for (id_,) in _select(pipeline, table, ("id",), ids)]
     except DatabaseUndefinedRelation:
         return []
 
