@@ -300,7 +300,7 @@ def test_a_classification_that_review_changed_keeps_both() -> None:
     row = only(reading, PROCESSOR_RUNS)
     found = (row["classification_id"], row["classification"], row["classification_confidence"])
     assert found == ("c_2", "order", 1.0)
-    assert row["initial_classification"] == "invoice"
+    assert (row["initial_classification"], row["initial_confidence"]) == ("invoice", 0.4)
     assert extra(reading) == {"initialOutput": {"id": "c_1", "type": "invoice", "confidence": 0.4}}
     assert only(reading, INSIGHTS) == {
         "processor_run_id": "r_1",
@@ -363,6 +363,23 @@ def test_a_run_of_an_unknown_kind_keeps_its_outputs() -> None:
     reading = processor(run)
     assert only(reading, PROCESSOR_RUNS)["type"] == "INSTRUCT_QA"
     assert extra(reading) == {"output": {"answer": 42}, "initialOutput": {"answer": 41}}
+
+
+@pytest.mark.parametrize("kind", ["extract", "classify", "split"])
+def test_a_nested_run_that_does_not_say_so_was_reviewed_with_its_workflow_run(kind: str) -> None:
+    """Up to 2024-12-23 only the workflow run says whether somebody has looked at it."""
+    nested = {"object": f"{kind}_run", "id": "p_1"}
+    steps = [{"step": {"type": "X"}, "result": {f"{kind}Run": nested}}]
+    reading = workflow({"reviewed": True, "stepRuns": steps})
+    assert only(reading, PROCESSOR_RUNS)["reviewed"] is True
+
+
+def test_a_parse_run_is_not_reviewed_with_its_workflow_run() -> None:
+    """In no version it says so: a count of reviewed runs would count texts that nobody has looked at."""
+    nested = {"object": "parse_run", "id": "p_1"}
+    steps = [{"step": {"type": "X"}, "result": {"parseRun": nested}}]
+    reading = workflow({"reviewed": True, "stepRuns": steps})
+    assert only(reading, PROCESSOR_RUNS)["reviewed"] is None
 
 
 def test_an_unknown_step_keeps_its_result() -> None:

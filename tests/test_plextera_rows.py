@@ -191,6 +191,15 @@ def test_a_linked_extraction_has_its_run() -> None:
     assert (row["workflow_run_id"], row["workflow_step_position"]) == ("r", 0)
 
 
+def test_every_extraction_that_a_step_names_has_its_run() -> None:
+    """A step may have made several: the first one stands in its row, and each knows where it came from."""
+    made = {"documents": [{"extractionId": "e1"}, {"extractionId": "e2"}]}
+    steps = [None, {"id": "s", "type": "document_insights", "output": made}]
+    reading = read({"id": "r", "workflow": {}, "steps": steps})
+    assert reading.batch.dicts(WORKFLOW_STEPS)[0]["processor_run_id"] == "e1"
+    assert reading.parents == {"e1": Parent("r", 1), "e2": Parent("r", 1)}
+
+
 def test_fields_of_shape_a() -> None:
     """Scalars, a group and a table: the same paths, kinds and scores as any other platform's."""
     reading = read(EXAMPLES["extraction_completed__fields_inferred"])
@@ -248,6 +257,15 @@ def test_names_that_no_table_should_hold_are_refused() -> None:
     field = {"name": "k" * 20_000, "type": "TABLE", "rows": items}
     with pytest.raises(ShapeError, match="too many fields"):
         read({"id": "e", "document": {}, "output": {"fields": [field]}})
+
+
+@pytest.mark.parametrize("key", ["presignedUrl", "outputUrl", "fileUrl", "signedUrl"])
+def test_a_step_s_output_holds_no_key_to_a_document(key: str) -> None:
+    """Whatever such a URL is called, and also where no other one is beside it."""
+    output = {"a": [{key: "https://files.invalid/?sig=SECRET", "kept": 1}]}
+    steps = [{"id": "s", "type": "http", "output": output}]
+    reading = read({"id": "r", "workflow": {}, "steps": steps})
+    assert reading.batch.dicts(WORKFLOW_STEPS)[0]["output"] == '{"a":[{"kept":1}]}'
 
 
 def test_a_step_that_is_no_object_holds_no_key_to_a_document() -> None:

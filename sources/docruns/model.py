@@ -1,6 +1,8 @@
 """Every table and column, declared once.
 
-    model ──► Arrow schemas (arrow.py) ──► dlt hints (source) ──► data dictionary (`docruns tables`)
+    model ──► Arrow schemas (arrow.py)
+          ──► dlt hints (hints.py)
+          ──► data dictionary (`docruns tables`)
 
 A table knows three things about its rows: what makes one unique (`key`), which column names the
 run whose rows are replaced together when that run is loaded again (`set_of`), and its columns.
@@ -110,7 +112,11 @@ _SEEN = [
     Column("api_version", "text", "API version the row was read with."),
 ]
 _CREDITS = [
-    Column("credits", "double", "Credits charged for this run (usage.credits)."),
+    Column(
+        "credits",
+        "double",
+        "Credits charged (usage.credits); a workflow run's hold those of the runs inside it.",
+    ),
     Column(
         "total_credits",
         "double",
@@ -215,7 +221,7 @@ PROCESSOR_RUNS = _table(
         Column(
             "reviewed",
             "bool",
-            "A person has reviewed the result; where a version does not say it, its workflow run.",
+            "A person has reviewed the result. Up to 2024-12-23 its workflow run says it; null: nothing does.",
         ),
         Column("edited", "bool", "The review changed the result."),
         Column("created_at", "timestamp", "Created; from the list row where details lack it."),
@@ -235,13 +241,24 @@ PROCESSOR_RUNS = _table(
         *_CREDITS,
         _document("classification_id", "text", "Id of the class that was chosen."),
         _document("classification", "text", "The class that was chosen."),
-        Column("classification_confidence", "double", "The model's score for it, 0 to 1."),
-        _document(
-            "initial_classification", "text", "The model's own class, where a review is recorded."
+        Column(
+            "classification_confidence",
+            "double",
+            "Its score, 0 to 1; after a review no longer the model's.",
         ),
+        _document(
+            "initial_classification",
+            "text",
+            "The model's own class, where initialOutput is sent: once reviewed, in older versions always.",
+        ),
+        Column("initial_confidence", "double", "The model's score for that, 0 to 1."),
         Column("page_count", "bigint", "Pages of its file or files."),
         Column("field_count", "bigint", "Leaves among its rows in fields."),
-        Column("edited_count", "bigint", "Of them, those that review changed, added or removed."),
+        Column(
+            "edited_count",
+            "bigint",
+            "Of them, those that review changed, added or removed; 0 also where nobody has reviewed.",
+        ),
         _document("parse_output", "json", "A parse run's output; only with include_parse_output."),
         _EXTRA,
         _DELETED,
@@ -258,15 +275,19 @@ FIELDS = _table(
         _key("path", "text", 'line_items[0].amount; an odd key is quoted: ["a.b"].'),
         Column("field", "text", "Path without indexes, line_items[].amount: group by this."),
         Column("name", "text", "Last name in the path."),
-        Column("parent_path", "text", "Path of the node it hangs from; '' is the whole output."),
+        Column(
+            "parent_path",
+            "text",
+            "Path of the node it hangs from; '' is the whole output, which rarely has a row.",
+        ),
         Column("position", "bigint", "Document order in the run, 0-based."),
         Column("item_index", "bigint", "Innermost array index, 0-based; null outside arrays."),
         Column("kind", "text", "leaf, item (an object in an array), array or object."),
         Column(
             "type",
             "text",
-            "string number boolean date currency signature enum array object null; from the "
-            "processor's schema where the config carries it, else from the value.",
+            "string number boolean date currency signature enum array object null; as the output says, else "
+            "from the processor's schema where the config carries it, else from the value.",
         ),
         _document("value", "text", "Final value as text: a string unquoted, a currency's amount."),
         _document(
@@ -278,7 +299,11 @@ FIELDS = _table(
         _document("value_json", "text", "JSON text in output; SQL null: the path is not there."),
         _document("initial_json", "text", "JSON text in initialOutput; SQL null: not there."),
         _document("reviewed_json", "text", "JSON text in reviewedOutput; SQL null: not there."),
-        Column("edited", "bool", "Review changed it."),
+        Column(
+            "edited",
+            "bool",
+            "Review changed it. False also where nobody has reviewed: see processor_runs.reviewed.",
+        ),
         Column("edit_kind", "text", "changed, added or removed; null where not edited."),
         _document("edit_note", "text", "The reviewer's note."),
         Column("confidence", "double", "The platform's single score, as it came."),
@@ -290,7 +315,11 @@ FIELDS = _table(
         Column("page", "bigint", "Page of the first citation, 1-based."),
         Column("citation_count", "bigint", "Rows in citations with output = final."),
         Column("insight_count", "bigint", "Rows in insights with output = final."),
-        _EXTRA,
+        _document(
+            "extra",
+            "json",
+            "What no column knows: other scores, the platform's own edit, or (Plextera) the whole element.",
+        ),
     ],
     set_of="processor_run_id",
 )
@@ -302,7 +331,11 @@ _PART_OF_OUTPUT = [
         "text",
         "final: what output carries; initial, reviewed: only where that output's list differs.",
     ),
-    _key("path", "text", "The field's path; '' is the whole output."),
+    _key(
+        "path",
+        "text",
+        "The field's path; '' is the whole output, which rarely has a row in fields.",
+    ),
     _key("position", "bigint", "0-based place in the list."),
 ]
 
@@ -326,17 +359,25 @@ CITATIONS = _table(
     [
         *_PART_OF_OUTPUT,
         Column("page", "bigint", "Page or sheet, 1-based."),
-        Column("page_width", "double", "Page width in the unit of the coordinates."),
+        Column(
+            "page_width",
+            "double",
+            "Page width in the unit of the coordinates; null in Plextera, and in old outputs of Extend.",
+        ),
         Column("page_height", "double", "Page height in the unit of the coordinates."),
         Column("file_id", "text", "File it is in, for runs of several files."),
         _document("reference_text", "text", "The text that is cited."),
         _document("cell_range", "text", "A1 range in a sheet, its name included."),
-        Column("left", "double", "Box around the place; origin top left, see page_width."),
+        Column(
+            "left",
+            "double",
+            "Box around the place; origin top left, in the unit of page_width; Plextera's unit is not documented.",
+        ),
         Column("top", "double", "Box around the place."),
         Column("right", "double", "Box around the place."),
         Column("bottom", "double", "Box around the place."),
         _document("polygon", "json", "The points as they came; may be skewed."),
-        _EXTRA,
+        _document("extra", "json", "What no column knows; Plextera: the whole place as it came."),
     ],
     set_of="processor_run_id",
 )
@@ -452,7 +493,11 @@ QUARANTINE = _table(
         Column("attempts", "bigint", "Loads in which it failed."),
         Column("error", "text", "Class of the error."),
         Column("message", "text", "The error, for people; a code alone where values are not kept."),
-        _document("detail", "text", "First 2,000 characters of what could not be read."),
+        _document(
+            "detail",
+            "text",
+            "First 2,000 characters of a run that could not be read; null where none came.",
+        ),
         Column("resolved_at", "timestamp", "When it was loaded after all."),
     ],
 )
@@ -467,8 +512,12 @@ SYNCS = _table(
         Column("started_at", "timestamp", "Start of the chunk."),
         Column("finished_at", "timestamp", "Its rows were all read."),
         Column("listed", "bigint", "Rows seen in lists."),
-        Column("fetched", "bigint", "Runs read in full."),
-        Column("unchanged", "bigint", "Listed runs that need no request."),
+        Column("fetched", "bigint", "Runs read in full, one request each."),
+        Column(
+            "unchanged",
+            "bigint",
+            "Listed runs that are there already. Those that have no details (verify runs) are neither.",
+        ),
         Column("quarantined", "bigint", "Runs that could not be loaded."),
         Column("requests", "bigint", "Requests sent."),
         Column("retries", "bigint", "Of them, repeated ones."),

@@ -176,11 +176,14 @@ def without_secrets(value: JSON) -> JSON:
     return value
 
 
-def may_hold_secrets(text: str) -> bool:
-    """A quick look at JSON text: is `without_secrets` worth its while?"""
+def safe_text(raw: bytes | Raw) -> str:
+    """JSON text as it came, unless a presigned URL or a file's contents must leave it."""
+    text = json_text(raw)
     # every secret key ends in Url: most texts are told by two searches
     told = "Url" in text and any(key in text for key in _SECRET_KEYS)
-    return told or '"contents"' in text
+    if told or '"contents"' in text:
+        return number_text(without_secrets(decode_whole(text.encode())))
+    return text
 
 
 class Payload:
@@ -375,10 +378,7 @@ class Payload:
         if not parts:
             return None
         body = b"{" + b",".join([encode(k) + b":" + v for k, v in parts.items()]) + b"}"
-        text = json_text(body)
-        if may_hold_secrets(text):
-            return number_text(without_secrets(decode_whole(body)))
-        return text
+        return safe_text(body)
 
 
 def json_text(raw: bytes | Raw) -> str:

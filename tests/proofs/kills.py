@@ -58,7 +58,7 @@ def prove_random(
     calm = undisturbed(platform, Command(folder / "calm", platform.base_url, **settings))
     idle, span = calm.idle_s * 0.9, calm.busy_s * 2 / per_load
     left, where = kills, Counter[str]()
-    worst = 0.0
+    again, worst = 0, 0.0
     different: list[str] = []
     doubled = wrong = after = 0
     while left:
@@ -74,8 +74,9 @@ def prove_random(
             killed += 1
         left -= killed
         must(command.run())
-        again = platform.stats().run_details - calm.details
-        worst = max(worst, again / max(killed, 1))
+        read_again = platform.stats().run_details - calm.details
+        again += read_again
+        worst = max(worst, read_again / max(killed, 1))
         different += differences(command.database, calm.database)
         doubled += doubled_keys(command.database)
         wrong += missing_runs(command.database, platform)
@@ -89,7 +90,17 @@ def prove_random(
         exactly(RANDOM, "runs that differ", wrong, 0),
         exactly(RANDOM, "doubled keys", doubled, 0),
         at_most(
-            RANDOM, "details read again, a kill", round(worst, 1), float(chunk_runs + CONCURRENCY)
+            RANDOM,
+            "details read again, a kill",
+            round(again / kills, 1),
+            float(chunk_runs + CONCURRENCY),
+        ),
+        # a package, and what is read ahead of the next one while dlt loads it
+        at_most(
+            RANDOM,
+            "details read again, a kill, in the worst load",
+            round(worst, 1),
+            float(chunk_runs + max(CONCURRENCY, chunk_runs // 3)),
         ),
         exactly(RANDOM, "details of a load right after", after, 0),
     ]

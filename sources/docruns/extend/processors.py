@@ -16,21 +16,14 @@ from ..errors import ShapeError
 from ..feed import Listed
 from ..flatten import Insight, flatten
 from ..model import CITATIONS, FIELDS, INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
-from ..payload import (
-    JSON,
-    Payload,
-    decode_whole,
-    is_object,
-    json_text,
-    may_hold_secrets,
-    number_text,
-    without_secrets,
-)
+from ..payload import Payload, is_object, json_text, safe_text
 from ..reading import Parent
 from . import outputs, schemas
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 
+_REVIEWED = frozenset({"EXTRACT", "CLASSIFY", "SPLIT", None})
+"""Types of runs whose results people review; None is unknown."""
 _TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
 _TYPES = {
     "extract_run": "EXTRACT",
@@ -97,7 +90,7 @@ def add_processor_run(
         "source_id": run.text("sourceId") or (parent.workflow_run_id if parent else None),
         "batch_id": run.text("batchId"),
         "parse_run_id": run.text("parseRunId"),
-        "reviewed": _reviewed(run, parent),
+        "reviewed": _reviewed(run, type_, parent),
         "edited": run.boolean("edited"),
         "created_at": run.time("createdAt") or (listed.created_at if listed else None),
         "updated_at": run.time("updatedAt") or (listed.updated_at if listed else None),
@@ -125,14 +118,15 @@ def add_processor_run(
     return status, is_final
 
 
-def _reviewed(run: Payload, parent: Parent | None) -> bool | None:
-    """Up to 2024-12-23 a nested run does not say it: its review's output does, or its workflow run."""
+def _reviewed(run: Payload, type_: str | None, parent: Parent | None) -> bool | None:
+    """Up to 2024-12-23 a nested run does not say it: its review's output does, or its workflow run. Parse runs and
+    the like never do: nobody reviews them."""
     own = run.boolean("reviewed")
     if own is not None:
         return own
     if "reviewedOutput" in run and run.peek_json("reviewedOutput") != "null":
         return True
-    return parent.reviewed if parent else None
+    return parent.reviewed if parent and type_ in _REVIEWED else None
 
 
 def _part(run: Payload, *keys: str) -> Payload:
@@ -226,15 +220,6 @@ def _keep(run: Payload, **raws: Raw | None) -> None:
             run.keep(key, safe_text(raw))
 
 
-def safe_text(raw: Raw) -> str:
-    """JSON text as it came, unless a presigned URL or a file's contents must leave it."""
-    text = json_text(raw)
-    if not may_hold_secrets(text):
-        return text
-    value: JSON = without_secrets(decode_whole(text.encode()))
-    return number_text(value)
-
-
 def _classification(
     run: Payload, batch: Batch, id_: str, final: Raw, initial: Raw | None, reviewed: Raw | None
 ) -> dict[str, object]:
@@ -262,6 +247,7 @@ def _classification(
         other = Payload(raw)
         if name == "initial":
             cells["initial_classification"] = other.peek("type")
+            cells["initial_confidence"] = Payload(raw).number("confidence")
         theirs = outputs.insights(other)
         if theirs != told:
             _insights(batch, id_, name, theirs)

@@ -23,13 +23,9 @@ from ..model import (
     WORKFLOW_STEPS,
 )
 from ..pause import without_collection
-from ..payload import (
-    Payload,
-    clean,
-    number_text,
-)
+from ..payload import Payload, clean, number_text, safe_text
 from ..reading import Parent, Reading
-from .processors import Context, add_files, add_processor_run, run_type, safe_text
+from .processors import Context, add_files, add_processor_run, run_type
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"})
 

@@ -30,15 +30,7 @@ from ..model import (
     WORKFLOW_STEPS,
 )
 from ..pause import without_collection
-from ..payload import (
-    Payload,
-    clean,
-    decode,
-    decode_whole,
-    json_text,
-    number_text,
-    without_secrets,
-)
+from ..payload import Payload, clean, decode, safe_text
 from ..reading import Link, Parent, Reading
 from . import outputs
 from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
@@ -148,7 +140,7 @@ class _Reader:
         except ShapeError:
             if bytes(raw) != b"null":
                 row = {"workflow_run_id": run_id, "position": position}
-                extra = '{"step":' + _safe(raw) + "}"
+                extra = '{"step":' + safe_text(raw) + "}"
                 self.batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**row, extra=extra))
             return
         step_id, type_ = step.text("id"), step.text("type")
@@ -163,9 +155,10 @@ class _Reader:
         extraction = None
         if type_ == "document_insights" and output is not None:
             found = outputs.extraction_ids(decode(output), self.context.known)
-            if found:
-                extraction = found[0]
-                self.parents[extraction] = Parent(run_id, position)
+            extraction = found[0] if found else None
+            for made in found:
+                # a later step may pass on what an earlier one has made
+                self.parents.setdefault(made, Parent(run_id, position))
         self.batch.add(
             WORKFLOW_STEPS,
             WORKFLOW_STEPS.row(
@@ -177,7 +170,7 @@ class _Reader:
                 type=type_,
                 status=step.text("status"),
                 message=step.text("message"),
-                output=None if output is None else _safe(output),
+                output=None if output is None else safe_text(output),
                 processor_run_id=extraction,
                 nested_run_count=count,
                 extra=step.extra(),
@@ -198,10 +191,10 @@ class _Reader:
         try:
             run = Payload(raw)
         except ShapeError:
-            return [_safe(raw)]
+            return [safe_text(raw)]
         id_ = run.text("id", "runId")
         if not is_usable(id_) or id_ in self.seen or depth >= self.context.max_depth:
-            return [_safe(raw)]
+            return [safe_text(raw)]
         self.seen.add(id_)
         link = Link(run_id, step_id, root, depth + 1)
         self.links[id_] = link
@@ -213,13 +206,6 @@ class _Reader:
         self.run(run, id_, link, None)
         self.thin[id_], self.batch = self.batch, whole
         return []
-
-
-def _safe(raw: Raw) -> str:
-    text = json_text(raw)
-    if "resignedUrl" not in text and "contents" not in text:
-        return text
-    return number_text(without_secrets(decode_whole(text.encode())))
 
 
 _EXTRACTION_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
