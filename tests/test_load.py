@@ -21,13 +21,14 @@ from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.load.load import Load
 
+from docruns import extend, plextera
 from docruns import load as load_module
 from docruns import sync as sync_module
 from docruns.errors import ConfigError, DocrunsError, LockedError, RefusedError, UnreachableError
 from docruns.flatten import rebuild
 from docruns.load import Target, load, open_database, working_folder
 from docruns.lock import checkpoint
-from docruns.model import TABLES
+from docruns.model import RUN_TABLES, TABLES
 from docruns.pause import frozen
 from docruns.sandbox import Sandbox
 from docruns.sync import Sync
@@ -135,6 +136,58 @@ def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: P
         sql = "SELECT list(path ORDER BY path) FROM extend.fields WHERE processor_run_id = ?"
         counts.append(query(tmp_path / "s.duckdb", sql, "exr_shrinks")[0][0])
     assert counts == [["a", "b"], ["a"], None]
+
+
+@pytest.mark.parametrize("runs", [0, 3])
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_every_table_is_there_after_the_first_load(
+    provider: str, runs: int, tmp_path: Path
+) -> None:
+    """A query for what is in quarantine does not fail because nothing is, nor one for what nobody has sent."""
+    database = tmp_path / "d.duckdb"
+    with Sandbox(runs, standalone=0, plextera_runs=runs) as sandbox:
+        make: Any = {"extend": extend, "plextera": plextera}[provider]
+        url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
+        load(lambda on_sync: make(base_url=url, on_sync=on_sync), Target(provider, database))
+    found = {
+        (table, column): type_
+        for table, column, type_ in query(
+            database,
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = ?",
+            provider,
+        )
+    }
+    for table in RUN_TABLES:
+        assert {column for name, column in found if name == table.name} == {
+            *table.names,
+            "_dlt_load_id",
+        }
+    assert found["quarantine", "resolved_at"] == "TIMESTAMP WITH TIME ZONE"
+    assert found["fields", "value_json"] == "VARCHAR"
+    assert query(database, f"SELECT count(*) FROM {provider}.quarantine") == [(0,)]
+
+
+def test_a_column_that_is_new_is_there_after_the_next_load(
+    load_extend: Loader, tmp_path: Path
+) -> None:
+    """A newer docruns finds an older one's tables: what it asks them for it makes first, changes or not."""
+    load_extend()
+    database = tmp_path / "t.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("ALTER TABLE extend.processor_runs DROP initial_confidence")
+        [(version, text)] = connection.execute(
+            "SELECT version, schema FROM extend._dlt_version ORDER BY inserted_at DESC LIMIT 1"
+        ).fetchall()
+        older = json.loads(text)
+        del older["tables"]["processor_runs"]["columns"]["initial_confidence"]
+        connection.execute(
+            "UPDATE extend._dlt_version SET schema = ? WHERE version = ?",
+            [json.dumps(older), version],
+        )
+    summary, _ = load_extend()
+    assert summary.fetched == 0
+    assert query(database, "SELECT count(initial_confidence) FROM extend.processor_runs") == [(0,)]
 
 
 @pytest.mark.parametrize("limit", [None, 30])

@@ -75,10 +75,15 @@ def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
     """Rows in the order of the table's columns. ArrowInvalid or ArrowTypeError on a wrong cell."""
     types = schema(table)
     if not rows:
-        return types.empty_table()
+        return empty(table)
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, type=f.type) for f, c in zip(types, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=types)
+
+
+def empty(table: Table) -> pa.Table:
+    """The table without a row."""
+    return schema(table).empty_table()
 
 
 class Batch:

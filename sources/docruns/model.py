@@ -579,6 +579,10 @@ TABLES: tuple[Table, ...] = (
     PUSHES,
 )
 
+RUN_TABLES: tuple[Table, ...] = (*TABLES[:8], QUARANTINE, SYNCS)
+"""Those that are there after a platform's first load into DuckDB, with rows or without; the catalogue and pushes
+are there once there is any."""
+
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
 
 

@@ -18,12 +18,12 @@ import dlt
 from dlt.extract.items_transform import YieldMapItem
 
 from . import loaded
-from .arrow import Tables, cleared, rewritten, rewritten_where, without_nul
+from .arrow import Tables, cleared, empty, rewritten, rewritten_where, without_nul
 from .discreet import unsigned
 from .feed import Listed
 from .feeds import Feed
 from .hints import Hints
-from .model import TABLES, Table
+from .model import RUN_TABLES, TABLES, Table
 from .privacy import Privacy, changed
 from .reading import Parent, Reading
 from .sync import Sync
@@ -58,7 +58,7 @@ def run_resources(
     def row_of_package() -> Iterator[Tables | None]:
         while sync.at_work:
             yield None
-        yield sync.row_of_package()
+        yield Tables([*sync.row_of_package(), *_to_be_made()])
 
     @dlt.resource(name="workflow_runs")
     def workflow_runs() -> Iterator[Tables | None]:
@@ -98,6 +98,19 @@ def run_resources(
     privacy = sync.settings.privacy
     hints = Hints()
     return [add_tables(run_list, privacy, hints) for run_list in (workflow_runs, processor_runs)]
+
+
+def _to_be_made() -> Iterator[tuple[Table, Any]]:
+    """Tables that the dataset has not, or not with all of their columns: what is asked of them finds them there,
+    also where a platform has sent nothing for them, or an older version has made them. Not everywhere: dlt's way
+    into Postgres, for one, does not take a table without a row."""
+    if not loaded.is_staged_once(dlt.current.pipeline()):
+        return
+    there = dlt.current.source_schema().tables
+    for table in RUN_TABLES:
+        columns = there[table.name]["columns"] if table.name in there else {}
+        if not columns.keys() >= set(table.names):
+            yield table, empty(table)
 
 
 def one_by_one(batches: Iterator[Tables]) -> Iterator[Tables | None]:
