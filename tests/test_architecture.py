@@ -37,6 +37,7 @@ LAYERS = (
     "budget",
     "transport",
     "http",
+    "tally",
     "discreet",
     "delegate",
     "guard",

@@ -318,6 +318,15 @@ def test_runs_that_cannot_be_read_are_left_to_the_asker() -> None:
     assert (result.told, result.counts, result.sizes) == ([None] * 3, {}, {})
 
 
+def test_places_that_are_no_text_are_passed_over(
+    load_extend: Loader, started: list[Delegate], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Python takes no path object where it looks for modules, and says nothing: a load goes on as well."""
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    summary, _ = load_extend()
+    assert summary.complete and len(started) == 1
+
+
 def test_a_torn_frame_is_no_frame() -> None:
     """A process that dies in the middle of an answer has not given one."""
     whole = frame(Task("extend.rows", "unlisted", {}), [b"abc"])

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ from docruns.http import (
     retry_after,
 )
 from docruns.sandbox import Sandbox
-from docruns.settings import check_base_url, check_key, is_loopback
+from docruns.settings import check_base_url, check_key, duration, is_loopback
 
 QUICK = Retry(attempts=4, first=0.01, cap=0.05, deadline=20.0)
 LIST = Request("/workflow_runs", (("maxPageSize", 5),))
@@ -281,6 +281,14 @@ def test_retry_after_in_both_forms() -> None:
     assert retry_after(None, now) is None
 
 
+def test_durations_are_as_long_as_anybody_likes() -> None:
+    """The calendar goes no further down than to the year 1: a longer duration is one that reaches far enough."""
+    century = timedelta(days=36_500)
+    assert duration("9999999999d", "k") == duration("9" * 400, "k") == century
+    assert duration("36500d", "k") == century
+    assert datetime.now(UTC) - century < datetime(1950, 1, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://localhost", "http://[::1]:5/x"])
 def test_loopback_may_be_plain_http(url: str) -> None:
     """A key may go unencrypted to this machine only."""
@@ -289,7 +297,20 @@ def test_loopback_may_be_plain_http(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org", "https://x?a=b", "https://u:p@x", "x", "", "https://x#y"]
+    "url",
+    [
+        "http://example.org",
+        "http://127.evil.example.com",
+        "http://localhost.example.org",
+        "https://x?a=b",
+        "https://u:p@x",
+        "x",
+        "",
+        "https://x#y",
+        "https://[bad",
+        "https://x:99999999",
+        "https://x:y",
+    ],
 )
 def test_addresses_that_are_refused(url: str) -> None:
     """An address that would leak the key, or is none, is refused by its config key."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from docruns.budget import Budget
+from docruns.discreet import DiscreetClient
 from docruns.errors import (
     ApiError,
     BusyError,
@@ -95,6 +96,26 @@ def test_an_hour_is_not_waited(sandbox: Sandbox) -> None:
     assert sandbox.stats.requests <= 16
     told = str(outcomes[-1])
     assert "GET /workflow_runs 429: asked to wait, 3,6" in told and "Start again later" in told
+
+
+def test_bytes_of_a_header_that_are_no_text() -> None:
+    """A gateway may write its reason in Latin-1: the answer is the refusal that it is, and is tried again."""
+    first = answer(b"{}", 503).replace(b"\r\n\r\n", b"\r\nx-reason: caf\xe9 ferm\xe9\r\n\r\n")
+    with Raw(first, answer()) as platform:
+        settings = Settings(at(platform.port), api.headers(KEY, "2026-02-09", None), retry=QUICK)
+        with DiscreetClient(settings, Budget(), api.explain, api.check) as http:
+            assert http.get(LIST).body == b'{"data": []}'
+            assert http.usage.retries == 1
+
+
+def test_a_redirect_to_nowhere_is_named() -> None:
+    """An address that cannot be read is not followed either."""
+    with (
+        Raw(answer(b"", 302, location="https://[bad")) as platform,
+        client(at(platform.port)) as http,
+        pytest.raises(ApiError, match="redirected to an address that is none"),
+    ):
+        http.get(LIST)
 
 
 @pytest.mark.fault(17)

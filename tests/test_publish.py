@@ -228,6 +228,21 @@ def test_what_a_kill_has_torn_is_not_published(platform: Sandbox, tmp_path: Path
 
 
 @pytest.mark.fault(6)
+@pytest.mark.parametrize("window", [{"since": "2027-01-01"}, {"until": "2020-01-01"}])
+def test_what_is_torn_outside_of_a_window_is_not_published(
+    platform: Sandbox, tmp_path: Path, window: dict[str, Any]
+) -> None:
+    """A load of a window is complete, and what a killed one has left elsewhere is not."""
+    database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
+    load_into(platform, database, None)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("UPDATE extend.workflow_runs SET _dlt_load_id = 'killed'")
+    with pytest.raises(DocrunsError, match=r"a killed load left \d+ runs at two versions"):
+        load_into(platform, database, path, **window)
+    assert not path.exists()
+
+
+@pytest.mark.fault(6)
 def test_what_nobody_can_read_again_is_published(platform: Sandbox, tmp_path: Path) -> None:
     """A torn run that is gone from the platform stays as it is: no copy waits for it."""
     database, path = tmp_path / "g.duckdb", tmp_path / "copy.duckdb"

@@ -220,3 +220,51 @@ def test_largest_answer_is_a_setting(make: Any, sandbox: Sandbox) -> None:
     make(base_url=url, max_response_mb=0.0001, on_sync=syncs.append)
     with syncs[0].client as client, pytest.raises(ShapeError, match="max_response_mb is"):
         client.get(Request("/workflow_runs" if make is extend else "/workflow/runs"))
+
+
+@pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])
+def test_a_refresh_brings_everything_again(
+    pipeline: dlt.Pipeline, sandbox: Sandbox, refresh: Any
+) -> None:
+    """dlt drops the tables after they were asked for what is known: nothing in them counts."""
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    fields = count(pipeline, "fields")
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet", refresh=refresh)
+    assert count(pipeline, "workflow_runs") == 40
+    assert count(pipeline, "fields") == fields
+    assert count(pipeline, "workflows") > 0
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_a_limit_of_none_takes_nothing_away(pipeline: dlt.Pipeline, provider: str) -> None:
+    """`add_limit(0)` loads nothing, and the next run everything: dlt takes one item and throws it away."""
+    with Sandbox(12, plextera_runs=12) as sandbox:
+        make: Any = {"extend": extend, "plextera": plextera}[provider]
+        url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
+        pipeline.run(make(base_url=url).add_limit(0), loader_file_format="parquet")
+        pipeline.run(make(base_url=url), loader_file_format="parquet")
+        assert count(pipeline, "workflow_runs WHERE depth = 0 OR depth IS NULL") == 12
+        if provider == "extend":
+            assert count(pipeline, "workflows") > 0 and count(pipeline, "processor_versions") > 0
+
+
+def test_a_source_that_is_run_again_begins_anew(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """A notebook makes its source once: what has changed since is listed, and read again."""
+    source = extend(base_url=sandbox.extend_url)
+    pipeline.run(source, loader_file_format="parquet")
+    sandbox.extend.add(3)
+    sandbox.extend.finish()
+    [changed, *_] = sandbox.extend.review(1)
+    pipeline.run(source, loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs") == 43
+    assert count(pipeline, f"workflow_runs WHERE id = '{changed}' AND reviewed") == 1
+
+
+def test_max_runs_counts_anew_in_each_run_of_a_source(
+    pipeline: dlt.Pipeline, sandbox: Sandbox
+) -> None:
+    """So many a run: a source that is run again goes on where it was."""
+    source = extend(base_url=sandbox.extend_url, max_runs=10).with_resources("workflow_runs")
+    for loaded in (10, 20):
+        pipeline.run(source, loader_file_format="parquet")
+        assert count(pipeline, "workflow_runs") == loaded

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from docruns.errors import LockedError
-from docruns.load import Target, alone, lock_file
-from docruns.lock import Holder, holder
+from docruns.load import Target, alone, at_work
+from docruns.lock import Holder
 from docruns.sandbox import Sandbox
 from docruns.status import reports
 from loading import Loader
@@ -21,8 +21,9 @@ HOLD_FILE = (
 )
 
 
-def nobody(_: str) -> None:
+def nobody() -> dict[str, Holder]:
     """No load is at work."""
+    return {}
 
 
 @pytest.mark.fault(6)
@@ -47,7 +48,7 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
     assert (found["deleted"], found["half_loaded_packages"]) == (1, 1)
     # a load that has not opened the database yet, or has just closed it
     with alone(Target("extend", path), "docruns load extend"):
-        (found,) = reports(path, lambda name: holder(lock_file(Target(name, path))))
+        (found,) = reports(path, lambda: at_work(path))
         assert found["workflow_runs"] == 40
         assert found["at_work"]["command"] == "docruns load extend"
 
@@ -57,7 +58,26 @@ def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
     path = tmp_path / "t.duckdb"
     who = Holder(4711, "2026-11-22T07:00:00Z", "docruns load plextera")
     with another(HOLD_FILE, str(path)) as process:
-        found = reports(path, lambda name: who if name == "plextera" else None, wait_s=60)
-        assert found == [{"dataset": "plextera", "at_work": who._asdict()}]
+        found = reports(path, lambda: {"claims": who}, wait_s=60)
+        told = {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": "docruns load plextera"}
+        assert found == [{"dataset": "claims", "at_work": told}]
         with pytest.raises(LockedError, match=f"PID {process.pid}"):
             reports(path, nobody, wait_s=0.3)
+
+
+def test_who_is_at_work_on_a_database_by_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the dataset is called, and from whichever folder the file is named; no other file's."""
+    (tmp_path / "below").mkdir()
+    path = tmp_path / "below" / "t.duckdb"
+    with (
+        alone(Target("claims", path), "docruns load extend"),
+        alone(Target("claims", tmp_path / "other.duckdb"), "docruns load extend"),
+        alone(Target("claims", destination="postgres"), "docruns load extend"),
+    ):
+        monkeypatch.chdir(tmp_path / "below")
+        assert list(at_work(Path("t.duckdb"))) == ["claims"]
+        assert at_work(Path("t.duckdb"))["claims"].command == "docruns load extend"
+        assert at_work(tmp_path / "third.duckdb") == {}
+    assert at_work(path) == {}

@@ -11,13 +11,18 @@ from typing import Any
 import pytest
 
 from docruns.arrow import Batch
+from docruns.errors import RefusedError
 from docruns.feed import Listed
 from docruns.feeds import Feed
-from docruns.http import Usage
+from docruns.http import Retry, Usage
+from docruns.quarantine import excerpt
 from docruns.reading import Reading
 from docruns.sandbox import Sandbox
+from docruns.sandbox.wire import Reply
 from docruns.sync import Sync
+from leftovers import everything, quoted
 from loading import Loader, query
+from planted import plant
 
 
 def workflow_truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
@@ -82,6 +87,22 @@ def test_interrupted_window_is_not_fetched_twice(
     load_extend(database)
     assert held(database) == truth(sandbox)
     assert fetched(sandbox) == 40
+
+
+def test_a_full_load_of_a_window_that_is_interrupted_hides_nothing(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It takes nothing for loaded, and what lies between is not: the watermark stays below it."""
+    database = tmp_path / "w.duckdb"
+    load_extend(database)
+    between = sandbox.extend.add(5)
+    sandbox.extend.clock.advance(3 * 86_400_000)
+    later = sandbox.extend.add(10)
+    times = {run_id: run["updated_at"] for run_id, run in workflow_truth(sandbox).items()}
+    since = min(times[run_id] for run_id in later)
+    load_extend(database, full=True, since=since, max_runs=4)
+    load_extend(database)
+    assert held(database).keys() >= {*between, *later}
 
 
 @pytest.mark.fault(27)
@@ -184,3 +205,89 @@ def test_a_listed_row_without_an_id_is_kept() -> None:
     assert (kept["resource"], kept["detail"]) == ("runs", '{"status": "PROCESSED"}')
     assert kept["id"].startswith("(no id) ")
     assert tables["syncs"][0]["quarantined"] == 1
+
+
+def test_what_fails_in_a_window_is_remembered(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window moves no watermark, and still whoever comes next knows what is in quarantine."""
+    monkeypatch.setattr(Retry.__init__, "__defaults__", (1, 0.0, 0.0, 20.0))
+    database = tmp_path / "f.duckdb"
+    load_extend(database)
+    sandbox.extend.clock.advance(3 * 86_400_000)
+    bad, *_ = sandbox.extend.add(3)
+    since = workflow_truth(sandbox)[bad]["updated_at"]
+    sandbox.fault("bad_json", f"/workflow_runs/{bad}", times=None)
+    assert load_extend(database, since=since)[0].quarantined == 1
+    sandbox.clear_faults()
+    assert load_extend(database)[0].quarantined == 0
+    found = query(database, "SELECT id, resolved_at IS NULL FROM extend.quarantine")
+    assert found == [(bad, False)]
+
+
+def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
+    load_extend: Loader, tmp_path: Path
+) -> None:
+    """What `--since` left out of an optional list is loaded later, whatever happens in between."""
+    edits = "SELECT count(*) FROM extend.processor_runs WHERE type = 'EDIT'"
+    database, whole = tmp_path / "o.duckdb", tmp_path / "w.duckdb"
+    with Sandbox(20, seed=1, standalone=30, document_size="light") as sandbox:
+        url = sandbox.extend_url
+        load_extend(whole, base_url=url)
+        load_extend(database, base_url=url, since="2026-09-10")
+        assert query(database, edits) < query(whole, edits)
+        sandbox.fault("status", "/edit_runs", status=404, times=1)
+        load_extend(database, base_url=url, since="2026-09-10")
+        load_extend(database, base_url=url)
+    assert query(database, edits) == query(whole, edits)
+
+
+def test_a_run_that_is_listed_again_is_read_again(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A 404 that passes marks a run as gone; what is marked is not known, and a list shows it."""
+    database = tmp_path / "b.duckdb"
+    load_extend(database)
+    run = max(workflow_truth(sandbox).values(), key=lambda run: run["updated_at"])["id"]
+    sandbox.fault("status", f"/workflow_runs/{run}", status=404, times=1)
+    load_extend(database, full=True)
+    gone = f"SELECT count(*) FROM extend.workflow_runs WHERE id = '{run}' AND deleted_at IS NULL"
+    assert query(database, gone) == [(0,)]
+    load_extend(database)
+    assert query(database, gone) == [(1,)]
+
+
+@pytest.mark.parametrize("path", ["/verify_runs", "/edit_runs", "/workflows", "/extractors"])
+def test_a_list_that_the_key_may_not_see_stops_nothing(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, path: str
+) -> None:
+    """403 for a list beside the runs says that the key lacks a right, and not that it is wrong."""
+    sandbox.fault("status", path, status=403, times=None)
+    summary, _ = load_extend(tmp_path / "r.duckdb")
+    assert summary.complete and summary.fetched > 0 and summary.quarantined == 0
+
+
+@pytest.mark.parametrize("path", ["/workflow_runs", "/extract_runs"])
+def test_a_key_that_may_not_see_the_runs_is_refused(
+    load_extend: Loader, sandbox: Sandbox, path: str
+) -> None:
+    """Without these nothing would be loaded, or half of it."""
+    sandbox.fault("status", path, status=403, times=None)
+    with pytest.raises(RefusedError):
+        load_extend()
+
+
+def test_no_signed_url_of_an_error_is_stored(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A platform may quote one in what it says of a run: neither the table nor the state keeps its query."""
+    [bad] = sandbox.extend.add(1)
+    said = "cannot read https:\\/\\/files.invalid\\/scan.pdf?X-Amz-Signature=SECRETSIG&x=1"
+    body = '{"code": "INVALID", "message": "' + said + '", "retryable": false}'
+    plant(sandbox, {f"/extend/workflow_runs/{bad}": lambda _: Reply(422, body.encode())})
+    database = tmp_path / "s.duckdb"
+    assert load_extend(database)[0].quarantined == 1
+    [(message,)] = query(database, "SELECT message FROM extend.quarantine")
+    assert "scan.pdf?…" in message
+    assert "SECRETSIG" not in excerpt(body.encode())
+    assert quoted(everything(database), ["SECRETSIG"]) == {}

@@ -17,7 +17,7 @@ def wrong(database: Path, sandbox: Sandbox, dataset: str = "extend") -> dict[str
         missing = missing_runs(database, platform, dataset)
     finally:
         platform.close()
-    (found,) = (one for one in reports(database, lambda _: None) if one["dataset"] == dataset)
+    (found,) = (one for one in reports(database, dict) if one["dataset"] == dataset)
     counted = {
         "runs that differ": missing,
         "doubled keys": doubled_keys(database, dataset),

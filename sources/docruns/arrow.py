@@ -155,10 +155,23 @@ class Batch:
 
 
 class Tables:
-    """A batch as Arrow tables, in the model's order: what goes into dlt."""
+    """A batch as Arrow tables, in the model's order: what goes into dlt.
 
-    def __init__(self, tables: list[tuple[Table, pa.Table]]) -> None:
+    `on_taken` moves the state on. A limit of none throws away what it was given, so that is done once dlt
+    has passed it: behind any limit, or when the next batch is asked for.
+    """
+
+    def __init__(
+        self, tables: list[tuple[Table, pa.Table]], on_taken: Callable[[], None] | None = None
+    ) -> None:
         self._tables = tables
+        self._on_taken = on_taken
+
+    def taken(self) -> None:
+        """These rows are dlt's now."""
+        move, self._on_taken = self._on_taken, None
+        if move is not None:
+            move()
 
     def __iter__(self) -> Iterator[tuple[Table, pa.Table]]:
         return iter(self._tables)
@@ -169,9 +182,10 @@ class Tables:
 
 
 @without_collection
-def to_tables(batch: Batch) -> Tables:
+def to_tables(batch: Batch, on_taken: Callable[[], None] | None = None) -> Tables:
     """The batch as Arrow tables. One of UNFIT where a cell does not fit its column."""
-    return Tables([(table, rows) for table in TABLES if (rows := batch.arrow(table)) is not None])
+    made = [(table, rows) for table in TABLES if (rows := batch.arrow(table)) is not None]
+    return Tables(made, on_taken)
 
 
 def written(rows: pa.Table) -> pa.Buffer:

@@ -23,5 +23,5 @@ def check(sync: Sync) -> Iterator[str]:
             took = (time.monotonic() - started) * 1000
             newest = max((run.changed for run in rows), default=None)
             when = f"newest change {newest:%Y-%m-%d %H:%M} UTC" if newest else "empty"
-            yield f"{feed.name:<18} {len(rows)} or more, {when} ({took:.0f} ms)"
+            yield f"{feed.name:<18} {len(rows)} on its first page, {when} ({took:.0f} ms)"
     yield "the key is accepted"

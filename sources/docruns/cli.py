@@ -234,13 +234,12 @@ def check(
 def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
     """Tell what a database holds: runs, watermark, unfinished and quarantined ones."""
     from .guard import telemetry_off
-    from .load import Target, lock_file, must_exist
-    from .lock import holder
+    from .load import Target, at_work, must_exist
     from .status import reports
 
     telemetry_off()
     must_exist(Target("", database))
-    found = reports(database, lambda dataset: holder(lock_file(Target(dataset, database))))
+    found = reports(database, lambda: at_work(database))
     if as_json:
         print(json.dumps(found, default=str))
         return

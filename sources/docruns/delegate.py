@@ -338,8 +338,10 @@ def _started(task: Task) -> subprocess.Popen[bytes]:
     folders = {package: str(here)}
     for part in task.module.split(".")[:-1]:
         folders[f"{package}.{part}"] = str(here / part)
+    # Python passes over what is no text there, and so does this
+    paths = [path for path in sys.path if isinstance(path, str)]
     return subprocess.Popen(  # noqa: S603 # this interpreter
-        [sys.executable, "-P", "-c", _BEGIN, json.dumps(sys.path), json.dumps(folders)],
+        [sys.executable, "-P", "-c", _BEGIN, json.dumps(paths), json.dumps(folders)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -84,7 +84,7 @@ class DiscreetClient(Client):
         def discreetly(
             status: int, headers: Mapping[str, str], body: bytes, request: str
         ) -> ApiError:
-            said = {name: self._redacted(text.encode()).decode() for name, text in headers.items()}
+            said = {name: self._redacted_text(text) for name, text in headers.items()}
             return explain(status, said, self._redacted(body), request)
 
         hidden = replace(settings, headers=_Unshown(settings.headers))
@@ -102,6 +102,11 @@ class DiscreetClient(Client):
         with closing(outcomes):
             for request, outcome in outcomes:
                 yield request, self._kept(outcome) if isinstance(outcome, Reply) else outcome
+
+    def _redacted_text(self, text: str) -> str:
+        # a header may hold any byte, and comes with what is no UTF-8 as surrogates
+        raw = text.encode("utf-8", "surrogateescape")
+        return self._redacted(raw).decode("utf-8", "replace")
 
     def _kept(self, reply: Reply) -> Reply:
         return reply._replace(body=self._redacted(reply.body))

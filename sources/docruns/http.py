@@ -403,8 +403,9 @@ def refusal(
         passing = status >= 500 or status in _RETRIED_STATUS
         kind = ServerError if passing or retryable else ApiError
         if 300 <= status < 400:
-            where = urlsplit((headers or {}).get("location", "")).netloc or "the same host"
-            message = f"redirected to {where}, and not followed"
+            message = (
+                f"redirected to {_host_of((headers or {}).get('location', ''))}, and not followed"
+            )
     if status in kinds and status != 429:
         retryable = False
     return kind(
@@ -416,6 +417,13 @@ def refusal(
         retryable=True if kind in (BusyError, ServerError) else retryable,
         retry_after=retry_after((headers or {}).get("retry-after"), datetime.now(UTC)),
     )
+
+
+def _host_of(location: str) -> str:
+    try:
+        return urlsplit(location).netloc or "the same host"
+    except ValueError:
+        return "an address that is none"
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

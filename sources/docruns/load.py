@@ -33,7 +33,7 @@ from . import loaded
 from .arrow import giving_back
 from .errors import ConfigError, DocrunsError
 from .guard import guarded
-from .lock import checkpoint, held, open_database
+from .lock import Holder, checkpoint, held, holder, open_database
 from .merging import MergingDuckDb
 from .mishaps import check_folder, explained, is_out_of_memory
 from .pause import frozen
@@ -191,7 +191,9 @@ def _load_all(
             runs = source.with_resources(*_RUN_LISTS)
         written.result()
         _mark_gone(running, sync)
-        return 0 if sync.complete else loaded.half_loaded(running)
+        # what a killed load left at two versions may lie outside of a window
+        is_window = sync.settings.since is not None or sync.settings.until is not None
+        return 0 if sync.complete and not is_window else loaded.half_loaded(running)
 
 
 def _set(running: dlt.Pipeline, **settings: str) -> None:
@@ -261,8 +263,16 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
 def alone(target: Target, command: str) -> Iterator[None]:
     """Nobody else on this machine loads into the target meanwhile. LockedError where somebody does."""
     check_folder(working_folder(target))
-    with held(lock_file(target), command, f"{target} ({target.dataset})"):
+    where = target.database.absolute() if target.destination == "duckdb" else target
+    with held(lock_file(target), command, str(where), target.dataset):
         yield
+
+
+def at_work(database: Path) -> dict[str, Holder]:
+    """Who is at work on a DuckDB file right now, by dataset."""
+    locks = working_folder(Target("", database)).parent.glob("*.lock")
+    found = [who for path in locks if (who := holder(path)) is not None]
+    return {who.dataset: who for who in found if who.database == str(database.absolute())}
 
 
 def lock_file(target: Target) -> Path:

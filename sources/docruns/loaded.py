@@ -28,7 +28,8 @@ _FETCH_ROWS = 10_000
 
 
 class LoadedRun(NamedTuple):
-    """A workflow run as the destination holds it; `is_whole`: its package was committed to the end."""
+    """A workflow run as the destination holds it; `is_whole`: its package was committed to the end, and it is not
+    marked as gone."""
 
     status: str | None
     updated_at: datetime | None
@@ -36,7 +37,7 @@ class LoadedRun(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A processor run as the destination holds it; `is_whole`: its package was committed to the end."""
+    """A processor run as the destination holds it; `is_whole`: as above."""
 
     status: str | None
     updated_at: datetime | None
@@ -47,19 +48,24 @@ class Loaded(NamedTuple):
 
 def processor_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Loaded]:
     """Those of `ids` that the destination holds; none where it is new or answers no SQL."""
-    columns = ("status", "updated_at", _LOAD_ID, "workflow_run_id", "workflow_step_position")
-    rows = _rows(pipeline, PROCESSOR_RUNS, columns, ids)
-    whole = _committed(pipeline, {row[3] for row in rows})
-    return {
-        id_: Loaded(status, at, load in whole, *where) for id_, status, at, load, *where in rows
-    }
+    where = ("workflow_run_id", "workflow_step_position")
+    return {id_: Loaded(*cells) for id_, *cells in _runs(pipeline, PROCESSOR_RUNS, ids, where)}
 
 
 def workflow_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, LoadedRun]:
     """Those of `ids` that the destination holds; none where it is new or answers no SQL."""
-    rows = _rows(pipeline, WORKFLOW_RUNS, ("status", "updated_at", _LOAD_ID), ids)
+    return {id_: LoadedRun(*cells) for id_, *cells in _runs(pipeline, WORKFLOW_RUNS, ids)}
+
+
+def _runs(
+    pipeline: dlt.Pipeline, table: Table, ids: Sequence[str], columns: Sequence[str] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """id, status, updated_at, whether it is whole, and those columns."""
+    known = ("status", "updated_at", _LOAD_ID, "deleted_at")
+    rows = _rows(pipeline, table, (*known, *columns), ids)
     whole = _committed(pipeline, {row[3] for row in rows})
-    return {id_: LoadedRun(status, at, load in whole) for id_, status, at, load in rows}
+    for id_, status, at, load, deleted_at, *more in rows:
+        yield id_, status, at, load in whole and deleted_at is None, *more
 
 
 def _committed(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:

@@ -3,8 +3,7 @@
     held(path, "docruns load extend") ──► path: {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": …}
     open_database(path) ──► a connection, or who else has the file open
 
-The first is ours: two loads of one target would share a working folder and a staging dataset, and each
-would load the other's package. It lives on one machine: it does not see a load that another machine runs
+The first is ours: two loads of one target would share a working folder, and each would load the other's package. It lives on one machine: it does not see a load that another machine runs
 into the same warehouse. The second is DuckDB's own, and a notebook can hold it as well.
 """
 
@@ -42,18 +41,20 @@ _EVERY_S = 0.05
 
 
 class Holder(NamedTuple):
-    """Who is at work on a target. `since` is RFC 3339."""
+    """Who is at work on a target. `since` is RFC 3339; `database` is a DuckDB file, or another destination's name."""
 
     pid: int
     since: str
     command: str
+    database: str = ""
+    dataset: str = ""
 
     def __str__(self) -> str:
         return f"`{self.command}` (process {self.pid}) since {self.since}"
 
 
 @contextmanager
-def held(path: Path, command: str, subject: str = "") -> Iterator[None]:
+def held(path: Path, command: str, database: str = "", dataset: str = "") -> Iterator[None]:
     """Hold the lock file at `path` alone. LockedError says who holds it already, and since when.
 
     The file stays, empty. The lock of a process that died is none: the kernel lets go of it. Where there is no
@@ -66,13 +67,13 @@ def held(path: Path, command: str, subject: str = "") -> Iterator[None]:
         if time.monotonic() >= give_up:
             who = _read(path)
             raise LockedError(
-                f"{subject or path}: {who or 'another process'} is at work on it. "
+                f"{f'{database} ({dataset})' if database else path}: {who or 'another process'} is at work on it. "
                 "Wait until it has ended, then run this again."
             )
         time.sleep(_EVERY_S)
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        text = json.dumps({"pid": os.getpid(), "since": since, "command": command})
+        text = json.dumps(Holder(os.getpid(), since, command, database, dataset)._asdict())
         os.ftruncate(file, 0)
         os.write(file, text.encode())
         yield
@@ -128,7 +129,8 @@ def _remove(path: Path, file: int) -> None:
 def _read(path: Path) -> Holder | None:
     try:
         found = json.loads(path.read_text())
-        return Holder(int(found["pid"]), str(found["since"]), str(found["command"]))
+        more = (str(found.get(name, "")) for name in ("database", "dataset"))
+        return Holder(int(found["pid"]), str(found["since"]), str(found["command"]), *more)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

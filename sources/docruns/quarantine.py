@@ -19,7 +19,7 @@ DETAIL_CHARS = 2000
 # what lists say of a run that is no person's and no document's
 _FACTS = frozenset({"workflowVersionId", "processorId", "processorName", "processorVersionId"})
 
-_QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
+_QUERY = re.compile(r"(https?:(?:\\?/){2}[^\s\"'?]+)\?[^\s\"']*")
 
 
 def failed(resource: str, failure: Failure, body: bytes, now: datetime) -> Batch:
@@ -45,9 +45,10 @@ def nameless(resource: str, row: Listed, now: datetime) -> Batch:
 
 
 def told(error: Exception, privacy: Privacy) -> str:
-    """What may be written of an error: its message quotes the answer, and so the document."""
+    """What may be written of an error: its message quotes the answer, and so the document, or a signed URL."""
     if privacy.keeps:
-        return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return _QUERY.sub(r"\1?…", text)
     known = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
     return " ".join(
         filter(None, [*known, f"(no more is kept: field_values = {privacy.field_values})"])

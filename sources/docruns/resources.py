@@ -20,6 +20,7 @@ from dlt.extract.items_transform import YieldMapItem
 from . import loaded
 from .arrow import Tables, cleared, empty, rewritten, rewritten_where, without_nul
 from .discreet import unsigned
+from .errors import ConfigError
 from .feed import Listed
 from .feeds import Feed
 from .hints import Hints
@@ -121,11 +122,40 @@ def one_by_one(batches: Iterator[Tables]) -> Iterator[Tables | None]:
         yield from (None for _ in batch)
 
 
-def stored_alike(sync: Sync) -> None:
-    """ConfigError where rows that are there were stored in another way than the settings now say.
+def of_one_origin(sync: Sync) -> None:
+    """ConfigError where the dataset holds another platform's runs, or another workspace's: what is known of those
+    would hide these. A full load takes nothing for known, unless each run would be there under two ids."""
+    saved, now = dlt.current.source_state(), dict(sync.settings.origin)
+    before = saved.get("origin") or now
+    other = [name for name in now if before.get(name) != now[name]]
+    if other:
+        if not sync.settings.full or "api_version" in other:
+            raise _of_another(other[-1], before, now, sync)
+        saved.get("resources", {}).clear()
+    saved["origin"] = now
 
-    Each resource begins with it: the first one of a dataset notes the way, without the key.
+
+def _of_another(name: str, before: Any, now: Any, sync: Sync) -> ConfigError:
+    held = f"{dlt.current.pipeline().dataset_name} holds runs of {before.get(name)}"
+    if name == "api_version":
+        why = f"{held}, and {now[name]} calls them by other ids: each would be there twice."
+        hint = f"Name another --dataset (or --database), or set it to {before.get(name)}."
+    else:
+        why = f"{held}, and these are of {now[name]}: what is known of one would hide the other's."
+        hint = (
+            "Name another --dataset (or --database). Only where it is the same one under another name: "
+            "--full reads everything again."
+        )
+    return ConfigError(f"sources.{sync.provider}.{name}", why, hint)
+
+
+def stored_alike(sync: Sync) -> None:
+    """ConfigError where rows that are there are not this platform's, or were stored in another way than the
+    settings now say.
+
+    Each resource begins with it: the first one of a dataset notes both, without the key.
     """
+    of_one_origin(sync)
     saved = dlt.current.source_state()
     now = sync.settings.privacy.mark
     # what was loaded before there was a choice was kept
@@ -148,6 +178,8 @@ def _known_workflow_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set
     """Due runs that the destination holds as they are listed: an interrupted load has brought them,
     or so many share one moment that the state does not remember them all."""
     pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
+    if _is_to_be_emptied():
+        return set()
     if nested:
         # a run that was once seen inside another one keeps its parent when it is read on its own
         for run_id, link in loaded.links(pipeline, ids).items():
@@ -159,6 +191,8 @@ def _known_workflow_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set
 def _known_processor_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> set[str]:
     """The same for processor runs; the workflow runs that the others came in are noted."""
     wanted = [run for run in due if run.id not in sync.arrived]
+    if _is_to_be_emptied():
+        return set()
     if nested:
         # a load that was cut short has read the workflow run and not what it has made
         unknown = [run.id for run in wanted if run.id not in sync.parents]
@@ -176,6 +210,13 @@ def _known_processor_runs(sync: Sync, nested: bool, due: Sequence[Listed]) -> se
         if _is_current(sync, held, run):
             known.add(run.id)
     return known
+
+
+def _is_to_be_emptied() -> bool:
+    """dlt's `refresh` has dropped the state, and drops or empties the tables once this package is loaded: what they
+    hold until then is nothing that stays."""
+    state = dlt.current.load_package_state()["state"]
+    return bool(state.get("dropped_tables") or state.get("truncated_tables"))
 
 
 def _noting(feed: Feed, read_now: set[str]) -> Feed:
@@ -240,6 +281,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     holds_nul: dict[str, bool] = {}
 
     def open_batch(batch: Tables) -> Iterator[Any]:
+        batch.taken()
         load_id = dlt.current.load_package_state()["load_id"]
         if load_id not in holds_nul:
             holds_nul[load_id] = loaded.holds_nul(dlt.current.pipeline())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from .errors import ConfigError
@@ -12,6 +14,8 @@ from .payload import timestamp
 from .privacy import KEEP, Privacy
 
 _PRINTABLE = re.compile(r"[!-~]+")
+LONGEST = timedelta(days=36_500)
+"""Any longer duration is as good as this one, and the calendar goes no further down from now."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -30,6 +34,8 @@ class Settings:
     max_runs: int | None = None
     full: bool = False
     privacy: Privacy = KEEP
+    origin: Mapping[str, str | None] = field(default_factory=dict)
+    """Whose runs they are: settings by name, and what they amount to. A dataset holds those of one."""
 
 
 def duration(text: str | float, key: str) -> timedelta:
@@ -37,7 +43,10 @@ def duration(text: str | float, key: str) -> timedelta:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
     if found is None:
         raise ConfigError(key, f"{text!r} is not a duration.", "Write 90s, 30m, 1h or 2d.")
-    return timedelta(**{_UNITS[found[2] or "s"]: float(found[1])})
+    try:
+        return min(timedelta(**{_UNITS[found[2] or "s"]: float(found[1])}), LONGEST)
+    except OverflowError:
+        return LONGEST
 
 
 def moment(text: str | None, key: str) -> datetime | None:
@@ -63,13 +72,26 @@ def check_key(key: str, name: str) -> str:
 def is_loopback(url: str) -> bool:
     """True for this machine's own addresses, where plain http is fine and no key is at risk."""
     host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        # a name, whatever it begins with
+        return False
+
+
+def platform(url: str) -> str:
+    """Whose address it is: the host, or this machine with all of its names and ports."""
+    return "this machine" if is_loopback(url) else urlsplit(url).hostname or url
 
 
 def check_base_url(url: str, name: str) -> str:
     """The URL without a final slash; ConfigError where a key must not be sent to it."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
         raise ConfigError(name, f"is not an http(s) URL: {url!r}.")
     if parts.scheme == "http" and not is_loopback(url):
         raise ConfigError(name, f"would send the key unencrypted to {parts.hostname}; use https.")

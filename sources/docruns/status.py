@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,17 @@ from .errors import LockedError
 from .lock import Holder, open_database
 from .mishaps import explained
 
-_PROVIDERS = ("extend", "plextera")
 _WAIT_S = 5.0
 
 
 def reports(
-    database: Path, holder: Callable[[str], Holder | None], wait_s: float = _WAIT_S
+    database: Path, at_work: Callable[[], Mapping[str, Holder]], wait_s: float = _WAIT_S
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `holder` tells who loads into one; `at_work` is null where nobody does.
+    """A report for each dataset. `at_work` tells who loads into it, by dataset; it is null where nobody does.
 
     While a load has the database open nobody else can read it: then `at_work` is all there is to tell.
     """
-    busy = {name: who for name in _PROVIDERS if (who := holder(name)) is not None}
+    busy = at_work()
     try:
         # a load lets go of the file when it ends, not before: no use in waiting for it
         patience = 0 if busy else wait_s
@@ -36,11 +35,13 @@ def reports(
     except LockedError:
         if not busy:
             raise
-        return [{"dataset": name, "at_work": who._asdict()} for name, who in busy.items()]
-    for one in found:
-        who = holder(one["dataset"])
-        one["at_work"] = who._asdict() if who is not None else None
-    return found
+        return [{"dataset": name, "at_work": _told(who)} for name, who in sorted(busy.items())]
+    busy = at_work()
+    return [{**one, "at_work": _told(busy.get(one["dataset"]))} for one in found]
+
+
+def _told(who: Holder | None) -> dict[str, Any] | None:
+    return None if who is None else {name: getattr(who, name) for name in Holder._fields[:3]}
 
 
 def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -53,9 +53,6 @@ CONFIRM = 1000
 
 FEW = 10
 """A list may lose all of so few runs; more than these gone at once are taken for the wrong workspace."""
-
-Listing = Mapping[str, datetime | None]
-"""The runs of one list and when they changed last."""
 
 _ASKED_LISTS = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
 

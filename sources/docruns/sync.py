@@ -30,9 +30,12 @@ from .portions import Portions
 from .reading import Link, Parent, Reading
 from .settings import Settings
 from .stream import IsKnown, Stream, Terms
+from .tally import Counts, Tally
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
+
+UNAUTHORIZED = 401
 
 GIVE_UP_AFTER = 20
 """Details that fail one after the other before the platform, not the runs, counts as broken."""
@@ -42,16 +45,6 @@ class Progress(Protocol):
     """Told of what happens to a list: listing, listed, unavailable, fetching; counts are of this load."""
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
-
-
-@dataclass
-class Counts:
-    """Runs of a load or a chunk."""
-
-    listed: int = 0
-    fetched: int = 0
-    unchanged: int = 0
-    quarantined: int = 0
 
 
 @dataclass
@@ -66,8 +59,7 @@ class Sync:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        self.counts = Counts()
-        self.rows: Counter[str] = Counter()
+        self._tally = Tally(self.client.usage, self.clock())
         self.watermark: datetime | None = None
         self._nameless = Batch()
         self.gone: list[tuple[str, str]] = []
@@ -80,9 +72,6 @@ class Sync:
         self._shown: dict[str, tuple[Plan, dict[str, Listed]]] = {}
         self._saved: dict[str, Any] = {}
         self.portions = Portions(self.settings.chunk_runs, self.settings.max_runs)
-        self._chunk, self._chunk_rows = Counts(), Counter[str]()
-        self._usage = (0, 0, 0.0, 0)
-        self._started = self.clock()
         self._failures = 0
         self._failed: set[str] = set()
         self._interrupted = False
@@ -96,6 +85,7 @@ class Sync:
 
     def __enter__(self) -> Self:
         """For a whole load: the client stays open from one package to the next."""
+        self._forget()
         self.client.__enter__()
         self.fetches_ahead = True
         return self
@@ -114,19 +104,24 @@ class Sync:
         if load_id == self.load_id:
             return
         self.load_id, self.workflows_done = load_id, False
+        if not self.fetches_ahead:
+            # a source that is run again
+            self._forget()
+            self.portions = Portions(self.settings.chunk_runs, self.settings.max_runs)
         self.portions.next_package()
-        self._chunk, self._chunk_rows = Counts(**vars(self.counts)), Counter(self.rows)
-        used = self.client.usage
-        self._usage = (used.requests, used.retries, used.throttled_s, used.bytes)
-        self._started = self.clock()
+        self._tally.begin(self.clock())
 
-    def start_over(self) -> None:
-        """Nothing that was handed out since the last commit counts: ask the state and the lists anew."""
+    def _forget(self) -> None:
+        """Ask the state and the lists anew."""
         for known in (self._planned, self._saved, self._thin, self.links, self.parents):
             known.clear()
         self.arrived.clear()
+
+    def start_over(self) -> None:
+        """Nothing that was handed out since the last commit counts: ask the state and the lists anew."""
+        self._forget()
         self.portions.start_over()
-        self.counts, self.rows = Counts(**vars(self._chunk)), Counter(self._chunk_rows)
+        self._tally.undo()
         self._interrupted = False
         self.load_id = ""
 
@@ -139,6 +134,16 @@ class Sync:
                 yield client
         finally:
             self.at_work -= 1
+
+    @property
+    def counts(self) -> Counts:
+        """Runs of this load."""
+        return self._tally.counts
+
+    @property
+    def rows(self) -> Counter[str]:
+        """Rows of this load, by table."""
+        return self._tally.rows
 
     @property
     def complete(self) -> bool:
@@ -190,14 +195,17 @@ class Sync:
                 rows += [row for row in page if self._has_id(feed_, row)]
                 if not page:
                     yield True
-        except MissingError:
-            if not feed_.optional:
+        except (MissingError, RefusedError) as error:
+            # a key that sees the runs may lack the right to a list beside them
+            if not feed_.optional or error.status == UNAUTHORIZED:
                 raise
             self._tell("unavailable", name, 0, None)
-            self._planned[name] = Stream(Plan([], [], None, 0), walked_at)
+            self._planned[name] = Stream(Plan([], [], None, 0, state.lower), walked_at)
             self._saved[name] = dict(saved)
             return
         plan = feed.plan(state, rows, what.overlap, since=what.since, until=what.until)
+        # what a full load takes for unknown is loaded: the watermark must not pass what it leaves out
+        plan.apart = feed.is_apart(State.load(saved), what.since)
         self._planned[name] = Stream(plan, walked_at)
         self._saved[name] = dict(saved)
         self.counts.listed += plan.listed
@@ -241,8 +249,10 @@ class Sync:
             pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
-                yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
+                tables = self._hand_out(feed_, pending, state, saved, planned.plan.apart)
                 pending, rows = [], 0
+                yield tables
+                tables.taken()
         if self.fetches_ahead and self.portions.is_full:
             planned.read_ahead(terms)
         if ahead and self._is_next(planned):
@@ -250,9 +260,11 @@ class Sync:
         if planned.is_done and not planned.plan.apart:
             state.finished(planned.plan, self.settings.overlap, planned.walked_at)
         if pending:
-            yield self._hand_out(feed_, pending, state, saved, planned.plan.apart)
+            tables = self._hand_out(feed_, pending, state, saved, planned.plan.apart)
+            yield tables
+            tables.taken()
         else:
-            self._save(feed_, state, saved, planned.plan.apart)
+            self._save(feed_, self._moved(state, saved, planned.plan.apart), saved)
         self._planned[feed_.name] = planned
         self._interrupted = False
 
@@ -374,56 +386,52 @@ class Sync:
         apart: bool,
     ) -> Tables:
         """The pending runs as Arrow tables; a run whose rows no table takes goes to quarantine."""
+
+        def move() -> None:
+            self._save(feed_, moved, saved)
+
         whole = Batch()
         for _, batch in pending:
             whole.update(batch)
         try:
-            tables = to_tables(whole)
+            tables = to_tables(whole, move)
         except UNFIT:
             whole = Batch()
             for run, batch in pending:
                 try:
                     to_tables(batch)
                 except UNFIT as error:
-                    batch = self._quarantine(feed_, run, error, b"", state, self._started)
+                    batch = self._quarantine(feed_, run, error, b"", state, self._tally.started)
                 whole.update(batch)
-            tables = to_tables(whole)
+            tables = to_tables(whole, move)
         self.rows.update(whole.counts())
-        self._save(feed_, state, saved, apart)
+        moved = self._moved(state, saved, apart)
         return tables
 
-    def _save(
-        self, feed_: Feed, state: State, saved: MutableMapping[str, Any], apart: bool
-    ) -> None:
+    def _moved(self, state: State, saved: MutableMapping[str, Any], apart: bool) -> dict[str, Any]:
+        """The state as it is to be saved with the rows that are handed out: apart, only what failed is new."""
+        state.failed = quarantine.remembered(state.failed, self.settings.privacy)
+        moved = state.save()
+        return {**saved, "failed": moved["failed"]} if apart else moved
+
+    def _save(self, feed_: Feed, moved: dict[str, Any], saved: MutableMapping[str, Any]) -> None:
         # dlt commits the state with the rows that were handed out up to here, or not at all
-        if not apart:
-            state.failed = quarantine.remembered(state.failed, self.settings.privacy)
-            saved.clear()
-            saved.update(state.save())
+        saved.clear()
+        saved.update(moved)
         self._saved[feed_.name] = dict(saved)
         if not self.feeds or feed_ is self.feeds[0]:
             self.watermark = State.load(saved).watermark
 
     def row_of_package(self) -> Tables:
         """The row of `syncs` for the package that ends here."""
-        before, used, batch = self._chunk, self.client.usage, self._nameless
-        self._nameless = Batch()
-        requests, retries, throttled_s, size = self._usage
+        batch, self._nameless = self._nameless, Batch()
         batch.add(
             SYNCS,
             SYNCS.row(
                 load_id=self.load_id,
                 provider=self.provider,
-                started_at=self._started,
+                **self._tally.since(),
                 finished_at=self.clock(),
-                listed=self.counts.listed - before.listed,
-                fetched=self.counts.fetched - before.fetched,
-                unchanged=self.counts.unchanged - before.unchanged,
-                quarantined=self.counts.quarantined - before.quarantined,
-                requests=used.requests - requests,
-                retries=used.retries - retries,
-                throttled_s=used.throttled_s - throttled_s,
-                bytes=used.bytes - size,
                 watermark=self.watermark,
                 complete=self.complete,
                 privacy=self.settings.privacy.mark,

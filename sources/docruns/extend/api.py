@@ -32,9 +32,10 @@ HOSTS = {
     "us": "https://api.extend.ai",
     "us2": "https://api.us2.extend.app",
     "eu1": "https://api.eu1.extend.ai",
-    "v1": "https://api-prod.extend.app",
 }
-"""Base URL by region; the last one is the host of the unversioned documents."""
+"""Base URL by region."""
+V1_HOST = "https://api-prod.extend.app"
+"""Of the unversioned documents: the older name of the region us."""
 
 Params = tuple[tuple[str, str | int], ...]
 """A query's parameters."""
@@ -74,7 +75,12 @@ def host(api_version: str, region: str, key: str) -> str:
     if region not in HOSTS:
         known = ", ".join(sorted(HOSTS))
         raise ConfigError(key, f"{region!r} is not a region of Extend.", f"Known: {known}.")
-    return HOSTS["v1" if api_version == "v1" and region == "us" else region]
+    return V1_HOST if api_version == "v1" and region == "us" else HOSTS[region]
+
+
+def ids_of(api_version: str) -> str:
+    """The versions that call a processor run by the same id: dpr_… became exr_…, clr_… and splr_…."""
+    return VERSIONS[0] if api_version == VERSIONS[0] else f"{VERSIONS[1]} and before"
 
 
 def headers(api_key: str, api_version: str, workspace_id: str | None) -> dict[str, str]:

@@ -36,7 +36,7 @@ from ..http import Reply, Request
 from ..ids import is_usable, segment
 from ..model import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
 from ..payload import Payload, clean, is_object, json_text
-from ..sync import Sync
+from ..sync import UNAUTHORIZED, Sync
 from . import api
 from .processors import Context, processor_type
 
@@ -136,7 +136,10 @@ def _changed(
                         if id_ not in moved and read_at.get(id_) != at:
                             entry_row(batch, row, context, entries.type)
                             moved[id_] = at
-    except MissingError:
+    except (MissingError, RefusedError) as error:
+        # the runs' own lists say whether the key is refused
+        if error.status == UNAUTHORIZED:
+            raise
         failures.finish()
         return
     if entries.name != "processors":
@@ -175,16 +178,25 @@ def _changed(
         sync.client.begin(request for _, _, request in wanted[:_AT_ONCE])
         yield None
     owners = {id_: owner for id_, owner, _ in wanted}
+    read: dict[str, int] = {}
     for id_, body in _bodies(sync, failures, wanted):
         with failures.noted(id_, owners[id_], body):
             version = Payload(body)
             version = version.object("version") or version.object("processorVersion") or version
             version_row(batch, version, context, entries.type, owners[id_])
-            versions[id_] = 1
-    read_at.update({id_: at for id_, at in moved.items() if id_ not in failures.ids})
+            read[id_] = 1
+
+    def move() -> None:
+        versions.update(read)
+        read_at.update({id_: at for id_, at in moved.items() if id_ not in failures.ids})
+
     batch.update(failures.finish())
     if len(batch):
-        yield to_tables(batch)
+        tables = to_tables(batch, move)
+        yield tables
+        tables.taken()
+    else:
+        move()
 
 
 def _named(raw: Raw) -> tuple[str, str]:

@@ -27,7 +27,15 @@ from ..http import Settings as HttpSettings
 from ..privacy import privacy
 from ..reading import Reading
 from ..resources import add_tables, run_resources, stored_alike
-from ..settings import Settings, check_base_url, check_key, duration, is_loopback, moment
+from ..settings import (
+    Settings,
+    check_base_url,
+    check_key,
+    duration,
+    is_loopback,
+    moment,
+    platform,
+)
 from ..sync import Sync
 from ..worker import Task
 from . import api, catalogue, rows
@@ -129,6 +137,11 @@ def extend(
         max_runs=max_runs,
         full=full,
         privacy=privacy(field_values, hash_key, drop_columns, "sources.extend"),
+        origin={
+            "base_url": platform(api.HOSTS["us"] if url == api.V1_HOST else url),
+            "workspace_id": workspace,
+            "api_version": api.ids_of(version),
+        },
     )
     sync = Sync("extend", client, settings)
     if on_sync is not None:

@@ -23,7 +23,15 @@ from ..http import Settings as HttpSettings
 from ..privacy import privacy
 from ..reading import Reading
 from ..resources import run_resources
-from ..settings import Settings, check_base_url, check_key, duration, is_loopback, moment
+from ..settings import (
+    Settings,
+    check_base_url,
+    check_key,
+    duration,
+    is_loopback,
+    moment,
+    platform,
+)
 from ..sync import Sync
 from . import api, rows
 
@@ -125,6 +133,7 @@ def plextera(
         max_runs=max_runs,
         full=full,
         privacy=privacy(field_values, hash_key, drop_columns, "sources.plextera"),
+        origin={"base_url": platform(url), "workspace": workspace},
     )
     sync = Sync("plextera", client, settings)
     if on_sync is not None:

@@ -1,0 +1,51 @@
+"""What a load has done so far, and since its package began: the figures of a row of `syncs`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from .http import Usage
+
+
+@dataclass
+class Counts:
+    """Runs of a load."""
+
+    listed: int = 0
+    fetched: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+
+
+class Tally:
+    """Counts of a load, and rows by table; `usage` is what its client has used."""
+
+    def __init__(self, usage: Usage, now: datetime) -> None:
+        self.counts, self.rows = Counts(), Counter[str]()
+        self._usage = usage
+        self.begin(now)
+
+    def begin(self, now: datetime) -> None:
+        """A package begins."""
+        self.started = now
+        self._before, self._rows_before = replace(self.counts), Counter(self.rows)
+        self._used = replace(self._usage)
+
+    def undo(self) -> None:
+        """What was counted since then is undone; the requests were sent."""
+        self.counts, self.rows = replace(self._before), Counter(self._rows_before)
+
+    def since(self) -> dict[str, Any]:
+        """What was done since then, by column of `syncs`."""
+        now, before = self._usage, self._used
+        return {
+            **{name: n - vars(self._before)[name] for name, n in vars(self.counts).items()},
+            "started_at": self.started,
+            "requests": now.requests - before.requests,
+            "retries": now.retries - before.retries,
+            "throttled_s": now.throttled_s - before.throttled_s,
+            "bytes": now.bytes - before.bytes,
+        }
