@@ -56,6 +56,7 @@ LAYERS = (
     "feeds",
     "stream",
     "sync",
+    "options",
     "resources",
     "extend.catalogue",
     "extend.source",
@@ -86,6 +87,7 @@ LAYERS = (
     "sandbox",
     "demo",
     "stopped",
+    "printed",
     "cli",
 )
 
@@ -104,6 +106,7 @@ OWNERS = {
         "merging",
         "load",
         "reread",
+        "options",
         "extend.source",
         "extend.destination",
         "plextera.source",

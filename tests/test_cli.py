@@ -141,7 +141,7 @@ def test_quarantine_has_its_own_exit_code(docruns: Run, sandbox: Sandbox) -> Non
     sandbox.extend.put('{"id": "another"}', row)
     code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url)
     assert code == 3
-    assert "1 runs are quarantined, see extend.quarantine" in err
+    assert "1 run is quarantined, see extend.quarantine" in err
 
 
 def test_missing_key_is_a_configuration_error(docruns: Run) -> None:
@@ -259,7 +259,7 @@ def test_verify(docruns: Run, sandbox: Sandbox) -> None:
     assert docruns("load", "extend", "--base-url", sandbox.extend_url)[0] == 3
     code, _, err = docruns(*arguments)
     assert code == 3
-    assert "1 runs are quarantined, see extend.quarantine" in err
+    assert "1 run is quarantined, see extend.quarantine" in err
 
 
 def test_publish(docruns: Run, sandbox: Sandbox) -> None:

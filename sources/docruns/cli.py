@@ -1,4 +1,4 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox | notebook`.
 
 Exit codes: 0 all due work is loaded; 1 failed; 2 wrong use or configuration (names the key);
 3 loaded, but some runs are quarantined, or pushed, but some were refused; 4 the API refused the key.
@@ -10,23 +10,28 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import subprocess
 import sys
 from enum import StrEnum
+from importlib.util import find_spec
+from inspect import signature
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import printed
 from .errors import ConfigError, DocrunsError
 from .stopped import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
-    from .load import Summary, Target
-    from .sweep import Swept
+    from .load import Target
     from .sync import Sync
-    from .verify import Verified
 
 app = typer.Typer(
     help="Load every run of a document-AI platform into DuckDB or any dlt destination.",
@@ -38,6 +43,9 @@ app = typer.Typer(
 )
 
 QUARANTINED = 3
+
+_OF_DLT = ("max_table_nesting", "root_key", "schema_contract", "section", "parallelized")
+"""Settings that dlt takes for any source."""
 
 
 class Provider(StrEnum):
@@ -79,6 +87,10 @@ def main() -> None:
     # documents hold personal data: what this process creates is its owner's alone
     os.umask(0o077)
     logging.getLogger("dlt").addFilter(_Brief())
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that knows no … gets a question mark
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     stopped = Stopped()
     try:
         app()
@@ -143,10 +155,9 @@ def load(
     from . import progress
     from .arrow import leave_pandas_out
     from .heap import share_arenas
-    from .load import Target
     from .load import load as run
 
-    target = Target(dataset or provider.value, database, destination)
+    target = _target(provider, database, destination, dataset)
     options = {
         "base_url": base_url,
         "api_version": api_version,
@@ -165,12 +176,27 @@ def load(
     if as_json:
         print(json.dumps(summary.as_dict()))
     else:
-        _print_summary(summary, target)
+        printed.show_summary(summary, target)
+    if publish is not None:
+        _say(f"docruns: {publish} is a copy of it")
     if summary.quarantined:
-        _say(
-            f"docruns: {summary.quarantined} runs are quarantined, see {target.dataset}.quarantine"
-        )
+        _say(f"docruns: {printed.quarantined(summary.quarantined, target)}")
         raise typer.Exit(QUARANTINED)
+
+
+def _target(
+    provider: Provider | Writable, database: Path, destination: str, dataset: str | None
+) -> Target:
+    """Where rows are; ConfigError for a name that dlt would change, so that no query finds what it says."""
+    from .load import Target
+
+    if not destination:
+        raise ConfigError("--destination", "is empty.", "Leave it out for DuckDB.")
+    name = provider.value if dataset is None else dataset
+    if not re.fullmatch("[a-z_][a-z0-9_]*", name) or "__" in name or name.endswith("_"):
+        plain = re.sub("_+", "_", re.sub("[^a-z0-9]", "_", name.lower())).strip("_") or "runs"
+        raise ConfigError("--dataset", f"{name!r} is no plain name.", f"{plain} would be one.")
+    return Target(name, database, destination)
 
 
 def _waiting(text: str) -> None:
@@ -186,11 +212,13 @@ def _source_maker(
     from . import extend, plextera
     from .guard import telemetry_off
     from .load import CHUNK_RUNS
+    from .options import all_known
 
     # before dlt is asked for anything
     telemetry_off()
     source: Any = {Provider.extend: extend, Provider.plextera: plextera}[provider]
     given = {key: value for key, value in options.items() if value is not None}
+    all_known(provider, [*signature(source).parameters, *_OF_DLT])
     if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
         given.setdefault("chunk_runs", CHUNK_RUNS)
     if provider is Provider.plextera and given.pop("api_version", "v1") != "v1":
@@ -205,20 +233,6 @@ def _sync(provider: Provider, options: dict[str, Any]) -> Sync:
     return syncs[0]
 
 
-def _print_summary(summary: Summary, target: Target) -> None:
-    rate, allowed = summary.per_second, summary.allowed_per_second
-    print(
-        f"{summary.provider}: {summary.fetched:,} runs read, {summary.unchanged:,} unchanged, "
-        f"{summary.requests:,} requests in {summary.seconds:.1f} s"
-        + (f", {rate:g} of {allowed:g} a second that are allowed" if allowed else "")
-        + ("" if summary.complete else " (not complete: more is due)")
-    )
-    for table, rows in sorted(summary.rows.items()):
-        if rows:
-            print(f"  {target.dataset}.{table:<20} {rows:>12,} rows")
-    print(f"  in {target}, complete up to {summary.watermark or '-'}")
-
-
 @app.command()
 def check(
     provider: ProviderArgument, base_url: BaseUrl = None, api_version: ApiVersion = None
@@ -228,6 +242,10 @@ def check(
 
     for line in run(_sync(provider, {"base_url": base_url, "api_version": api_version})):
         print(line)
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 @app.command()
@@ -241,7 +259,7 @@ def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
     must_exist(Target("", database))
     found = reports(database, lambda: at_work(database))
     if as_json:
-        print(json.dumps(found, default=str))
+        print(json.dumps(found, default=_rfc3339))
         return
     if not found:
         print(f"{database}: nothing loaded yet")
@@ -272,10 +290,9 @@ def sweep(
     Reads all lists to their ends and asks once for each run that is missing there: only a 404 counts.
     """
     from . import progress
-    from .load import Target
     from .sweep import sweep as run
 
-    target = Target(dataset or provider.value, database, destination)
+    target = _target(provider, database, destination, dataset)
     with progress.shown() as told:
         sync = _sync(provider, {"base_url": base_url, "api_version": api_version})
         sync.progress = told
@@ -283,17 +300,7 @@ def sweep(
     if as_json:
         print(json.dumps(swept.as_dict()))
     else:
-        _print_swept(swept, target)
-
-
-def _print_swept(swept: Swept, target: Target) -> None:
-    print(f"{swept.provider}: {sum(swept.listed.values()):,} runs listed in {swept.seconds:.1f} s")
-    for table, number in swept.marked.items():
-        print(f"  {target.dataset}.{table:<16} {number:>8,} gone, {swept.restored[table]:,} back")
-    if swept.still_there:
-        print(f"  {swept.still_there:,} are in no list, and the platform still has them")
-    if swept.unconfirmed:
-        print(f"  {swept.unconfirmed:,} are in no list, and could not be asked for: not marked")
+        printed.show_swept(swept, target)
 
 
 @app.command()
@@ -317,10 +324,9 @@ def verify(
     Run it right after a load: what has changed since then is a difference.
     """
     from . import progress
-    from .load import Target
     from .verify import verify as run
 
-    target = Target(dataset or provider.value, database, destination)
+    target = _target(provider, database, destination, dataset)
     options = {"base_url": base_url, "api_version": api_version}
     with progress.shown() as told:
 
@@ -332,32 +338,12 @@ def verify(
     if as_json:
         print(json.dumps(found.as_dict()))
     else:
-        _print_verified(found, target)
+        printed.show_verified(found, target)
     if found.differs:
         raise typer.Exit(1)
     if found.quarantined:
-        _say(
-            f"docruns: {len(found.quarantined)} runs are quarantined, "
-            f"see {target.dataset}.quarantine"
-        )
+        _say(f"docruns: {printed.quarantined(len(found.quarantined), target)}")
         raise typer.Exit(QUARANTINED)
-
-
-def _print_verified(found: Verified, target: Target) -> None:
-    from .verify import SAYS, SHOWN
-
-    for kind, differences in found.kinds.items():
-        if differences:
-            print(f"{len(differences):,} {SAYS[kind]}")
-        for one in differences[:SHOWN]:
-            print(f"  {one}")
-        if len(differences) > SHOWN:
-            print(f"  and {len(differences) - SHOWN:,} more")
-    compared = f"{sum(found.listed.values()):,} listed runs"
-    if found.sampled:
-        compared += f", {found.rows_compared:,} rows of {found.sampled:,} runs cell by cell"
-    verdict = "differs from" if found.differs else "agrees with"
-    print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
 
 
 @app.command()
@@ -379,10 +365,9 @@ def push(
     Rows have the columns `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`.
     """
     from . import differences, progress
-    from .load import Target
     from .push import push as run
 
-    target = Target(dataset or provider.value, database, destination)
+    target = _target(provider, database, destination, dataset)
     with progress.shown() as told:
         options = {"base_url": base_url, "api_version": api_version}
         sync = _sync(Provider(provider), options)
@@ -405,7 +390,9 @@ def tables(
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks one.")] = 8899,
+    port: Annotated[
+        int, typer.Option(help="Port on 127.0.0.1; 0 picks one.", min=0, max=65_535)
+    ] = 8899,
     runs: Annotated[int, typer.Option(help="Workflow runs to begin with.", min=0)] = 200,
     seed: Annotated[int, typer.Option(help="Same seed, same runs.")] = 7,
 ) -> None:
@@ -417,7 +404,28 @@ def sandbox(
             print(f"{name:<10}{url}", flush=True)
         print(f"try       docruns load extend --base-url {server.extend_url}", flush=True)
 
-    serve_forever(Sandbox(runs=runs, seed=seed, port=port), started)
+    try:
+        serve_forever(Sandbox(runs=runs, seed=seed, port=port), started)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError("--port", f"{port}: {reason}.", "Name another one, or 0.") from error
+
+
+@app.command()
+def notebook(
+    database: Database = _DATABASE,
+    edit: Annotated[bool, typer.Option("--edit", help="With its code, to change it.")] = False,
+) -> None:
+    """Open the notebook on a database, in the browser: scores against correctness, corrected fields, cost."""
+    from .load import Target, must_exist
+
+    must_exist(Target("", database))
+    path = Path(__file__).parents[2] / "notebooks" / "explore.py"
+    if not path.exists() or find_spec("marimo") is None:
+        raise DocrunsError("The notebook comes with the repository: clone it, and `make setup`.")
+    how = "edit" if edit else "run"
+    command = [sys.executable, "-m", "marimo", how, str(path), "--", "--database", str(database)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 # this interpreter
 
 
 @app.command()

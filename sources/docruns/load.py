@@ -31,7 +31,7 @@ from dlt.sources import DltSource
 
 from . import loaded
 from .arrow import giving_back
-from .errors import ConfigError, DocrunsError
+from .errors import ConfigError, DocrunsError, LockedError
 from .guard import guarded
 from .lock import Holder, checkpoint, held, holder, open_database
 from .merging import MergingDuckDb
@@ -176,6 +176,12 @@ def _load_all(
         frozen(),
         giving_back(),
     ):
+        for other in loaded.providers(running) - {sync.provider}:
+            raise ConfigError(
+                "--dataset",
+                f"{target.dataset} holds runs of {other}.",
+                "Each platform needs a dataset of its own.",
+            )
         written = None
         if memory is not None and target.destination == "duckdb":
             _set(running, memory_limit=memory, **_THRIFT)
@@ -397,7 +403,19 @@ def _destination(
             "Name one of them otherwise.",
         )
     # opened here, first: who holds the file is known before a single request is sent
-    connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
+    try:
+        connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
+    except LockedError as error:
+        who = at_work(target.database)
+        who.pop(target.dataset, None)
+        if not who:
+            raise
+        # DuckDB lets one process write, whatever dataset it is about
+        [dataset, other], *_ = who.items()
+        raise LockedError(
+            f"{target.database}: {other} is at work on it, on the dataset {dataset}. "
+            "Wait until it has ended, or give each platform a file of its own (--database)."
+        ) from error
     try:
         # without transactions a table's DELETE and INSERT are committed apart
         yield MergingDuckDb(connection, supports_transactions=True)

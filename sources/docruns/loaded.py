@@ -254,6 +254,11 @@ def stored_as(pipeline: dlt.Pipeline) -> str | None:
     return None if last is None else last[2] or "keep"
 
 
+def providers(pipeline: dlt.Pipeline) -> set[str]:
+    """Whose runs the dataset holds, or has held."""
+    return {name for (name,) in columns_of(pipeline, "syncs", ("provider",))}
+
+
 def half_loaded(pipeline: dlt.Pipeline) -> int:
     """Workflow and processor runs of packages that never ended; not those that nobody can read again."""
     ended = {load_id for (load_id,) in columns_of(pipeline, "_dlt_loads", ("load_id",))}

@@ -21,8 +21,10 @@ import duckdb
 from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     ConfigProviderException,
+    ConfigValueCannotBeCoercedException,
     LookupTrace,
     LookupTraces,
+    ValueNotSecretException,
 )
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
@@ -129,6 +131,15 @@ def of_configuration(cause: BaseException) -> ConfigError | None:
         place = re.search(r"line \d+ col \d+", str(cause))
         where = f", {place[0]}" if place else ""
         return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
+    if isinstance(cause, ValueNotSecretException):
+        return ConfigError(
+            cause.key,
+            f"is a secret, and {cause.provider_name} is no place for one.",
+            "Put it into .dlt/secrets.toml.",
+        )
+    if isinstance(cause, ConfigValueCannotBeCoercedException):
+        kind = getattr(cause.hint, "__name__", str(cause.hint))
+        return ConfigError(cause.field_name, f"is not of its type, {kind}.")
     if isinstance(cause, UnknownDestinationModule):
         return ConfigError("--destination", f"{cause.ref} is no destination of dlt's.")
     if isinstance(cause, MissingDependencyException):

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.corpus import Answers, Corpus
-from docruns import extend
+from docruns import extend, options
 from docruns.arrow import leave_pandas_out
 from docruns.discreet import DiscreetClient
-from docruns.extend import source
 from docruns.heap import share_arenas
 from docruns.http import Outcome, Reply, Request
 from docruns.load import CHUNK_RUNS, Target, load
@@ -64,8 +63,8 @@ def main() -> None:
     share_arenas()
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
-    # where the source takes its client from
-    vars(source)["DiscreetClient"] = FromDisk
+    # where sources take their clients from
+    vars(options)["DiscreetClient"] = FromDisk
 
     def make(on_sync: Callable[[Sync], None]) -> Any:
         return extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, on_sync=on_sync)

@@ -7,42 +7,26 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.runtime.run_context import active
 from dlt.common.typing import TSecretStrValue
 
+from .. import options
 from ..arrow import Tables
-from ..budget import Budget
-from ..discreet import DiscreetClient
 from ..errors import ConfigError
 from ..feed import Listed
 from ..feeds import Feed
 from ..guard import warn_of_open_secrets
 from ..hints import CONTRACT, Hints
 from ..http import Client
-from ..http import Settings as HttpSettings
-from ..privacy import privacy
 from ..reading import Reading
 from ..resources import add_tables, run_resources, stored_alike
-from ..settings import (
-    Settings,
-    check_base_url,
-    check_key,
-    duration,
-    is_loopback,
-    moment,
-    platform,
-)
+from ..settings import check_base_url, check_key, is_loopback, platform
 from ..sync import Sync
 from ..worker import Task
 from . import api, catalogue, rows
 from .processors import Context
-
-REQUESTS_PER_SECOND = 10.0
-"""What Extend's lowest paid plan allows: where a load begins that is told nothing."""
 
 
 @dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
@@ -106,37 +90,33 @@ def extend(
         ApiError: The platform cannot be reached or gives no usable answer.
     """
     version = api.version(api_version, "sources.extend.api_version")
-    url = base_url or api.host(version, region, "sources.extend.region")
-    url = check_base_url(url, "sources.extend.base_url")
+    host = api.host(version, region, "sources.extend.region")
+    url = check_base_url(base_url or host, "sources.extend.base_url")
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
-    local = is_loopback(url)
-    key = _key(api_key, local)
-    client = DiscreetClient(
-        HttpSettings(
-            base_url=url,
-            headers=api.headers(key, version, workspace),
-            concurrency=concurrency,
-            max_response_mb=max_response_mb,
-        ),
-        Budget.shared(
-            Path(active().data_dir) / "docruns" / "budgets",
-            url,
-            key,
-            requests_per_second or None,
-            None if local else REQUESTS_PER_SECOND,
-        ),
+    key = _key(api_key, is_loopback(url))
+    client = options.client(
+        "sources.extend",
+        url,
+        key,
+        api.headers(key, version, workspace),
         api.explain,
         api.check,
+        requests_per_second=requests_per_second,
+        concurrency=concurrency,
+        max_response_mb=max_response_mb,
     )
-    settings = Settings(
-        overlap=duration(overlap, "sources.extend.overlap"),
-        recheck_for=duration(recheck_for, "sources.extend.recheck_for"),
+    settings = options.settings(
+        "sources.extend",
+        overlap=overlap,
+        recheck_for=recheck_for,
         chunk_runs=chunk_runs,
-        since=moment(since, "since"),
-        until=moment(until, "until"),
+        since=since,
+        until=until,
         max_runs=max_runs,
         full=full,
-        privacy=privacy(field_values, hash_key, drop_columns, "sources.extend"),
+        field_values=field_values,
+        hash_key=hash_key,
+        drop_columns=drop_columns,
         origin={
             "base_url": platform(api.HOSTS["us"] if url == api.V1_HOST else url),
             "workspace_id": workspace,

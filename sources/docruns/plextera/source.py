@@ -5,38 +5,22 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.runtime.run_context import active
 from dlt.common.typing import TSecretStrValue
 
-from ..budget import Budget
-from ..discreet import DiscreetClient
+from .. import options
 from ..errors import ConfigError
 from ..feed import Listed
 from ..feeds import Feed
 from ..guard import warn_of_open_secrets
 from ..hints import CONTRACT
-from ..http import Settings as HttpSettings
-from ..privacy import privacy
 from ..reading import Reading
 from ..resources import run_resources
-from ..settings import (
-    Settings,
-    check_base_url,
-    check_key,
-    duration,
-    is_loopback,
-    moment,
-    platform,
-)
+from ..settings import check_base_url, check_key, is_loopback, platform
 from ..sync import Sync
 from . import api, rows
-
-REQUESTS_PER_SECOND = 10.0
-"""Plextera documents no limit; this is a polite one to begin with."""
 
 
 @dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)
@@ -103,36 +87,33 @@ def plextera(
         ApiError: The platform cannot be reached or gives no usable answer.
     """
     url = check_base_url(base_url or api.BASE_URL, "sources.plextera.base_url")
-    local = is_loopback(url)
-    key = _key(api_key, local)
-    if not 1 <= page_size <= 100:
-        raise ConfigError("sources.plextera.page_size", f"{page_size} is not within 1 and 100.")
-    client = DiscreetClient(
-        HttpSettings(
-            base_url=url,
-            headers=api.headers(key),
-            concurrency=concurrency,
-            max_response_mb=max_response_mb,
-        ),
-        Budget.shared(
-            Path(active().data_dir) / "docruns" / "budgets",
-            url,
-            key,
-            requests_per_second or None,
-            None if local else REQUESTS_PER_SECOND,
-        ),
+    key = _key(api_key, is_loopback(url))
+    options.within("sources.plextera.page_size", page_size, 1, 100)
+    options.within("sources.plextera.page_start", page_start, 0, 1)
+    options.within("sources.plextera.max_depth", max_depth, 0)
+    client = options.client(
+        "sources.plextera",
+        url,
+        key,
+        api.headers(key),
         api.explain,
         api.check,
+        requests_per_second=requests_per_second,
+        concurrency=concurrency,
+        max_response_mb=max_response_mb,
     )
-    settings = Settings(
-        overlap=duration(overlap, "sources.plextera.overlap"),
-        recheck_for=duration(recheck_for, "sources.plextera.recheck_for"),
+    settings = options.settings(
+        "sources.plextera",
+        overlap=overlap,
+        recheck_for=recheck_for,
         chunk_runs=chunk_runs,
-        since=moment(since, "since"),
-        until=moment(until, "until"),
+        since=since,
+        until=until,
         max_runs=max_runs,
         full=full,
-        privacy=privacy(field_values, hash_key, drop_columns, "sources.plextera"),
+        field_values=field_values,
+        hash_key=hash_key,
+        drop_columns=drop_columns,
         origin={"base_url": platform(url), "workspace": workspace},
     )
     sync = Sync("plextera", client, settings)
