@@ -690,9 +690,9 @@ def test_one_batch_is_held_at_a_time(
     most = 0
     make = sync_module.to_tables
 
-    def counted(batch: Any) -> Any:
+    def counted(*batch: Any) -> Any:
         nonlocal most
-        tables = make(batch)
+        tables = make(*batch)
         alive.add(tables)
         most = max(most, len(alive))
         return tables

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import dlt
+import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -268,3 +270,24 @@ def test_max_runs_counts_anew_in_each_run_of_a_source(
     for loaded in (10, 20):
         pipeline.run(source, loader_file_format="parquet")
         assert count(pipeline, "workflow_runs") == loaded
+
+
+def test_other_pipelines_of_the_process_go_on(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """A source that is made, or loaded, changes nothing of how dlt loads somebody's own Arrow tables."""
+
+    @dlt.resource(name="mine")
+    def mine() -> Any:
+        yield pa.table({"a": [1, 2]})
+
+    pipeline.run(mine())
+    environment = dict(os.environ)
+    source = extend(base_url=sandbox.extend_url)
+    pipeline.run(mine())
+    pipeline.run(source.with_resources("workflow_runs"), loader_file_format="parquet")
+    pipeline.run(mine())
+    assert count(pipeline, "mine") == 6
+    assert os.environ == environment
+    assert (
+        count(pipeline, "workflow_runs WHERE _dlt_load_id IN (SELECT load_id FROM _dlt_loads)")
+        == 40
+    )

@@ -216,6 +216,14 @@ def cleared(table: Table, rows: pa.Table) -> list[str]:
     return ids
 
 
+def with_load_id(rows: pa.Table, load_id: str) -> pa.Table:
+    """The rows with dlt's column for the package that brings them. dlt adds it where a setting says so, which is one
+    for the whole process: tables of other pipelines in it would no longer take their rows."""
+    field = pa.field("_dlt_load_id", pa.string(), nullable=False)
+    # pa.repeat would import pandas
+    return rows.append_column(field, pa.array([load_id] * rows.num_rows, field.type))
+
+
 def rewritten(rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]) -> pa.Table:
     """The table with each text of some columns rewritten, nulls excepted; None empties a column."""
     for name, rewrite in rewrites.items():

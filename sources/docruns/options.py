@@ -51,7 +51,7 @@ def client(
             base_url=url,
             headers=dict(headers),
             concurrency=within(f"{section}.concurrency", concurrency, 1),
-            max_response_mb=within(f"{section}.max_response_mb", max_response_mb, 0.001),
+            max_response_mb=within(f"{section}.max_response_mb", max_response_mb, 1e-6),
         ),
         Budget.shared(
             Path(active().data_dir) / "docruns" / "budgets",

@@ -7,7 +7,6 @@ processor_runs   those that came in no workflow run; waits until the workflow ru
 from __future__ import annotations
 
 import logging
-import os
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ import dlt
 from dlt.extract.items_transform import YieldMapItem
 
 from . import loaded
-from .arrow import Tables, cleared, empty, rewritten, rewritten_where, without_nul
+from .arrow import Tables, cleared, empty, rewritten, rewritten_where, with_load_id, without_nul
 from .discreet import unsigned
 from .errors import ConfigError
 from .feed import Listed
@@ -273,8 +272,6 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     `hints` are those of all resources that fill the same tables.
     """
     _keep_quiet()
-    # arrow tables get a _dlt_load_id only if dlt is told so before its first load
-    os.environ.setdefault("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true")
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
     # by package: dlt looks its settings up each time that it is asked for its pipeline
@@ -291,6 +288,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
             if not holds_nul[load_id]:
                 rows = without_nul(table, rows)
             told = hints.of(table, cleared(table, rows), resource.name, load_id)
+            rows = with_load_id(rows, load_id)
             if told is None:
                 yield dlt.mark.with_table_name(rows, table.name)
             else:
