@@ -3,7 +3,7 @@
     cron: 15 * * * *  cd /srv/docruns && .venv/bin/python pipelines/extend_to_duckdb.py
 
 It chooses where rows go and since when, and holds no logic: a killed run is picked up by the next one.
-Settings and the key come from .dlt/ or the environment. Exit code 3 tells of quarantined runs.
+The key and all other settings come from .dlt/ or the environment. Exit code 3 tells of quarantined runs.
 """
 
 import sys
@@ -15,13 +15,14 @@ from docruns.load import Target, load
 
 TARGET = Target(dataset="extend", database=Path("docruns.duckdb"))
 SINCE = None  # "2026-01-01" would leave older runs out
+CHUNK_RUNS = 1000  # per commit
 
 
 def main() -> int:
     """Load, print one line, and give the exit code."""
     try:
         summary = load(
-            lambda on_sync: extend(since=SINCE, chunk_runs=1000, on_sync=on_sync), TARGET
+            lambda on_sync: extend(since=SINCE, chunk_runs=CHUNK_RUNS, on_sync=on_sync), TARGET
         )
     except DocrunsError as error:
         print(f"extend: {error}", file=sys.stderr)

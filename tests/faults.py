@@ -62,7 +62,7 @@ ROWS = {
     35: Row("anybody else on the network", "a whole load", "only the API's host is spoken to"),
     36: Row("`=`, `'`, `%`, `?`, blanks, backslashes, other alphabets", "a path", "works, or is refused by name before any request"),
     37: Row("200,000 fields in few runs; twenty loads on end", "memory and disk", "below 600 MB; folder and database do not grow without new data"),
-    38: Row("Python 3.11 to 3.14", "everything", "the same tests pass on each: CI's matrix"),
+    38: Row("Python 3.11 to 3.14", "everything", "the same tests pass on each: `make PYTHON=python3.13 test`"),
     39: Row("may not be written", "the folder of the database, of the copy, of the work", "one line with the path, exit code 1, no request sent for the first"),
     40: Row("a damaged database", "cut short, overwritten, no database at all", "one line with the way out, exit code 1; the file is left as it is"),
     41: Row("a damaged working folder", "left by a kill, then scribbled over", "it is not read: one load heals"),

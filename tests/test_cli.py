@@ -294,7 +294,7 @@ def test_demo(docruns: Run) -> None:
         assert f"{count:,} rows" in out
     assert "Which fields do reviewers correct most?" in out
     assert "Is a high score right more often?" in out
-    assert "What does each kind of document cost?" in out
+    assert "What does each workflow cost?" in out
     again, out, _ = docruns("demo", "--runs", "60")
     assert again == 0
     assert out.startswith("extend: 0 runs read")

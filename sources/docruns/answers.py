@@ -53,7 +53,7 @@ GROUP BY ALL ORDER BY credits DESC, workflow
 QUESTIONS = {
     "Which fields do reviewers correct most?": MOST_CORRECTED,
     "Is a high score right more often?": SCORE_AND_TRUTH,
-    "What does each kind of document cost?": COST,
+    "What does each workflow cost?": COST,
 }
 
 

@@ -6,7 +6,7 @@ from .model import CLEARED, TABLES, Table
 
 PRIVATE = (
     "document, person: private columns, which say what a document says or who somebody is. The setting "
-    "field_values keeps, hashes or empties them."
+    "field_values keeps, hashes or empties them. Every table has dlt's _dlt_load_id as well, as in syncs.load_id."
 )
 
 

@@ -3,7 +3,7 @@
     dlt:    file ──► INSERT ──► staging table ──► merge ──► table
     here:   file ────────────────────────────────► merge ──► table
 
-dlt's own statements, with the files where its staging tables would be: half of what a load took.
+dlt's own statements, with the files where its staging tables would be: a load takes less than half of the time.
 """
 
 from __future__ import annotations

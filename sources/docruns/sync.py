@@ -85,7 +85,9 @@ class Sync:
 
     def __enter__(self) -> Self:
         """For a whole load: the client stays open from one package to the next."""
-        self._forget()
+        if self.load_id:
+            # a source that is loaded again
+            self._forget()
         self.client.__enter__()
         self.fetches_ahead = True
         return self
@@ -103,11 +105,11 @@ class Sync:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
         if load_id == self.load_id:
             return
-        self.load_id, self.workflows_done = load_id, False
-        if not self.fetches_ahead:
+        if self.load_id and not self.fetches_ahead:
             # a source that is run again
             self._forget()
             self.portions = Portions(self.settings.chunk_runs, self.settings.max_runs)
+        self.load_id, self.workflows_done = load_id, False
         self.portions.next_package()
         self._tally.begin(self.clock())
 
