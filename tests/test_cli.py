@@ -134,14 +134,20 @@ def test_window_and_dataset(docruns: Run, sandbox: Sandbox) -> None:
     assert {id_ for (id_,) in found} == expected
 
 
-def test_quarantine_has_its_own_exit_code(docruns: Run, sandbox: Sandbox) -> None:
-    """A load with quarantined runs ends with 3 and says where to look."""
+def test_quarantine_has_its_own_exit_code(
+    docruns: Run, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A load with quarantined runs ends with 3, names them and says where to look."""
     row = {"id": "workflow_run_bad", "status": "PROCESSED"}
     sandbox.extend.put("[]", row)
     sandbox.extend.put('{"id": "another"}', row)
     code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url)
     assert code == 3
     assert "1 run is quarantined, see extend.quarantine" in err
+    why = "the answer is about another run, another"
+    assert (
+        f"workflow_runs workflow_run_bad is quarantined: run workflow_run_bad: {why}" in caplog.text
+    )
 
 
 def test_missing_key_is_a_configuration_error(docruns: Run) -> None:

@@ -19,6 +19,9 @@ Each error knows its subject: the request, the run, the config key, and what to 
 
 from __future__ import annotations
 
+UNAUTHORIZED = 401
+"""The key itself is refused; 403 may be about what is asked for."""
+
 
 class DocrunsError(Exception):
     """Base of all errors of docruns; `exit_code` is what the command ends with."""

@@ -21,7 +21,14 @@ from typing import Any, Protocol, Self
 from . import feed, quarantine
 from .arrow import UNFIT, Batch, Tables, to_tables
 from .delegate import Delegate, Readings, begun, helps
-from .errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
+from .errors import (
+    UNAUTHORIZED,
+    ApiError,
+    BusyError,
+    MissingError,
+    RefusedError,
+    UnreachableError,
+)  # fmt: skip
 from .feed import Listed, Plan, State
 from .feeds import Feed
 from .http import Client
@@ -34,8 +41,6 @@ from .tally import Counts, Tally
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
-
-UNAUTHORIZED = 401
 
 GIVE_UP_AFTER = 20
 """Details that fail one after the other before the platform, not the runs, counts as broken."""
@@ -84,9 +89,8 @@ class Sync:
         self._delegate: Delegate | None = None
 
     def __enter__(self) -> Self:
-        """For a whole load: the client stays open from one package to the next."""
+        """For a whole load: the client stays open from one package to the next. A source may be loaded again."""
         if self.load_id:
-            # a source that is loaded again
             self._forget()
         self.client.__enter__()
         self.fetches_ahead = True
@@ -235,7 +239,7 @@ class Sync:
         """
         for _ in self.walked([(feed_, saved)]):
             pass
-        # until the end, this load does not know what is left: a failure or a limit plans anew
+        # until the end nobody knows what is left: a failure or a limit plans anew
         planned = self._planned.pop(feed_.name)
         self._interrupted = True
         state = State.load(saved)
@@ -374,8 +378,8 @@ class Sync:
         self._failures += run.id not in state.failed
         if self._failures >= GIVE_UP_AFTER:
             raise quarantine.hushed(error, self.settings.privacy)
-        self.counts.quarantined += 1
         name, message = type(error).__name__, quarantine.told(error, self.settings.privacy)
+        self._tally.quarantined(feed_.name, run.id, message)
         failure = state.not_loaded(run, name, message, self.settings.overlap, walked_at)
         return quarantine.failed(feed_.name, failure, body, self.clock())
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from .http import Usage
+
+warned = logging.getLogger("docruns")
+
+NAMED = 5
+"""Runs in quarantine that a load names; the table has them all."""
 
 
 @dataclass
@@ -37,6 +43,12 @@ class Tally:
     def undo(self) -> None:
         """What was counted since then is undone; the requests were sent."""
         self.counts, self.rows = replace(self._before), Counter(self._rows_before)
+
+    def quarantined(self, resource: str, run_id: str, why: str) -> None:
+        """A run could not be loaded: it counts, and the first few are named."""
+        self.counts.quarantined += 1
+        if self.counts.quarantined <= NAMED:
+            warned.warning("docruns: %s %s is quarantined: %s", resource, run_id, why)
 
     def since(self) -> dict[str, Any]:
         """What was done since then, by column of `syncs`."""

@@ -24,6 +24,7 @@ from msgspec import Raw
 from .. import quarantine
 from ..arrow import Batch, Tables, to_tables
 from ..errors import (
+    UNAUTHORIZED,
     ApiError,
     BusyError,
     MissingError,
@@ -36,7 +37,7 @@ from ..http import Reply, Request
 from ..ids import is_usable, segment
 from ..model import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
 from ..payload import Payload, clean, is_object, json_text
-from ..sync import UNAUTHORIZED, Sync
+from ..sync import Sync
 from . import api
 from .processors import Context, processor_type
 
@@ -192,6 +193,7 @@ def _changed(
 
     batch.update(failures.finish())
     if len(batch):
+        sync.rows.update(batch.counts())
         tables = to_tables(batch, move)
         yield tables
         tables.taken()
