@@ -116,7 +116,7 @@ WRONG = {
     ("load", "extend", "--dataset", ""): "--dataset: '' is no plain name. runs would be one",
     ("load", "extend", "--dataset", "My Data-Set"): "my_data_set would be one",
     ("verify", "extend", "--dataset", "Docs"): "docs would be one",
-    ("sandbox", "--port", "80000"): "80000",
+    ("sandbox", "--port", "80000"): "65535",
     ("notebook",): "docruns.duckdb does not exist",
 }
 
