@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,6 +19,7 @@ from xml.etree import ElementTree as ET
 
 import dlt
 import duckdb
+import httpx
 import pytest
 
 from docruns import extend
@@ -25,6 +28,9 @@ from docruns.sandbox import Sandbox
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "explore.py"
 
 Row = dict[str, Any]
+
+
+URL = re.compile(r"http://(?:localhost|127\.0\.0\.1):\d+\S*")
 
 
 @pytest.fixture(scope="module")
@@ -331,6 +337,28 @@ def test_as_a_script_it_prints_and_leaves_the_database_alone(shown: Row, databas
     assert f"{shown['credits_total']:,.0f} credits" in done.stdout
     assert digest(database) == before
     assert [path.name for path in database.parent.glob("docruns.duckdb*")] == ["docruns.duckdb"]
+
+
+def test_the_command_opens_it(database: Path) -> None:
+    """`docruns notebook` serves it on this machine, and ends with the signal that ends it."""
+    script = "from docruns.cli import main; main()"
+    environment = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "notebook", "--database", str(database)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            url = next(found[0] for line in process.stdout if (found := URL.search(line)))
+            page = httpx.get(url, timeout=30, follow_redirects=True)
+            assert page.status_code == 200 and "marimo" in page.text
+        finally:
+            process.terminate()
+            process.communicate()
+    assert process.returncode != 0
 
 
 def test_a_missing_database_says_what_to_do(tmp_path: Path) -> None:

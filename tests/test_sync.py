@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from docruns import extend
 from docruns.arrow import Batch
 from docruns.errors import RefusedError
 from docruns.feed import Listed
 from docruns.feeds import Feed
 from docruns.http import Retry, Usage
+from docruns.load import Target, load
 from docruns.quarantine import excerpt
 from docruns.reading import Reading
 from docruns.sandbox import Sandbox
@@ -259,12 +261,18 @@ def test_a_run_that_is_listed_again_is_read_again(
 
 @pytest.mark.parametrize("path", ["/verify_runs", "/edit_runs", "/workflows", "/extractors"])
 def test_a_list_that_the_key_may_not_see_stops_nothing(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, path: str
+    sandbox: Sandbox, tmp_path: Path, path: str
 ) -> None:
     """403 for a list beside the runs says that the key lacks a right, and not that it is wrong."""
     sandbox.fault("status", path, status=403, times=None)
-    summary, _ = load_extend(tmp_path / "r.duckdb")
+    told: list[tuple[str, str]] = []
+    summary = load(
+        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        Target("extend", tmp_path / "r.duckdb"),
+        lambda stage, name, *_: told.append((stage, name)),
+    )
     assert summary.complete and summary.fetched > 0 and summary.quarantined == 0
+    assert ("refused", path[1:]) in told
 
 
 @pytest.mark.parametrize("path", ["/workflow_runs", "/extract_runs"])

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import subprocess
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
@@ -425,7 +424,7 @@ def notebook(
         raise DocrunsError("The notebook comes with the repository: clone it, and `make setup`.")
     how = "edit" if edit else "run"
     command = [sys.executable, "-m", "marimo", how, str(path), "--", "--database", str(database)]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 # this interpreter
+    os.execv(sys.executable, command)  # noqa: S606 # this interpreter; a signal is the notebook's alone
 
 
 @app.command()

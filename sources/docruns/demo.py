@@ -18,7 +18,8 @@ from .load import Target, load
 from .lock import open_database
 from .plextera import plextera
 from .sandbox import Sandbox
-from .sync import Progress, Sync
+from .sync import Sync
+from .tally import Progress
 
 WORKSPACE = "sandbox"
 """Workspace label of invented runs: a demo never mixes with anything else."""

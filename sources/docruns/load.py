@@ -39,7 +39,8 @@ from .mishaps import check_folder, explained, is_out_of_memory
 from .pause import frozen
 from .publish import check as check_place
 from .publish import publish as put_in_place
-from .sync import Progress, Sync
+from .sync import Sync
+from .tally import Progress
 
 CHUNK_RUNS = 1000
 """Runs per load package when the configuration says nothing: what a kill can cost."""

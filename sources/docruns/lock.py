@@ -3,8 +3,9 @@
     held(path, "docruns load extend") ──► path: {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": …}
     open_database(path) ──► a connection, or who else has the file open
 
-The first is ours: two loads of one target would share a working folder, and each would load the other's package. It lives on one machine: it does not see a load that another machine runs
-into the same warehouse. The second is DuckDB's own, and a notebook can hold it as well.
+The first is ours: two loads of one target would share a working folder, and each would load the other's package.
+It lives on one machine: it does not see a load that another machine runs into the same warehouse. The second is
+DuckDB's own, and a notebook can hold it as well.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def held(path: Path, command: str, database: str = "", dataset: str = "") -> Ite
     give_up = time.monotonic() + _LOOK_S
     while (file := take(path)) is None:
         if time.monotonic() >= give_up:
-            who = _read(path)
+            who, what = _read(path), f"{database} ({dataset})" if database else str(path)
             raise LockedError(
-                f"{f'{database} ({dataset})' if database else path}: {who or 'another process'} is at work on it. "
+                f"{what}: {who or 'another process'} is at work on it. "
                 "Wait until it has ended, then run this again."
             )
         time.sleep(_EVERY_S)

@@ -45,7 +45,7 @@ def client(
             error.advice = f"Check {section}.api_key (or {variable}): is it whole, not revoked, and one for this host?"
         return error
 
-    least = within(f"{section}.requests_per_second", requests_per_second, 0)
+    ceiling = within(f"{section}.requests_per_second", requests_per_second, 0)
     return DiscreetClient(
         HttpSettings(
             base_url=url,
@@ -57,7 +57,7 @@ def client(
             Path(active().data_dir) / "docruns" / "budgets",
             url,
             key,
-            least or None,
+            ceiling or None,
             None if is_loopback(url) else REQUESTS_PER_SECOND,
         ),
         explained,

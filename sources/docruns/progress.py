@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from .sync import Progress as Told
+from .tally import Progress as Told
 
 _PLAIN_EVERY_S = 5.0
 
@@ -83,6 +83,8 @@ def _line(stage: str, name: str, done: int) -> str:
     """What is said once, of a list as a whole; empty for what goes on."""
     if stage == "unavailable":
         return f"{name}: the server has no such list; left out"
+    if stage == "refused":
+        return f"{name}: the key may not read this list (403); left out"
     return f"{name}: {done:,} listed" if stage == "listed" and done else ""
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from . import feed, quarantine
 from .arrow import UNFIT, Batch, Tables, to_tables
@@ -28,7 +28,7 @@ from .errors import (
     MissingError,
     RefusedError,
     UnreachableError,
-)  # fmt: skip
+)
 from .feed import Listed, Plan, State
 from .feeds import Feed
 from .http import Client
@@ -37,19 +37,13 @@ from .portions import Portions
 from .reading import Link, Parent, Reading
 from .settings import Settings
 from .stream import IsKnown, Stream, Terms
-from .tally import Counts, Tally
+from .tally import Counts, Progress, Tally
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
 
 GIVE_UP_AFTER = 20
 """Details that fail one after the other before the platform, not the runs, counts as broken."""
-
-
-class Progress(Protocol):
-    """Told of what happens to a list: listing, listed, unavailable, fetching; counts are of this load."""
-
-    def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
 
 
 @dataclass
@@ -202,10 +196,9 @@ class Sync:
                 if not page:
                     yield True
         except (MissingError, RefusedError) as error:
-            # a key that sees the runs may lack the right to a list beside them
-            if not feed_.optional or error.status == UNAUTHORIZED:
+            if not feed_.optional:
                 raise
-            self._tell("unavailable", name, 0, None)
+            self.left_out(name, error)
             self._planned[name] = Stream(Plan([], [], None, 0, state.lower), walked_at)
             self._saved[name] = dict(saved)
             return
@@ -217,6 +210,12 @@ class Sync:
         self.counts.listed += plan.listed
         self.counts.unchanged += len(plan.unchanged)
         self._tell("listed", name, plan.listed, plan.listed)
+
+    def left_out(self, name: str, error: ApiError) -> None:
+        """Tell of a list beside the runs that cannot be read; raises where the key itself is refused."""
+        if error.status == UNAUTHORIZED:
+            raise error
+        self._tell("refused" if isinstance(error, RefusedError) else "unavailable", name, 0, None)
 
     def _has_id(self, feed_: Feed, row: Listed) -> bool:
         if not row.id:
@@ -259,6 +258,7 @@ class Sync:
                 pending, rows = [], 0
                 yield tables
                 tables.taken()
+                del tables  # or they are held while the next ones are made
         if self.fetches_ahead and self.portions.is_full:
             planned.read_ahead(terms)
         if ahead and self._is_next(planned):

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from .http import Usage
 
@@ -14,6 +14,12 @@ warned = logging.getLogger("docruns")
 
 NAMED = 5
 """Runs in quarantine that a load names; the table has them all."""
+
+
+class Progress(Protocol):
+    """Told of what happens to a list: listing, listed, unavailable, refused, fetching; counts are of this load."""
+
+    def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
 
 
 @dataclass

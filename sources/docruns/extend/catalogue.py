@@ -24,7 +24,6 @@ from msgspec import Raw
 from .. import quarantine
 from ..arrow import Batch, Tables, to_tables
 from ..errors import (
-    UNAUTHORIZED,
     ApiError,
     BusyError,
     MissingError,
@@ -138,9 +137,7 @@ def _changed(
                             entry_row(batch, row, context, entries.type)
                             moved[id_] = at
     except (MissingError, RefusedError) as error:
-        # the runs' own lists say whether the key is refused
-        if error.status == UNAUTHORIZED:
-            raise
+        sync.left_out(entries.name, error)
         failures.finish()
         return
     if entries.name != "processors":
