@@ -92,7 +92,6 @@ class Batch:
     def __init__(self) -> None:
         self._rows: defaultdict[str, list[Row]] = defaultdict(list)
         self._clearing: defaultdict[str, int] = defaultdict(int)
-        self._made: defaultdict[str, list[pa.Table]] = defaultdict(list)
 
     def add(self, table: Table, *rows: Row) -> None:
         """Append rows to a table."""
@@ -108,13 +107,6 @@ class Batch:
             self._rows[name] += rows
         for name, number in other._clearing.items():
             self._clearing[name] += number
-        for name, tables in other._made.items():
-            self._made[name] += tables
-
-    def add_arrow(self, table: Table, rows: pa.Table, count: int) -> None:
-        """Append rows that are Arrow already, `count` of them without clearing rows."""
-        self._made[table.name].append(rows)
-        self._clearing[table.name] += rows.num_rows - count
 
     def clear_run(self, tables: Iterable[Table], run_id: str) -> None:
         """Make the merge drop all earlier rows of a run, also where it has no rows now."""
@@ -124,34 +116,20 @@ class Batch:
 
     def counts(self) -> dict[str, int]:
         """Rows by table, without clearing rows."""
-        names = dict.fromkeys((*self._rows, *self._made))
-        return {name: self._size(name) - self._clearing[name] for name in names}
+        return {name: len(rows) - self._clearing[name] for name, rows in self._rows.items()}
 
     def rows(self, table: Table) -> list[Row]:
-        """The rows of a table, clearing rows included, without those that are Arrow already."""
-        return self._rows[table.name]
+        """The rows of a table, clearing rows included."""
+        return self._rows.get(table.name, [])
 
     def dicts(self, table: Table) -> list[dict[str, Any]]:
         """The rows of a table by column name, without clearing rows."""
         marks = table.names.index(CLEARED) if table.set_of else None
-        return [
-            table.as_dict(row) for row in self._rows[table.name] if marks is None or not row[marks]
-        ]
-
-    def arrow(self, table: Table) -> pa.Table | None:
-        """All rows of a table; None where there are none."""
-        made = list(self._made.get(table.name, ()))
-        if rows := self._rows.get(table.name):
-            made.append(to_arrow(table, rows))
-        return pa.concat_tables(made) if made else None
-
-    def _size(self, name: str) -> int:
-        made: int = sum(table.num_rows for table in self._made.get(name, ()))
-        return len(self._rows.get(name, ())) + made
+        return [table.as_dict(row) for row in self.rows(table) if marks is None or not row[marks]]
 
     def __len__(self) -> int:
         """Rows of all tables."""
-        return sum(map(self._size, {*self._rows, *self._made}))
+        return sum(map(len, self._rows.values()))
 
 
 class Tables:
@@ -184,28 +162,8 @@ class Tables:
 @without_collection
 def to_tables(batch: Batch, on_taken: Callable[[], None] | None = None) -> Tables:
     """The batch as Arrow tables. One of UNFIT where a cell does not fit its column."""
-    made = [(table, rows) for table in TABLES if (rows := batch.arrow(table)) is not None]
+    made = [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
     return Tables(made, on_taken)
-
-
-def written(rows: pa.Table) -> pa.Buffer:
-    """The rows as one record batch in Arrow's own format, without the schema, which the model knows."""
-    return rows.combine_chunks().to_batches()[0].serialize()
-
-
-def read_back(table: Table, part: Any) -> pa.Table:
-    """The rows that were `written` to these bytes, which they keep."""
-    rows = pa.ipc.read_record_batch(pa.py_buffer(part), schema(table))
-    return pa.Table.from_batches([rows])
-
-
-def filled(rows: pa.Table, name: str, cells: Mapping[str, Any]) -> pa.Table:
-    """The rows with the nulls of a column filled in by their ids."""
-    at = rows.schema.get_field_index(name)
-    ids, before = rows.column("id").to_pylist(), rows.column(at).to_pylist()
-    now = [cells.get(id_) if cell is None else cell for id_, cell in zip(ids, before, strict=True)]
-    field = rows.schema.field(at)
-    return rows.set_column(at, field, pa.array(now, field.type))
 
 
 def cleared(table: Table, rows: pa.Table) -> list[str]:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from .feed import Listed, State, floor, scan
 from .http import Outcome, Reply, Request
 from .reading import Reading
-from .worker import Task
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,7 @@ class Feed:
     `pages(status)` lists all runs, or those of one status where `by_status`; one is empty where the next
     is on its way, for whoever has something else to do. `read` turns an answer into rows. A feed without
     `detail` has no more to say than its rows: `read` gets the row. `ordered()`: the pages come newest change
-    first, asked once they have begun. `optional`: the server may not know the list. `task`: how another process
-    reads as `read` does, if it can.
+    first, asked once they have begun. `optional`: the server may not know the list.
     """
 
     name: str
@@ -30,7 +28,6 @@ class Feed:
     ordered: Callable[[], bool] = lambda: True
     by_status: bool = True
     optional: bool = False
-    task: Task | None = None
 
     def walked(
         self,

@@ -59,12 +59,15 @@ class Portions:
         self.asked += 1
         return True
 
-    def ahead(self, held: int) -> int | None:
-        """How many may be in flight: few while they are taken, as a kill costs them, but 2 s at 75 a second, so
-        that a budget is used while the catalogue is read; at the end of a package a third of the next one, and
-        4 s, for the time that dlt loads. What a second process has in hand, `held`, counts among them."""
+    def ahead(self) -> int | None:
+        """How many requests may be in flight; None is no bound.
+
+        A kill costs what is in flight, so within a package it is a sixth of one or 64: 2 s at 75 requests a
+        second, which keeps the budget busy while the catalogue is read. At the end of a package it is a third
+        of the next one: 4 s, for the time in which dlt loads.
+        """
         if self.chunk is None:
             return None
         third = max(16, self.chunk // 3)
-        wanted = third if self.taken + third >= self.chunk else max(min(third, 64), self.chunk // 6)
-        return max(min(wanted, third - held), 16)
+        is_ending = self.taken + third >= self.chunk
+        return third if is_ending else max(min(third, 64), self.chunk // 6)

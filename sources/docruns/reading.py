@@ -31,7 +31,6 @@ class Reading(NamedTuple):
 
     `inside`: runs that came in full inside this one. `thin`: nested runs that came as summaries, with the
     rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
-    `wanted`: runs and what their lists could have told of them, where the reader knows no lists.
     """
 
     batch: Batch
@@ -41,4 +40,3 @@ class Reading(NamedTuple):
     thin: Mapping[str, Batch] = {}
     links: Mapping[str, Link] = {}
     parents: Mapping[str, Parent] = {}
-    wanted: tuple[tuple[str, str], ...] = ()

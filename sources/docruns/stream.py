@@ -13,11 +13,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import datetime
-from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
-from .delegate import Read, Readings, Taken
 from .feed import Listed, Plan
 from .feeds import Feed
 from .http import Client, Outcome, Reply, Request
@@ -53,8 +50,6 @@ class Stream:
         # in reverse: the next one is the last, and nothing else holds them
         self.left, plan.due = plan.due[::-1], []
         self.total = len(self.left)
-        self.readings: Readings | None = None
-        """What another process reads of it."""
         self.summaries: list[Listed] = []
         """Nested runs that came as summaries and are to be read by their ids: they come first."""
         self._asked: deque[tuple[Listed, bool]] = deque()
@@ -66,8 +61,7 @@ class Stream:
     @property
     def is_done(self) -> bool:
         """Nothing is left to ask for, or to take."""
-        through = self.readings is None or self.readings.is_empty
-        return through and not (self.left or self.summaries or self._asked)
+        return not (self.left or self.summaries or self._asked)
 
     @property
     def is_under_way(self) -> bool:
@@ -75,38 +69,17 @@ class Stream:
         return bool(self._asked)
 
     @property
-    def held(self) -> int:
-        """Answers that another process reads, or has read."""
-        return 0 if self.readings is None else self.readings.held
-
-    @property
     def taken(self) -> int:
         """Due runs that were taken, more or less: those that wait for their answers are none."""
-        return self.total - len(self.left) - len(self._asked) - self.held
+        return self.total - len(self.left) - len(self._asked)
 
-    def read(self, terms: Terms, number: int | None) -> Iterator[Read]:
-        """Runs, each with its answer and what gives its reading, until so many were asked for; None for all.
-
-        Those that were read ahead are among them."""
-        taken = self._take_some(terms, number)
-        if self.readings is not None:
-            yield from self.readings.pull(taken)
-            return
-        for run, outcome in taken:
-            yield run, outcome, partial(terms.feed.reading, run, outcome)
-
-    def _take_some(self, terms: Terms, number: int | None) -> Iterator[Taken]:
-        left = None if number is None else number - self.held
+    def read(self, terms: Terms, number: int | None) -> Iterator[tuple[Listed, Outcome | None]]:
+        """Runs, each with its answer, until so many were asked for; None for all."""
+        left = number
         while (left is None or left > 0) and (taken := self.take(terms)) is not None:
             if left is not None and taken[1] is not None:
                 left -= 1
             yield taken
-
-    def read_ahead(self, terms: Terms) -> None:
-        """Let the other process go on while dlt loads: with some of what is on its way."""
-        if self.readings is not None and self.readings.may_go_ahead:
-            taken = iter(partial(self.take, terms), None)
-            self.readings.ahead(islice(taken, (terms.ahead() or 0) // 2))
 
     def take(self, terms: Terms) -> tuple[Listed, Outcome | None] | None:
         """The next run and its answer, or no answer where it needs none; None where no more may be asked for."""

@@ -20,7 +20,6 @@ from typing import Any, Self
 
 from . import feed, quarantine
 from .arrow import UNFIT, Batch, Tables, to_tables
-from .delegate import Delegate, Readings, begun, helps
 from .errors import (
     UNAUTHORIZED,
     ApiError,
@@ -80,7 +79,6 @@ class Sync:
         """Resources that have not come to their ends: what they ask for counts in this package."""
         self.fetches_ahead = False
         """A load holds this open, and its next package begins where this one ends."""
-        self._delegate: Delegate | None = None
 
     def __enter__(self) -> Self:
         """For a whole load: the client stays open from one package to the next. A source may be loaded again."""
@@ -92,12 +90,7 @@ class Sync:
 
     def __exit__(self, *exc: object) -> None:
         self.fetches_ahead = False
-        delegate, self._delegate = self._delegate, None
-        try:
-            if delegate is not None:
-                delegate.close()
-        finally:
-            self.client.__exit__(*exc)
+        self.client.__exit__(*exc)
 
     def start_package(self, load_id: str) -> None:
         """A dlt package begins: as many details again. Called by each resource, the first one counts."""
@@ -248,8 +241,7 @@ class Sync:
         pending: list[tuple[Listed, Batch]] = []
         rows = 0
         may_ask = partial(self.portions.ask, ahead and self.fetches_ahead)
-        ahead_of = partial(self._ahead, planned)
-        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, ahead_of)
+        terms = Terms(self.client, feed_, is_known, self.arrived, may_ask, self.portions.ahead)
         for run, batch in self._readings(terms, planned, state):
             pending.append((run, batch))
             rows += len(batch)
@@ -259,8 +251,6 @@ class Sync:
                 yield tables
                 tables.taken()
                 del tables  # or they are held while the next ones are made
-        if self.fetches_ahead and self.portions.is_full:
-            planned.read_ahead(terms)
         if ahead and self._is_next(planned):
             planned.begin(terms)
         if planned.is_done and not planned.plan.apart:
@@ -274,9 +264,6 @@ class Sync:
         self._planned[feed_.name] = planned
         self._interrupted = False
 
-    def _ahead(self, stream: Stream) -> int | None:
-        return self.portions.ahead(stream.held)
-
     def _is_next(self, stream: Stream) -> bool:
         """The next package begins with it: nothing is asked for ahead of another one, and no workflow run
         that is due can bring what it asks for."""
@@ -289,22 +276,11 @@ class Sync:
             and not any(other.is_under_way for other in (*others, stream))
         )
 
-    def _delegate_reading(self, feed_: Feed, planned: Stream) -> None:
-        """Let a second process read of this list, where that helps: a load has one, until it ends."""
-        if feed_.task is None or not self.fetches_ahead or planned.readings is not None:
-            return
-        allowed = self.client.usage.allowed_per_second
-        if self._delegate is None and helps(len(planned.left), allowed):
-            self._delegate = begun(feed_.task, self.listed)
-        if self._delegate is not None:
-            planned.readings = Readings(self._delegate, feed_.reading)
-
     def _readings(
         self, terms: Terms, planned: Stream, state: State
     ) -> Iterator[tuple[Listed, Batch]]:
         feed_ = terms.feed
-        self._delegate_reading(feed_, planned)
-        for run, outcome, read in planned.read(terms, self.portions.left):
+        for run, outcome in planned.read(terms, self.portions.left):
             if outcome is None:
                 self.counts.unchanged += 1
                 state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
@@ -327,7 +303,7 @@ class Sync:
             try:
                 if isinstance(outcome, ApiError):
                     raise outcome
-                reading = read()
+                reading = feed_.reading(run, outcome)
             except (ApiError, ValueError, RecursionError) as error:
                 body = b"" if isinstance(outcome, ApiError) else feed_.body(run, outcome)
                 yield run, self._quarantine(feed_, run, error, body, state, planned.walked_at)

@@ -10,8 +10,8 @@ Versions differ in names and in what they leave out, not in meaning, so one read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Collection
+from typing import TypeGuard
 
 from ..arrow import Batch
 from ..errors import ShapeError
@@ -103,56 +103,6 @@ def processor_run(
     batch = Batch()
     status, is_final = add_processor_run(run, batch, context, parent, listed)
     return Reading(batch, status, is_final)
-
-
-def unlisted(
-    api_version: str, workspace: str | None, include_parse_output: bool
-) -> Callable[[bytes, Listed], Reading]:
-    """`workflow_run` for a process that knows no lists; `wanted` says what they were asked for."""
-    rows = _Unlisted()
-    context = Context(api_version, workspace, include_parse_output, rows)
-
-    def read(body: bytes, listed: Listed) -> Reading:
-        rows.wanted = []
-        reading = workflow_run(body, listed, context)
-        return reading._replace(wanted=tuple(rows.wanted))
-
-    return read
-
-
-class _Unlisted(Mapping[str, Any]):
-    """In place of what lists show of runs: every run is there, and nothing is known of it."""
-
-    def __init__(self) -> None:
-        self.wanted: list[tuple[str, str]] = []
-
-    def __getitem__(self, run_id: str) -> _Nothing:
-        return _Nothing(run_id, self.wanted)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
-class _Nothing:
-    """In place of a `Listed`: None, whatever it is asked for, which is noted."""
-
-    def __init__(self, run_id: str, wanted: list[tuple[str, str]]) -> None:
-        self._run_id, self._wanted = run_id, wanted
-
-    def __getattr__(self, name: str) -> None:
-        self._wanted.append((self._run_id, name))
-
-    @property
-    def summary(self) -> _Nothing:
-        """What only lists say."""
-        return self
-
-    def get(self, name: str) -> None:
-        """The same for a cell of the summary."""
-        self._wanted.append((self._run_id, name))
 
 
 def _unwrap(body: bytes, envelope: str) -> Payload:

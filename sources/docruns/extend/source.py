@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,6 @@ from ..reading import Reading
 from ..resources import add_tables, run_resources, stored_alike
 from ..settings import check_base_url, check_key, is_loopback, platform
 from ..sync import Sync
-from ..worker import Task
 from . import api, catalogue, rows
 from .processors import Context
 
@@ -164,11 +162,7 @@ def _resources(
         with sync.opened():
             yield from catalogue.processors(sync, context, dlt.current.resource_state())
 
-    settings = {key: said for key, said in context._asdict().items() if key != "summaries"}
-    main = replace(
-        _feed(client, runs, partial(rows.workflow_run, context=context)),
-        task=Task("extend.rows", "unlisted", settings),
-    )
+    main = _feed(client, runs, partial(rows.workflow_run, context=context))
     feeds = [_feed(client, kind, read_alone) for kind in kinds]
     hints = Hints()
     return [
