@@ -27,7 +27,7 @@ with app.setup:
     import duckdb
     import marimo as mo
 
-    from docruns.model import TABLES
+    from docruns.core.tables import TABLES
 
     Row = dict[str, Any]
     Point = tuple[

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from docruns import extend
-from docruns.errors import DocrunsError
-from docruns.load import Target, load
+from docruns.commands.load import load_runs
+from docruns.core.errors import DocrunsError
+from docruns.store.target import Target
 
 TARGET = Target(dataset="extend", database=Path("docruns.duckdb"))
 SINCE = None  # "2026-01-01" would leave older runs out
@@ -21,7 +22,7 @@ CHUNK_RUNS = 1000  # per commit
 def main() -> int:
     """Load, print one line, and give the exit code."""
     try:
-        summary = load(
+        summary = load_runs(
             lambda on_sync: extend(since=SINCE, chunk_runs=CHUNK_RUNS, on_sync=on_sync), TARGET
         )
     except DocrunsError as error:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from docruns import extend
-from docruns.load import Summary, Target, load
+from docruns.commands.load import Summary, load_runs
 from docruns.sandbox import Sandbox
-from docruns.sync import Sync
-from loading import Loader
+from docruns.store.target import Target
+from docruns.sync.sync import Sync
 from proofs.children import Children, Ended
+from support.loading import Loader
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +64,7 @@ def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
         def make(on_sync: Callable[[Sync], None]) -> Any:
             return extend(**options, on_sync=lambda sync: (syncs.append(sync), on_sync(sync)))
 
-        summary = load(make, Target("extend", database))
+        summary = load_runs(make, Target("extend", database))
         return summary, syncs[0]
 
     return run

@@ -1,9 +1,11 @@
-"""The shape of the code: who may import what, what is exported, what `dlt init` needs."""
+"""The shape of the code: floors and owners, sizes, what is exported, what `dlt init` needs."""
 
 from __future__ import annotations
 
 import ast
 import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,140 +15,74 @@ import docruns
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sources" / "docruns"
 
-# from the bottom up; a module may import those above it in this list, never those below
-LAYERS = (
-    "errors",
-    "model",
-    "privacy",
-    "ids",
-    "pause",
-    "twice",
-    "payload",
-    "settings",
-    "portions",
-    "feed",
-    "paths",
-    "cells",
-    "said",
-    "walk",
-    "flatten",
-    "arrow",
-    "quarantine",
-    "reading",
-    "worker",
-    "budget",
-    "transport",
-    "http",
-    "tally",
-    "discreet",
-    "delegate",
-    "guard",
-    "changes",
-    "extend.schemas",
-    "extend.outputs",
-    "extend.processors",
-    "extend.rows",
-    "extend.api",
-    "plextera.outputs",
-    "plextera.api",
-    "plextera.rows",
-    "extend.updates",
-    "loaded",
-    "hints",
-    "feeds",
-    "stream",
-    "sync",
-    "options",
-    "resources",
-    "extend.catalogue",
-    "extend.source",
-    "extend.destination",
-    "extend",
-    "plextera.source",
-    "plextera",
-    "",
-    "mishaps",
-    "lock",
-    "publish",
-    "heap",
-    "merging",
-    "load",
-    "reread",
-    "knowledge",
-    "journal",
-    "origin",
-    "push",
-    "sweep",
-    "verify",
-    "answers",
-    "status",
-    "dictionary",
-    "check",
-    "progress",
-    "differences",
-    "sandbox",
-    "demo",
-    "stopped",
-    "printed",
-    "cli",
+FLOORS = (
+    {"core", "sandbox"},
+    {"net", "store"},
+    {"sync", "models"},
+    {"providers"},
+    {"commands"},
 )
+"""Folders from the bottom up. A folder imports folders of lower floors only."""
 
-# each foreign thing has one owner
+STARTS_SANDBOX = ("commands/demo", "commands/cli/app")
+"""The only modules that import the sandbox."""
+
+STRANGERS = (
+    ("providers/extend", "providers/plextera"),
+    ("commands/push", "commands/verify"),
+)
+"""Pairs that do not import each other."""
+
 OWNERS = {
-    "pyarrow": {"arrow"},
-    "httpx": {"http", "transport"},
-    "aiohttp": {"transport"},
-    "tenacity": {"http"},
-    "dlt": {
-        "guard",
-        "mishaps",
-        "loaded",
-        "hints",
-        "resources",
-        "merging",
-        "load",
-        "reread",
-        "options",
-        "extend.source",
-        "extend.destination",
-        "plextera.source",
-        "cli",
+    "httpx": {"net/"},
+    "httpx_aiohttp": {"net/"},
+    "aiohttp": {"net/"},
+    "pyarrow": {"store/arrow", "store/memory"},
+    "duckdb": {
+        "store/duckdb/",
+        "store/failures",
+        "models/",
+        "commands/status",
+        "commands/demo",
+        "commands/push/rows",
     },
-    "duckdb": {"lock", "mishaps", "answers", "origin", "status", "demo"},
-    "typer": {"cli"},
-    "rich": {"progress", "differences", "demo"},
+    "dlt": {
+        "store/",
+        "providers/",
+        "commands/load",
+        "commands/push/refresh",
+        "commands/cli/app",
+    },
+    "typer": {"commands/cli/"},
+    "rich": {"commands/cli/", "commands/demo", "commands/push/report"},
+    "msgspec": {"core/", "net/", "providers/", "commands/push/"},
+    "sqlglot": {"commands/push/rows"},
 }
+"""Where each foreign package may be imported: a folder ends in a slash."""
 
-PURE = (
-    "errors",
-    "changes",
-    "model",
-    "privacy",
-    "ids",
-    "twice",
-    "payload",
-    "settings",
-    "portions",
-    "feed",
-    "said",
-    "walk",
-    "flatten",
-    "extend.outputs",
-    "extend.rows",
-)
-NEVER_IN_PURE = {"os", "time", "random", "socket", "asyncio", "threading", "logging", "pathlib"}
+NEVER_IN_CORE = {"os", "time", "random", "socket", "asyncio", "threading", "logging", "pathlib"}
+
+MAX_ENTRIES, MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 10, 400, 50, 7
+
+# dlt sources and commands take one parameter for each setting
+WIDE = {"providers/extend/source", "providers/plextera/source", "commands/cli/app"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+OWN = [path for path in FILES if "sandbox" not in path.relative_to(PACKAGE).parts]
 
 
-def module_name(path: Path) -> str:
-    """extend/rows.py is extend.rows, a package's __init__ is the package; all of sandbox is one."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    if parts[0] == "sandbox":
-        return "sandbox"
-    return ".".join(part for part in parts if part != "__init__")
+def name_of(path: Path) -> str:
+    """`sync/plan` for a module, `providers/extend` for a package's `__init__`."""
+    relative = path.relative_to(PACKAGE).with_suffix("")
+    parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
+    return "/".join(parts)
+
+
+NAMES = {name_of(path) for path in FILES}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Modules of ours and foreign top-level packages that a file imports, also inside functions."""
+    """Modules of docruns and foreign top-level packages that a file imports, also inside functions."""
     ours: set[str] = set()
     foreign: set[str] = set()
     package = path.relative_to(PACKAGE).parts[:-1]
@@ -156,34 +92,142 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             foreign.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.ImportFrom):
-            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
-            stem = ".".join(part for part in base if part)
+            base = package[: len(package) - node.level + 1]
+            module = "/".join([*base, *(node.module or "").split(".")]).strip("/")
             for alias in node.names:
-                full = f"{stem}.{alias.name}" if stem else alias.name
-                ours.add(full if full in LAYERS and node.module is None else stem or alias.name)
-    return {name.split(".")[0] if name.startswith("sandbox") else name for name in ours}, foreign
+                inner = f"{module}/{alias.name}".strip("/")
+                ours.add(inner if inner in NAMES else module)
+    return ours, foreign
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def top(name: str) -> str:
+    """The folder at the top of the package; empty for the package's own `__init__`."""
+    return name.partition("/")[0] if name in NAMES and name else ""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def floor(name: str) -> int:
+    """The floor of a module; the package's own `__init__` stands between providers and commands."""
+    return next((i for i, folders in enumerate(FLOORS) if top(name) in folders), 3)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_point_down(path: Path) -> None:
-    """A module imports only what lies below it, so there is one direction to read the code in."""
-    name = module_name(path)
-    assert name in LAYERS, f"{name} has no place in the layers yet"
-    ours, foreign = imports(path)
-    for other in ours - {name}:
-        assert LAYERS.index(other) < LAYERS.index(name), f"{name} imports {other}"
+    """A module imports its own folder and folders of lower floors, so the tree shows the direction."""
+    name = name_of(path)
+    if not name:
+        assert {top(other) for other in imports(path)[0]} == {"providers"}
+        return
+    assert any(top(name) in folders for folders in FLOORS), f"{name} stands on no floor"
+    for other in imports(path)[0] - {name}:
+        if top(other) != top(name):
+            assert floor(other) < floor(name), f"{name} imports {other}, which is not below it"
+            assert top(other) != "sandbox" or name in STARTS_SANDBOX, f"{name} imports {other}"
+            assert (top(name), top(other)) != ("models", "net"), f"{name} imports {other}"
+        for pair in STRANGERS:
+            met = {
+                side for side in pair for each in (name, other) if f"{each}/".startswith(f"{side}/")
+            }
+            assert met != set(pair), f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("path", OWN, ids=name_of)
+def test_each_foreign_package_has_one_owner(path: Path) -> None:
+    """A foreign package is imported where it belongs; the core imports none that touches the world."""
+    name, foreign = name_of(path), imports(path)[1]
     for package in foreign & OWNERS.keys():
-        assert name in OWNERS[package] or name == "sandbox", f"{name} imports {package}"
-    if name in PURE:
-        assert not foreign & NEVER_IN_PURE, f"{name} is pure and imports {foreign & NEVER_IN_PURE}"
+        assert any(
+            name == owner or (owner.endswith("/") and f"{name}/".startswith(owner))
+            for owner in OWNERS[package]
+        ), f"{name} imports {package}"
+    if top(name) == "core":
+        assert not foreign & NEVER_IN_CORE, f"{name} imports {foreign & NEVER_IN_CORE}"
+        assert foreign <= {"__future__", "msgspec", *STANDARD}, f"{name} imports {foreign}"
 
 
-def test_layers_name_real_modules() -> None:
-    """The list of layers has no module that is gone."""
-    assert set(LAYERS) == {module_name(path) for path in FILES}
+STANDARD = {
+    "base64", "collections", "contextlib", "dataclasses", "datetime", "decimal", "enum", "functools",
+    "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "re", "types", "typing", "urllib",
+}  # fmt: skip
+
+
+def test_no_circles() -> None:
+    """Modules import each other in one direction, also inside a folder."""
+    graph = {name_of(path): imports(path)[0] - {name_of(path)} for path in OWN}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' -> '.join((*way, name))}"
+        if name not in done:
+            for other in graph.get(name, ()):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_folders_are_small() -> None:
+    """Nobody has to read through more than ten entries to find a file."""
+    entries: defaultdict[Path, set[str]] = defaultdict(set)
+    for path in OWN:
+        for inner, outer in zip((path, *path.parents), path.parents, strict=False):
+            if outer == PACKAGE.parent:
+                break
+            if inner.name != "__init__.py":
+                entries[outer].add(inner.name)
+    assert {
+        folder.name: sorted(found) for folder, found in entries.items() if len(found) > MAX_ENTRIES
+    } == {}
+
+
+@pytest.mark.parametrize("path", OWN, ids=name_of)
+def test_modules_and_functions_are_short(path: Path) -> None:
+    """A module of over 400 lines is two ideas; so is a function of over 50 lines or 7 parameters."""
+    name, text = name_of(path), path.read_text()
+    # the tables are one long list of columns
+    assert name == "core/tables" or len(text.splitlines()) <= MAX_LINES
+    for function, lines, parameters in functions(text):
+        if name in WIDE and (parameters > MAX_PARAMETERS or lines > MAX_FUNCTION_LINES):
+            assert is_wide(text, function), f"{function}: {lines} lines, {parameters} parameters"
+            continue
+        assert lines <= MAX_FUNCTION_LINES, f"{function} has {lines} lines"
+        assert parameters <= MAX_PARAMETERS, f"{function} has {parameters} parameters"
+
+
+def functions(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each function's name, lines and parameters, `self` and `cls` aside."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            given = [each for each in given if each.arg not in ("self", "cls")]
+            yield node.name, (node.end_lineno or 0) - node.lineno + 1, len(given)
+
+
+def is_wide(text: str, function: str) -> bool:
+    """A dlt source, what makes its platform of the same settings, or a command."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            marks = [ast.unparse(decorator) for decorator in node.decorator_list]
+            return function == "connect" or any(
+                m.startswith(("dlt.source", "app.command")) for m in marks
+            )
+    return False
+
+
+@pytest.mark.parametrize("path", OWN, ids=name_of)
+def test_a_module_is_not_named_as_its_function(path: Path) -> None:
+    """`from .load import load` would name two things alike."""
+    tree = ast.parse(path.read_text())
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    # a source is named as its platform, and so is the folder: that is what users write
+    assert path.stem not in names
+
+
+def test_inner_packages_are_empty() -> None:
+    """An inner `__init__.py` holds nothing, except the face of each provider."""
+    for path in PACKAGE.rglob("__init__.py"):
+        if name_of(path) not in ("", "providers/extend", "providers/plextera") and path in OWN:
+            assert path.read_text() == "", path
 
 
 def test_exported_names() -> None:
@@ -206,21 +250,20 @@ def test_requirements_are_the_project_s() -> None:
     assert sorted(lines) == sorted(project["dependencies"])
 
 
-def test_modules_are_one_idea_each() -> None:
-    """A module over 450 lines is usually two ideas."""
-    for path in FILES:
-        # the model is one long list of columns
-        assert path.name == "model.py" or len(path.read_text().splitlines()) <= 450, path
+def test_tests_mirror_the_package() -> None:
+    """Each folder of the package has a folder of tests."""
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders <= {path.name for path in (ROOT / "tests").iterdir()}
 
 
-def test_house_stands_alone() -> None:
+def test_project_stands_alone() -> None:
     """Nothing in the project names a machine's path or somebody else's workplace."""
     words = ("/work" + "/", "../sha" + "red", "/roo" + "t/")
     kinds = {".py", ".md", ".toml", ".txt", ".yml", ""}
     for path in ROOT.rglob("*"):
         hidden = any(
             part.startswith((".venv", ".git", ".uv", ".mypy", ".ruff", ".hyp", ".cache"))
-            for part in path.parts
+            for part in path.relative_to(ROOT).parts
         )
         if (
             path.is_file()

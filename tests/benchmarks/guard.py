@@ -56,15 +56,18 @@ def bodies() -> Bodies:
 
 def ours(runs: Bodies) -> int:
     """Decode, flatten, Arrow: what a load does to each batch. The number of rows."""
-    from docruns.arrow import Batch, to_tables
-    from docruns.extend import rows
-    from docruns.extend.processors import Context
-    from docruns.feed import Listed
+    from docruns.core.batch import Batch
+    from docruns.providers.extend import workflow_runs
+    from docruns.providers.extend.processor_runs import Context
+    from docruns.store.arrow import to_tables
+    from docruns.sync.plan import ListedRun
 
     context = Context("2026-02-09")
     whole = Batch()
     for id_, body in runs:
-        whole.update(rows.workflow_run(body, Listed(id_, None, None, None), context).batch)
+        whole.update(
+            workflow_runs.workflow_run(body, ListedRun(id_, None, None, None), context).batch
+        )
     return len(to_tables(whole))
 
 

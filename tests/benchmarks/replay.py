@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.corpus import Answers, Corpus
-from docruns import extend, options
-from docruns.arrow import leave_pandas_out
-from docruns.discreet import DiscreetClient
-from docruns.heap import share_arenas
-from docruns.http import Outcome, Reply, Request
-from docruns.load import CHUNK_RUNS, Target, load
-from docruns.sync import Sync
+from docruns import extend
+from docruns.commands.load import CHUNK_RUNS, load_runs
+from docruns.net.messages import Outcome, Reply, Request
+from docruns.net.redaction import RedactingClient
+from docruns.providers import settings
+from docruns.store.memory import hide_pandas_from_pyarrow, limit_arenas
+from docruns.store.target import Target
+from docruns.sync.sync import Sync
 
 ANSWERS: list[Answers] = []
 
 
-class FromDisk(DiscreetClient):
+class FromDisk(RedactingClient):
     """Answers without a network."""
 
     def __enter__(self) -> FromDisk:
@@ -59,18 +60,18 @@ def main() -> None:
     parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS)
     asked = parser.parse_args()
     # as the command does
-    leave_pandas_out()
-    share_arenas()
+    hide_pandas_from_pyarrow()
+    limit_arenas()
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where sources take their clients from
-    vars(options)["DiscreetClient"] = FromDisk
+    vars(settings)["DiscreetClient"] = FromDisk
 
     def make(on_sync: Callable[[Sync], None]) -> Any:
         return extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, on_sync=on_sync)
 
     started = time.perf_counter()
-    summary = load(make, Target("extend", asked.database))
+    summary = load_runs(make, Target("extend", asked.database))
     seconds = time.perf_counter() - started
     assert summary.complete and not summary.quarantined, summary
     print(json.dumps({"seconds": seconds, "runs": summary.fetched, "rows": summary.rows}))

@@ -12,18 +12,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from docruns.arrow import Batch, to_tables
-from docruns.errors import ApiError
-from docruns.extend import api as extend_api
-from docruns.extend import outputs
-from docruns.extend import rows as extend_rows
-from docruns.feed import Listed
-from docruns.flatten import rebuild
-from docruns.model import FIELDS, TABLES
-from docruns.payload import Payload, clean, number_text
-from docruns.plextera import api as plextera_api
-from docruns.plextera import rows as plextera_rows
-from docruns.reading import Reading
+from docruns.core.batch import Batch
+from docruns.core.codec import clean, number_text
+from docruns.core.errors import ApiError
+from docruns.core.flatten.flatten import rebuild
+from docruns.core.parsed import ParsedRun
+from docruns.core.payload import Payload
+from docruns.core.tables import FIELDS, TABLES
+from docruns.providers.extend import api as extend_api
+from docruns.providers.extend import outputs
+from docruns.providers.extend import workflow_runs as extend_rows
+from docruns.providers.plextera import api as plextera_api
+from docruns.providers.plextera import runs as plextera_rows
+from docruns.store.arrow import to_tables
+from docruns.sync.plan import ListedRun
 
 REFUSED = (ApiError, ValueError, RecursionError)
 """What a load turns into a row of quarantine; anything else ends it."""
@@ -38,36 +40,36 @@ JSON_COLUMNS = {
 }
 
 
-def extend_workflow_run(body: bytes) -> Reading:
+def extend_workflow_run(body: bytes) -> ParsedRun:
     """Extend's workflow run."""
     extend_api.check(body, "GET /workflow_runs/x")
-    listed = Listed(_id(body, "workflowRun", "id"), None, None, None)
+    listed = ListedRun(_id(body, "workflowRun", "id"), None, None, None)
     return extend_rows.workflow_run(body, listed, extend_rows.Context("2026-02-09"))
 
 
-def extend_processor_run(body: bytes) -> Reading:
+def extend_processor_run(body: bytes) -> ParsedRun:
     """Extend's extract, classify, split or parse run."""
     extend_api.check(body, "GET /extract_runs/x")
-    listed = Listed(_id(body, "processorRun", "id"), None, None, None)
+    listed = ListedRun(_id(body, "processorRun", "id"), None, None, None)
     context = extend_rows.Context("2026-02-09", include_parse_output=True)
     return extend_rows.processor_run(body, listed, context)
 
 
-def plextera_workflow_run(body: bytes) -> Reading:
+def plextera_workflow_run(body: bytes) -> ParsedRun:
     """Plextera's run, nested ones among it."""
     plextera_api.check(body, "GET /workflow-runs/x")
-    listed = Listed(_id(body, "", "id", "runId"), None, None, None)
+    listed = ListedRun(_id(body, "", "id", "runId"), None, None, None)
     return plextera_rows.workflow_run(body, listed, plextera_rows.Context())
 
 
-def plextera_extraction(body: bytes) -> Reading:
+def plextera_extraction(body: bytes) -> ParsedRun:
     """Plextera's extraction."""
     plextera_api.check(body, "GET /document-insights/extractions/x")
-    listed = Listed(_id(body, "", "id", "extractionId"), None, None, None)
+    listed = ListedRun(_id(body, "", "id", "extractionId"), None, None, None)
     return plextera_rows.extraction(body, listed, plextera_rows.Context())
 
 
-READERS: Mapping[str, Callable[[bytes], Reading]] = {
+READERS: Mapping[str, Callable[[bytes], ParsedRun]] = {
     "extend_workflow_run": extend_workflow_run,
     "extend_processor_run": extend_processor_run,
     "plextera_workflow_run": plextera_workflow_run,
@@ -75,7 +77,7 @@ READERS: Mapping[str, Callable[[bytes], Reading]] = {
 }
 
 
-PAYLOADS = Path(__file__).parents[1] / "payloads"
+PAYLOADS = Path(__file__).parents[1] / "support" / "payloads"
 FOUND = Path(__file__).parent / "found"
 """Inputs that broke a reader once, in a folder of its name."""
 
@@ -113,7 +115,7 @@ def _id(body: bytes, envelope: str, *keys: str) -> str:
     return next((id_ for key in keys if (id_ := run.peek(key))), "listed")
 
 
-def read(kind: str, body: bytes) -> Reading | None:
+def read(kind: str, body: bytes) -> ParsedRun | None:
     """The rows of a body; None where it is refused. Whatever else goes wrong is raised."""
     try:
         reading = READERS[kind](body)

@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from docruns.model import TABLES
+from docruns.core.tables import TABLES
 
 from .stage import RUN_LISTS, Platform
 

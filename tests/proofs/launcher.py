@@ -21,10 +21,10 @@ GIVE_UP_S = 180
 
 # what a load imports on its way: a second of each process
 _NEEDED = (
-    "docruns.extend",
-    "docruns.plextera",
-    "docruns.load",
-    "docruns.progress",
+    "docruns.providers.extend",
+    "docruns.providers.plextera",
+    "docruns.commands.load",
+    "docruns.commands.cli.progress",
     "dlt.destinations.insert_job_client",
     "dlt.sources.helpers.requests",
     "pandas",
@@ -33,7 +33,7 @@ _NEEDED = (
 
 def main() -> None:
     """Serve until stdin ends."""
-    from docruns import cli
+    from docruns.commands.cli import main as cli
 
     for name in _NEEDED:
         importlib.import_module(name)
@@ -69,11 +69,11 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
         if asked.get("file_bytes"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_bytes"],) * 2)
         if asked.get("retry"):
-            importlib.import_module("docruns.http").Retry.__init__.__defaults__ = tuple(
+            importlib.import_module("docruns.net.messages").Retry.__init__.__defaults__ = tuple(
                 asked["retry"]
             )
         sys.argv = ["docruns", *asked["arguments"]]
-        cli.main()
+        cli.run()
         code = 0
     except SystemExit as end:
         code = int(end.code or 0)

@@ -38,7 +38,7 @@ _STORAGE = "dlt.common.storages.load_storage:LoadStorage"
 _PACKAGE = "dlt.common.storages.load_package:PackageStorage"
 _LOAD = "dlt.load.load:Load"
 _CLIENT = "dlt.destinations.job_client_impl:SqlJobClientBase"
-_PUT_ASIDE = "docruns.merging:_Client.create_load_job"
+_PUT_ASIDE = "docruns.store.duckdb.destination:_Client.create_load_job"
 _SQL = "dlt.destinations.job_client_impl:SqlLoadJob"
 
 POINTS = {
@@ -126,7 +126,7 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
 
 def _arm_alone(table: str, package: int) -> None:
     """Of a package's merges that of one table is done, and no other."""
-    from docruns.merging import _Merge
+    from docruns.store.duckdb.destination import _Merge
 
     # around its wait for one of two places, or those that are held back would have them
     real = _Merge.run

@@ -13,7 +13,7 @@ import pytest
 from conftest import Client, turn_pages
 from docruns.sandbox import Sandbox
 
-EXAMPLES = Path(__file__).parents[1] / "payloads" / "plextera"
+EXAMPLES = Path(__file__).parents[1] / "support" / "payloads" / "plextera"
 RUNS, EXTRACTIONS = "/workflow-runs", "/document-insights/extractions"
 
 Http = Callable[..., httpx.Client]

@@ -12,7 +12,7 @@ import pytest
 from conftest import Client, rows, walk
 from docruns.sandbox import Sandbox
 
-EXAMPLES = Path(__file__).parents[1] / "payloads" / "extend"
+EXAMPLES = Path(__file__).parents[1] / "support" / "payloads" / "extend"
 
 # maps whose keys are the customer's own data
 FREE = {

@@ -17,8 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from docruns.load import Target, lock_file
-from docruns.lock import holder
+from docruns.store.target import Target, lock_file, lock_holder
 
 from .inside import Inside, soak_inside
 from .measure import Held, children_of, held
@@ -97,7 +96,7 @@ def _processes(
         if count:
             wrong(f"{what}: {count}")
     for name in both.urls:
-        who = holder(lock_file(Target(name, turns.database)))
+        who = lock_holder(lock_file(Target(name, turns.database)))
         if who is not None:
             wrong(f"still at work: {who}")
     if children_of(both.pid) != before:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from docruns import extend, plextera
-from docruns.errors import DocrunsError
-from docruns.http import Retry
-from docruns.load import Target, load
-from docruns.lock import open_database
-from docruns.status import reports
-from docruns.sweep import sweep
-from docruns.verify import verify
+from docruns.commands.load import load_runs
+from docruns.commands.status import reports
+from docruns.commands.sweep import sweep_deleted
+from docruns.commands.verify import verify_runs
+from docruns.core.errors import DocrunsError
+from docruns.net.messages import Retry
+from docruns.store.duckdb.file import open_database
+from docruns.store.target import Target
 
 from .measure import Held, held
 from .plan import changes
@@ -105,7 +106,7 @@ def _calm(folder: Path, both: Platforms) -> Held:
     """The same work each time: two loads that find nothing new; then what the process holds."""
     for name in SOURCES:
         for _ in range(2):
-            load(_maker(name, both), _target(folder, name))
+            load_runs(_maker(name, both), _target(folder, name))
     gc.collect()
     return held()
 
@@ -124,9 +125,9 @@ def _do(kind: str, name: str, folder: Path, both: Platforms, rng: random.Random)
         case "sweep":
             syncs: list[Any] = []
             _maker(name, both)(syncs.append)
-            sweep(syncs[0], target)
+            sweep_deleted(syncs[0], target)
         case "verify":
-            verify(_maker(name, both), target, deep=rng.choice((0, 3)))
+            verify_runs(_maker(name, both), target, deep=rng.choice((0, 3)))
         case "status":
             reports(target.database, dict)
         case "locked":
@@ -136,7 +137,7 @@ def _do(kind: str, name: str, folder: Path, both: Platforms, rng: random.Random)
         case _:
             options = {"chunk_runs": rng.choice((3, 20, 1000))}
             copy = folder / "copy.duckdb" if rng.random() < 0.2 else None
-            load(_maker(name, both, **options), target, publish=copy)
+            load_runs(_maker(name, both, **options), target, publish=copy)
 
 
 def _locked(name: str, both: Platforms, target: Target) -> None:
@@ -146,7 +147,7 @@ def _locked(name: str, both: Platforms, target: Target) -> None:
         assert reader.stdout is not None
         reader.stdout.readline()
         threading.Timer(0.5, reader.stdin.close).start()
-        load(_maker(name, both), target)
+        load_runs(_maker(name, both), target)
 
 
 def _damaged(name: str, both: Platforms, target: Target, folder: Path) -> None:
@@ -154,7 +155,7 @@ def _damaged(name: str, both: Platforms, target: Target, folder: Path) -> None:
     shutil.copy(target.database, copy)
     os.truncate(copy, copy.stat().st_size * 2 // 3)
     try:
-        load(_maker(name, both), Target(name, copy))
+        load_runs(_maker(name, both), Target(name, copy))
     finally:
         for path in folder.glob("damaged.duckdb*"):
             path.unlink()

@@ -1,0 +1,202 @@
+"""Where rows to push come from: a query on the database, which is only read, or a file.
+
+    SELECT id, 'duplicate' AS "metadata.finding" FROM extend.workflow_runs …     a query, on any destination that has SQL
+    found.csv                     cells are texts, an empty one says nothing; `metadata` is a JSON object as text
+    found.jsonl, .ndjson          an object a line
+    found.parquet
+    found.sql                     the query
+
+A row is a mapping by column name. In a struct of a query or of parquet a null says nothing, for every row of it has
+all its keys; JSON says what it says.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import sqlglot
+from sqlglot import exp
+
+from ...core.codec import clean, decode_whole
+from ...core.errors import ConfigError, ShapeError
+from ...store.duckdb.file import open_database
+from ...store.pipeline import open_for_reading
+from ...store.target import Target
+
+KEY = "--from"
+
+Row = dict[str, Any]
+
+_WRITES = (
+    exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Copy, exp.Command,
+    exp.Into,
+)  # fmt: skip
+
+
+def read_rows(
+    source: str, target: Target, provider: str, on_wait: Callable[[str], None] | None = None
+) -> list[Row]:
+    """The rows of a file, or of a query on the target. ConfigError says what is wrong with either."""
+    path = Path(source)
+    if _is_file(path):
+        if path.suffix != ".sql":
+            return list(_of_file(path))
+        source = _text(path)
+    elif path.suffix in (*_READERS, ".sql") and not source.split()[1:]:
+        raise ConfigError(KEY, f"{source} does not exist.")
+    if not source.strip():
+        raise ConfigError(KEY, "is empty.", "Name a file, or write a query.")
+    if target.destination == "duckdb":
+        with open_database(target.database, read_only=True, on_wait=on_wait) as connection:
+            return _asked(connection, source)
+    return _asked_elsewhere(source, target, provider, on_wait)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # a query is too long for a name
+        return False
+
+
+def _asked(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
+    try:
+        statements = connection.extract_statements(query)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            kinds = " and ".join(str(one.type).rpartition(".")[2] for one in statements)
+            raise _not_a_query(kinds or "nothing")
+        cursor = connection.execute(statements[0])
+        columns = [(name, str(type_)) for name, type_, *_ in cursor.description or ()]
+        return list(_named(columns, cursor.fetchall()))
+    except (duckdb.Error, ShapeError) as error:
+        raise _failed(error) from error
+
+
+def _asked_elsewhere(
+    query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
+) -> list[Row]:
+    """Nobody promises to open a warehouse for reading only: the query is looked at, and rolled back."""
+    with open_for_reading(provider, target, on_wait) as running:
+        dialect = running.destination.capabilities().sqlglot_dialect
+        try:
+            found = [one for one in sqlglot.parse(query, dialect=dialect) if one is not None]
+        except sqlglot.errors.SqlglotError as error:
+            raise _failed(error) from error
+        writes = [inner.key.upper() for one in found for inner in one.find_all(*_WRITES)]
+        if len(found) != 1 or writes or not isinstance(found[0], exp.Query):
+            kinds = writes or [one.key.upper() for one in found] or ["nothing"]
+            raise _not_a_query(" and ".join(kinds))
+        with running.sql_client() as client:
+            # its own cursor: dlt's would take a % in the query for a place to fill in
+            cursor = client.native_connection.cursor()
+            try:
+                cursor.execute(query)
+                columns = [(name, "") for name, *_ in cursor.description]
+                return list(_named(columns, cursor.fetchall()))
+            except Exception as error:
+                raise _failed(error) from error
+            finally:
+                client.native_connection.rollback()
+
+
+def _failed(error: Exception) -> ConfigError:
+    return ConfigError(KEY, f"neither a file nor a query that works: {error}")
+
+
+def _not_a_query(kinds: str) -> ConfigError:
+    return ConfigError(
+        KEY,
+        f"must be one query (SELECT …), and is {kinds}; nothing was run.",
+        "What is to be pushed is only read: it changes no database and writes no file.",
+    )
+
+
+def _named(columns: Sequence[tuple[str, str]], found: Iterable[Sequence[Any]]) -> Iterator[Row]:
+    _check_names([name for name, _ in columns])
+    for cells in found:
+        row: Row = {}
+        for (name, type_), cell in zip(columns, cells, strict=True):
+            if type_ == "JSON" and cell is not None and name != "metadata":
+                cell = decode_whole(cell.encode())
+            elif isinstance(cell, dict) and type_.startswith("STRUCT"):
+                cell = {key: value for key, value in cell.items() if value is not None}
+            row[name] = cell
+        yield row
+
+
+def _check_names(names: Iterable[str]) -> None:
+    if twice := [name for name, number in Counter(names).items() if number > 1]:
+        raise ConfigError(KEY, f"has the column {twice[0]!r} twice.")
+
+
+def _of_file(path: Path) -> Iterator[Row]:
+    read = _READERS.get(path.suffix)
+    if read is None:
+        known = ", ".join(_READERS)
+        raise ConfigError(KEY, f"{path}: what it holds is told by its ending: {known} or .sql.")
+    return read(path)
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    lines = csv.reader(StringIO(_text(path), newline=""))
+    try:
+        names = next(lines, [])
+        _check_names(names)
+        for cells in lines:
+            if cells and len(cells) != len(names):
+                raise ConfigError(
+                    KEY,
+                    f"{path}, line {lines.line_num}: {len(cells)} cells for {len(names)} columns.",
+                )
+            if cells:
+                yield {name: cell or None for name, cell in zip(names, cells, strict=True)}
+    except csv.Error as error:
+        raise ConfigError(KEY, f"{path}, line {lines.line_num}: {error}.") from error
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = decode_whole(clean(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, ShapeError, RecursionError) as error:
+            raise ConfigError(KEY, f"{path}, line {number}: not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise ConfigError(KEY, f"{path}, line {number}: not a JSON object.")
+        yield row
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    with duckdb.connect() as connection:
+        try:
+            cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            columns = [(name, str(type_)) for name, type_, *_ in cursor.description or ()]
+            found = cursor.fetchall()
+        except duckdb.Error as error:
+            raise ConfigError(KEY, f"{path}: not parquet: {error}") from error
+    return _named(columns, found)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(KEY, f"{path}: not UTF-8: {error}.") from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".json": _json_lines,
+    ".parquet": _parquet,
+}

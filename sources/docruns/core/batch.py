@@ -1,0 +1,55 @@
+"""PURE. Rows of whole runs, by table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from .tables import CLEARED, Row, Table
+
+
+class Batch:
+    """Rows by table, grown run by run."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[str, list[Row]] = defaultdict(list)
+        self._clearing: defaultdict[str, int] = defaultdict(int)
+
+    def add(self, table: Table, *rows: Row) -> None:
+        """Append rows to a table."""
+        self._rows[table.name] += rows
+
+    def extend(self, table: Table, rows: Iterable[Row]) -> None:
+        """Append rows to a table."""
+        self._rows[table.name] += rows
+
+    def update(self, other: Batch) -> None:
+        """Append all rows of another batch."""
+        for name, rows in other._rows.items():
+            self._rows[name] += rows
+        for name, number in other._clearing.items():
+            self._clearing[name] += number
+
+    def clear_run(self, tables: Iterable[Table], run_id: str) -> None:
+        """Make the merge drop all earlier rows of a run, also where it has no rows now."""
+        for table in tables:
+            self._rows[table.name].append(table.clearing_row(run_id))
+            self._clearing[table.name] += 1
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table, without clearing rows."""
+        return {name: len(rows) - self._clearing[name] for name, rows in self._rows.items()}
+
+    def rows(self, table: Table) -> list[Row]:
+        """The rows of a table, clearing rows included."""
+        return self._rows.get(table.name, [])
+
+    def dicts(self, table: Table) -> list[dict[str, Any]]:
+        """The rows of a table by column name, without clearing rows."""
+        marks = table.names.index(CLEARED) if table.set_of else None
+        return [table.as_dict(row) for row in self.rows(table) if marks is None or not row[marks]]
+
+    def __len__(self) -> int:
+        """Rows of all tables."""
+        return sum(map(len, self._rows.values()))

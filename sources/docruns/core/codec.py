@@ -1,0 +1,193 @@
+"""Read a JSON object key by key: what no one takes is kept.
+
+    payload = Payload(b'{"id": "exr_1", "status": "PROCESSED", "dataRetention": {"mode": "zero"}}')
+    payload.text("id"), payload.text("status")      # ('exr_1', 'PROCESSED')
+    payload.extra()                                 # '{"dataRetention":{"mode":"zero"}}'
+
+A known key whose value has another type than expected is not taken: it shows up in `extra` too, so
+a vendor's change is never a failed load and never a lost value. Numbers keep every digit, because
+JSON columns get the very text that came.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from .duplicate_keys import check_members, check_value
+from .errors import ShapeError
+
+JSON = Any
+"""A decoded JSON value; its floats and exponents are `Number`, all else are plain Python types."""
+
+
+class Number(str):
+    """A JSON number with a fraction or an exponent, as the text that came: every digit is kept."""
+
+    __slots__ = ()
+
+
+decode: Any = msgspec.json.Decoder(float_hook=Number).decode
+encode = msgspec.json.Encoder().encode
+
+# numbers are text of a class of its own, whose digits are written as they came
+_write = msgspec.json.Encoder(enc_hook=lambda number: Raw(str.encode(number))).encode
+
+as_members = msgspec.json.Decoder(dict[str, Raw]).decode
+as_list = msgspec.json.Decoder(list[Raw] | None).decode
+as_objects = msgspec.json.Decoder(list[dict[str, Raw] | None]).decode
+as_text_value = msgspec.json.Decoder(str | None).decode
+as_float = msgspec.json.Decoder(float | None).decode
+as_bool = msgspec.json.Decoder(bool | None).decode
+
+# these would put a key to somebody's documents, or the documents themselves, into a table
+SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl"})
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SURROGATE = re.compile(rb"\\u[dD]")
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)((?:\\\\)*+)(?:"
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a proper pair: kept
+    rb"|\\(u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+
+
+def clean(body: bytes) -> bytes:
+    r"""The body with every lone surrogate escape turned into its six characters of text.
+
+    JSON may carry `"\ud800"`, which no UTF-8 text, and so no table, can hold. It is loaded as the
+    text `\ud800`; NUL characters need no such care and are kept. A byte order mark goes.
+    """
+    if body.startswith(_BYTE_ORDER_MARK):
+        body = body[3:]
+    # most bodies have no backslash, and a search for one byte costs next to nothing
+    if b"\\" not in body or not _SURROGATE.search(body):
+        return body
+    return _LONE_SURROGATE.sub(lambda m: m[1] + (m[2] if m[2] is not None else rb"\\" + m[3]), body)
+
+
+def is_object(raw: Raw) -> bool:
+    """A look at the first character of a value that was found to be JSON."""
+    return bytes(memoryview(raw)[:1]) == b"{"
+
+
+def members(raw: bytes | memoryview | Raw) -> dict[str, Raw]:
+    """The members of an object, undecoded. msgspec's errors where it is none; ShapeError where a key
+    comes twice with two values."""
+    found: dict[str, Raw] = as_members(raw)
+    check_members(raw, found)
+    return found
+
+
+def decode_whole(raw: bytes | Raw) -> JSON:
+    """The decoded value; ShapeError where a key comes twice with two values, at any depth."""
+    value = decode(raw)
+    if type(value) is dict or type(value) is list:
+        check_value(bytes(raw), value)
+    return value
+
+
+def decode_like(raw: Raw, known_raw: bytes | Raw, known: JSON) -> JSON:
+    """The same; parts of it that are written as in a known value are that value's very objects."""
+    value = _like(raw, known_raw, known)
+    if type(value) is dict or type(value) is list:
+        check_value(bytes(raw), value)
+    return value
+
+
+def _like(raw: Raw, known_raw: bytes | Raw, known: JSON, levels: int = 8) -> JSON:
+    kind = type(known)
+    first = bytes(memoryview(raw)[:1])
+    if kind is dict and first == b"{" and levels:
+        was, found = as_members(known_raw), as_members(raw)
+        return {
+            key: decode(part)
+            if (old := was.get(key)) is None
+            else known[key]
+            if part == old
+            else _like(part, old, known[key], levels - 1)
+            for key, part in found.items()
+        }
+    if kind is list and first == b"[" and levels:
+        olds, parts = as_list(known_raw), as_list(raw)
+        return [
+            decode(part)
+            if i >= len(olds)
+            else known[i]
+            if part == olds[i]
+            else _like(part, olds[i], known[i], levels - 1)
+            for i, part in enumerate(parts)
+        ]
+    return decode(raw)
+
+
+def number_text(value: JSON) -> str:
+    """JSON text of any decoded value; a `Number` gives the digits that came."""
+    kind = type(value)
+    if kind is str:
+        return encode(value).decode()
+    if kind is Number:
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if kind is int:
+        return str(value)
+    try:
+        # a third of the time that it takes below
+        return _write(value).decode()
+    except (OverflowError, RecursionError):
+        # a number of more than 64 bits, or many levels
+        pass
+    if kind is dict:
+        inner = ",".join(f"{encode(k).decode()}:{number_text(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    return "[" + ",".join(map(number_text, value)) + "]"
+
+
+def timestamp(text: str) -> datetime | None:
+    """RFC 3339 text as a UTC datetime, microseconds at most; None where it is not one.
+
+    A timestamp without an offset is taken as UTC, which is what both platforms promise.
+    """
+    if "\0" in text:
+        # python reads up to there
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def without_secrets(value: JSON) -> JSON:
+    """The value without presigned URLs and file contents, at any depth."""
+    if type(value) is dict:
+        hidden = SECRET_KEYS | {"contents"} if value.get("object") == "file" else SECRET_KEYS
+        return {k: without_secrets(v) for k, v in value.items() if k not in hidden}
+    if type(value) is list:
+        return [without_secrets(v) for v in value]
+    return value
+
+
+def safe_text(raw: bytes | Raw) -> str:
+    """JSON text as it came, unless a presigned URL or a file's contents must leave it."""
+    text = json_text(raw)
+    # every secret key ends in Url: most texts are told by two searches
+    told = "Url" in text and any(key in text for key in SECRET_KEYS)
+    if told or '"contents"' in text:
+        return number_text(without_secrets(decode_whole(text.encode())))
+    return text
+
+
+def json_text(raw: bytes | Raw) -> str:
+    """The JSON text as it came; ShapeError where it is not UTF-8."""
+    try:
+        return bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise ShapeError(f"text that is not UTF-8: {error}") from error

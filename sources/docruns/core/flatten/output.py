@@ -1,0 +1,108 @@
+"""PURE. What a provider's reader hands to `flatten`: values, what is said of their paths, and schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..codec import JSON
+from .values import MISSING
+
+
+class Schema(NamedTuple):
+    """What a processor's configuration says of one node: its type, and its children's."""
+
+    type: str | None = None
+    children: Mapping[str, Schema] = {}
+    items: Schema | None = None
+
+
+class Citation(NamedTuple):
+    """A place on a page, in the order of the table's own columns."""
+
+    page: int | None = None
+    page_width: float | None = None
+    page_height: float | None = None
+    file_id: str | None = None
+    reference_text: str | None = None
+    cell_range: str | None = None
+    left: float | None = None
+    top: float | None = None
+    right: float | None = None
+    bottom: float | None = None
+    polygon: str | None = None
+    extra: str | None = None
+
+
+class Insight(NamedTuple):
+    """The model's remark, in the order of the table's own columns."""
+
+    type: str | None = None
+    content: str | None = None
+    extra: str | None = None
+
+
+class FieldMetadata(NamedTuple):
+    """What the platform says of one path. Scores keep the platform's scale."""
+
+    ocr_confidence: float | None = None
+    logprobs_confidence: float | None = None
+    review_agent_score: int | None = None
+    confidence: float | None = None
+    citations: tuple[Citation, ...] = ()
+    insights: tuple[Insight, ...] = ()
+    type: str | None = None
+    extra: str | None = None
+
+
+class Edit(NamedTuple):
+    """A reviewer's change: the note, and JSON text of all that the platform says of it."""
+
+    note: str | None = None
+    text: str | None = None
+
+
+class Output(NamedTuple):
+    """One of a run's outputs: the value, and what is said of its paths (keyed as `fields.path`)."""
+
+    value: JSON = MISSING
+    metadata: Mapping[str, FieldMetadata] = {}
+
+
+NO_OUTPUT = Output()
+"""An output that did not come."""
+
+_SCORES = ("ocrConfidence", "logprobsConfidence", "reviewAgentScore", "confidence")
+
+
+def differing(
+    final: Mapping[str, FieldMetadata],
+    other: Mapping[str, FieldMetadata],
+    disputed: Mapping[str, FieldMetadata] = {},
+) -> Mapping[str, FieldMetadata]:
+    """What another output says that the final one does not; what is `disputed` anyhow stays."""
+    if other is final:
+        return {}
+    get = final.get
+    return {path: said for path, said in other.items() if get(path) != said or path in disputed}
+
+
+def extra_of(
+    scores: FieldMetadata,
+    entry: FieldMetadata | None,
+    again: FieldMetadata | None,
+    edit: Edit | None,
+) -> str | None:
+    """What no column holds: unknown keys, another output's own scores, the edit as it came."""
+    parts = [scores.extra[1:-1]] if scores.extra else []
+    for name, other in (("output", entry), ("reviewedOutput", again)):
+        if other is None or other is scores:
+            continue
+        told = {k: v for k, v in zip(_SCORES, other[:4], strict=True) if v is not None}
+        if other[:4] != scores[:4] or other.extra != scores.extra:
+            inner = [f'"{k}":{v}' for k, v in told.items()]
+            inner += [other.extra[1:-1]] if other.extra else []
+            parts.append(f'"{name}":{{{",".join(inner)}}}')
+    if edit is not None and edit.text:
+        parts.append(f'"edit":{edit.text}')
+    return "{" + ",".join(parts) + "}" if parts else None

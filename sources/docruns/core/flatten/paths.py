@@ -1,0 +1,83 @@
+"""PURE. Field paths: `lines[0].amount`, and `["a.b"]` for a key that would be read as something else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ..codec import encode
+from ..errors import ShapeError
+
+ODD_KEY = re.compile(r'[.\[\]"]')
+# an index of 18 digits fits a bigint; a longer one is a key like any other
+_STEP = re.compile(
+    r'\["([^"\\]*+(?:\\.[^"\\]*+)*+)"\]|\[([0-9]{1,18})\]|\.?([^.\[\]"]+)', re.DOTALL
+)
+
+MAX_CHARS: Final = 200_000_000
+"""Of all paths of one run, with what each row costs besides: a million fields with paths as they are."""
+
+LONGEST: Final = 10_000
+"""Characters of a text that counts as a path where no value has it; a longer one counts as a name."""
+
+
+class Spent:
+    """How much the paths of a run take. A long key repeats in each path below it: a body of one megabyte
+    can ask for a table of ten gigabytes."""
+
+    def __init__(self) -> None:
+        self.chars = 0
+
+    def add(self, chars: int) -> None:
+        """ShapeError when it is too much."""
+        self.chars += chars
+        if self.chars > MAX_CHARS:
+            raise ShapeError("too many fields, or too long ones: their paths take over 200 MB")
+
+
+def below(path: str, step: str | int) -> str:
+    """The path of a key or an index within the node at `path`."""
+    if type(step) is int:
+        return f"{path}[{step}]"
+    if step and not ODD_KEY.search(str(step)):
+        return f"{path}.{step}" if path else str(step)
+    return path + "[" + encode(step).decode() + "]"
+
+
+def join(steps: Iterable[str | int]) -> str:
+    """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
+    parts = [below("", step) for step in steps]
+    # an index or a quoted key needs no dot before it
+    dotted = (part if part.startswith("[") else f".{part}" for part in parts[1:])
+    return "".join([*parts[:1], *dotted])
+
+
+def split(path: str) -> list[str | int]:
+    """The keys and indexes of a path. ShapeError where it is not one that `join` writes."""
+    steps: list[str | int] = []
+    at = 0
+    while at < len(path):
+        found = _STEP.match(path, at)
+        if found is None:
+            raise ShapeError(f"not a field path: {path!r}")
+        quoted, index, key = found.groups()
+        steps.append(
+            json.loads(f'"{quoted}"') if quoted is not None else int(index) if index else key
+        )
+        at = found.end()
+    return steps
+
+
+def is_path(path: str) -> bool:
+    """A path that `join` writes, of a length that values have."""
+    try:
+        return len(path) <= LONGEST and path == join(split(path))
+    except ShapeError:
+        return False
+
+
+def without_indexes(path: str) -> str:
+    """`lines[0].amount` as `lines[].amount`."""
+    return _STEP.sub(lambda step: "[]" if step[2] else step[0], path)

@@ -1,0 +1,164 @@
+"""PURE. What becomes of documents' content and people's names before a row is written anywhere.
+
+    field_values   'Harbor & Pine Ltd'                  9.5 (a double)   {"po": "PO-9"} (JSON)
+    keep           'Harbor & Pine Ltd'                  9.5              {"po": "PO-9"}
+    hash           '0c71d5c1b8a0a1c9f6f0d0e0a2b94f11'   null             "5be1…", all of it as one
+    drop           null                                 null             null
+
+The model says which columns are `private`; all others stay: ids, dates, counts, scores, what review
+changed, what a platform or its customer calls a workflow, a step, a processor, and paths, which are
+the names of fields. Where an object's keys come from documents, they are part of paths, and stay.
+
+A hash is BLAKE2b with a key, 128 bits as hexadecimal digits. Equal cells stay equal and different
+ones different, in all columns and loads, as long as the key is the same. Nothing is no secret: an
+empty text, null, and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the
+shape of an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+
+from .errors import ConfigError
+from .tables import BY_NAME, CLEARED, SYNCS, TABLES, Column, Table
+
+MODES = ("keep", "hash", "drop")
+
+Rewrite = Callable[[str], str]
+
+_NOTHING = frozenset({"null", '""', "[]", "{}"})
+
+# what later loads, sweep, verify and pushes read back of what is there
+_READ_BACK = {
+    "workflow_runs": "workspace api_version status updated_at deleted_at "
+    "parent_run_id parent_step_id root_run_id depth",
+    "workflow_steps": "processor_run_id",
+    "processor_runs": "workspace api_version type status updated_at deleted_at "
+    "workflow_run_id workflow_step_position",
+    "quarantine": "resolved_at",
+    "syncs": " ".join(SYNCS.names),
+    "pushes": "outcome done_at read_at",
+}
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What is written of private columns, and which columns stay empty: {table: columns}."""
+
+    field_values: str = "keep"
+    dropped: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    _key: bytes = field(default=b"", repr=False)
+
+    @property
+    def keeps(self) -> bool:
+        """Documents' content may be written."""
+        return self.field_values == "keep"
+
+    @property
+    def mark(self) -> str:
+        """What tells one way to store private columns from another: `hash 1f3c9a02`, with the key's
+        own mark."""
+        if not self._key:
+            return self.field_values
+        return f"{self.field_values} {blake2b(b'mark', key=self._key, digest_size=4).hexdigest()}"
+
+    @property
+    def emptied(self) -> list[str]:
+        """The columns that stay empty, as `table.column`."""
+        return sorted(f"{table}.{name}" for table, some in self.dropped.items() for name in some)
+
+    def rewrites(self, table: Table) -> dict[str, Rewrite | None]:
+        """How the cells of a table change, by column: text by text, or None where the column is
+        emptied."""
+        dropped = self.dropped.get(table.name, frozenset())
+        found: dict[str, Rewrite | None] = {}
+        for column in table.columns:
+            if column.name in dropped or (column.private and self.field_values == "drop"):
+                found[column.name] = None
+            elif column.private and self.field_values == "hash":
+                found[column.name] = self._rewrite(column)
+        return found
+
+    def _rewrite(self, column: Column) -> Rewrite | None:
+        if holds_json(column):
+            return self.hashed_json
+        return self.hashed if column.type == "text" else None
+
+    def hashed(self, text: str) -> str:
+        """A text's hash; nothing is no secret."""
+        return blake2b(text.encode(), key=self._key, digest_size=16).hexdigest() if text else text
+
+    def hashed_json(self, text: str) -> str:
+        """The hash of a whole JSON text, as JSON."""
+        return text if text in _NOTHING else f'"{self.hashed(text)}"'
+
+
+KEEP = Privacy()
+
+
+def holds_json(column: Column) -> bool:
+    """A column whose cells are JSON texts, whatever its type is called."""
+    return column.type == "json" or (column.type == "text" and column.name.endswith("_json"))
+
+
+def make_privacy(
+    field_values: str, hash_key: str | None, drop_columns: Iterable[str] | None, section: str
+) -> Privacy:
+    """The settings of a source, `section` being where they stand. ConfigError names the wrong
+    one."""
+    if field_values not in MODES:
+        raise ConfigError(
+            f"{section}.field_values", f"{field_values!r} is none of {', '.join(MODES)}."
+        )
+    key = b""
+    if field_values == "hash":
+        if not hash_key or not hash_key.strip():
+            raise ConfigError(
+                f"{section}.hash_key",
+                "is not set, and field_values = hash needs it.",
+                "Put a long random text, e.g. of `openssl rand -hex 32`, into .dlt/secrets.toml.",
+            )
+        # of any length; and nobody reads it from memory that is shown in an error
+        key = blake2b(hash_key.encode(), digest_size=32, person=b"docruns").digest()
+    return Privacy(field_values, _dropped(drop_columns or (), f"{section}.drop_columns"), key)
+
+
+def _dropped(names: Iterable[str], setting: str) -> Mapping[str, frozenset[str]]:
+    if isinstance(names, str):
+        names = names.replace(",", " ").split()
+    found: dict[str, set[str]] = {}
+    for name in names:
+        head, dot, tail = str(name).partition(".")
+        column = tail if dot else head
+        tables = [BY_NAME[head]] if dot and head in BY_NAME else [] if dot else list(TABLES)
+        tables = [table for table in tables if column in table.names and column != CLEARED]
+        if not tables:
+            raise ConfigError(
+                setting, f"{name!r} is no column of any table.", "`docruns tables` lists them."
+            )
+        for table in tables:
+            if column in table.key:
+                raise ConfigError(setting, f"{name!r}: {table.name}.{column} is a key.")
+            if column in _READ_BACK.get(table.name, "").split():
+                raise ConfigError(
+                    setting, f"{name!r}: later loads need what {table.name}.{column} says."
+                )
+            found.setdefault(table.name, set()).add(column)
+    return MappingProxyType({table: frozenset(some) for table, some in found.items()})
+
+
+def storage_mode_error(before: str, now: str, section: str) -> ConfigError:
+    """Rows that are there were stored in another way: marks tell how, and so which setting
+    changed."""
+    old, new = before.split()[0], now.split()[0]
+    name, what = "field_values", f"is {new}, and was {old} for what is loaded."
+    if old == new:
+        name, what = "hash_key", "is not the one that what is loaded was hashed with."
+    return ConfigError(
+        f"{section}.{name}",
+        what,
+        "Rows that are there would stay as they are: load into another database or dataset.",
+    )

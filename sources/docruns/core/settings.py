@@ -1,0 +1,100 @@
+"""What to load, and settings that are written as text: durations, moments, keys and addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from .codec import timestamp
+from .errors import ConfigError
+from .privacy import KEEP, Privacy
+
+_PRINTABLE = re.compile(r"[!-~]+")
+LONGEST = timedelta(days=36_500)
+"""Any longer duration is as good as this one, and the calendar goes no further down from now."""
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one.
+
+    `recheck_for`: how long after their last change runs that are not final are looked for.
+    """
+
+    overlap: timedelta = timedelta(hours=1)
+    recheck_for: timedelta = timedelta(days=30)
+    chunk_runs: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    max_runs: int | None = None
+    full: bool = False
+    privacy: Privacy = KEEP
+    origin: Mapping[str, str | None] = field(default_factory=dict)
+    """Whose runs they are: settings by name, and what they amount to. A dataset holds those of one."""
+
+
+def duration(text: str | float, key: str) -> timedelta:
+    """90s, 30m, 1h or 2d; a bare number is seconds. ConfigError names `key`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
+    if found is None:
+        raise ConfigError(key, f"{text!r} is not a duration.", "Write 90s, 30m, 1h or 2d.")
+    try:
+        return min(timedelta(**{_UNITS[found[2] or "s"]: float(found[1])}), LONGEST)
+    except OverflowError:
+        return LONGEST
+
+
+def moment(text: str | None, key: str) -> datetime | None:
+    """A date or an RFC 3339 time as UTC. ConfigError names `key`."""
+    if text is None:
+        return None
+    found = timestamp(str(text))
+    if found is None:
+        raise ConfigError(
+            key, f"{text!r} is not a time.", "Write 2026-05-18 or 2026-05-18T06:30:00Z."
+        )
+    return found
+
+
+def check_key(key: str, name: str) -> str:
+    """The key without surrounding white space; ConfigError where no header can carry it."""
+    key = key.strip()
+    if not _PRINTABLE.fullmatch(key):
+        raise ConfigError(name, "is empty or holds white space or other unprintable characters.")
+    return key
+
+
+def is_loopback(url: str) -> bool:
+    """True for this machine's own addresses, where plain http is fine and no key is at risk."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        # a name, whatever it begins with
+        return False
+
+
+def platform(url: str) -> str:
+    """Whose address it is: the host, or this machine with all of its names and ports."""
+    return "this machine" if is_loopback(url) else urlsplit(url).hostname or url
+
+
+def check_base_url(url: str, name: str) -> str:
+    """The URL without a final slash; ConfigError where a key must not be sent to it."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ConfigError(name, f"is not an http(s) URL: {url!r}.")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise ConfigError(name, f"would send the key unencrypted to {parts.hostname}; use https.")
+    if parts.query or parts.fragment or parts.username:
+        raise ConfigError(name, "must be a plain URL, without user, query or fragment.")
+    return url.rstrip("/")

@@ -1,0 +1,87 @@
+"""What goes to a platform and comes back: requests, replies, and how they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote
+
+from ..core.errors import (
+    ApiError,
+)
+
+
+def segment(id_: str) -> str:
+    """The id as one part of a path, whatever it holds: `../a?b` becomes `..%2Fa%3Fb`."""
+    return quote(id_, safe="")
+
+
+class Request(NamedTuple):
+    """A GET by path relative to the base URL, or a POST of a JSON body, about a run or list.
+
+    What is not `idempotent` is sent again only where it was not done: it never left, or got a 429.
+    """
+
+    path: str
+    params: tuple[tuple[str, str | int], ...] = ()
+    subject: str = ""
+    body: bytes | None = None
+    idempotent: bool = True
+
+    def __str__(self) -> str:
+        return f"{'GET' if self.body is None else 'POST'} {self.path}"
+
+
+class Reply(NamedTuple):
+    """A good answer: its decompressed body, and its headers with lower-case names."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+Outcome = Reply | ApiError
+
+
+@dataclass
+class Usage:
+    """What a client has used so far. Seconds are wall-clock seconds, bytes are decompressed."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled_s: float = 0.0
+    """For how long platforms wanted nothing to be sent."""
+    bytes: int = 0
+    per_second: float = 0.0
+    """Requests a second, over the last ten seconds or so."""
+    allowed_per_second: float | None = None
+    """What the budget allows by now; None is no limit."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When to give up: `attempts` tries of one request, or `deadline` seconds after its first turn.
+
+    Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
+    """
+
+    attempts: int = 6
+    first: float = 1.0
+    cap: float = 60.0
+    deadline: float = 300.0
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """How to reach a platform. `timeout` is in seconds, for connecting and between bytes.
+
+    `total_timeout` is for a whole exchange; `max_response_mb` in MiB of decompressed body.
+    """
+
+    base_url: str
+    headers: Mapping[str, str]
+    concurrency: int = 16
+    timeout: float = 60.0
+    retry: Retry = field(default_factory=Retry)
+    total_timeout: float = 300.0
+    max_response_mb: float = 256.0

@@ -1,0 +1,337 @@
+"""PURE. What a push would change: rows beside what the platform has.
+
+    rows ──► read ──► wishes ──► decide(wish, what is known) ──► Change | Same | Problem
+                └──► problems
+
+    row      {"id": "workflow_run_1", "name": "HP-1", "metadata": '{"checked": true}', "metadata.ledger_id": 417}
+    known    {"name": "scan.pdf", "metadata": {"checked": true}}
+    change   {"name": "HP-1", "metadata": {"ledger_id": 417}}
+
+A cell that is null says nothing. Inside JSON null is a value, and is sent: a key can be set to null, and not be
+taken away. The platform merges metadata key by key and the new value wins; whether an object inside is merged or
+replaced is not documented. What it keeps in its own way is sent once: its answer is remembered, see `Sent`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from hashlib import blake2b
+from math import isfinite
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from ..core.codec import JSON, Number, decode_whole, number_text
+from ..core.errors import ShapeError
+from ..core.payload import is_usable
+
+METADATA_BYTES = 10_000
+"""Of a run's metadata as compact JSON: the documented 10 KB, taken for the merged object."""
+
+TAGS = "extend:usage_tags"
+"""The reserved key: its characters outside letters, digits, - and _ are stripped without a word."""
+
+_TAG = re.compile(r"[A-Za-z0-9_-]+")
+_PREFIX = "metadata."
+# dlt's name for those values of a column that have another type than the first ones
+_VARIANT = re.compile(r"__v_[a-z]+$")
+
+
+class DesiredRun(NamedTuple):
+    """A row that can be pushed: `row` is its place, 1-based. `name` None and a missing key say nothing."""
+
+    row: int
+    id: str
+    name: str | None
+    metadata: dict[str, JSON]
+
+
+class Problem(NamedTuple):
+    """Why a row cannot be pushed. Row 0 stands for all of them."""
+
+    row: int
+    id: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"row {self.row}" if self.row else "all rows"
+        return f"{where}{f' ({self.id})' if self.id else ''}: {self.reason}"
+
+
+class RemoteRun(NamedTuple):
+    """What the platform has. `name` None: this version does not return it."""
+
+    name: str | None
+    metadata: dict[str, JSON]
+
+    def text(self) -> str:
+        """As JSON, equal for equal contents."""
+        return canonical({"name": self.name, "metadata": self.metadata})
+
+
+class LastPush(NamedTuple):
+    """What was sent of a run before and confirmed, as it is stored, which may be hashed or nothing.
+
+    `name` is the last one sent, `wish` the last row's mark, `after` what the platform had after that.
+    """
+
+    name: str | None = None
+    wish: str | None = None
+    after: str | None = None
+
+
+class Change(NamedTuple):
+    """An update to send: what differs, and `before`, what these keys held until then."""
+
+    wish: DesiredRun
+    name: str | None
+    metadata: dict[str, JSON]
+    before: RemoteRun
+
+    def body(self) -> bytes:
+        """The request's."""
+        return number_text(self._of(self.name, self.metadata)).encode()
+
+    def undo(self) -> str:
+        """What is overwritten, in the same form; a key that was not there is not in it."""
+        return canonical(self._of(self.before.name, self.before.metadata))
+
+    def _of(self, name: str | None, metadata: dict[str, JSON]) -> dict[str, JSON]:
+        found: dict[str, JSON] = {} if self.name is None else {"name": name}
+        return {**found, "metadata": metadata} if self.metadata else found
+
+
+class Unchanged(NamedTuple):
+    """A wish that needs no update, and why."""
+
+    wish: DesiredRun
+    reason: str
+
+
+Stored = Callable[[str, str], str | None]
+"""How a text is stored in a column of `pushes`: as it is, hashed, or not at all."""
+
+
+def read(rows: Iterable[Mapping[str, Any]]) -> tuple[list[DesiredRun], list[Problem]]:
+    """The rows that can be pushed, and what is wrong with the others: all of it."""
+    wishes: list[DesiredRun] = []
+    problems: dict[Problem, None] = {}
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        problems.update(dict.fromkeys(_odd_columns(row)))
+        id_ = _text(row.get("id"))
+        if not isinstance(id_, str) or not is_usable(id_):
+            said = "has no id" if id_ in (None, "") else f"the id {id_!r} cannot be one"
+            problems[Problem(number, "", said)] = None
+            continue
+        if id_ in seen:
+            said = f"row {seen[id_]} is about the same run: one row for a run"
+            problems[Problem(number, id_, said)] = None
+            continue
+        seen[id_] = number
+        try:
+            wishes.append(_wish(number, id_, row))
+        except ValueError as error:
+            problems[Problem(number, id_, str(error))] = None
+        except RecursionError:
+            problems[Problem(number, id_, "the metadata is nested too deeply")] = None
+    return wishes, list(problems)
+
+
+def _odd_columns(row: Mapping[str, Any]) -> Iterable[Problem]:
+    for name in row:
+        if name in ("id", "name", "metadata"):
+            continue
+        if not name.startswith(_PREFIX) or name == _PREFIX:
+            yield Problem(0, "", f"{name!r} is none of id, name, metadata and metadata.<key>")
+        elif found := _VARIANT.search(name):
+            said = f"{name!r} holds values of another type than {name[: found.start()]!r}: give both one type"
+            yield Problem(0, "", said)
+
+
+def _wish(number: int, id_: str, row: Mapping[str, Any]) -> DesiredRun:
+    """ValueError says what is wrong with the row."""
+    name = _text(row.get("name"))
+    if name is not None and not isinstance(name, str):
+        raise ValueError(f"the name is no text: {name!r}")
+    if name is not None and not name.strip():
+        raise ValueError("the name is empty")
+    metadata = _object(row.get("metadata"))
+    for column, cell in row.items():
+        key = column.removeprefix(_PREFIX)
+        if key == column or cell is None:
+            continue
+        value = as_json(cell)
+        if key in metadata and not same(metadata[key], value):
+            raise ValueError(f"{column} and metadata differ about {key!r}")
+        metadata[key] = value
+    if name is None and not metadata:
+        raise ValueError("is empty: no name and no metadata")
+    _check_tags(metadata.get(TAGS))
+    wish = DesiredRun(number, id_, name, metadata)
+    try:
+        fingerprint(wish)
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character (a lone surrogate)") from None
+    return wish
+
+
+def _text(cell: Any) -> Any:
+    """A text as a plain one; a JSON number is none, although it is kept as text."""
+    is_text = isinstance(cell, str) and not isinstance(cell, Number)
+    return str(cell) if is_text else cell
+
+
+def _object(cell: Any) -> dict[str, JSON]:
+    """The metadata of a cell: an object, or its JSON text."""
+    if cell is None:
+        return {}
+    cell = _text(cell)
+    try:
+        value = decode_whole(cell.encode()) if type(cell) is str else as_json(cell)
+    except (msgspec.MsgspecError, UnicodeError, ShapeError) as error:
+        raise ValueError(f"the metadata is no JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("the metadata is no JSON object")
+    return value
+
+
+def as_json(cell: Any) -> JSON:
+    """A cell of a query or a file as a JSON value: numbers keep their digits, times become RFC 3339 text.
+
+    ValueError where JSON has nothing like it.
+    """
+    if cell is None or isinstance(cell, (bool, Number)):
+        return cell
+    if isinstance(cell, str):
+        return str(cell)
+    if isinstance(cell, int):
+        return int(cell)
+    if isinstance(cell, float):
+        if not isfinite(cell):
+            raise ValueError(f"{cell} is no JSON number")
+        return Number(repr(cell))
+    if isinstance(cell, Decimal):
+        if not cell.is_finite():
+            raise ValueError(f"{cell} is no JSON number")
+        return Number(cell)
+    if isinstance(cell, datetime) and cell.tzinfo is not None:
+        return cell.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(cell, (date, time)):
+        return cell.isoformat()
+    if isinstance(cell, UUID):
+        return str(cell)
+    if isinstance(cell, Mapping):
+        if odd := [key for key in cell if not isinstance(key, str)]:
+            raise ValueError(f"{odd[0]!r} is no key of a JSON object")
+        return {key: as_json(value) for key, value in cell.items()}
+    if isinstance(cell, (list, tuple)):
+        return [as_json(value) for value in cell]
+    raise ValueError(f"a {type(cell).__name__} is no JSON value")
+
+
+def _check_tags(tags: JSON) -> None:
+    if tags is None:
+        return
+    if not isinstance(tags, list) or not all(type(tag) is str for tag in tags):
+        raise ValueError(f"{TAGS} must be a list of texts")
+    for tag in tags:
+        if not _TAG.fullmatch(tag):
+            raise ValueError(
+                f"{TAGS}: in {tag!r} the platform would strip all but letters, digits, - and _"
+            )
+
+
+def diff(
+    wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored
+) -> Change | Unchanged | Problem:
+    """What is to be done about a wish."""
+    metadata = {
+        key: value
+        for key, value in wish.metadata.items()
+        if key not in known.metadata or not same(value, known.metadata[key])
+    }
+    name = None if _is_called(wish.name, known, sent, stored) else wish.name
+    if name is None and not metadata:
+        return Unchanged(wish, "is so already")
+    if sent.wish is not None and sent.wish == stored("wish", fingerprint(wish)):
+        now = stored("after", known.text())
+        if now is not None and sent.after is not None and _equal(now, sent.after):
+            return Unchanged(wish, "was sent before, and the platform keeps it in its own way")
+    size = len(number_text({**known.metadata, **wish.metadata}).encode())
+    if metadata and size > METADATA_BYTES:
+        said = f"the run's metadata would have {size:,} bytes, and may have {METADATA_BYTES:,}"
+        return Problem(wish.row, wish.id, said)
+    before = {key: known.metadata[key] for key in metadata if key in known.metadata}
+    return Change(wish, name, metadata, RemoteRun(None if name is None else known.name, before))
+
+
+def holds(change: Change, known: RemoteRun) -> bool | None:
+    """The run has what the change asked for; None where nobody can tell, for its name is not returned."""
+    has = all(
+        key in known.metadata and same(value, known.metadata[key])
+        for key, value in change.metadata.items()
+    )
+    if not has or change.name is None:
+        return has
+    return None if known.name is None else known.name == change.name
+
+
+def _is_called(name: str | None, known: RemoteRun, sent: LastPush, stored: Stored) -> bool:
+    """The run has the name, as far as anybody can tell: where it is not returned, it is the one sent last."""
+    if name is None or known.name is not None:
+        return name is None or name == known.name
+    return sent.name is not None and sent.name == stored("name", name)
+
+
+def _equal(one: str, other: str) -> bool:
+    # a database may give JSON back in another order
+    return same(decode_whole(one.encode()), decode_whole(other.encode()))
+
+
+def same(one: JSON, other: JSON) -> bool:
+    """Equal as JSON: 12.50 is 12.5, and true is not 1."""
+    if _is_number(one) and _is_number(other):
+        try:
+            return Decimal(one) == Decimal(other)
+        except ArithmeticError:
+            # an exponent past all bounds
+            return bool(one == other)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def _is_number(value: JSON) -> bool:
+    return type(value) is Number or (isinstance(value, int) and type(value) is not bool)
+
+
+def canonical(value: JSON) -> str:
+    """JSON text with its keys in order."""
+    return number_text(_ordered(value))
+
+
+def _ordered(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    return [_ordered(one) for one in value] if isinstance(value, list) else value
+
+
+def fingerprint(wish: DesiredRun) -> str:
+    """What tells one wish from another, wherever its row stands."""
+    text = canonical([wish.id, wish.name, wish.metadata])
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def fingerprint_all(wishes: Iterable[DesiredRun]) -> str:
+    """What tells one push from another: the same wishes give the same mark, in whatever order."""
+    text = "\n".join(sorted(map(fingerprint, wishes)))
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,313 @@
+"""Extend's HTTP API: hosts, versions, headers, lists and errors. No rows, no dlt.
+
+    GET /workflow_runs?sortBy=updatedAt&sortDir=desc&maxPageSize=1000&nextPageToken=…
+        2026-02-09   {"object": "list", "data": [{"id": …, "updatedAt": …}], "nextPageToken": "…"}
+        and older    {"success": true, "workflowRuns": [{…}], "nextPageToken": "…"}
+    GET /workflow_runs/{id}
+
+An unknown id, a path that a version does not have and a removed path all answer 404 or 410.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ...core.codec import clean
+from ...core.errors import ApiError, ConfigError, InvalidError, ShapeError
+from ...core.payload import Payload, is_usable
+from ...net.client import Client
+from ...net.http_errors import refusal
+from ...net.messages import Request, segment
+from ...sync.plan import ListedRun
+from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
+from .workflow_runs import FINAL_STATUS as FINAL_WORKFLOW_STATUS
+
+VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
+"""Every documented version, newest first; `v1` stands for the time before dates had documents."""
+
+HOSTS = {
+    "us": "https://api.extend.ai",
+    "us2": "https://api.us2.extend.app",
+    "eu1": "https://api.eu1.extend.ai",
+}
+"""Base URL by region."""
+V1_HOST = "https://api-prod.extend.app"
+"""Of the unversioned documents: the older name of the region us."""
+
+Params = tuple[tuple[str, str | int], ...]
+"""A query's parameters."""
+
+NEWEST_FIRST: Params = (("sortBy", "updatedAt"), ("sortDir", "desc"))
+OLDEST_FIRST: Params = (("sortBy", "createdAt"), ("sortDir", "asc"))
+
+PAGE_SIZE = 1000
+MAX_PAGES = 100_000
+MAX_STATUS = 100
+"""Characters of a status that a list is asked for; no address takes any length."""
+
+# the date that the unversioned documents were current under: without a date new keys get a 400
+_V1_DATE = "2024-11-14"
+
+# what a summary says and the details of the same version do not
+_ONLY_LISTED = (
+    "workflowVersionId",
+    "reviewedByUser",
+    "rejectionNote",
+    "processorId",
+    "processorName",
+    "processorVersionId",
+)
+
+
+def version(name: str, key: str) -> str:
+    """A documented version, or ConfigError naming the config key."""
+    if name not in VERSIONS:
+        known = ", ".join(VERSIONS)
+        raise ConfigError(key, f"{name!r} is not a version of Extend's API.", f"Known: {known}.")
+    return name
+
+
+def host(api_version: str, region: str, key: str) -> str:
+    """The base URL of a region."""
+    if region not in HOSTS:
+        known = ", ".join(sorted(HOSTS))
+        raise ConfigError(key, f"{region!r} is not a region of Extend.", f"Known: {known}.")
+    return V1_HOST if api_version == "v1" and region == "us" else HOSTS[region]
+
+
+def ids_of(api_version: str) -> str:
+    """The versions that call a processor run by the same id: dpr_… became exr_…, clr_… and splr_…."""
+    return VERSIONS[0] if api_version == VERSIONS[0] else f"{VERSIONS[1]} and before"
+
+
+def headers(api_key: str, api_version: str, workspace_id: str | None) -> dict[str, str]:
+    """The headers of every request."""
+    sent = {
+        "authorization": f"Bearer {api_key}",
+        "x-extend-api-version": _V1_DATE if api_version == "v1" else api_version,
+        "accept": "application/json",
+        "user-agent": "docruns",
+    }
+    if workspace_id:
+        sent["x-extend-workspace-id"] = workspace_id
+    return sent
+
+
+@dataclass(frozen=True)
+class ListEndpoint:
+    """One list of runs. `ordered`: newest change first on request; `details`: a run may be fetched.
+
+    `optional` lists may be missing from an API version, or from the server behind it.
+    """
+
+    name: str
+    envelope: str
+    final: frozenset[str]
+    ordered: bool = True
+    details: bool = True
+    optional: bool = True
+
+    def detail(self, run_id: str) -> Request:
+        """The request for one run in full."""
+        return Request(f"/{self.name}/{segment(run_id)}", subject=run_id)
+
+
+def run_lists(
+    api_version: str, processor_run_list: bool | None
+) -> tuple[ListEndpoint, list[ListEndpoint]]:
+    """The workflow-run list of a version, and its lists of processor runs.
+
+    Verify runs are never fetched: reading one can use up the customer's only copy of it. Whether
+    2024-12-23 lists processor runs is not documented: `processor_run_list` says so, None tries.
+    """
+    new = api_version == "2026-02-09"
+    workflows = ListEndpoint(
+        "workflow_runs", "data" if new else "workflowRuns", FINAL_WORKFLOW_STATUS, optional=False
+    )
+    if new:
+        kinds = ("extract_runs", "classify_runs", "split_runs")
+        final = FINAL_PROCESSOR_STATUS
+        return workflows, [
+            *(ListEndpoint(name, "data", final, optional=False) for name in kinds),
+            ListEndpoint("parse_runs", "data", final, ordered=False),
+            ListEndpoint("edit_runs", "data", final),
+            ListEndpoint("verify_runs", "data", final, details=False),
+        ]
+    documented = api_version == "2025-04-21"
+    if processor_run_list is False or (processor_run_list is None and api_version == "v1"):
+        return workflows, []
+    optional = not (documented or processor_run_list)
+    name = "processor_runs"
+    return workflows, [
+        ListEndpoint(name, "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)
+    ]
+
+
+@dataclass(frozen=True)
+class CatalogueEndpoint:
+    """One list of the catalogue, and under which path each entry lists its versions."""
+
+    name: str
+    envelope: str
+    version_envelope: str
+    type: str | None = None
+    """EXTRACT, CLASSIFY, SPLIT; None where each row says it, or for workflows."""
+
+
+def catalogue(api_version: str) -> list[CatalogueEndpoint]:
+    """The catalogue's lists in a version; before 2025-04-21 there are none."""
+    if api_version == "2026-02-09":
+        return [
+            CatalogueEndpoint("workflows", "data", "data"),
+            CatalogueEndpoint("extractors", "data", "data", "EXTRACT"),
+            CatalogueEndpoint("classifiers", "data", "data", "CLASSIFY"),
+            CatalogueEndpoint("splitters", "data", "data", "SPLIT"),
+        ]
+    if api_version == "2025-04-21":
+        return [CatalogueEndpoint("processors", "processors", "versions")]
+    return []
+
+
+def run_pages(
+    client: Client, runs: ListEndpoint, status: str | None = None
+) -> Iterator[list[ListedRun]]:
+    """The list's pages, newest change first where it can be ordered.
+
+    A row without an id that can be asked for has id ''. With a `status`, nothing where the server knows
+    no such status.
+    """
+    # parse runs know no order; some servers call their page size limit
+    params: Params = NEWEST_FIRST if runs.ordered else (("limit", PAGE_SIZE),)
+    if status is not None:
+        if len(status) > MAX_STATUS:
+            return
+        params = (*params, ("status", status))
+    # a hundred thousand rows say the same few things: one copy of each is kept
+    said: dict[Any, Any] = {}
+    try:
+        for rows in pages(client, f"/{runs.name}", params, runs.envelope):
+            yield [_listed(row, runs, said) for row in rows]
+    except InvalidError:
+        if status is None:
+            raise
+
+
+def _listed(raw: Raw, runs: ListEndpoint, said: dict[Any, Any]) -> ListedRun:
+    try:
+        row = Payload(raw, glance=True)
+    except ShapeError:
+        # kept as it came, like a row without an id
+        row = Payload(b"{}")
+    id_ = row.text("id") or ""
+    id_ = id_ if is_usable(id_) else ""
+    status = row.text("status")
+    status = said.setdefault(status, status)
+    created, updated = row.time("createdAt"), row.time("updatedAt")
+    if not id_ or not runs.details:
+        whole = {"row": bytes(raw).decode(errors="replace")}
+        return ListedRun(id_, status, created, updated, status in runs.final, whole)
+    texts = tuple((key, text) for key in _ONLY_LISTED if (text := row.text(key)) is not None)
+    summary = said.setdefault(texts, dict(texts)) if texts else None
+    return ListedRun(id_, status, created, updated, status in runs.final, summary)
+
+
+def pages(
+    client: Client,
+    path: str,
+    params: Params,
+    envelope: str,
+) -> Iterator[list[Raw]]:
+    """The rows of a list, page by page, until an answer has no token; [] while a page is on its way.
+
+    A short or empty page does not end a list. A token that comes again would never end: ShapeError.
+    A token that expires in the middle (400) starts the list anew, once; rows then come twice.
+    """
+    token, seen, restarted = None, set[str](), False
+    while len(seen) < MAX_PAGES:
+        sent: Params = (("maxPageSize", PAGE_SIZE), *params)
+        if token is not None:
+            sent += (("nextPageToken", token),)
+        request = Request(path, sent, subject=path)
+        client.begin([request])
+        yield []
+        try:
+            reply = client.get(request)
+        except InvalidError:
+            if token is None or restarted:
+                raise
+            token, seen, restarted = None, set(), True
+            continue
+        page = Payload(clean(reply.body))
+        rows = page.raw(envelope)
+        if rows is None and "nextPageToken" not in page:
+            raise ShapeError(f"the answer has no list {envelope!r}", request=f"GET {path}")
+        try:
+            found = [] if rows is None else _rows(rows)
+        except msgspec.MsgspecError as error:
+            raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}") from error
+        yield found
+        token = page.label("nextPageToken") or None
+        if "nextPageToken" in page:
+            raise ShapeError("the page token is no text", request=f"GET {path}")
+        if token is None:
+            return
+        if token in seen:
+            raise ShapeError(
+                f"the list goes in circles: page token number {len(seen)} came before",
+                request=f"GET {path}",
+            )
+        seen.add(token)
+    raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=f"GET {path}")
+
+
+_rows = msgspec.json.Decoder(list[Raw]).decode
+_any = msgspec.json.Decoder(Raw).decode
+
+
+def check(body: bytes, request: str) -> None:
+    """ShapeError where a body with status 200 is no answer: not JSON, cut off, or an error in disguise."""
+    body = clean(body)
+    try:
+        _any(body)
+    except RecursionError as error:
+        raise ShapeError("nested too deeply", request=request, retryable=False) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ShapeError(f"not JSON: {error}", request=request) from error
+    if not body.lstrip().startswith(b"{"):
+        raise ShapeError("not a JSON object", request=request)
+    if len(body) < 2000 and b'"data"' not in body and b'"id"' not in body:
+        answer = Payload(body, glance=True)
+        envelope = "error" in answer or ("code" in answer and "message" in answer)
+        if envelope or answer.boolean("success") is False:
+            raise ShapeError("an error with status 200", request=request)
+
+
+def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) -> ApiError:
+    """The named error of a refused answer, whatever its body looks like.
+
+    {"code": "UNAUTHORIZED", "message": "…", "requestId": "…", "retryable": false}, or wrapped in
+    {"error": {…}}, or {"success": false, "error": "text"}, or a gateway's HTML, or nothing.
+    """
+    code = message = request_id = None
+    retryable: bool | None = None
+    try:
+        answer = Payload(body, glance=True)
+        inner = answer.object("error") or answer
+        code, message = inner.text("code"), inner.text("message") or answer.text("error")
+        request_id, retryable = inner.text("requestId"), inner.boolean("retryable")
+    except ShapeError:
+        message = f"the answer is not JSON: {body[:80]!r}" if body else "empty answer"
+    return refusal(
+        status,
+        request,
+        message or "",
+        code=code,
+        request_id=request_id or headers.get("x-extend-request-id"),
+        retryable=retryable,
+        headers=headers,
+    )

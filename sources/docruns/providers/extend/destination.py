@@ -1,0 +1,134 @@
+"""Extend's workflow runs as a dlt destination: rows with `id` and `name`, `metadata` or `metadata.<key>` go in.
+
+    dlt.pipeline("tags", destination=docruns.extend_workflow_runs()).run(rows)
+
+There is no database here to compare with: each run is read over the API before, so only what differs is sent, also when
+dlt runs a job again. A name that the API version does not return (2026-02-09) cannot be compared, and is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import dlt
+from dlt.common.destination.exceptions import (
+    DestinationTerminalException,
+    DestinationTransientException,
+)
+from dlt.common.typing import TSecretStrValue
+
+from ...core.errors import ApiError, ConfigError, MissingError, RefusedError, RowsError
+from ...store.environment import private_files
+from ...sync.quarantine import redacted_message
+from ...sync.sync import Sync
+from .. import changes
+from ..changes import Change, DesiredRun, LastPush, Problem
+from . import updates
+from .source import extend
+
+logger = logging.getLogger("docruns")
+
+ALL_ROWS = 100_000_000
+"""Of a file at once: rows are all checked before the first one is sent."""
+
+
+class RefusedRowsError(DestinationTerminalException):
+    """The rows, or the key: trying again would not help."""
+
+
+class UnansweredError(DestinationTransientException):
+    """Some updates were not answered: dlt tries again, and what was done is not sent again."""
+
+
+@dlt.destination(
+    name="extend_workflow_runs",
+    batch_size=ALL_ROWS,
+    naming_convention="direct",
+    max_table_nesting=0,
+    skip_dlt_columns_and_tables=True,
+    loader_parallelism_strategy="sequential",
+)
+def extend_workflow_runs(
+    items: Any,
+    table: Any,  # noqa: ARG001 - dlt gives it
+    api_key: TSecretStrValue | None = None,
+    base_url: str | None = None,
+    api_version: str | None = None,
+    workspace_id: str | None = None,
+) -> None:
+    """Write names and metadata back to Extend's workflow runs; a dlt destination for any pipeline.
+
+    Rows have the columns `id`, and `name`, `metadata` (an object, or JSON text) or `metadata.<key>`; each row is about
+    another run. What is not given here comes from `[sources.extend]`, as for `extend()`. Runs that refuse the change
+    are told of in the log, and all others go on.
+
+    Raises:
+        RowsError: Rows that cannot be pushed, all of them; nothing of their file was sent.
+        ConfigError: A setting is missing or wrong; names its key.
+        RefusedError: The platform does not accept the key.
+    """
+    syncs: list[Sync] = []
+    given: dict[str, Any] = {
+        "api_key": api_key,
+        "base_url": base_url,
+        "api_version": api_version,
+        "workspace_id": workspace_id,
+    }
+    with private_files():
+        try:
+            extend(**{k: v for k, v in given.items() if v is not None}, on_sync=syncs.append)
+            _push(syncs[0], items.to_pylist() if hasattr(items, "to_pylist") else items)
+        except (ConfigError, RefusedError) as error:
+            raise RefusedRowsError(str(error)) from error
+
+
+def _push(sync: Sync, rows: list[Mapping[str, Any]]) -> None:
+    wishes, problems = changes.read(rows)
+    due = _due(sync, wishes, problems)
+    unanswered: list[ApiError] = []
+
+    def ended(change: Change, outcome: updates.Outcome) -> None:
+        if not isinstance(outcome, ApiError):
+            return
+        if not updates.is_refusal(outcome):
+            unanswered.append(outcome)
+            return
+        logger.warning(
+            "docruns: row %d (%s) was refused: %s",
+            change.wish.row,
+            change.wish.id,
+            redacted_message(outcome, sync.settings.privacy),
+        )
+
+    for _ in updates.send(sync.client, due, lambda _: None, ended):
+        pass
+    if unanswered:
+        first = redacted_message(unanswered[0], sync.settings.privacy)
+        raise UnansweredError(f"{len(unanswered):,} updates were not answered; the first: {first}")
+
+
+def _due(sync: Sync, wishes: list[DesiredRun], problems: list[Problem]) -> list[Change]:
+    """What differs from the runs as they are. RowsError with all problems."""
+    by_id = {wish.id: wish for wish in wishes}
+    due: list[Change] = []
+    with sync.client as client:
+        for id_, outcome in updates.has(client, by_id):
+            wish = by_id[id_]
+            if isinstance(outcome, MissingError):
+                problems.append(Problem(wish.row, id_, "the platform has no such run"))
+            elif isinstance(outcome, ApiError):
+                raise outcome
+            else:
+                decided = changes.diff(wish, outcome, LastPush(), lambda _, text: text)
+                if isinstance(decided, Problem):
+                    problems.append(decided)
+                elif isinstance(decided, Change):
+                    due.append(decided)
+    if problems:
+        said = [str(problem) for problem in sorted(problems)]
+        # dlt logs it, and keeps it in its trace
+        known = said if sync.settings.privacy.keeps else [f"{len(said):,} rows, not told here"]
+        raise RowsError("extend_workflow_runs", known)
+    return due

@@ -1,0 +1,326 @@
+"""PURE. Extend's processor runs, of any kind and API version, as rows: nested ones and those read alone.
+
+2026-02-09   {"object": "extract_run", "id": "exr_…", "extractor": {…}, "config": {…}, "output": {…}, "file": {…}}
+and older    {"object": "document_processor_run", "id": "dpr_…", "type": "EXTRACT", "processorId": …, "files": […]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec import Raw
+
+from ...core.batch import Batch
+from ...core.codec import is_object, json_text, safe_text
+from ...core.errors import ShapeError
+from ...core.flatten.flatten import flatten_outputs
+from ...core.flatten.output import Insight
+from ...core.parsed import ParentStep
+from ...core.payload import Payload
+from ...core.tables import CITATIONS, FIELDS, INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
+from ...sync.plan import ListedRun
+from . import outputs, schemas
+
+FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
+
+_REVIEWED = frozenset({"EXTRACT", "CLASSIFY", "SPLIT", None})
+"""Types of runs whose results people review; None is unknown."""
+_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
+_TYPES = {
+    "extract_run": "EXTRACT",
+    "classify_run": "CLASSIFY",
+    "split_run": "SPLIT",
+    "parse_run": "PARSE",
+    "parser_run": "PARSE",
+    "edit_run": "EDIT",
+    "verify_run": "VERIFY",
+    "SPLITTER": "SPLIT",
+}
+
+
+class Context(NamedTuple):
+    """What all rows of a load share. `summaries` are processor runs as their lists show them."""
+
+    api_version: str
+    workspace: str | None = None
+    include_parse_output: bool = False
+    summaries: Mapping[str, ListedRun] = {}
+
+
+def add_processor_run(
+    run: Payload,
+    batch: Batch,
+    context: Context,
+    parent: ParentStep | None,
+    listed: ListedRun | None,
+) -> tuple[str | None, bool]:
+    """Add the rows of one processor run, nested or not; its status, and whether that is final."""
+    id_ = run.text("id") or ""
+    batch.clear_run(_TABLES, id_)
+    type_ = run_type(run)
+    status = run.text("status") or (listed.status if listed else None)
+    is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
+    config = run.raw("config")
+    # glances: the configuration is kept as it came
+    model = Payload(config if config and is_object(config) else b"{}", glance=True)
+    kind = _part(run, "extractor", "classifier", "splitter")
+    version = _part(run, "extractorVersion", "classifierVersion", "splitterVersion")
+    usage = run.object("usage") or Payload(b"{}")
+    metrics = run.object("metrics") or Payload(b"{}")
+    summary = (listed.summary if listed else None) or {}
+    cells = {
+        "id": id_,
+        "workspace": context.workspace,
+        "api_version": context.api_version,
+        "type": type_,
+        "status": status,
+        "is_final": is_final,
+        "processor_id": run.text("processorId") or kind.text("id") or summary.get("processorId"),
+        "processor_name": run.text("processorName")
+        or kind.text("name")
+        or summary.get("processorName"),
+        "processor_version_id": run.text("processorVersionId")
+        or version.text("id")
+        or summary.get("processorVersionId"),
+        "processor_version": version.label("version"),
+        "base_processor": model.text("baseProcessor", "engine"),
+        "base_version": model.label("baseVersion") or model.label("engineVersion"),
+        "workflow_run_id": parent.workflow_run_id if parent else None,
+        "workflow_step_position": parent.position if parent else None,
+        "source": run.text("source") or ("WORKFLOW_RUN" if parent else None),
+        "source_id": run.text("sourceId") or (parent.workflow_run_id if parent else None),
+        "batch_id": run.text("batchId"),
+        "parse_run_id": run.text("parseRunId"),
+        "reviewed": _reviewed(run, type_, parent),
+        "edited": run.boolean("edited"),
+        "created_at": run.time("createdAt") or (listed.created_at if listed else None),
+        "updated_at": run.time("updatedAt") or (listed.updated_at if listed else None),
+        "failure_code": run.text("failureReason"),
+        "failure_message": run.text("failureMessage"),
+        "metadata": run.json("metadata"),
+        "config": None if config is None else json_text(config),
+        "dashboard_url": run.text("dashboardUrl", "url"),
+        "credits": usage.number("credits"),
+        "total_credits": usage.number("totalCredits"),
+    }
+    pages = add_files(run, batch, id_, "processor")
+    cells["page_count"] = metrics.integer("pageCount") or pages
+    cells |= _output(run, batch, id_, parent, type_, config, context)
+    for part in (kind, version):
+        # what a catalogue row says as well
+        part.ignore("object", "createdAt", "updatedAt", "description")
+        part.ignore("createdBy", kind=b"{")
+        part.ignore("extractorId", "classifierId", "splitterId")
+    run.ignore_empty("mergedProcessors", "edits")
+    run.ignore("object", "outputUrl", "fileUrl")
+    if processor_type(run.peek("type")) == type_:
+        run.ignore("type")
+    batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
+    return status, is_final
+
+
+def _reviewed(run: Payload, type_: str | None, parent: ParentStep | None) -> bool | None:
+    """Up to 2024-12-23 a nested run does not say it: its review's output does, or its workflow run. Parse runs and
+    the like never do: nobody reviews them."""
+    own = run.boolean("reviewed")
+    if own is not None:
+        return own
+    if "reviewedOutput" in run and run.peek_json("reviewedOutput") != "null":
+        return True
+    return parent.reviewed if parent and type_ in _REVIEWED else None
+
+
+def _part(run: Payload, *keys: str) -> Payload:
+    for key in keys:
+        if (part := run.object(key)) is not None:
+            return part
+    return Payload(b"{}")
+
+
+def run_type(run: Payload) -> str | None:
+    """EXTRACT, CLASSIFY, SPLIT, PARSE, …: one vocabulary for the objects of all versions."""
+    object_, type_ = run.peek("object"), run.peek("type")
+    known = _TYPES.get(object_ or "")
+    if known:
+        return known
+    if type_:
+        return processor_type(type_)
+    for key, name in (("extractor", "EXTRACT"), ("classifier", "CLASSIFY"), ("splitter", "SPLIT")):
+        if key in run:
+            return name
+    return None
+
+
+def processor_type(type_: str | None) -> str | None:
+    """A processor's type in the one vocabulary: SPLITTER is SPLIT."""
+    return _TYPES.get(type_, type_) if type_ else None
+
+
+def _output(
+    run: Payload,
+    batch: Batch,
+    id_: str,
+    parent: ParentStep | None,
+    type_: str | None,
+    config: Raw | None,
+    context: Context,
+) -> dict[str, object]:
+    """Rows of what a processor run found, and the cells of its own row that tell of it."""
+    final, initial, reviewed = (
+        run.raw(key) for key in ("output", "initialOutput", "reviewedOutput")
+    )
+    if type_ == "PARSE":
+        # chunks and blocks are the document itself: kept only on request
+        chunks = [f'"chunks":{json_text(raw)}' for raw in [run.raw("chunks")] if raw is not None]
+        text = safe_text(final) if final is not None else "{" + chunks[0] + "}" if chunks else None
+        if context.include_parse_output:
+            _keep(run, initialOutput=initial, reviewedOutput=reviewed)
+        kept = text if context.include_parse_output else None
+        return {"output_format": "parse" if text else None, "parse_output": kept}
+    if type_ == "CLASSIFY" and final is not None and is_object(final):
+        return _classification(run, batch, id_, final, initial, reviewed)
+    if type_ == "SPLIT" and final is not None and is_object(final):
+        return _splits(run, batch, id_, final, initial, reviewed)
+    if type_ not in ("EXTRACT", None):
+        _keep(run, output=final, initialOutput=initial, reviewedOutput=reviewed)
+        return {}
+    if final is None and initial is None and reviewed is None:
+        return {}
+    edits = run.raw("edits")
+    if edits is not None and not is_object(edits):
+        _keep(run, edits=edits)
+        edits = None
+    try:
+        found = outputs.extraction(final, initial, reviewed, config)
+    except ShapeError as error:
+        raise ShapeError(f"run {id_}: {error.message}") from error
+    for key, text in found.extra.items():
+        run.keep(key, text)
+    flat = flatten_outputs(
+        id_,
+        parent.workflow_run_id if parent else None,
+        found.final,
+        found.initial,
+        found.reviewed,
+        schemas.schema_of(config),
+        schemas.edits(edits),
+    )
+    batch.extend(FIELDS, flat.fields)
+    batch.extend(INSIGHTS, flat.insights)
+    batch.extend(CITATIONS, flat.citations)
+    return {
+        "output_format": found.format,
+        "field_count": flat.leaves,
+        "edited_count": flat.edited,
+    }
+
+
+def _keep(run: Payload, **raws: Raw | None) -> None:
+    for key, raw in raws.items():
+        if raw is not None:
+            run.keep(key, safe_text(raw))
+
+
+def _classification(
+    run: Payload, batch: Batch, id_: str, final: Raw, initial: Raw | None, reviewed: Raw | None
+) -> dict[str, object]:
+    # {"id": "supplier_invoice", "type": "supplier_invoice", "confidence": 0.96, "insights": […]}
+    chosen = Payload(final)
+    cells: dict[str, object] = {
+        "output_format": "classification",
+        "classification_id": chosen.text("id"),
+        "classification": chosen.text("type"),
+        "classification_confidence": chosen.number("confidence"),
+    }
+    told = outputs.insights(chosen)
+    _insights(batch, id_, "final", told)
+    if (rest := chosen.extra()) is not None:
+        run.keep("output", rest)
+    for key, name, raw in (
+        ("initialOutput", "initial", initial),
+        ("reviewedOutput", "reviewed", reviewed),
+    ):
+        if raw is None:
+            continue
+        if not is_object(raw):
+            run.keep(key, safe_text(raw))
+            continue
+        other = Payload(raw)
+        if name == "initial":
+            cells["initial_classification"] = other.peek("type")
+            cells["initial_confidence"] = Payload(raw).number("confidence")
+        theirs = outputs.insights(other)
+        if theirs != told:
+            _insights(batch, id_, name, theirs)
+        if bytes(raw) != bytes(final):
+            run.keep(key, other.extra() or "{}")
+    return cells
+
+
+def _insights(batch: Batch, id_: str, output: str, insights: tuple[Insight, ...]) -> None:
+    rows = [(id_, output, "", i, *insight, None) for i, insight in enumerate(insights)]
+    batch.extend(INSIGHTS, rows)
+
+
+def _splits(
+    run: Payload, batch: Batch, id_: str, final: Raw, initial: Raw | None, reviewed: Raw | None
+) -> dict[str, object]:
+    # {"splits": [{"type": "invoice", "startPage": 1, "endPage": 2, "fileId": "file_2", …}], "isExternal": false}
+    output = Payload(final)
+    for position, split in enumerate(output.objects("splits") or ()):
+        batch.add(
+            SPLITS,
+            SPLITS.row(
+                processor_run_id=id_,
+                position=position,
+                split_id=split.text("id"),
+                classification_id=split.text("classificationId"),
+                type=split.text("type"),
+                name=split.text("name"),
+                identifier=split.text("identifier"),
+                start_page=split.integer("startPage"),
+                end_page=split.integer("endPage"),
+                file_id=split.text("fileId"),
+                observation=split.text("observation"),
+                extra=split.extra(),
+            ),
+        )
+    if (rest := output.extra()) is not None:
+        run.keep("output", rest)
+    for key, raw in (("initialOutput", initial), ("reviewedOutput", reviewed)):
+        if raw is not None and bytes(raw) != bytes(final):
+            run.keep(key, safe_text(raw))
+    return {"output_format": "splits"}
+
+
+def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
+    """Rows of `files[]` or `file`; the pages of them all, where any says so."""
+    # {"id": "file_1", "name": "scan.pdf", "type": "PDF", "metadata": {"pageCount": 3, "parentSplit": {…}}}
+    one, many = run.object("file"), run.objects("files")
+    pages: int | None = None
+    files = many or ([one] if one is not None else [])
+    for position, file in enumerate(files):
+        known = file.object("metadata") or Payload(b"{}")
+        count = known.integer("pageCount")
+        pages = pages if count is None else (pages or 0) + count
+        row = RUN_FILES.row(
+            run_id=run_id,
+            run_kind=kind,
+            position=position,
+            file_id=file.text("id"),
+            name=file.text("name"),
+            type=file.text("type"),
+            page_count=count,
+            parent_file_id=file.text("parentFileId"),
+            parent_split=known.json("parentSplit"),
+            created_at=file.time("createdAt"),
+            updated_at=file.time("updatedAt"),
+        )
+        file.ignore("object")
+        file.drop("contents")
+        names = RUN_FILES.names
+        batch.add(RUN_FILES, (*row[: names.index("extra")], file.extra(), None))
+    if one is not None and not many:
+        one.clear()
+    return pages

@@ -1,0 +1,95 @@
+"""All runs that the lists show, and all runs that the destination stores. `sweep` and `verify` compare them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from ..core.errors import (
+    MissingError,
+)
+from ..store import lookup
+from ..store.lookup import Pipeline
+from .lists import RunList
+from .sync import Sync
+
+CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
+
+
+class InventoryRun(NamedTuple):
+    """A run as the database holds it. `inside` is the workflow run that it came in or under, if any."""
+
+    id: str
+    updated_at: datetime | None
+    deleted_at: datetime | None
+    api_version: str | None
+    workspace: str | None
+    inside: str | None
+    type: str | None = None
+    """Of a processor run; None for workflow runs."""
+
+
+class ListInventory:
+    """All lists of a platform, read to their ends. A list that an API version lacks is not among them."""
+
+    def __init__(self, sync: Sync) -> None:
+        self.feeds: dict[str, RunList] = {}
+        self.main = sync.feeds[0].name
+        self.rows: dict[str, dict[str, datetime | None]] = {}
+        for feed in sync.feeds:
+            rows: dict[str, datetime | None] = {}
+            try:
+                for page in feed.pages(None):
+                    for run in page:
+                        if run.id:
+                            rows[run.id] = newer(rows.get(run.id), run.updated_at)
+                    if sync.progress is not None:
+                        sync.progress("listing", feed.name, len(rows), None)
+            except MissingError:
+                if not feed.optional:
+                    raise
+                continue
+            self.feeds[feed.name] = feed
+            self.rows[feed.name] = rows
+            if sync.progress is not None:
+                sync.progress("listed", feed.name, len(rows), len(rows))
+
+    def of(self, run: InventoryRun) -> str | None:
+        """The list that would show a run: None where none would. Ids differ between Extend's versions, so a
+        processor run is looked for in the lists of the version it was read with."""
+        if run.type is None:
+            return None if run.inside is not None else self.main
+        if "extractions" in self.rows:
+            return "extractions"
+        if run.api_version == "2026-02-09":
+            name = f"{run.type.lower()}_runs"
+        else:
+            name = "processor_runs" if run.type in CONFIRMABLE_TYPES else ""
+        return name if name in self.rows else None
+
+    def shows(self, run: InventoryRun) -> bool:
+        """A list shows the run, whether it must or not."""
+        name = self.main if run.type is None else self.of(run)
+        return name is not None and run.id in self.rows[name]
+
+
+def stored_runs(running: Pipeline) -> tuple[list[InventoryRun], list[InventoryRun]]:
+    """The workflow runs and the processor runs of the database."""
+    seen = ("id", "updated_at", "deleted_at", "api_version", "workspace")
+    workflows = [
+        InventoryRun._make((*cells, root if parent is not None else None, None))
+        for *cells, parent, root in lookup.columns_of(
+            running, "workflow_runs", (*seen, "parent_run_id", "root_run_id")
+        )
+    ]
+    processors = [
+        InventoryRun(*cells)
+        for cells in lookup.columns_of(
+            running, "processor_runs", (*seen, "workflow_run_id", "type")
+        )
+    ]
+    return workflows, processors
+
+
+def newer(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)

@@ -1,0 +1,286 @@
+"""PURE. Which listed runs are due, in which order, and what to remember.
+
+    state + listed rows ──► Plan: due runs, oldest change first ──► (fetched, committed) ──► state
+
+Lists know no date filter, so a load walks them from the newest change down to the watermark less an
+overlap, and fetches what is due from the oldest change up. The state can then follow the work run by
+run: everything listed up to the watermark is loaded, whenever the work stops.
+
+    watermark   everything listed with a change up to here is loaded
+    lower       ... and from here on: what changed before was left out by `since`; none: everything
+    recent      runs within the overlap below (or at) the watermark, and the change they were loaded at
+    unfinished  loaded runs that are not final, and the status and change they were loaded at
+
+This module does not know what a run is, how it is listed, fetched or stored; it reads no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+OLDEST = datetime.min.replace(tzinfo=UTC)
+
+MAX_RECENT = 5000
+"""Runs that a state remembers at most: thousands may share one moment, and states are loaded each time."""
+
+
+class ListedRun(NamedTuple):
+    """A run as a list shows it. `summary` holds what lists say and details do not, as JSON values."""
+
+    id: str
+    status: str | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    is_final: bool = True
+    summary: dict[str, Any] | None = None
+
+    @property
+    def changed(self) -> datetime:
+        """What the feed is ordered by; a run without any timestamp counts as the oldest."""
+        return self.updated_at or self.created_at or OLDEST
+
+
+class Failure(NamedTuple):
+    """A run that could not be loaded: since when, in how many loads, and why at last."""
+
+    run: ListedRun
+    first_seen: datetime
+    attempts: int
+    error: str
+    message: str
+
+
+@dataclass
+class State:
+    """What a feed remembers between loads. See the module's docstring; `failed` is tried again."""
+
+    watermark: datetime | None = None
+    lower: datetime | None = None
+    recent: dict[str, datetime] = field(default_factory=dict)
+    unfinished: dict[str, tuple[str | None, datetime]] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    _kept: int = field(default=256, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Any]) -> State:
+        """From JSON. Timestamps are microseconds since 1970."""
+        return cls(
+            watermark=_time(saved.get("watermark")),
+            lower=_time(saved.get("lower")),
+            recent={k: _must(v) for k, v in saved.get("recent", {}).items()},
+            unfinished={k: (s, _must(v)) for k, (s, v) in saved.get("unfinished", {}).items()},
+            failed={
+                k: Failure(ListedRun(k, s, _time(c), _time(u), f, more), _must(since), *why)
+                for k, (s, c, u, f, more, since, *why) in saved.get("failed", {}).items()
+            },
+        )
+
+    def save(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "watermark": _micros(self.watermark),
+            "lower": _micros(self.lower),
+            "recent": {k: _micros(v) for k, v in self.recent.items()},
+            "unfinished": {k: [s, _micros(v)] for k, (s, v) in self.unfinished.items()},
+            "failed": {
+                k: [
+                    run.status,
+                    _micros(run.created_at),
+                    _micros(run.updated_at),
+                    run.is_final,
+                    run.summary,
+                    _micros(since),
+                    *why,
+                ]
+                for k, (run, since, *why) in self.failed.items()
+            },
+        }
+
+    def loaded(
+        self, run: ListedRun, is_final: bool, overlap: timedelta, now: datetime
+    ) -> Failure | None:
+        """A run of the plan is loaded, and with it everything that changed before it.
+
+        `now` is when the list was walked: what changed later was not listed, and is not covered.
+        Gives the failure that is thereby resolved, if there was one.
+        """
+        self._note(run, is_final)
+        self._advance(run.changed, overlap, now)
+        return self.failed.pop(run.id, None)
+
+    def not_loaded(
+        self, run: ListedRun, error: str, message: str, overlap: timedelta, now: datetime
+    ) -> Failure:
+        """A run of the plan could not be loaded: the feed goes on, and tries it in the next load."""
+        first, attempts = now, 0
+        if (before := self.failed.get(run.id)) is not None:
+            first, attempts = before.first_seen, before.attempts
+        failure = Failure(run, first, attempts + 1, error, message[:500])
+        self.failed[run.id] = failure
+        self._advance(run.changed, overlap, now)
+        return failure
+
+    def finished(self, plan: Plan, overlap: timedelta, now: datetime) -> None:
+        """All of the plan is done: the watermark moves up to the first row of the scan."""
+        for run in plan.unchanged:
+            if run.id not in self.unfinished:
+                self._note(run, run.is_final)
+        self.lower = plan.lower
+        self._kept = 0
+        self._advance(plan.top or OLDEST, overlap, now)
+
+    def forget_unfinished(self, before: datetime) -> None:
+        """Give up waiting for runs whose last change was so long ago."""
+        self.unfinished = {k: v for k, v in self.unfinished.items() if v[1] >= before}
+
+    def _note(self, run: ListedRun, is_final: bool) -> None:
+        self.recent[run.id] = run.changed
+        if is_final:
+            self.unfinished.pop(run.id, None)
+        else:
+            self.unfinished[run.id] = (run.status, run.changed)
+
+    def _advance(self, changed: datetime, overlap: timedelta, now: datetime) -> None:
+        # a change in the future counts as one of now, lest one wrong clock hide what comes after it
+        mark = min(changed, now)
+        if mark > (self.watermark or OLDEST):
+            self.watermark = mark
+        if self.watermark is not None and len(self.recent) > self._kept:
+            down_to = _minus(self.watermark, overlap)
+            self.recent = _newest({k: v for k, v in self.recent.items() if v >= down_to})
+            # clean again only when it has doubled: forgetting stays cheap for each run
+            self._kept = max(256, 2 * len(self.recent))
+
+
+def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
+    """At most MAX_RECENT of them: for the others the destination is asked what it holds."""
+    if len(recent) <= MAX_RECENT:
+        return recent
+    kept = sorted(recent.items(), key=lambda item: item[1], reverse=True)[:MAX_RECENT]
+    return dict(kept)
+
+
+@dataclass
+class Plan:
+    """What one scan of a list found. `due` is oldest change first; `top` is the newest change.
+
+    `lower` is what the state's will be when all is done. A plan that is `apart` is a window that does
+    not touch what is loaded: it moves no watermark, which would claim what lies between.
+    """
+
+    due: list[ListedRun]
+    unchanged: list[ListedRun]
+    top: datetime | None
+    listed: int
+    lower: datetime | None = None
+    apart: bool = False
+
+
+def floor(state: State, overlap: timedelta, since: datetime | None = None) -> datetime | None:
+    """Down to where a scan must go; None is all the way."""
+    if state.watermark is None or is_disjoint(state, since):
+        return since
+    if state.lower is not None and (since is None or since < state.lower):
+        return since
+    down_to = _minus(state.watermark, overlap)
+    return down_to if since is None else max(down_to, since)
+
+
+def is_disjoint(state: State, since: datetime | None) -> bool:
+    """Between what is loaded and `since` lies a gap."""
+    return since is not None and state.watermark is not None and since > state.watermark
+
+
+def scan(
+    pages: Iterable[list[ListedRun]],
+    down_to: datetime | None,
+    ordered: Callable[[], bool] = lambda: True,
+) -> Iterator[list[ListedRun]]:
+    """Pages that come newest change first, until a whole page is older than `down_to`.
+
+    A page that is only nearly in order does not end the scan early, and neither does an empty one.
+    Where `ordered()` turns out false, all pages are read.
+    """
+    for page in pages:
+        yield page
+        old = down_to is not None and all(run.changed < down_to for run in page)
+        if old and page and ordered():
+            return
+
+
+def plan_runs(
+    state: State,
+    rows: Iterable[ListedRun],
+    overlap: timedelta,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Plan:
+    """Sort listed rows into due and unchanged.
+
+    `since` and `until` bound the last change, inclusive and exclusive. A row that is listed twice
+    counts once, with its newest change. Runs that failed before are due whether listed or not.
+    """
+    newest = {failure.run.id: failure.run for failure in state.failed.values()}
+    top: datetime | None = None
+    listed = 0
+    for run in rows:
+        listed += 1
+        if (since and run.changed < since) or (until and run.changed >= until):
+            continue
+        if top is None or run.changed > top:
+            top = run.changed
+        known = newest.get(run.id)
+        if known is None or run.changed >= known.changed:
+            newest[run.id] = run
+    down_to = None if state.watermark is None else _minus(state.watermark, overlap)
+    due: list[ListedRun] = []
+    unchanged: list[ListedRun] = []
+    for run in newest.values():
+        (due if _is_due(state, run, down_to) else unchanged).append(run)
+    due.sort(key=lambda run: (run.changed, run.id))
+    lower = state.lower
+    if state.watermark is None or (lower is not None and (since is None or since < lower)):
+        lower = since
+    return Plan(due, unchanged, top, listed, lower, is_disjoint(state, since))
+
+
+def _is_due(state: State, run: ListedRun, down_to: datetime | None) -> bool:
+    if run.id in state.failed:
+        return True
+    if run.id in state.unfinished:
+        return state.unfinished[run.id] != (run.status, run.changed)
+    if run.id in state.recent:
+        return run.changed != state.recent[run.id]
+    if run.changed == OLDEST:
+        # nothing tells when: the destination may know it
+        return True
+    if state.lower is not None and run.changed < state.lower:
+        return True
+    return down_to is None or run.changed >= down_to
+
+
+def _minus(at: datetime, overlap: timedelta) -> datetime:
+    try:
+        return at - overlap
+    except OverflowError:
+        return OLDEST
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _micros(at: datetime | None) -> int | None:
+    return None if at is None else (at - _EPOCH) // _MICROSECOND
+
+
+def _time(micros: int | None) -> datetime | None:
+    return None if micros is None else _must(micros)
+
+
+def _must(micros: int) -> datetime:
+    return _EPOCH + micros * _MICROSECOND

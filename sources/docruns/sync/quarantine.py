@@ -1,0 +1,104 @@
+"""PURE. Rows of `quarantine`: a run that could not be loaded, and one that was loaded after all."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Any
+
+from ..core.batch import Batch
+from ..core.errors import ApiError
+from ..core.privacy import Privacy
+from ..core.tables import QUARANTINE
+from .plan import Failure, ListedRun
+
+DETAIL_CHARS = 2000
+"""How much of an answer that cannot be read is kept."""
+
+# what lists say of a run that is no person's and no document's
+_FACTS = frozenset({"workflowVersionId", "processorId", "processorName", "processorVersionId"})
+
+_QUERY = re.compile(r"(https?:(?:\\?/){2}[^\s\"'?]+)\?[^\s\"']*")
+
+
+def failed_row(resource: str, failure: Failure, body: bytes, now: datetime) -> Batch:
+    """The row of a run that failed in this load, with the beginning of its answer."""
+    return _row(resource, failure, last_seen_at=now, detail=excerpt(body) or None)
+
+
+def resolved_row(resource: str, failure: Failure | None, now: datetime) -> Batch:
+    """The row that says that a run is quarantined no more; none where it was not."""
+    if failure is None:
+        return Batch()
+    return _row(resource, failure, last_seen_at=failure.first_seen, resolved_at=now)
+
+
+def row_without_id(resource: str, row: ListedRun, now: datetime) -> Batch:
+    """The row of a list's entry without an id: nothing can be asked for, its text is what there is."""
+    text = str((row.summary or {}).get("row", "")).encode()
+    id_ = f"(no id) {hashlib.sha256(text).hexdigest()[:12]}"
+    failure = Failure(
+        row._replace(id=id_), now, 1, "ShapeError", "a listed run has no id that can be asked for"
+    )
+    return failed_row(resource, failure, text, now)
+
+
+def redacted_message(error: Exception, privacy: Privacy) -> str:
+    """What may be written of an error: its message quotes the answer, and so the document, or a signed URL."""
+    if privacy.keeps:
+        text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return _QUERY.sub(r"\1?…", text)
+    known = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
+    return " ".join(
+        filter(None, [*known, f"(no more is kept: field_values = {privacy.field_values})"])
+    )
+
+
+def redact_error(error: Exception, privacy: Privacy) -> Exception:
+    """The error without what may not be written: dlt writes each error that ends a load, causes included."""
+    if not privacy.keeps:
+        error.args = (redacted_message(error, privacy),)
+        error.__cause__ = error.__context__ = None
+        if isinstance(error, ApiError):
+            error.message = ""
+    return error
+
+
+def redact_failures(failed: dict[str, Failure], privacy: Privacy) -> dict[str, Failure]:
+    """Failures as a state may hold them. What only its list said of a run is known again when it is listed again;
+    until then a run that has no details cannot be read."""
+    if privacy.keeps:
+        return failed
+    return {
+        id_: failure._replace(run=failure.run._replace(summary=_facts(failure.run)), message="")
+        for id_, failure in failed.items()
+    }
+
+
+def _facts(run: ListedRun) -> dict[str, Any] | None:
+    summary = {key: said for key, said in (run.summary or {}).items() if key in _FACTS}
+    if "row" in (run.summary or {}):
+        summary["row"] = ""
+    return summary or None
+
+
+def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
+    batch = Batch()
+    row = QUARANTINE.row(
+        resource=resource,
+        id=failure.run.id,
+        first_seen_at=failure.first_seen,
+        attempts=failure.attempts,
+        error=failure.error,
+        message=failure.message or None,
+        **cells,
+    )
+    batch.add(QUARANTINE, row)
+    return batch
+
+
+def excerpt(body: bytes) -> str:
+    """The first characters of a body for a table: no URL keeps its query, which may be a key."""
+    text = body[: 4 * DETAIL_CHARS].decode(errors="replace")
+    return _QUERY.sub(r"\1?…", text)[:DETAIL_CHARS]

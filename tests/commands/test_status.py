@@ -1,0 +1,77 @@
+"""What `docruns status` tells of a database, and of who is at work on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from docruns.commands.status import reports
+from docruns.core.errors import LockedError
+from docruns.sandbox import Sandbox
+from docruns.store.target import LockHolder, Target, exclusive, lock_holders
+from support.loading import Loader
+from support.processes import HOLD_FILE, another
+
+
+def nobody() -> dict[str, LockHolder]:
+    """No load is at work."""
+    return {}
+
+
+@pytest.mark.fault(6)
+def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Runs, deleted ones and half-loaded packages are counted; nobody is at work."""
+    path = tmp_path / "t.duckdb"
+    load_extend(path)
+    (found,) = reports(path, nobody)
+    assert (found["dataset"], found["workflow_runs"], found["deleted"]) == ("extend", 40, 0)
+    assert found["half_loaded_packages"] == 0
+    assert found["at_work"] is None
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "UPDATE extend.workflow_runs SET deleted_at = now(), _dlt_load_id = 'gone since' "
+            "WHERE id = (SELECT min(id) FROM extend.workflow_runs)"
+        )
+        connection.execute(
+            "UPDATE extend.workflow_runs SET _dlt_load_id = 'cut' "
+            "WHERE id = (SELECT max(id) FROM extend.workflow_runs)"
+        )
+    (found,) = reports(path, nobody)
+    assert (found["deleted"], found["half_loaded_packages"]) == (1, 1)
+    # a load that has not opened the database yet, or has just closed it
+    with exclusive(Target("extend", path), "docruns load extend"):
+        (found,) = reports(path, lambda: lock_holders(path))
+        assert found["workflow_runs"] == 40
+        assert found["at_work"]["command"] == "docruns load extend"
+
+
+def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
+    """While nobody else can read the database, status tells at once who is at work; otherwise it waits."""
+    path = tmp_path / "t.duckdb"
+    who = LockHolder(4711, "2026-11-22T07:00:00Z", "docruns load plextera")
+    with another(HOLD_FILE, str(path)) as process:
+        found = reports(path, lambda: {"claims": who}, wait_s=60)
+        told = {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": "docruns load plextera"}
+        assert found == [{"dataset": "claims", "at_work": told}]
+        with pytest.raises(LockedError, match=f"PID {process.pid}"):
+            reports(path, nobody, wait_s=0.3)
+
+
+def test_who_is_at_work_on_a_database_by_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the dataset is called, and from whichever folder the file is named; no other file's."""
+    (tmp_path / "below").mkdir()
+    path = tmp_path / "below" / "t.duckdb"
+    with (
+        exclusive(Target("claims", path), "docruns load extend"),
+        exclusive(Target("claims", tmp_path / "other.duckdb"), "docruns load extend"),
+        exclusive(Target("claims", destination="postgres"), "docruns load extend"),
+    ):
+        monkeypatch.chdir(tmp_path / "below")
+        assert list(lock_holders(Path("t.duckdb"))) == ["claims"]
+        assert lock_holders(Path("t.duckdb"))["claims"].command == "docruns load extend"
+        assert lock_holders(tmp_path / "third.duckdb") == {}
+    assert lock_holders(path) == {}

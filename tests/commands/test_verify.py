@@ -1,0 +1,241 @@
+"""Verify finds each difference between platform and database, and none where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from docruns import extend, plextera
+from docruns.commands import verify as module
+from docruns.commands.load import load_runs
+from docruns.commands.sweep import sweep_deleted
+from docruns.commands.verify import Verified, verify_runs
+from docruns.core.errors import ConfigError
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from docruns.sync.sync import Sync
+from support.loading import query
+
+RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5}
+ALL = 10_000
+Platform = tuple[Sandbox, Path]
+
+
+def verified(sandbox: Sandbox, database: Path, **options: Any) -> Verified:
+    """Verify Extend's runs."""
+    return verify_runs(
+        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        Target("extend", database),
+        **options,
+    )
+
+
+def kinds(found: Verified) -> dict[str, Any]:
+    """The kinds of difference that there are."""
+    return {name: different for name, different in found.kinds.items() if different}
+
+
+def load_extend(sandbox: Sandbox, database: Path) -> None:
+    """Load Extend's runs."""
+    load_runs(
+        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        Target("extend", database),
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all runs of such a platform: equal seeds give equal runs."""
+    folder = tmp_path_factory.mktemp("loaded")
+    with Sandbox(**RUNS) as sandbox, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+        load_extend(sandbox, folder / "d.duckdb")
+    return folder / "d.duckdb"
+
+
+@pytest.fixture
+def platform(loaded: Path, tmp_path: Path) -> Iterator[Platform]:
+    """A platform that has not changed since, and a copy of the database."""
+    shutil.copy(loaded, tmp_path / "d.duckdb")
+    with Sandbox(**RUNS) as sandbox:
+        yield sandbox, tmp_path / "d.duckdb"
+
+
+def test_equal_after_a_load(platform: Platform) -> None:
+    """Right after a load nothing differs, in no list and, read again, in no cell; and nothing is written.
+
+    Load ids are not the platform's, and differ from nothing.
+    """
+    sandbox, database = platform
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("UPDATE extend.fields SET _dlt_load_id = 'x'")
+    before = database.read_bytes()
+    found = verified(sandbox, database, deep=ALL)
+    assert kinds(found) == {}
+    assert not found.differs
+    assert found.listed["workflow_runs"] == 25
+    assert found.sampled > 25
+    tables = ("workflow_runs", "processor_runs", "fields", "citations", "insights", "splits")
+    held = sum(query(database, f"SELECT count(*) FROM extend.{table}")[0][0] for table in tables)
+    assert found.rows_compared > 0.95 * held
+    assert sandbox.stats.verify_reads == 0
+    assert database.read_bytes() == before
+
+
+def test_without_a_sample_no_run_is_fetched(platform: Platform) -> None:
+    """The lists alone are compared for a request per page; a sample of N costs N requests more, and the lists again."""
+    sandbox, database = platform
+    found = verified(sandbox, database)
+    assert (sandbox.stats.details, sandbox.stats.lists) == (0, 7)
+    assert found.requests == 7
+    found = verified(sandbox, database, deep=3, seed=1)
+    assert sandbox.stats.details == found.sampled == 3
+    assert found.requests == 7 + 7 + 3
+
+
+def test_each_kind_of_difference(platform: Platform) -> None:
+    """New, changed, deleted and returned runs are told apart by kind, each with its list and id."""
+    sandbox, database = platform
+    ids = [id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1")]
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            "UPDATE extend.workflow_runs SET deleted_at = now() WHERE id = ?", [ids[0]]
+        )
+        connection.execute("DELETE FROM extend.workflow_runs WHERE id = ?", [ids[1]])
+        connection.execute(
+            "INSERT INTO extend.workflow_runs BY NAME (SELECT * REPLACE ('gone' AS id) "
+            "FROM extend.workflow_runs LIMIT 1)"
+        )
+        connection.execute(
+            "UPDATE extend.workflow_runs SET updated_at = updated_at - INTERVAL 1 MILLISECOND "
+            "WHERE id = ?", [ids[2]],
+        )  # fmt: skip
+    found = verified(sandbox, database)
+    assert kinds(found) == {
+        "returned": [f"workflow_runs/{ids[0]}"],
+        "missing": [f"workflow_runs/{ids[1]}"],
+        "gone": ["workflow_runs/gone"],
+        "stale": [f"workflow_runs/{ids[2]}"],
+    }
+    assert found.differs
+
+
+def test_reviews_and_deletions_until_they_are_loaded(platform: Platform) -> None:
+    """What happens on the platform differs until a load, or a sweep, has followed it."""
+    sandbox, database = platform
+    reviewed = sandbox.extend.review(3)
+    (new,) = sandbox.extend.add(1)
+    found = kinds(verified(sandbox, database))
+    stale = {name for name in found["stale"] if name.startswith("workflow_runs/")}
+    assert stale == {f"workflow_runs/{id_}" for id_ in reviewed}
+    assert f"workflow_runs/{new}" in found["missing"]
+    load_extend(sandbox, database)
+    assert kinds(verified(sandbox, database, deep=ALL)) == {}
+    sandbox.extend.delete(new)
+    assert f"workflow_runs/{new}" in kinds(verified(sandbox, database))["gone"]
+    syncs: list[Sync] = []
+    extend(base_url=sandbox.extend_url, on_sync=syncs.append)
+    sweep_deleted(syncs[0], Target("extend", database))
+    assert kinds(verified(sandbox, database)) == {}
+
+
+CHANGES = (
+    ("UPDATE {t} SET value = value || '.' WHERE kind = 'leaf'", "fields", "value"),
+    ("UPDATE {t} SET ocr_confidence = 0.123456 WHERE position = 0", "fields", "ocr_confidence"),
+    ("UPDATE {t} SET page = 99 WHERE position = 0", "citations", "page"),
+    ("DELETE FROM {t} WHERE position = 0", "insights", None),
+    (
+        "INSERT INTO {t} BY NAME (SELECT * REPLACE (position + 50 AS position) FROM {t})",
+        "run_files",
+        None,
+    ),
+    ("UPDATE {t} SET metadata = '{{\"a\": 1}}'", "workflow_runs", "metadata"),
+    ("UPDATE {t} SET ended_at = ended_at + INTERVAL 1 SECOND", "workflow_runs", "ended_at"),
+    ("UPDATE {t} SET status = 'X' WHERE type = 'EXTRACT'", "processor_runs", "status"),
+    ("UPDATE {t} SET name = 'x' WHERE position = 0", "workflow_steps", "name"),
+)
+
+
+def test_every_cell_counts(platform: Platform) -> None:
+    """A changed cell, a missing row and a row too many are found and named: table, key, column, both values."""
+    sandbox, database = platform
+    with duckdb.connect(str(database)) as connection:
+        for change, table, _ in CHANGES:
+            connection.execute(change.format(t=f"extend.{table}"))
+    assert not verified(sandbox, database).differs
+    found = verified(sandbox, database, deep=20, seed=4)
+    assert {(d.table, d.column) for d in found.cells} == {
+        (table, name) for _, table, name in CHANGES
+    }
+    for one in found.cells:
+        text = str(one)
+        assert text.startswith(f"{one.table} {one.key[0]}")
+        assert ("only in the " if one.column is None else f"{one.column}: database ") in text
+    missing = {d.table: (d.database, d.platform) for d in found.cells if d.column is None}
+    assert missing == {"insights": (None, "a row"), "run_files": ("a row", None)}
+    assert found.as_dict()["equal"] is False
+    assert found.as_dict()["cells"] == len(found.cells) > 20
+    assert len(found.as_dict()["first"]["cells"]) == 20
+
+
+def test_same_seed_same_runs(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample can be drawn again, and is another one with another seed."""
+    sandbox, database = platform
+    drawn: list[set[str]] = []
+
+    def note(make: Any, fresh: Any, lists: Any, sample: set[str], running: Any) -> int:
+        drawn.append(sample)
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "_load_sample", note)
+    for seed in (1, 1, 2):
+        with pytest.raises(InterruptedError):
+            verified(sandbox, database, deep=5, seed=seed)
+    one, same, other = drawn
+    assert len(one) == 5
+    assert one == same != other
+
+
+def test_quarantined_runs_are_told_apart(platform: Platform) -> None:
+    """A run that is missing because it is in quarantine is no difference, and is named as such."""
+    sandbox, database = platform
+    row = {"id": "exr_bad", "status": "PROCESSED"}
+    sandbox.extend.put('{"id": "another"}', row, resource="extract_runs")
+    assert kinds(verified(sandbox, database)) == {"missing": ["extract_runs/exr_bad"]}
+    load_extend(sandbox, database)
+    found = verified(sandbox, database)
+    assert kinds(found) == {}
+    assert found.quarantined == ["extract_runs/exr_bad"]
+
+
+def test_plextera_with_nested_runs(tmp_path: Path) -> None:
+    """Nested runs and linked extractions are equal after loads and reprocessing, whichever way they are drawn."""
+    database = tmp_path / "d.duckdb"
+    with Sandbox(runs=1, plextera_runs=6, seed=11) as sandbox:
+        sandbox.plextera.add(2, depth=2)
+
+        def make(on_sync: Any) -> Any:
+            return plextera(base_url=sandbox.plextera_url, page_size=5, on_sync=on_sync)
+
+        target = Target("plextera", database)
+        load_runs(make, target)
+        assert kinds(verify_runs(make, target, deep=6, seed=2)) == {}
+        changed = sandbox.plextera.reprocess(2)
+        found = verify_runs(make, target)
+        assert {f"extractions/{id_}" for id_ in changed} <= {*found.stale}
+        load_runs(make, target)
+        assert kinds(verify_runs(make, target, deep=ALL)) == {}
+
+
+def test_no_database(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Verifying what is not there is wrong use, and makes no database."""
+    with pytest.raises(ConfigError, match="does not exist"):
+        verified(sandbox, tmp_path / "none.duckdb")
+    assert not (tmp_path / "none.duckdb").exists()
+    assert sandbox.stats.requests == 0

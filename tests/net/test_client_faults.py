@@ -1,0 +1,484 @@
+"""What networks, proxies and servers do to a request, each over real HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import socket
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docruns.core.errors import (
+    ApiError,
+    BusyError,
+    ConfigError,
+    InvalidError,
+    RefusedError,
+    ServerError,
+    ShapeError,
+    UnreachableError,
+)
+from docruns.net.client import Client
+from docruns.net.messages import ConnectionSettings, Request, Retry
+from docruns.net.redaction import RedactingClient
+from docruns.net.shared_budget import Budget
+from docruns.providers.extend import api
+from docruns.sandbox import Sandbox
+from support.raw import CERTIFICATE, Proxy, Raw, answer, free_port
+
+QUICK = Retry(attempts=3, first=0.01, cap=0.05, deadline=20.0)
+LIST = Request("/workflow_runs", (("maxPageSize", 5),))
+WRITE = Request("/workflow_runs/wr_1", body=b'{"name": "x"}', idempotent=False)
+KEY = "sk_live_secret"
+
+
+def client(base_url: str, **options: Any) -> Client:
+    """A client that waits only a little."""
+    settings = ConnectionSettings(
+        base_url,
+        api.headers(KEY, "2026-02-09", None),
+        **{"retry": QUICK, "timeout": 5.0, **options},
+    )
+    return Client(settings, Budget(), api.explain, api.check)
+
+
+def at(port: int) -> str:
+    """The address of a server on this machine."""
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own environment has no proxy and no certificates."""
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize(("retry_after", "seconds"), [(1, 1.0), ("date", 2.0)])
+def test_retry_after_stops_everybody(
+    sandbox: Sandbox, retry_after: float | str, seconds: float
+) -> None:
+    """After a 429 with seconds or a date, no request reaches the platform before that is over."""
+    sandbox.fault("status", status=429, times=1, after=3, retry_after=retry_after, seconds=seconds)
+    with client(sandbox.extend_url, concurrency=2) as http:
+        for _ in range(3):
+            http.get(LIST)
+        started = time.monotonic()
+        outcomes = [outcome for _, outcome in http.get_many([LIST] * 4)]
+        waited = time.monotonic() - started
+    assert not [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
+    # a date has whole seconds
+    assert waited >= 1.0
+    assert http.usage.throttled_s == pytest.approx(waited, abs=0.9)
+    assert http.usage.retries == sandbox.stats.throttled == 1
+    # one was on its way
+    assert sandbox.stats.requests == 8
+
+
+@pytest.mark.fault(15)
+def test_an_hour_is_not_waited(sandbox: Sandbox) -> None:
+    """A Retry-After past the deadline ends at once, for all that wait, with what to do."""
+    sandbox.fault("status", status=429, times=99, retry_after=3600)
+    started = time.monotonic()
+    with client(sandbox.extend_url) as http:
+        outcomes = [outcome for _, outcome in http.get_many([LIST] * 40)]
+    assert time.monotonic() - started < 5
+    assert {type(outcome) for outcome in outcomes} == {BusyError}
+    assert sandbox.stats.requests <= 16
+    told = str(outcomes[-1])
+    assert "GET /workflow_runs 429: asked to wait, 3,6" in told and "Start again later" in told
+
+
+def test_bytes_of_a_header_that_are_no_text() -> None:
+    """A gateway may write its reason in Latin-1: the answer is the refusal that it is, and is tried again."""
+    first = answer(b"{}", 503).replace(b"\r\n\r\n", b"\r\nx-reason: caf\xe9 ferm\xe9\r\n\r\n")
+    with Raw(first, answer()) as platform:
+        settings = ConnectionSettings(
+            at(platform.port), api.headers(KEY, "2026-02-09", None), retry=QUICK
+        )
+        with RedactingClient(settings, Budget(), api.explain, api.check) as http:
+            assert http.get(LIST).body == b'{"data": []}'
+            assert http.usage.retries == 1
+
+
+def test_a_redirect_to_nowhere_is_named() -> None:
+    """An address that cannot be read is not followed either."""
+    with (
+        Raw(answer(b"", 302, location="https://[bad")) as platform,
+        client(at(platform.port)) as http,
+        pytest.raises(ApiError, match="redirected to an address that is none"),
+    ):
+        http.get(LIST)
+
+
+@pytest.mark.fault(17)
+def test_refused_connections_are_tried_again() -> None:
+    """A server that comes up a moment later is reached; one that never does is named."""
+    with free_port() as port, client(at(port)) as http:
+        with pytest.raises(UnreachableError, match=rf"cannot reach 127.0.0.1:{port}") as caught:
+            http.get(LIST)
+        assert http.usage.requests == QUICK.attempts
+        assert "Check base_url, the network and the proxy" in str(caught.value)
+    patient = Retry(attempts=20, first=0.1, cap=0.2, deadline=20)
+    with client(at(port), retry=patient) as http, socket.socket() as late:
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        late.bind(("127.0.0.1", port))
+        threading.Timer(0.5, late.listen).start()
+        threading.Thread(target=_serve_once, args=(late,), daemon=True).start()
+        assert http.get(LIST).body == b'{"data": []}'
+    assert http.usage.retries >= 2
+
+
+def _serve_once(listener: socket.socket) -> None:
+    while True:
+        try:
+            connection = listener.accept()[0]
+        except OSError:
+            time.sleep(0.05)
+            continue
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer())
+        return
+
+
+@pytest.mark.fault(17)
+def test_a_kept_connection_that_closes_is_counted() -> None:
+    """Where a connection is closed in place of an answer, sending again is a request as well."""
+    with Raw(answer(), b"", answer()) as server, client(at(server.port)) as http:
+        http.get(LIST)
+        http.get(LIST)
+        assert (http.usage.requests, http.usage.retries) == (3, 1)
+        assert len(server.requests) == 3
+
+
+@pytest.mark.fault(19)
+def test_a_drip_that_lasts_is_named(sandbox: Sandbox) -> None:
+    """Bytes that come each in time, for ever, end with the total time-out, try after try."""
+    sandbox.fault("drip", times=None, seconds=0.1)
+    started = time.monotonic()
+    with (
+        client(sandbox.extend_url, total_timeout=0.5) as http,
+        pytest.raises(UnreachableError, match=r"no end within 0\.5 s"),
+    ):
+        http.get(LIST)
+    assert http.usage.requests == QUICK.attempts
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.fault(17)
+def test_no_try_begins_past_the_deadline(sandbox: Sandbox) -> None:
+    """Tries end with the deadline, even where more of them are allowed."""
+    sandbox.fault("status", status=503, times=None)
+    retry = Retry(attempts=1000, first=0.1, cap=0.1, deadline=0.5)
+    started = time.monotonic()
+    with client(sandbox.extend_url, retry=retry) as http, pytest.raises(ServerError):
+        http.get(LIST)
+    assert time.monotonic() - started < 2
+    assert 3 <= http.usage.requests <= 12
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_at_once(sandbox: Sandbox, status: int) -> None:
+    """One request, and the message says what to check without showing the key."""
+    sandbox.fault("status", status=status, times=None)
+    with (
+        client(sandbox.extend_url) as http,
+        pytest.raises(RefusedError, match="Check that the key") as e,
+    ):
+        http.get(LIST)
+    assert sandbox.stats.requests == 1
+    assert KEY not in str(e.value) and KEY not in repr(e.value)
+
+
+@pytest.mark.fault(22)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int) -> None:
+    """Another host is named in the error and never spoken to, so the key cannot come there."""
+    with Raw(answer()) as other:
+        location = f"{at(other.port)}/workflow_runs"
+        with Raw(answer(b"", status, location=location)) as server, client(at(server.port)) as http:
+            told = f"redirected to 127.0.0.1:{other.port}, and not followed"
+            with pytest.raises(ApiError, match=told):
+                http.get(LIST)
+            assert len(server.requests) == 1
+        assert (other.connections, other.requests) == (0, [])
+
+
+@pytest.mark.parametrize("kind", ["gzip", "chunked"])
+def test_other_forms_of_the_same_answer(sandbox: Sandbox, kind: str) -> None:
+    """A compressed answer and one without a length are what they are without that."""
+    with client(sandbox.extend_url) as http:
+        plain = http.get(LIST).body
+        sandbox.fault(kind)
+        reply = http.get(LIST)
+    assert reply.body == plain
+    assert http.usage.bytes == 2 * len(plain)
+
+
+@pytest.mark.parametrize(
+    ("kind", "details"),
+    [("bomb", {"megabytes": 100}), ("chunked", {}), ("status", {"status": 200})],
+    ids=["bomb", "without a length", "with its length"],
+)
+def test_answers_that_are_too_large(sandbox: Sandbox, kind: str, details: dict[str, Any]) -> None:
+    """Past max_response_mb reading ends, at once and once, in the memory of the limit."""
+    large = Request("/workflow_runs", (("maxPageSize", 1000),))
+    limit_mb = 1.0 if kind == "bomb" else 0.01
+    sandbox.fault(kind, times=1, **details) if kind != "status" else None
+    with client(sandbox.extend_url, max_response_mb=limit_mb) as http:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ShapeError, match=f"max_response_mb is {limit_mb:g}") as caught:
+                http.get(large)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert not caught.value.retryable
+    assert http.usage.requests == 1
+    # the sandbox makes a bomb of pieces of a mebibyte, in this process
+    assert peak < 5 * 2**20
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip"])
+def test_codings_that_were_not_asked_for(coding: str) -> None:
+    """Only gzip is asked for; a body in anything else is not inflated."""
+    body = zlib.compress(b" " * 2**20)
+    with Raw(answer(body, content_encoding=coding)) as server, client(at(server.port)) as http:
+        with pytest.raises(ShapeError, match=f"in '{coding}', which was not asked for"):
+            http.get(LIST)
+        assert b"accept-encoding: gzip\r\n" in server.requests[0].lower() + b"\r\n"
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", gzip.compress(b"{}")[:-4], gzip.compress(b'{"data": []}') + b"more", b""],
+    ids=["no gzip", "cut", "more", "nothing"],
+)
+def test_gzip_that_is_none(body: bytes) -> None:
+    """A body that says gzip and is not, or not to its end, is no answer."""
+    with Raw(answer(body, content_encoding="gzip")) as server, client(at(server.port)) as http:
+        with pytest.raises(ShapeError):
+            http.get(LIST)
+        assert len(server.requests) == QUICK.attempts
+
+
+def test_an_answer_that_is_not_http() -> None:
+    """Whatever else listens there is named."""
+    with (
+        Raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n") as server,
+        client(at(server.port)) as http,
+        pytest.raises(UnreachableError, match="not HTTP"),
+    ):
+        http.get(LIST)
+
+
+def test_error_messages_hold_no_query() -> None:
+    """A query may carry a page token: it is in no message."""
+    token = Request("/workflow_runs", (("nextPageToken", "tok_secret"),))
+    for answers in (
+        (b"",),
+        (b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n{",),
+        (answer(b"<html>"),),
+    ):
+        with Raw(*answers) as server, client(at(server.port), timeout=0.3) as http:
+            with pytest.raises(ApiError) as caught:
+                http.get(token)
+            assert "tok_secret" not in str(caught.value)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with the certificate that the TLS servers here have, and its key."""
+    file = tmp_path / "certificate.pem"
+    file.write_text(CERTIFICATE)
+    return file
+
+
+def test_an_unknown_certificate_is_refused(certificate: Path) -> None:
+    """A server that cannot prove who it is gets no request; SSL_CERT_FILE is the way out."""
+    with Raw(answer(), tls=certificate) as server:
+        http = client(f"https://localhost:{server.port}")
+        with http, pytest.raises(UnreachableError, match="SSL_CERT_FILE") as caught:
+            http.get(LIST)
+        assert re.search("self.signed certificate", str(caught.value))
+        assert (server.connections, server.requests) == (1, [])
+
+
+def test_a_certificate_of_one_s_own(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSL_CERT_FILE names the authorities; a certificate of another host stays refused."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with Raw(answer(), tls=certificate) as server:
+        with client(f"https://localhost:{server.port}") as http:
+            assert http.get(LIST).body == b'{"data": []}'
+        with Proxy(server.port) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", at(proxy.port))
+            http = client("https://somebody-else.test")
+            with http, pytest.raises(UnreachableError, match=r"(?i)hostname mismatch"):
+                http.get(LIST)
+        assert len(server.requests) == 1
+
+
+@pytest.fixture
+def platform(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Raw]:
+    """A server behind TLS that can be https://platform.test for those who trust it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with Raw(answer(), tls=certificate) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_proxies_are_used(platform: Raw, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's proxy is asked to connect, with its own password; it sees no key."""
+    with Proxy(platform.port) as proxy:
+        monkeypatch.setenv(name, f"http://user:pass@127.0.0.1:{proxy.port}")
+        with client("https://platform.test") as http:
+            assert http.get(LIST).body == http.get(LIST).body == b'{"data": []}'
+    [connect] = proxy.requests
+    assert connect.startswith(b"CONNECT platform.test:443 ")
+    assert b"proxy-authorization: basic dxnlcjpwyxnz" in connect.lower()
+    assert KEY.encode() not in connect
+    assert len(platform.requests) == 2
+    assert KEY.encode() in platform.requests[0]
+    assert b"proxy-authorization" not in platform.requests[0].lower()
+
+
+@pytest.mark.parametrize("exempt", ["platform.test", ".test", "*"])
+def test_hosts_without_a_proxy(exempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_PROXY names hosts that are reached directly; platform.test itself does not exist."""
+    with Proxy(1) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", at(proxy.port))
+        monkeypatch.setenv("NO_PROXY", exempt)
+        with client("https://platform.test") as http, pytest.raises(UnreachableError):
+            http.get(LIST)
+    assert proxy.connections == 0
+
+
+def test_loopback_needs_no_proxy(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on this machine is not looked for elsewhere."""
+    with Proxy(1) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, at(proxy.port))
+        with client(sandbox.extend_url) as http:
+            http.get(LIST)
+    assert proxy.connections == 0
+
+
+def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses, or is not there, is named as what fails; its password is not."""
+    with Proxy(1, status=407) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
+        with client("https://platform.test") as http, pytest.raises(UnreachableError) as caught:
+            http.get(LIST)
+        told = (
+            f"cannot reach platform.test: the proxy http://127.0.0.1:{proxy.port} does not connect"
+        )
+        assert told in str(caught.value) and "pass" not in str(caught.value)
+        assert len(proxy.requests) == QUICK.attempts
+    with free_port() as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
+        with (
+            client("https://platform.test") as http,
+            pytest.raises(UnreachableError, match="proxy"),
+        ):
+            http.get(LIST)
+
+
+@pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "gopher://x"])
+def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cannot be used is refused by the variable's name, before anything is sent."""
+    monkeypatch.setenv("ALL_PROXY", address)
+    before = threading.active_count()
+    with pytest.raises(ConfigError, match="ALL_PROXY"):
+        client("https://platform.test").__enter__()
+    assert threading.active_count() == before
+
+
+def test_a_post_carries_json(sandbox: Sandbox) -> None:
+    """A request with a body is a POST of JSON."""
+    with Raw(answer()) as server, client(at(server.port)) as http:
+        http.get(WRITE)
+        [request] = server.requests
+    assert request.startswith(b"POST /workflow_runs/wr_1 ")
+    assert b"content-type: application/json" in request.lower()
+    assert request.endswith(b'\r\n\r\n{"name": "x"}')
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        answer(b"{}", 500),
+        answer(b"{}", 503),
+        answer(b"{}", 408),
+        answer(b"<html>"),
+        b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\n{",
+    ],
+    ids=["closed", "500", "503", "408", "HTML", "cut off"],
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_may_have_been_done_is_not_done_again(first: bytes, kept: bool) -> None:
+    """A POST that may have arrived is sent once, on any connection; an idempotent one again."""
+    before = [answer()] if kept else []
+    for idempotent, sendings in ((False, 1), (True, 2)):
+        with (
+            Raw(*before, first, answer()) as server,
+            client(at(server.port), timeout=0.3) as http,
+        ):
+            if kept:
+                http.get(LIST)
+            request = WRITE._replace(idempotent=idempotent)
+            if idempotent:
+                http.get(request)
+            else:
+                with pytest.raises(ApiError, match="POST /workflow_runs/wr_1"):
+                    http.get(request)
+            posts = [sent for sent in server.requests if sent.startswith(b"POST")]
+            assert len(posts) == sendings
+            assert http.usage.requests == len(server.requests) == kept + sendings
+
+
+def test_what_was_surely_not_done_is_done_again() -> None:
+    """A POST that was refused with 429, or never left, is sent again."""
+    with (
+        Raw(answer(b"{}", 429, retry_after="0"), answer()) as server,
+        client(at(server.port)) as http,
+    ):
+        http.get(WRITE)
+        assert len(server.requests) == 2
+    with free_port() as port, client(at(port)) as http:
+        with pytest.raises(UnreachableError):
+            http.get(WRITE)
+        assert http.usage.requests == QUICK.attempts
+
+
+def test_a_post_that_is_wrong_is_not_repeated() -> None:
+    """An answer that will not change ends a POST as it ends a GET."""
+    with Raw(answer(b"{}", 422)) as server, client(at(server.port)) as http:
+        with pytest.raises(InvalidError):
+            http.get(WRITE._replace(idempotent=True))
+        assert len(server.requests) == 1
+
+
+def test_use_is_told(sandbox: Sandbox) -> None:
+    """What is used and what is believed to be allowed is known while requests are sent."""
+    budget = Budget(40.0)
+    settings = ConnectionSettings(sandbox.extend_url, api.headers(KEY, "2026-02-09", None))
+    with Client(settings, budget, api.explain, api.check) as http:
+        http._measured = (time.monotonic() - 9.5, 0)
+        for _ in range(40):
+            http.get(LIST)
+    assert http.usage.allowed_per_second == 40.0
+    assert 1 < http.usage.per_second < 40

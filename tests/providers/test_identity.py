@@ -1,0 +1,127 @@
+"""A dataset holds the runs of one platform and one workspace: what a load has seen of one says nothing of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docruns import extend, plextera
+from docruns.commands.load import load_runs
+from docruns.core.errors import ConfigError
+from docruns.core.settings import platform
+from docruns.providers.extend import source as module
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from docruns.sync.sync import Sync
+from support.loading import query
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Any:
+    """A platform that no test changes."""
+    with Sandbox(8, standalone=2, plextera_runs=8) as running:
+        yield running
+
+
+def load_into(database: Path, sandbox: Sandbox, provider: str = "extend", **options: Any) -> Any:
+    """Load into a database whose name is not that of its dataset."""
+    source: Any = {"extend": extend, "plextera": plextera}[provider]
+    url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
+
+    def make(on_sync: Callable[[Sync], None]) -> Any:
+        return source(**{"base_url": url, **options}, on_sync=on_sync)
+
+    return load_runs(make, Target(provider, database))
+
+
+def moved(database: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load as if the platform were somewhere else."""
+    monkeypatch.setattr(module, "platform", lambda _: "api.extend.ai")
+    load_into(database, sandbox)
+
+
+def test_runs_of_another_platform_are_refused(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their watermark would hide what the other one has: the demo's platform, then a real one."""
+    database = tmp_path / "d.duckdb"
+    load_into(database, sandbox)
+    requests = sandbox.stats.requests
+    with pytest.raises(ConfigError, match=r"this machine.*api\.extend\.ai.*--dataset") as refused:
+        moved(database, sandbox, monkeypatch)
+    assert refused.value.key == "sources.extend.base_url"
+    assert refused.value.exit_code == 2
+    assert sandbox.stats.requests == requests
+    assert query(database, "SELECT count(*) FROM extend.syncs") == [(1,)]
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_runs_of_another_workspace_are_refused(
+    tmp_path: Path, sandbox: Sandbox, provider: str
+) -> None:
+    """An organisation's key sees several: each has a watermark of its own."""
+    name = {"extend": "workspace_id", "plextera": "workspace"}[provider]
+    load_into(tmp_path / "d.duckdb", sandbox, provider, **{name: "ws_a"})
+    with pytest.raises(ConfigError, match=r"ws_a.*ws_b") as refused:
+        load_into(tmp_path / "d.duckdb", sandbox, provider, **{name: "ws_b"})
+    assert refused.value.key == f"sources.{provider}.{name}"
+
+
+def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Whoever insists loses nothing, also where that load does not come to its end."""
+    database = tmp_path / "d.duckdb"
+    load_into(database, sandbox)
+    with Sandbox(8, seed=11, standalone=2) as other:
+        # all of it is older than what is loaded
+        cut = load_into(database, other, workspace_id="ws_b", full=True, max_runs=3)
+        assert not cut.complete
+        assert load_into(database, other, workspace_id="ws_b").complete
+    found = "SELECT workspace, count(*) FROM extend.workflow_runs GROUP BY 1 ORDER BY 1"
+    assert query(database, found) == [("ws_b", 8), (None, 8)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_versions_whose_runs_have_other_ids_do_not_mix(
+    tmp_path: Path, sandbox: Sandbox, full: bool
+) -> None:
+    """Every processor run would be there twice, once under each id."""
+    database = tmp_path / "d.duckdb"
+    load_into(database, sandbox, api_version="2025-04-21")
+    load_into(database, sandbox, api_version="2024-12-23")
+    with pytest.raises(ConfigError, match=r"other ids.*--dataset") as refused:
+        load_into(database, sandbox, api_version="2026-02-09", full=full)
+    assert refused.value.key == "sources.extend.api_version"
+
+
+def test_a_dataset_that_says_nothing_takes_what_comes(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of before did not note whose runs they hold."""
+    database = tmp_path / "d.duckdb"
+    with monkeypatch.context() as patch:
+        patch.setattr("docruns.providers.identity.check_identity", lambda _: None)
+        load_into(database, sandbox)
+    moved(database, sandbox, monkeypatch)
+    monkeypatch.undo()
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    with pytest.raises(ConfigError, match=r"api\.extend\.ai.*this machine"):
+        load_into(database, sandbox)
+
+
+def test_all_addresses_of_this_machine_are_one_platform() -> None:
+    """A sandbox has another port each time, and the oldest version another host than the newest."""
+    assert platform("http://127.0.0.1:1/x") == platform("http://[::1]:2") == "this machine"
+    assert platform("https://API.eu1.extend.ai/") == "api.eu1.extend.ai"
+    first, *others = (source(version) for version in ("v1", "2025-04-21", "2024-12-23"))
+    assert all(first == other for other in others)
+    assert source("2026-02-09")["base_url"] == first["base_url"] == "api.extend.ai"
+
+
+def source(version: str) -> Any:
+    """What Extend's source says of whose runs it loads."""
+    syncs: list[Sync] = []
+    extend("k" * 20, api_version=version, on_sync=syncs.append)
+    return syncs[0].settings.origin

@@ -1,0 +1,206 @@
+"""Settings that cannot be meant: each is refused by its name, before anything is asked for."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docruns import extend, plextera
+from docruns.commands.load import load_runs
+from docruns.core.errors import ConfigError, LockedError, RefusedError
+from docruns.sandbox import Sandbox
+from docruns.store import pipeline
+from docruns.store.duckdb.file import open_database
+from docruns.store.target import Target, exclusive
+from proofs.children import Children
+
+SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
+
+
+@pytest.fixture(scope="module")
+def platform() -> Any:
+    """A platform that no test changes."""
+    with Sandbox(4, standalone=2, plextera_runs=4) as running:
+        yield running
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chunk_runs", 0), ("chunk_runs", -4), ("concurrency", 0), ("concurrency", -1), ("max_runs", 0), ("max_runs", -3),
+        ("max_response_mb", 0), ("max_response_mb", -1.0), ("max_response_mb", float("nan")), ("requests_per_second", -1.0),
+        ("overlap", "soon"), ("field_values", "hush"), ("base_url", "https://[bad"),
+    ],
+)  # fmt: skip
+def test_values_that_nobody_can_mean(provider: str, name: str, value: Any) -> None:
+    """A load of packages without runs would never end, and one without requests would wait for ever."""
+    given = {"api_key": "k" * 20, name: value}
+    with pytest.raises(ConfigError, match=name) as refused:
+        SOURCES[provider](**given)
+    assert refused.value.key == f"sources.{provider}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("page_size", 0), ("page_size", 101), ("page_start", 7), ("max_depth", -1)]
+)
+def test_values_that_plextera_does_not_know(name: str, value: int) -> None:
+    """A list that is asked for from its eighth page on looks empty."""
+    with pytest.raises(ConfigError, match=f"sources.plextera.{name}"):
+        plextera("k" * 20, **{name: value})
+
+
+def test_a_region_is_one_also_beside_an_address() -> None:
+    """The name of a host is none of a region."""
+    for region in ("mars", "v1"):
+        with pytest.raises(ConfigError, match=r"Known: eu1, us, us2\."):
+            extend("k" * 20, base_url="https://api.extend.ai", region=region)
+
+
+def test_a_window_without_an_inside() -> None:
+    """Nothing would be loaded, after all lists were read."""
+    for until in ("2026-05-01", "2026-04-01"):
+        with pytest.raises(ConfigError, match=r"until: .* is not after since"):
+            extend("k" * 20, since="2026-05-01", until=until)
+
+
+TOML = {
+    "base_ulr = 'x'": ("sources.extend.base_ulr: is no setting. Did you mean base_url?"),
+    "field_value = 'drop'": ("Did you mean field_values?"),
+    "wombat = 1": ("sources.extend.wombat: is no setting. Known: api_key, api_version,"),
+    "chunk_runs = 'ten'": "chunk_runs: is not of its type, int",
+    "include_parse_output = 'maybe'": "include_parse_output: is not of its type, bool",
+    "api_key = 'sk_secret_0123456789'": "api_key: is a secret, and config.toml is no place for one",
+}
+
+
+@pytest.mark.parametrize("line", TOML)
+def test_what_a_file_says_is_a_setting_and_of_its_type(
+    line: str, children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """dlt passes over a key that it does not know: the load would go elsewhere, or keep what was to be dropped."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(f"[sources.extend]\n{line}\n")
+    assert tomllib.loads(line)
+    before = platform.stats.requests
+    ended = children.run(tmp_path, "load", "extend", "--base-url", platform.extend_url)
+    assert (ended.code, platform.stats.requests) == (2, before), ended.err
+    assert TOML[line] in ended.err
+    assert "Traceback" not in ended.err and "sk_secret" not in ended.err
+
+
+def test_a_variable_that_is_no_setting(
+    children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """The environment is read as well, and what is dlt's own is left to dlt."""
+    command = ("load", "extend", "--base-url", platform.extend_url)
+    own = {"SOURCES__EXTEND__WORKFLOW_RUNS__X": "1", "SOURCES__EXTEND__MAX_TABLE_NESTING": "1"}
+    ended = children.run(tmp_path, *command, environment=own)
+    assert ended.code == 0, ended.err
+    wrong = {"SOURCES__EXTEND__REQUESTS_PER_SEC": "5"}
+    ended = children.run(tmp_path, *command, environment=wrong)
+    assert ended.code == 2
+    said = "SOURCES__EXTEND__REQUESTS_PER_SEC: is no setting. Did you mean requests_per_second?"
+    assert said in ended.err
+
+
+WRONG = {
+    ("load", "extend", "--destination", ""): "--destination: is empty",
+    ("load", "extend", "--dataset", ""): "--dataset: '' is no plain name. runs would be one",
+    ("load", "extend", "--dataset", "My Data-Set"): "my_data_set would be one",
+    ("verify", "extend", "--dataset", "Docs"): "docs would be one",
+    ("sandbox", "--port", "80000"): "65535",
+    ("notebook",): "docruns.duckdb does not exist",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_use_is_named(arguments: tuple[str, ...], children: Children, tmp_path: Path) -> None:
+    """A variable of a shell that is not set, a name that dlt would write otherwise, a port that is none."""
+    ended = children.run(tmp_path, *arguments)
+    assert ended.code == 2
+    assert WRONG[arguments] in ended.err
+
+
+def test_a_port_that_is_taken(children: Children, tmp_path: Path) -> None:
+    """One line, and no trace of a thread."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = children.run(tmp_path, "sandbox", "--port", str(port))
+    assert ended.code == 2
+    assert f"--port: {port}: " in ended.err and "Traceback" not in ended.err
+
+
+def test_an_address_without_the_lists_is_not_accepted(
+    children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """A forgotten path answers 404 to everything, and says nothing of the key."""
+    ended = children.run(tmp_path, "check", "extend", "--base-url", platform.url)
+    assert ended.code == 1
+    assert "the key is accepted" not in ended.out
+    assert "404" in ended.err and "base_url" in ended.err
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_a_refused_key_names_its_setting(provider: str, tmp_path: Path) -> None:
+    """Both places that it may come from."""
+    with Sandbox(1, api_keys={"another"}) as refusing:
+        url = {"extend": refusing.extend_url, "plextera": refusing.plextera_url}[provider]
+
+        def make(on_sync: Callable[[Any], None]) -> Any:
+            return SOURCES[provider]("k" * 20, base_url=url, on_sync=on_sync)
+
+        wanted = rf"Check sources\.{provider}\.api_key \(or {provider.upper()}_API_KEY\)"
+        with pytest.raises(RefusedError, match=wanted):
+            load_runs(make, Target(provider, tmp_path / "d.duckdb"))
+
+
+def test_a_dataset_is_one_platform_s(platform: Sandbox, tmp_path: Path) -> None:
+    """A sweep would take the other one's runs for deleted."""
+    target = Target("docs", tmp_path / "d.duckdb")
+    load_runs(lambda on_sync: extend(base_url=platform.extend_url, on_sync=on_sync), target)
+    with pytest.raises(ConfigError, match=r"--dataset: docs holds runs of extend\."):
+        load_runs(lambda on_sync: plextera(base_url=platform.plextera_url, on_sync=on_sync), target)
+
+
+def test_another_load_into_the_same_file_is_named(
+    platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs at the same minute, one for each platform: the second one says for whom it has waited."""
+    path = tmp_path / "d.duckdb"
+    hold = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print(flush=True); sys.stdin.read()"
+    monkeypatch.setattr(
+        pipeline, "open_database", lambda *a, **k: open_database(*a, **k, wait_s=0.1)
+    )
+    with (
+        exclusive(Target("plextera", path), "docruns load plextera"),
+        subprocess.Popen(
+            [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other,
+    ):
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(LockedError, match=r"`docruns load plextera`.*dataset plextera"):
+            load_runs(
+                lambda on_sync: extend(base_url=platform.extend_url, on_sync=on_sync),
+                Target("extend", path),
+            )
+        other.communicate(b"")
+
+
+def test_times_are_written_in_one_way(
+    children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """`load --json` and `status --json` tell the same watermark in the same words."""
+    loaded = children.run(tmp_path, "load", "extend", "--base-url", platform.extend_url, "--json")
+    told = children.run(tmp_path, "status", "--json")
+    [report] = json.loads(told.out)
+    assert report["watermark"] == json.loads(loaded.out.splitlines()[-1])["watermark"]

@@ -1,0 +1,293 @@
+"""`extend()` as any dlt user meets it: their own pipeline, their own selection and limits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from docruns import extend, plextera
+from docruns.core.errors import ConfigError, ShapeError
+from docruns.net.messages import Request
+from docruns.sandbox import Sandbox
+from docruns.sync.sync import Sync
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> dlt.Pipeline:
+    """A pipeline as a user makes it."""
+    return dlt.pipeline(
+        "mine",
+        destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")),
+        dataset_name="docs",
+        pipelines_dir=str(tmp_path / "pipelines"),
+    )
+
+
+def count(pipeline: dlt.Pipeline, table: str) -> int:
+    """Rows of a table."""
+    with pipeline.sql_client() as client:
+        rows = client.execute_sql(f"SELECT count(*) FROM {table}")
+    assert rows is not None
+    return int(rows[0][0])
+
+
+def test_plain_run(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """`pipeline.run(extend())` is enough, and running it again fetches nothing."""
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs") == 40
+    sandbox.stats.reset()
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    assert sandbox.stats.details == 0
+    assert count(pipeline, "syncs") == 2
+
+
+def test_default_loader_format_works_too(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """A user who names no file format gets the same rows."""
+    pipeline.run(extend(base_url=sandbox.extend_url))
+    assert count(pipeline, "workflow_runs") == 40
+    assert count(pipeline, "fields") > 500
+
+
+@pytest.mark.parametrize(
+    ("names", "there", "missing"),
+    [
+        (("workflow_runs",), {"workflow_runs", "fields", "syncs"}, {"workflows", "processors"}),
+        (("processor_runs",), {"processor_runs", "fields", "syncs"}, {"workflow_runs"}),
+        (("workflows",), {"workflows", "workflow_versions"}, {"workflow_runs", "processors"}),
+        (("processors",), {"processors", "processor_versions"}, {"workflow_runs", "workflows"}),
+    ],
+)
+def test_resources_can_be_selected(
+    pipeline: dlt.Pipeline,
+    sandbox: Sandbox,
+    names: tuple[str, ...],
+    there: set[str],
+    missing: set[str],
+) -> None:
+    """`with_resources` loads what it names, alone, and nothing waits for what was left out."""
+    source = extend(base_url=sandbox.extend_url).with_resources(*names)
+    pipeline.run(source, loader_file_format="parquet")
+    found = set(pipeline.default_schema.data_table_names())
+    assert there <= found
+    assert not missing & found
+
+
+def test_fifo_order_of_resources_changes_nothing(
+    pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order in which dlt asks resources does not matter: no processor run is fetched twice."""
+    monkeypatch.setenv("EXTRACT__NEXT_ITEM_MODE", "fifo")
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    inside = count(pipeline, "processor_runs WHERE workflow_run_id IS NOT NULL")
+    alone = count(pipeline, "processor_runs WHERE workflow_run_id IS NULL AND type <> 'VERIFY'")
+    fetched = sum(
+        n
+        for route, n in sandbox.stats.routes.items()
+        if route.endswith("_runs/{id}") and "workflow" not in route
+    )
+    assert inside > 40
+    assert fetched == alone
+
+
+def test_add_limit_keeps_runs_whole(
+    pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`add_limit` counts batches of whole runs, and a later run loads exactly the rest."""
+    monkeypatch.setattr("docruns.sync.sync.BATCH_ROWS", 500)
+    limited = extend(base_url=sandbox.extend_url).with_resources("workflow_runs").add_limit(2)
+    pipeline.run(limited, loader_file_format="parquet")
+    some = count(pipeline, "workflow_runs")
+    assert 0 < some < 40
+    steps = count(pipeline, "workflow_steps s JOIN processor_runs p ON p.id = s.processor_run_id")
+    assert steps == count(pipeline, "workflow_steps WHERE processor_run_id IS NOT NULL")
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs") == 40
+
+
+@pytest.mark.fault(20)
+def test_failed_load_commits_nothing_of_its_package(
+    pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that breaks leaves the state as it was; the same source then loads everything."""
+    monkeypatch.setattr("docruns.net.messages.Retry.attempts", 1, raising=False)
+    source = extend(base_url=sandbox.extend_url)
+    sandbox.fault("status", "/workflow_runs/*", status=401, after=20, times=1)
+    with pytest.raises(PipelineStepFailed):
+        pipeline.run(source, loader_file_format="parquet")
+    pipeline.run(source, loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs") == 40
+
+
+def test_tables_as_data_frames(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """dlt's own reader gives the tables as pandas frames."""
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    frame = pipeline.dataset()["fields"].df()
+    assert frame is not None
+    assert len(frame) == count(pipeline, "fields")
+    assert str(frame["updated_at" if "updated_at" in frame else "value_number"].dtype) == "float64"
+
+
+def test_parse_output_on_request(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """A parse run's chunks stay out of the database unless they are asked for."""
+    url = sandbox.extend_url
+    pipeline.run(extend(base_url=url), loader_file_format="parquet")
+    assert count(pipeline, "processor_runs WHERE parse_output IS NOT NULL") == 0
+    again = extend(base_url=url, include_parse_output=True, full=True)
+    pipeline.run(again, loader_file_format="parquet")
+    finished = "processor_runs WHERE type = 'PARSE' AND status = 'PROCESSED'"
+    assert count(pipeline, f"{finished} AND parse_output IS NOT NULL") == count(pipeline, finished)
+
+
+def test_organisation_keys_name_their_workspace(
+    pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vendor's own environment variables work, and the workspace stands in every row."""
+    monkeypatch.setenv("EXTEND_API_KEY", "org_key")
+    with pytest.raises(PipelineStepFailed, match="workspace"):
+        pipeline.run(extend(base_url=sandbox.extend_url))
+    monkeypatch.setenv("EXTEND_WORKSPACE_ID", "ws_1")
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs WHERE workspace = 'ws_1'") == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({}, "sources.extend.api_key"),
+        ({"api_key": "two words"}, "sources.extend.api_key"),
+        ({"api_key": "k", "base_url": "http://api.extend.ai"}, "sources.extend.base_url"),
+        ({"api_key": "k", "base_url": "ftp://x"}, "sources.extend.base_url"),
+        ({"api_key": "k", "base_url": "https://u:p@x"}, "sources.extend.base_url"),
+        ({"api_key": "k", "api_version": "2031-01-01"}, "sources.extend.api_version"),
+        ({"api_key": "k", "region": "mars"}, "sources.extend.region"),
+        ({"api_key": "k", "overlap": "soon"}, "sources.extend.overlap"),
+        ({"api_key": "k", "since": "yesterday"}, "since"),
+    ],
+)
+def test_wrong_settings_name_their_key(options: dict[str, Any], key: str) -> None:
+    """A setting that cannot work is refused before any request, by the name it has in the file."""
+    with pytest.raises(ConfigError) as caught:
+        extend(**options)
+    assert caught.value.key == key
+    assert options.get("api_key", "k") == "k" or options["api_key"] not in str(caught.value)
+
+
+def test_settings_come_from_dlt_s_configuration(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`.dlt/config.toml` and the environment set every option, by section and name."""
+    monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
+    monkeypatch.setenv("SOURCES__EXTEND__API_VERSION", "2025-04-21")
+    seen: list[Any] = []
+    extend(on_sync=seen.append)
+    assert seen[0].client.base_url == sandbox.extend_url
+    assert [feed.name for feed in seen[0].feeds] == ["workflow_runs", "processor_runs"]
+
+
+def test_regions_and_versions_choose_the_host() -> None:
+    """Without a base URL the region, and for v1 the old host, is used."""
+    seen: list[Any] = []
+    for options in ({}, {"region": "eu1"}, {"region": "us2"}, {"api_version": "v1"}):
+        extend(api_key="k", on_sync=seen.append, **options)
+    assert [sync.client.base_url for sync in seen] == [
+        "https://api.extend.ai",
+        "https://api.eu1.extend.ai",
+        "https://api.us2.extend.app",
+        "https://api-prod.extend.app",
+    ]
+
+
+def test_requests_per_second_is_kept(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """With a budget of R requests a second, a load of N requests takes about N/R seconds."""
+    import time
+
+    started = time.monotonic()
+    source = extend(base_url=sandbox.extend_url, requests_per_second=40.0)
+    pipeline.run(source.with_resources("workflow_runs"), loader_file_format="parquet")
+    seconds = time.monotonic() - started
+    assert seconds >= (sandbox.stats.requests - 1) / 40.0
+
+
+@pytest.mark.parametrize("make", [extend, plextera])
+def test_largest_answer_is_a_setting(make: Any, sandbox: Sandbox) -> None:
+    """An answer above `max_response_mb` is refused, with the setting's name."""
+    url = sandbox.extend_url if make is extend else sandbox.plextera_url
+    syncs: list[Sync] = []
+    make(base_url=url, max_response_mb=0.0001, on_sync=syncs.append)
+    with syncs[0].client as client, pytest.raises(ShapeError, match="max_response_mb is"):
+        client.get(Request("/workflow_runs" if make is extend else "/workflow/runs"))
+
+
+@pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])
+def test_a_refresh_brings_everything_again(
+    pipeline: dlt.Pipeline, sandbox: Sandbox, refresh: Any
+) -> None:
+    """dlt drops the tables after they were asked for what is known: nothing in them counts."""
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    fields = count(pipeline, "fields")
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet", refresh=refresh)
+    assert count(pipeline, "workflow_runs") == 40
+    assert count(pipeline, "fields") == fields
+    assert count(pipeline, "workflows") > 0
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_a_limit_of_none_takes_nothing_away(pipeline: dlt.Pipeline, provider: str) -> None:
+    """`add_limit(0)` loads nothing, and the next run everything: dlt takes one item and throws it away."""
+    with Sandbox(12, plextera_runs=12) as sandbox:
+        make: Any = {"extend": extend, "plextera": plextera}[provider]
+        url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
+        pipeline.run(make(base_url=url).add_limit(0), loader_file_format="parquet")
+        pipeline.run(make(base_url=url), loader_file_format="parquet")
+        assert count(pipeline, "workflow_runs WHERE depth = 0 OR depth IS NULL") == 12
+        if provider == "extend":
+            assert count(pipeline, "workflows") > 0 and count(pipeline, "processor_versions") > 0
+
+
+def test_a_source_that_is_run_again_begins_anew(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """A notebook makes its source once: what has changed since is listed, and read again."""
+    source = extend(base_url=sandbox.extend_url)
+    pipeline.run(source, loader_file_format="parquet")
+    sandbox.extend.add(3)
+    sandbox.extend.finish()
+    [changed, *_] = sandbox.extend.review(1)
+    pipeline.run(source, loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs") == 43
+    assert count(pipeline, f"workflow_runs WHERE id = '{changed}' AND reviewed") == 1
+
+
+def test_max_runs_counts_anew_in_each_run_of_a_source(
+    pipeline: dlt.Pipeline, sandbox: Sandbox
+) -> None:
+    """So many a run: a source that is run again goes on where it was."""
+    source = extend(base_url=sandbox.extend_url, max_runs=10).with_resources("workflow_runs")
+    for loaded in (10, 20):
+        pipeline.run(source, loader_file_format="parquet")
+        assert count(pipeline, "workflow_runs") == loaded
+
+
+def test_other_pipelines_of_the_process_go_on(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """A source that is made, or loaded, changes nothing of how dlt loads somebody's own Arrow tables."""
+
+    @dlt.resource(name="mine")
+    def mine() -> Any:
+        yield pa.table({"a": [1, 2]})
+
+    pipeline.run(mine())
+    environment = dict(os.environ)
+    source = extend(base_url=sandbox.extend_url)
+    pipeline.run(mine())
+    pipeline.run(source.with_resources("workflow_runs"), loader_file_format="parquet")
+    pipeline.run(mine())
+    assert count(pipeline, "mine") == 6
+    assert os.environ == environment
+    assert (
+        count(pipeline, "workflow_runs WHERE _dlt_load_id IN (SELECT load_id FROM _dlt_loads)")
+        == 40
+    )

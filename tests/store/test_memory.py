@@ -1,0 +1,56 @@
+"""The C library says how many arenas a process has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docruns.sandbox import Sandbox
+
+SAYS = """
+import atexit, ctypes, sys
+from pathlib import Path
+from docruns import extend
+from docruns.commands.cli.main import run
+from docruns.commands.load import load_runs
+from docruns.store.target import Target
+library = ctypes.CDLL(None)
+library.fdopen.restype = ctypes.c_void_p
+def say_arenas():
+    out = ctypes.c_void_p(library.fdopen(1, b"w"))
+    library.malloc_info(0, out)
+    library.fflush(out)
+say_arenas()
+atexit.register(say_arenas)
+"""
+COMMAND = """
+sys.argv[1:] = ["load", "extend", "--base-url", "{}", "--database", "rows.duckdb"]
+run()
+"""
+LIBRARY = """
+load_runs(lambda say: extend(base_url="{}", on_sync=say), Target("extend", Path("rows.duckdb")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "more"), [(COMMAND, False), (LIBRARY, True)], ids=["command", "library"]
+)
+def test_only_the_command_takes_no_more_arenas(
+    script: str, more: bool, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A process that does more than to load keeps its threads' own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SAYS + script.format(sandbox.extend_url)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "rows.duckdb").exists()
+    before, after = (said.count("<heap nr=") for said in ended.stdout.split("</malloc>")[:2])
+    assert before >= 1
+    assert (after > before) is more

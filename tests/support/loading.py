@@ -1,0 +1,48 @@
+"""What tests of loads share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from docruns.commands.load import Summary
+from docruns.sync.sync import Sync
+
+Loader = Callable[..., tuple[Summary, Sync]]
+"""Loads a sandbox's runs into a DuckDB file; keywords go to the source."""
+
+
+def settled(count: Callable[[], int]) -> int:
+    """A count of requests once it has stood still for half a second: what was asked for has been counted."""
+    seen, since = count(), time.monotonic()
+    while time.monotonic() - since < 0.5:
+        time.sleep(0.02)
+        if (now := count()) != seen:
+            seen, since = now, time.monotonic()
+    return seen
+
+
+def query(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Rows of a query on a database that nobody has open."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return connection.execute(sql, list(values)).fetchall()
+
+
+STATE = " UNION ALL ".join(
+    f"SELECT '{table}', count(*), bit_xor(hash(t::VARCHAR))::VARCHAR "
+    f"FROM (SELECT * EXCLUDE (_dlt_load_id) FROM extend.{table}) t"
+    for table in ("workflow_runs", "processor_runs", "fields", "citations")
+)
+
+
+def state(database: Path) -> list[tuple[object, ...]]:
+    """What the next load begins with: dlt reads the state of packages that are entered as loaded."""
+    sql = (
+        "SELECT load_id, state FROM extend._dlt_loads "
+        "LEFT JOIN extend._dlt_pipeline_state ON _dlt_load_id = load_id ORDER BY load_id"
+    )
+    return query(database, sql)

@@ -1,0 +1,46 @@
+"""Loads of the sandbox's Plextera, and what they leave in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from docruns import plextera
+from docruns.commands.load import Summary, load_runs
+from docruns.core.tables import TABLES
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from docruns.sync.sync import Sync
+from support.loading import query
+
+PAGE = 5
+"""Rows on a page: small lists have several pages."""
+
+
+def load_plextera(sandbox: Sandbox, database: Path, **options: Any) -> tuple[Summary, Sync]:
+    """Load the platform's runs into a DuckDB file; keywords go to `plextera`."""
+    syncs: list[Sync] = []
+    options.setdefault("page_size", PAGE)
+
+    def make(on_sync: Callable[[Sync], None]) -> Any:
+        both = lambda sync: (syncs.append(sync), on_sync(sync))  # noqa: E731
+        return plextera(base_url=sandbox.plextera_url, on_sync=both, **options)
+
+    return load_runs(make, Target("plextera", database)), syncs[0]
+
+
+def tables(database: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table's rows, in order, without what differs from load to load."""
+    found = {}
+    # a table exists from its first row on
+    names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'plextera'"
+    there = {name for (name,) in query(database, names)}
+    for table in TABLES:
+        if table.name in ("syncs", "quarantine"):
+            continue
+        order = ", ".join(table.key)
+        sql = f"SELECT * EXCLUDE (_dlt_load_id) FROM plextera.{table.name} ORDER BY {order}"
+        if table.name in there:
+            found[table.name] = query(database, sql)
+    return found

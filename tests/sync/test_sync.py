@@ -1,0 +1,302 @@
+"""Sync over the whole path: windows, unfinished runs, runs that go away, states that stay small."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from docruns import extend
+from docruns.commands.load import load_runs
+from docruns.core.batch import Batch
+from docruns.core.errors import RefusedError
+from docruns.core.parsed import ParsedRun
+from docruns.net.messages import Retry, Usage
+from docruns.sandbox import Sandbox
+from docruns.sandbox.wire import Reply
+from docruns.store.target import Target
+from docruns.sync.lists import RunList
+from docruns.sync.plan import ListedRun
+from docruns.sync.quarantine import excerpt
+from docruns.sync.sync import Sync
+from support.leftovers import everything, quoted
+from support.loading import Loader, query
+from support.planted import plant
+
+
+def workflow_truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """The platform's workflow runs by id."""
+    return {r["id"]: r for r in sandbox.extend.truth() if r["resource"] == "workflow_runs"}
+
+
+def held(database: Path) -> dict[str, str]:
+    """Status by id of the workflow runs in a database."""
+    return dict(query(database, "SELECT id, status FROM extend.workflow_runs"))
+
+
+def truth(sandbox: Sandbox) -> dict[str, str]:
+    """Status by id of the platform's workflow runs."""
+    return {id_: run["status"] for id_, run in workflow_truth(sandbox).items()}
+
+
+def fetched(sandbox: Sandbox) -> int:
+    """Workflow runs read in full since the last reset."""
+    return sandbox.stats.routes.get("GET /workflow_runs/{id}", 0)
+
+
+def test_what_since_left_out_is_loaded_later(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A load with --since, then one without, ends with everything, each run fetched once."""
+    times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
+    database = tmp_path / "s.duckdb"
+    load_extend(database, since=times[25])
+    assert 0 < len(held(database)) < 40
+    load_extend(database, since=times[10])
+    load_extend(database)
+    assert held(database) == truth(sandbox)
+    assert fetched(sandbox) == 40
+    load_extend(database)
+    assert fetched(sandbox) == 40
+
+
+def test_window_apart_from_what_is_loaded_leaves_no_gap(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A window above a gap is loaded, and the gap is loaded by the next load without a window."""
+    times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
+    database = tmp_path / "w.duckdb"
+    load_extend(database, until=times[10])
+    load_extend(database, since=times[30])
+    between = len(held(database))
+    assert 10 < between < 40
+    load_extend(database)
+    assert held(database) == truth(sandbox)
+    assert fetched(sandbox) == 40
+
+
+def test_interrupted_window_is_not_fetched_twice(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """What an earlier load brought below the watermark is known from the database itself."""
+    times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
+    database = tmp_path / "i.duckdb"
+    load_extend(database, since=times[30])
+    load_extend(database, max_runs=12, chunk_runs=4)
+    load_extend(database)
+    assert held(database) == truth(sandbox)
+    assert fetched(sandbox) == 40
+
+
+def test_a_full_load_of_a_window_that_is_interrupted_hides_nothing(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It takes nothing for loaded, and what lies between is not: the watermark stays below it."""
+    database = tmp_path / "w.duckdb"
+    load_extend(database)
+    between = sandbox.extend.add(5)
+    sandbox.extend.clock.advance(3 * 86_400_000)
+    later = sandbox.extend.add(10)
+    times = {run_id: run["updated_at"] for run_id, run in workflow_truth(sandbox).items()}
+    since = min(times[run_id] for run_id in later)
+    load_extend(database, full=True, since=since, max_runs=4)
+    load_extend(database)
+    assert held(database).keys() >= {*between, *later}
+
+
+@pytest.mark.fault(27)
+def test_run_that_ends_without_a_new_change_is_seen(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """An unfinished run far below the overlap whose status moves, and nothing else, is read again."""
+    database = tmp_path / "u.duckdb"
+    run = {
+        "object": "workflow_run",
+        "id": "workflow_run_slow",
+        "createdAt": "2026-08-01T00:00:00Z",
+        "updatedAt": "2026-08-01T00:00:00Z",
+    }
+    for status in ("PENDING", "PROCESSING", "NEEDS_REVIEW", "PROCESSED"):
+        sandbox.extend.put(json.dumps({**run, "status": status}))
+        load_extend(database, recheck_for="3650d")
+        assert held(database)["workflow_run_slow"] == status
+        sandbox.stats.reset()
+        load_extend(database, recheck_for="3650d")
+        assert fetched(sandbox) == 0
+
+
+def test_unfinished_runs_are_given_up_with_age(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Nobody waits for ever: past `recheck_for` a run that never ends costs no list request."""
+    database = tmp_path / "g.duckdb"
+    load_extend(database, recheck_for="1s")
+    sandbox.stats.reset()
+    load_extend(database, recheck_for="1s")
+    plain = sandbox.stats.routes["GET /workflow_runs"]
+    assert plain == 1
+    assert fetched(sandbox) == 0
+
+
+@pytest.mark.fault(21)
+def test_run_that_goes_away_while_it_is_loaded(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A run that was listed and answers 404 is neither an error nor tried again."""
+    gone = next(iter(workflow_truth(sandbox)))
+    sandbox.fault("status", f"/workflow_runs/{gone}", status=404, times=99)
+    database = tmp_path / "d.duckdb"
+    summary, sync = load_extend(database)
+    assert summary.complete
+    assert summary.quarantined == 0
+    assert sync.gone == [("workflow_runs", gone)]
+    assert gone not in held(database)
+    assert len(held(database)) == 39
+    sandbox.stats.reset()
+    load_extend(database)
+    assert fetched(sandbox) == 0
+
+
+@pytest.mark.fault(26)
+def test_state_stays_small(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs share a moment, the state remembers few, and none is fetched twice."""
+    monkeypatch.setattr("docruns.sync.plan.MAX_RECENT", 3)
+    database = tmp_path / "t.duckdb"
+    load_extend(database, overlap="365d")
+    state = query(database, "SELECT state FROM extend._dlt_pipeline_state ORDER BY version DESC")
+    assert len(state[0][0]) < 10_000
+    sandbox.stats.reset()
+    summary, _ = load_extend(database, overlap="365d")
+    assert fetched(sandbox) == 0
+    assert summary.fetched == 0
+
+
+def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
+    """Its row is all that there ever was: nobody can be asked what became of it."""
+    client: Any = SimpleNamespace(usage=Usage())
+    moment = datetime(2026, 9, 1, tzinfo=UTC)
+    row = ListedRun("ver_1", "PENDING", moment, moment, False, {"row": "{}"})
+    saved: dict[str, Any] = {}
+
+    def feed(pages: list[list[ListedRun]]) -> RunList:
+        return RunList(
+            "runs", lambda _: iter(pages), lambda *_: ParsedRun(Batch(), "PENDING", False), None
+        )
+
+    for pages in ([[row]], [[]], [[]]):
+        sync = Sync("simulated", client, clock=lambda: moment + timedelta(hours=3))
+        list(sync.batches(feed(pages), saved))
+        assert sync.complete
+        assert "ver_1" in str(saved)
+
+
+def test_a_listed_row_without_an_id_is_kept() -> None:
+    """A row that cannot be asked for stands in quarantine with its text, and is never just dropped."""
+    client: Any = SimpleNamespace(usage=Usage())
+    sync = Sync("simulated", client)
+    row = ListedRun("", None, None, None, True, {"row": '{"status": "PROCESSED"}'})
+    feed = RunList("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
+    assert list(sync.walked([(feed, {})])) == []
+    tables = {table.name: rows.to_pylist() for table, rows in sync.row_of_package()}
+    (kept,) = tables["quarantine"]
+    assert (kept["resource"], kept["detail"]) == ("runs", '{"status": "PROCESSED"}')
+    assert kept["id"].startswith("(no id) ")
+    assert tables["syncs"][0]["quarantined"] == 1
+
+
+def test_what_fails_in_a_window_is_remembered(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window moves no watermark, and still whoever comes next knows what is in quarantine."""
+    monkeypatch.setattr(Retry.__init__, "__defaults__", (1, 0.0, 0.0, 20.0))
+    database = tmp_path / "f.duckdb"
+    load_extend(database)
+    sandbox.extend.clock.advance(3 * 86_400_000)
+    bad, *_ = sandbox.extend.add(3)
+    since = workflow_truth(sandbox)[bad]["updated_at"]
+    sandbox.fault("bad_json", f"/workflow_runs/{bad}", times=None)
+    assert load_extend(database, since=since)[0].quarantined == 1
+    sandbox.clear_faults()
+    assert load_extend(database)[0].quarantined == 0
+    found = query(database, "SELECT id, resolved_at IS NULL FROM extend.quarantine")
+    assert found == [(bad, False)]
+
+
+def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
+    load_extend: Loader, tmp_path: Path
+) -> None:
+    """What `--since` left out of an optional list is loaded later, whatever happens in between."""
+    edits = "SELECT count(*) FROM extend.processor_runs WHERE type = 'EDIT'"
+    database, whole = tmp_path / "o.duckdb", tmp_path / "w.duckdb"
+    with Sandbox(20, seed=1, standalone=30, document_size="light") as sandbox:
+        url = sandbox.extend_url
+        load_extend(whole, base_url=url)
+        load_extend(database, base_url=url, since="2026-09-10")
+        assert query(database, edits) < query(whole, edits)
+        sandbox.fault("status", "/edit_runs", status=404, times=1)
+        load_extend(database, base_url=url, since="2026-09-10")
+        load_extend(database, base_url=url)
+    assert query(database, edits) == query(whole, edits)
+
+
+def test_a_run_that_is_listed_again_is_read_again(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A 404 that passes marks a run as gone; what is marked is not known, and a list shows it."""
+    database = tmp_path / "b.duckdb"
+    load_extend(database)
+    run = max(workflow_truth(sandbox).values(), key=lambda run: run["updated_at"])["id"]
+    sandbox.fault("status", f"/workflow_runs/{run}", status=404, times=1)
+    load_extend(database, full=True)
+    gone = f"SELECT count(*) FROM extend.workflow_runs WHERE id = '{run}' AND deleted_at IS NULL"
+    assert query(database, gone) == [(0,)]
+    load_extend(database)
+    assert query(database, gone) == [(1,)]
+
+
+@pytest.mark.parametrize("path", ["/verify_runs", "/edit_runs", "/workflows", "/extractors"])
+def test_a_list_that_the_key_may_not_see_stops_nothing(
+    sandbox: Sandbox, tmp_path: Path, path: str
+) -> None:
+    """403 for a list beside the runs says that the key lacks a right, and not that it is wrong."""
+    sandbox.fault("status", path, status=403, times=None)
+    told: list[tuple[str, str]] = []
+    summary = load_runs(
+        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        Target("extend", tmp_path / "r.duckdb"),
+        lambda stage, name, *_: told.append((stage, name)),
+    )
+    assert summary.complete and summary.fetched > 0 and summary.quarantined == 0
+    assert ("refused", path[1:]) in told
+
+
+@pytest.mark.parametrize("path", ["/workflow_runs", "/extract_runs"])
+def test_a_key_that_may_not_see_the_runs_is_refused(
+    load_extend: Loader, sandbox: Sandbox, path: str
+) -> None:
+    """Without these nothing would be loaded, or half of it."""
+    sandbox.fault("status", path, status=403, times=None)
+    with pytest.raises(RefusedError):
+        load_extend()
+
+
+def test_no_signed_url_of_an_error_is_stored(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A platform may quote one in what it says of a run: neither the table nor the state keeps its query."""
+    [bad] = sandbox.extend.add(1)
+    said = "cannot read https:\\/\\/files.invalid\\/scan.pdf?X-Amz-Signature=SECRETSIG&x=1"
+    body = '{"code": "INVALID", "message": "' + said + '", "retryable": false}'
+    plant(sandbox, {f"/extend/workflow_runs/{bad}": lambda _: Reply(422, body.encode())})
+    database = tmp_path / "s.duckdb"
+    assert load_extend(database)[0].quarantined == 1
+    [(message,)] = query(database, "SELECT message FROM extend.quarantine")
+    assert "scan.pdf?…" in message
+    assert "SECRETSIG" not in excerpt(body.encode())
+    assert quoted(everything(database), ["SECRETSIG"]) == {}

@@ -1,0 +1,23 @@
+"""The fault matrix is whole, and ARCHITECTURE.md shows it as it is."""
+
+from __future__ import annotations
+
+from support.faults import DOCUMENT, ROWS, covered, table, written
+
+MATRIX = range(1, 39)
+
+
+def test_every_fault_has_a_test() -> None:
+    """No row without a test that is named after it, and no mark without a row."""
+    tests = covered()
+    assert set(MATRIX) <= ROWS.keys()
+    assert [number for number in ROWS if number not in tests] == []
+    assert set(tests) <= ROWS.keys()
+
+
+def test_the_document_shows_the_matrix() -> None:
+    """The table in ARCHITECTURE.md is what the marks give; `python -m faults` writes it."""
+    text = DOCUMENT.read_text()
+    assert "<!-- faults -->" in text
+    assert written(text) == text
+    assert table() in text

