@@ -111,17 +111,16 @@ def test_a_query_that_is_interrupted(few_runs: Sandbox, loaded: Path) -> None:
 
 SWALLOWED = """
 import os, signal, sys, time
-from docruns import load
+from docruns.commands import load
 class Doomed:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0)
-commit = load.commit
 def slowly(*arguments):
     doomed = Doomed()
     del doomed
     time.sleep(60)
-load.commit = slowly
+load.load_package = slowly
 from docruns.commands.cli.main import run
 run()
 """
