@@ -9,9 +9,9 @@ The key and all other settings come from .dlt/ or the environment. Exit code 3 t
 import sys
 from pathlib import Path
 
-from docruns import extend
 from docruns.commands.load import load_runs
 from docruns.core.errors import DocrunsError
+from docruns.providers.extend import connect_extend
 from docruns.store.target import Target
 
 TARGET = Target(dataset="extend", database=Path("docruns.duckdb"))
@@ -22,9 +22,7 @@ CHUNK_RUNS = 1000  # per commit
 def main() -> int:
     """Load, print one line, and give the exit code."""
     try:
-        summary = load_runs(
-            lambda on_sync: extend(since=SINCE, chunk_runs=CHUNK_RUNS, on_sync=on_sync), TARGET
-        )
+        summary = load_runs(connect_extend(since=SINCE, chunk_runs=CHUNK_RUNS), TARGET)
     except DocrunsError as error:
         print(f"extend: {error}", file=sys.stderr)
         return error.exit_code

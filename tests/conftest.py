@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from docruns import extend
 from docruns.commands.load import Summary, load_runs
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from docruns.sync.sync import Sync
+from docruns.sync.lists import Platform
 from proofs.children import Children, Ended
 from support.loading import Loader
 
@@ -57,15 +57,10 @@ def sandbox() -> Iterator[Sandbox]:
 def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
     """Load the sandbox's runs into a DuckDB file; keywords go to `extend`."""
 
-    def run(database: Path = tmp_path / "t.duckdb", **options: Any) -> tuple[Summary, Sync]:
-        syncs: list[Sync] = []
+    def run(database: Path = tmp_path / "t.duckdb", **options: Any) -> tuple[Summary, Platform]:
         options.setdefault("base_url", sandbox.extend_url)
-
-        def make(on_sync: Callable[[Sync], None]) -> Any:
-            return extend(**options, on_sync=lambda sync: (syncs.append(sync), on_sync(sync)))
-
-        summary = load_runs(make, Target("extend", database))
-        return summary, syncs[0]
+        platform = connect_extend(**options)
+        return load_runs(platform, Target("extend", database)), platform
 
     return run
 

@@ -12,20 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 from benchmarks.corpus import Answers, Corpus
-from docruns import extend
 from docruns.commands.load import CHUNK_RUNS, load_runs
 from docruns.net.messages import Outcome, Reply, Request
 from docruns.net.redaction import RedactingClient
 from docruns.providers import settings
+from docruns.providers.extend import connect_extend
 from docruns.store.memory import hide_pandas_from_pyarrow, limit_arenas
 from docruns.store.target import Target
-from docruns.sync.sync import Sync
 
 ANSWERS: list[Answers] = []
 
@@ -65,13 +62,10 @@ def main() -> None:
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where sources take their clients from
-    vars(settings)["DiscreetClient"] = FromDisk
-
-    def make(on_sync: Callable[[Sync], None]) -> Any:
-        return extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, on_sync=on_sync)
-
+    vars(settings)["RedactingClient"] = FromDisk
     started = time.perf_counter()
-    summary = load_runs(make, Target("extend", asked.database))
+    platform = connect_extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs)
+    summary = load_runs(platform, Target("extend", asked.database))
     seconds = time.perf_counter() - started
     assert summary.complete and not summary.quarantined, summary
     print(json.dumps({"seconds": seconds, "runs": summary.fetched, "rows": summary.rows}))

@@ -30,7 +30,7 @@ from extend_ai import Extend
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docruns import extend, extend_workflow_runs
+from docruns import extend_workflow_runs
 from docruns.commands.cli import main
 from docruns.commands.load import Summary, load_runs
 from docruns.commands.push import push as module
@@ -49,10 +49,10 @@ from docruns.core.errors import (
 )
 from docruns.net import messages
 from docruns.providers import changes
-from docruns.providers.extend import updates
+from docruns.providers.extend import connect_extend, updates
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target, exclusive
-from docruns.sync.sync import Sync
+from docruns.sync.lists import Platform
 from proofs.children import Children
 from support.loading import query
 
@@ -64,23 +64,22 @@ Rows = list[dict[str, Any]]
 Place = tuple[Sandbox, Path]
 
 
-def maker(sandbox: Sandbox, **options: Any) -> Callable[[Callable[[Sync], None]], Any]:
-    """Builds the source on the sandbox."""
-    return lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync, **options)
+def connect(sandbox: Sandbox, **options: Any) -> Platform:
+    """Extend on the sandbox."""
+    return connect_extend(base_url=sandbox.extend_url, **options)
 
 
 def pushed(place: Place, source: str | Rows, *, dry_run: bool = False, **options: Any) -> Pushed:
     """Push; keywords go to the source."""
     sandbox, database = place
-    syncs: list[Sync] = []
-    maker(sandbox, **options)(syncs.append)
-    return push_rows(syncs[0], Target("extend", database), source, dry_run=dry_run)
+    platform = connect(sandbox, **options)
+    return push_rows(platform, Target("extend", database), source, dry_run=dry_run)
 
 
 def loaded(place: Place, **options: Any) -> Summary:
     """Load what is due."""
     sandbox, database = place
-    return load_runs(maker(sandbox, **options), Target("extend", database))
+    return load_runs(connect(sandbox, **options), Target("extend", database))
 
 
 def truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
@@ -107,7 +106,9 @@ def confirmed(sandbox: Sandbox) -> dict[str, int]:
 def agrees(place: Place, **options: Any) -> None:
     """The database is what the platform has, and a load finds nothing to read."""
     sandbox, database = place
-    found = verify_runs(maker(sandbox, **options), Target("extend", database), deep=10_000, seed=1)
+    found = verify_runs(
+        connect(sandbox, **options), Target("extend", database), deep=10_000, seed=1
+    )
     assert [str(one) for kind in found.kinds.values() for one in kind] == []
     sandbox.stats.reset()
     loaded(place, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,22 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns import extend, plextera
 from docruns.commands.load import load_runs
 from docruns.commands.sweep import Swept, sweep_deleted
 from docruns.core.errors import ApiError, ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from docruns.sync import inventory
-from docruns.sync.sync import Sync
-from support.loading import query
+from support.loading import connect, query
 
 Platform = tuple[Sandbox, Path]
-
-
-def maker(
-    sandbox: Sandbox, provider: str, **options: Any
-) -> Callable[[Callable[[Sync], None]], Any]:
-    """Builds the provider's source on the sandbox."""
-    source, url = {
-        "extend": (extend, sandbox.extend_url),
-        "plextera": (plextera, sandbox.plextera_url),
-    }[provider]
-    return lambda on_sync: source(base_url=url, on_sync=on_sync, **options)
 
 
 def swept(sandbox: Sandbox, database: Path, provider: str = "extend", **options: Any) -> Swept:
     """Sweep; `confirm` and `yes` go to the sweep, the rest to the source."""
     how = {name: options.pop(name) for name in ("confirm", "yes") if name in options}
-    syncs: list[Sync] = []
-    maker(sandbox, provider, **options)(syncs.append)
-    return sweep_deleted(syncs[0], Target(provider, database), **how)
+    platform = connect(sandbox, provider, **options)
+    return sweep_deleted(platform, Target(provider, database), **how)
 
 
 def deleted(database: Path, provider: str = "extend") -> dict[str, set[str]]:
@@ -66,7 +52,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Sandbox(**RUNS) as sandbox, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-        load_runs(maker(sandbox, "extend"), Target("extend", folder / "d.duckdb"))
+        load_runs(connect(sandbox, "extend"), Target("extend", folder / "d.duckdb"))
     return folder / "d.duckdb"
 
 
@@ -151,8 +137,8 @@ def test_only_a_404_counts(platform: Platform) -> None:
     # a row that moved between pages while the list was walked
     pages = inventory.ListInventory.__init__
 
-    def without_hidden(self: Any, sync: Sync) -> None:
-        pages(self, sync)
+    def without_hidden(self: Any, *about: Any) -> None:
+        pages(self, *about)
         self.rows["workflow_runs"].pop("hidden")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -250,7 +236,7 @@ def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
     """Where no list shows processor runs, they go and come back with their workflow run."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=6, seed=5) as sandbox:
-        load_runs(maker(sandbox, "extend", api_version="v1"), Target("extend", database))
+        load_runs(connect(sandbox, "extend", api_version="v1"), Target("extend", database))
         run_id = query(database, "SELECT min(workflow_run_id) FROM extend.processor_runs")[0][0]
         came_along = inside(database, run_id)
         sandbox.extend.delete(run_id)
@@ -268,7 +254,7 @@ def test_nested_runs_go_with_their_outermost_run(tmp_path: Path) -> None:
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=1, plextera_runs=12, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=3)
-        load_runs(maker(sandbox, "plextera", page_size=5), Target("plextera", database))
+        load_runs(connect(sandbox, "plextera", page_size=5), Target("plextera", database))
         nested = "SELECT root_run_id, list(id) FROM plextera.workflow_runs WHERE depth > 0 GROUP BY 1 ORDER BY 1"
         found = query(database, nested)
         assert len(found) >= 2
@@ -305,10 +291,8 @@ def test_files_cannot_be_swept(
     """A destination of files has no rows to change, which is said before any request."""
     sandbox, _ = platform
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (tmp_path / "lake").as_uri())
-    syncs: list[Sync] = []
-    maker(sandbox, "extend")(syncs.append)
     with pytest.raises(ConfigError, match="--destination: filesystem keeps files"):
-        sweep_deleted(syncs[0], Target("extend", destination="filesystem"))
+        sweep_deleted(connect(sandbox, "extend"), Target("extend", destination="filesystem"))
     assert sandbox.stats.requests == 0
 
 
@@ -317,6 +301,6 @@ def test_a_run_that_went_between_list_and_details(platform: Platform) -> None:
     sandbox, database = platform
     (run_id,) = sandbox.extend.review(1)
     sandbox.fault("status", f"/workflow_runs/{run_id}", status=404, times=None)
-    summary = load_runs(maker(sandbox, "extend"), Target("extend", database))
+    summary = load_runs(connect(sandbox, "extend"), Target("extend", database))
     assert summary.quarantined == 0
     assert deleted(database)["workflow_runs"] == {run_id}

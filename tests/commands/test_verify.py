@@ -10,15 +10,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns import extend, plextera
 from docruns.commands import verify as module
 from docruns.commands.load import load_runs
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import Verified, verify_runs
 from docruns.core.errors import ConfigError
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from docruns.sync.sync import Sync
 from support.loading import query
 
 RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5}
@@ -29,7 +29,7 @@ Platform = tuple[Sandbox, Path]
 def verified(sandbox: Sandbox, database: Path, **options: Any) -> Verified:
     """Verify Extend's runs."""
     return verify_runs(
-        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        connect_extend(base_url=sandbox.extend_url),
         Target("extend", database),
         **options,
     )
@@ -43,7 +43,7 @@ def kinds(found: Verified) -> dict[str, Any]:
 def load_extend(sandbox: Sandbox, database: Path) -> None:
     """Load Extend's runs."""
     load_runs(
-        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        connect_extend(base_url=sandbox.extend_url),
         Target("extend", database),
     )
 
@@ -139,9 +139,7 @@ def test_reviews_and_deletions_until_they_are_loaded(platform: Platform) -> None
     assert kinds(verified(sandbox, database, deep=ALL)) == {}
     sandbox.extend.delete(new)
     assert f"workflow_runs/{new}" in kinds(verified(sandbox, database))["gone"]
-    syncs: list[Sync] = []
-    extend(base_url=sandbox.extend_url, on_sync=syncs.append)
-    sweep_deleted(syncs[0], Target("extend", database))
+    sweep_deleted(connect_extend(base_url=sandbox.extend_url), Target("extend", database))
     assert kinds(verified(sandbox, database)) == {}
 
 
@@ -219,18 +217,15 @@ def test_plextera_with_nested_runs(tmp_path: Path) -> None:
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=1, plextera_runs=6, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=2)
-
-        def make(on_sync: Any) -> Any:
-            return plextera(base_url=sandbox.plextera_url, page_size=5, on_sync=on_sync)
-
+        platform = connect_plextera(base_url=sandbox.plextera_url, page_size=5)
         target = Target("plextera", database)
-        load_runs(make, target)
-        assert kinds(verify_runs(make, target, deep=6, seed=2)) == {}
+        load_runs(platform, target)
+        assert kinds(verify_runs(platform, target, deep=6, seed=2)) == {}
         changed = sandbox.plextera.reprocess(2)
-        found = verify_runs(make, target)
+        found = verify_runs(platform, target)
         assert {f"extractions/{id_}" for id_ in changed} <= {*found.stale}
-        load_runs(make, target)
-        assert kinds(verify_runs(make, target, deep=ALL)) == {}
+        load_runs(platform, target)
+        assert kinds(verify_runs(platform, target, deep=ALL)) == {}
 
 
 def test_no_database(tmp_path: Path, sandbox: Sandbox) -> None:

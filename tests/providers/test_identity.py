@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docruns import extend, plextera
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError
-from docruns.core.settings import platform
+from docruns.core.settings import platform_of
+from docruns.providers.extend import connect_extend
 from docruns.providers.extend import source as module
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from docruns.sync.sync import Sync
-from support.loading import query
+from support.loading import connect, query
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +26,12 @@ def sandbox() -> Any:
 
 def load_into(database: Path, sandbox: Sandbox, provider: str = "extend", **options: Any) -> Any:
     """Load into a database whose name is not that of its dataset."""
-    source: Any = {"extend": extend, "plextera": plextera}[provider]
-    url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
-
-    def make(on_sync: Callable[[Sync], None]) -> Any:
-        return source(**{"base_url": url, **options}, on_sync=on_sync)
-
-    return load_runs(make, Target(provider, database))
+    return load_runs(connect(sandbox, provider, **options), Target(provider, database))
 
 
 def moved(database: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load as if the platform were somewhere else."""
-    monkeypatch.setattr(module, "platform", lambda _: "api.extend.ai")
+    monkeypatch.setattr(module, "platform_of", lambda _: "api.extend.ai")
     load_into(database, sandbox)
 
 
@@ -113,8 +105,8 @@ def test_a_dataset_that_says_nothing_takes_what_comes(
 
 def test_all_addresses_of_this_machine_are_one_platform() -> None:
     """A sandbox has another port each time, and the oldest version another host than the newest."""
-    assert platform("http://127.0.0.1:1/x") == platform("http://[::1]:2") == "this machine"
-    assert platform("https://API.eu1.extend.ai/") == "api.eu1.extend.ai"
+    assert platform_of("http://127.0.0.1:1/x") == platform_of("http://[::1]:2") == "this machine"
+    assert platform_of("https://API.eu1.extend.ai/") == "api.eu1.extend.ai"
     first, *others = (source(version) for version in ("v1", "2025-04-21", "2024-12-23"))
     assert all(first == other for other in others)
     assert source("2026-02-09")["base_url"] == first["base_url"] == "api.extend.ai"
@@ -122,6 +114,4 @@ def test_all_addresses_of_this_machine_are_one_platform() -> None:
 
 def source(version: str) -> Any:
     """What Extend's source says of whose runs it loads."""
-    syncs: list[Sync] = []
-    extend("k" * 20, api_version=version, on_sync=syncs.append)
-    return syncs[0].settings.origin
+    return connect_extend("k" * 20, api_version=version).settings.origin

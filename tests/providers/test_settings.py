@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,14 @@ import pytest
 from docruns import extend, plextera
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, LockedError, RefusedError
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store import pipeline
 from docruns.store.duckdb.file import open_database
 from docruns.store.target import Target, exclusive
 from proofs.children import Children
+from support.loading import connect
 
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 
@@ -153,22 +155,18 @@ def test_an_address_without_the_lists_is_not_accepted(
 def test_a_refused_key_names_its_setting(provider: str, tmp_path: Path) -> None:
     """Both places that it may come from."""
     with Sandbox(1, api_keys={"another"}) as refusing:
-        url = {"extend": refusing.extend_url, "plextera": refusing.plextera_url}[provider]
-
-        def make(on_sync: Callable[[Any], None]) -> Any:
-            return SOURCES[provider]("k" * 20, base_url=url, on_sync=on_sync)
-
+        platform = connect(refusing, provider, api_key="k" * 20)
         wanted = rf"Check sources\.{provider}\.api_key \(or {provider.upper()}_API_KEY\)"
         with pytest.raises(RefusedError, match=wanted):
-            load_runs(make, Target(provider, tmp_path / "d.duckdb"))
+            load_runs(platform, Target(provider, tmp_path / "d.duckdb"))
 
 
 def test_a_dataset_is_one_platform_s(platform: Sandbox, tmp_path: Path) -> None:
     """A sweep would take the other one's runs for deleted."""
     target = Target("docs", tmp_path / "d.duckdb")
-    load_runs(lambda on_sync: extend(base_url=platform.extend_url, on_sync=on_sync), target)
+    load_runs(connect_extend(base_url=platform.extend_url), target)
     with pytest.raises(ConfigError, match=r"--dataset: docs holds runs of extend\."):
-        load_runs(lambda on_sync: plextera(base_url=platform.plextera_url, on_sync=on_sync), target)
+        load_runs(connect_plextera(base_url=platform.plextera_url), target)
 
 
 def test_another_load_into_the_same_file_is_named(
@@ -190,7 +188,7 @@ def test_another_load_into_the_same_file_is_named(
         other.stdout.readline()
         with pytest.raises(LockedError, match=r"`docruns load plextera`.*dataset plextera"):
             load_runs(
-                lambda on_sync: extend(base_url=platform.extend_url, on_sync=on_sync),
+                connect_extend(base_url=platform.extend_url),
                 Target("extend", path),
             )
         other.communicate(b"")

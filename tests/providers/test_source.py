@@ -14,8 +14,9 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from docruns import extend, plextera
 from docruns.core.errors import ConfigError, ShapeError
 from docruns.net.messages import Request
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
-from docruns.sync.sync import Sync
+from support.loading import connect
 
 
 @pytest.fixture
@@ -184,18 +185,16 @@ def test_settings_come_from_dlt_s_configuration(
     """`.dlt/config.toml` and the environment set every option, by section and name."""
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     monkeypatch.setenv("SOURCES__EXTEND__API_VERSION", "2025-04-21")
-    seen: list[Any] = []
-    extend(on_sync=seen.append)
-    assert seen[0].client.base_url == sandbox.extend_url
-    assert [feed.name for feed in seen[0].feeds] == ["workflow_runs", "processor_runs"]
+    platform = connect_extend()
+    assert platform.client.base_url == sandbox.extend_url
+    assert [each.name for each in platform.lists] == ["workflow_runs", "processor_runs"]
 
 
 def test_regions_and_versions_choose_the_host() -> None:
     """Without a base URL the region, and for v1 the old host, is used."""
-    seen: list[Any] = []
-    for options in ({}, {"region": "eu1"}, {"region": "us2"}, {"api_version": "v1"}):
-        extend(api_key="k", on_sync=seen.append, **options)
-    assert [sync.client.base_url for sync in seen] == [
+    choices: list[Any] = [{}, {"region": "eu1"}, {"region": "us2"}, {"api_version": "v1"}]
+    found = [connect_extend(api_key="k", **options) for options in choices]
+    assert [platform.client.base_url for platform in found] == [
         "https://api.extend.ai",
         "https://api.eu1.extend.ai",
         "https://api.us2.extend.app",
@@ -214,14 +213,12 @@ def test_requests_per_second_is_kept(pipeline: dlt.Pipeline, sandbox: Sandbox) -
     assert seconds >= (sandbox.stats.requests - 1) / 40.0
 
 
-@pytest.mark.parametrize("make", [extend, plextera])
-def test_largest_answer_is_a_setting(make: Any, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_largest_answer_is_a_setting(provider: str, sandbox: Sandbox) -> None:
     """An answer above `max_response_mb` is refused, with the setting's name."""
-    url = sandbox.extend_url if make is extend else sandbox.plextera_url
-    syncs: list[Sync] = []
-    make(base_url=url, max_response_mb=0.0001, on_sync=syncs.append)
-    with syncs[0].client as client, pytest.raises(ShapeError, match="max_response_mb is"):
-        client.get(Request("/workflow_runs" if make is extend else "/workflow/runs"))
+    platform = connect(sandbox, provider, max_response_mb=0.0001)
+    with platform.client as client, pytest.raises(ShapeError, match="max_response_mb is"):
+        client.get(Request("/workflow_runs" if provider == "extend" else "/workflow/runs"))
 
 
 @pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])

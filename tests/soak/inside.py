@@ -24,8 +24,11 @@ from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import verify_runs
 from docruns.core.errors import DocrunsError
 from docruns.net.messages import Retry
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
 from docruns.store.duckdb.file import open_database
 from docruns.store.target import Target
+from docruns.sync.lists import Platform
 
 from .measure import Held, held
 from .plan import changes
@@ -106,7 +109,7 @@ def _calm(folder: Path, both: Platforms) -> Held:
     """The same work each time: two loads that find nothing new; then what the process holds."""
     for name in SOURCES:
         for _ in range(2):
-            load_runs(_maker(name, both), _target(folder, name))
+            load_runs(_connect(name, both), _target(folder, name))
     gc.collect()
     return held()
 
@@ -115,19 +118,19 @@ def _target(folder: Path, name: str) -> Target:
     return Target(name, folder / "inside.duckdb")
 
 
-def _maker(name: str, both: Platforms, **options: Any) -> Callable[..., Any]:
-    return lambda on_sync: SOURCES[name](base_url=both.urls[name], on_sync=on_sync, **options)
+def _connect(name: str, both: Platforms, **options: Any) -> Platform:
+    connect: Any = {"extend": connect_extend, "plextera": connect_plextera}[name]
+    platform: Platform = connect(base_url=both.urls[name], **options)
+    return platform
 
 
 def _do(kind: str, name: str, folder: Path, both: Platforms, rng: random.Random) -> None:
     target = _target(folder, name)
     match kind:
         case "sweep":
-            syncs: list[Any] = []
-            _maker(name, both)(syncs.append)
-            sweep_deleted(syncs[0], target)
+            sweep_deleted(_connect(name, both), target)
         case "verify":
-            verify_runs(_maker(name, both), target, deep=rng.choice((0, 3)))
+            verify_runs(_connect(name, both), target, deep=rng.choice((0, 3)))
         case "status":
             reports(target.database, dict)
         case "locked":
@@ -137,7 +140,7 @@ def _do(kind: str, name: str, folder: Path, both: Platforms, rng: random.Random)
         case _:
             options = {"chunk_runs": rng.choice((3, 20, 1000))}
             copy = folder / "copy.duckdb" if rng.random() < 0.2 else None
-            load_runs(_maker(name, both, **options), target, publish=copy)
+            load_runs(_connect(name, both, **options), target, publish=copy)
 
 
 def _locked(name: str, both: Platforms, target: Target) -> None:
@@ -147,7 +150,7 @@ def _locked(name: str, both: Platforms, target: Target) -> None:
         assert reader.stdout is not None
         reader.stdout.readline()
         threading.Timer(0.5, reader.stdin.close).start()
-        load_runs(_maker(name, both), target)
+        load_runs(_connect(name, both), target)
 
 
 def _damaged(name: str, both: Platforms, target: Target, folder: Path) -> None:
@@ -155,7 +158,7 @@ def _damaged(name: str, both: Platforms, target: Target, folder: Path) -> None:
     shutil.copy(target.database, copy)
     os.truncate(copy, copy.stat().st_size * 2 // 3)
     try:
-        load_runs(_maker(name, both), Target(name, copy))
+        load_runs(_connect(name, both), Target(name, copy))
     finally:
         for path in folder.glob("damaged.duckdb*"):
             path.unlink()

@@ -10,19 +10,19 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docruns import extend
 from docruns.commands import load
 from docruns.commands.load import Summary, load_runs
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import verify_runs
 from docruns.core.errors import DocrunsError
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store import pipeline
 from docruns.store.environment import private_files
@@ -84,12 +84,10 @@ def test_everything_is_its_owner_s_alone(
     monkeypatch.setattr("docruns.store.pipeline.shutil.rmtree", removed)
     monkeypatch.setattr(load, "checkpoint_aside", checked)
     target = Target("extend", workshop / "data" / "d.duckdb")
-    make = maker(sandbox)
-    load_runs(make, target, lambda *_: look(), publish=workshop / "data" / "copy.duckdb")
-    syncs: list[Any] = []
-    make(syncs.append)
-    sweep_deleted(syncs[0], target)
-    verify_runs(make, target, deep=3)
+    platform = connect_extend(base_url=sandbox.extend_url)
+    load_runs(platform, target, lambda *_: look(), publish=workshop / "data" / "copy.duckdb")
+    sweep_deleted(platform, target)
+    verify_runs(platform, target, deep=3)
     look()
     assert open_to_others(seen) == {}
     assert {"d.duckdb", "d.duckdb.wal", "copy.duckdb", "dlt", "dlt/docruns"} <= seen.keys()
@@ -99,20 +97,15 @@ def test_everything_is_its_owner_s_alone(
     assert os.umask(0) == 0
 
 
-def maker(sandbox: Sandbox) -> Callable[[Any], Any]:
-    """Makes the source of Extend's runs."""
-    return lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync)
-
-
 def test_files_that_are_there_keep_their_mode(workshop: Path, sandbox: Sandbox) -> None:
     """Who lets others read a database or a copy decides it once."""
     database, copy = workshop / "data" / "d.duckdb", workshop / "data" / "copy.duckdb"
-    load_runs(maker(sandbox), Target("extend", database), publish=copy)
+    load_runs(connect_extend(base_url=sandbox.extend_url), Target("extend", database), publish=copy)
     database.chmod(0o640)
     copy.chmod(0o644)
     sandbox.extend.add(2)
     sandbox.extend.finish()
-    load_runs(maker(sandbox), Target("extend", database), publish=copy)
+    load_runs(connect_extend(base_url=sandbox.extend_url), Target("extend", database), publish=copy)
     assert modes(workshop / "data") == {"d.duckdb": 0o640, "copy.duckdb": 0o644}
 
 
@@ -123,11 +116,11 @@ def test_a_killed_load_too(workshop: Path, sandbox: Sandbox) -> None:
         "from pathlib import Path\n"
         "from dlt.destinations.job_client_impl import SqlLoadJob\n"
         "SqlLoadJob.run = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from docruns import extend\n"
+        "from docruns.providers.extend import connect_extend\n"
         "from docruns.commands.load import load_runs\n"
         "from docruns.store.target import Target\n"
         "os.umask(0)\n"
-        "load_runs(lambda on_sync: extend(base_url=sys.argv[1], on_sync=on_sync), "
+        "load_runs(connect_extend(base_url=sys.argv[1]), "
         "Target('extend', Path('data/d.duckdb')))\n"
     )
     done = subprocess.run(
@@ -206,11 +199,11 @@ NOT_ROOT = "import os\nos.geteuid = lambda: 1000\n"
 COMMAND = "from docruns.commands.cli.main import run\nrun()\n"
 LIBRARY = """
 from pathlib import Path
-from docruns import extend
+from docruns.providers.extend import connect_extend
 from docruns.commands.load import load_runs
 from docruns.store.target import Target
 target = Target("extend", Path("d.duckdb"))
-load_runs(lambda on_sync: extend(base_url=sys.argv[-1], on_sync=on_sync), target)
+load_runs(connect_extend(base_url=sys.argv[-1]), target)
 """
 
 

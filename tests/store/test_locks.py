@@ -9,13 +9,13 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import verify_runs
 from docruns.core.errors import ConfigError, LockedError
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store import target
 from docruns.store.duckdb import file
@@ -56,19 +56,16 @@ def test_a_second_load_is_refused(load_extend: Loader, sandbox: Sandbox, tmp_pat
 
 def test_sweep_is_a_load_to_others(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """A sweep does not begin either while a load is at work; a verify, which changes nothing, does."""
-    from docruns import extend
 
     path = tmp_path / "t.duckdb"
     load_extend(path)
-    syncs: list[Any] = []
-    make = lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync)  # noqa: E731
-    make(syncs.append)
+    platform = connect_extend(base_url=sandbox.extend_url)
     sandbox.stats.reset()
     with another(HOLD, str(lock_file(Target("extend", path)))):
         with pytest.raises(LockedError, match="at work on it"):
-            sweep_deleted(syncs[0], Target("extend", path))
+            sweep_deleted(platform, Target("extend", path))
         assert sandbox.stats.requests == 0
-        assert not verify_runs(make, Target("extend", path)).differs
+        assert not verify_runs(platform, Target("extend", path)).differs
 
 
 @pytest.mark.fault(13)

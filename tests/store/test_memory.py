@@ -13,7 +13,7 @@ from docruns.sandbox import Sandbox
 SAYS = """
 import atexit, ctypes, sys
 from pathlib import Path
-from docruns import extend
+from docruns.providers.extend import connect_extend
 from docruns.commands.cli.main import run
 from docruns.commands.load import load_runs
 from docruns.store.target import Target
@@ -31,7 +31,7 @@ sys.argv[1:] = ["load", "extend", "--base-url", "{}", "--database", "rows.duckdb
 run()
 """
 LIBRARY = """
-load_runs(lambda say: extend(base_url="{}", on_sync=say), Target("extend", Path("rows.duckdb")))
+load_runs(connect_extend(base_url="{}"), Target("extend", Path("rows.duckdb")))
 """
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns import extend
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, DocrunsError, LockedError
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.duckdb.publish import publish_copy
 from docruns.store.target import Target
@@ -55,7 +55,7 @@ def load_into(sandbox: Sandbox, database: Path, path: Path | None, **options: An
     """Load, and publish to a path."""
     options.setdefault("base_url", sandbox.extend_url)
     load_runs(
-        lambda on_sync: extend(**options, on_sync=on_sync),
+        connect_extend(**options),
         Target("extend", database),
         publish=path,
     )
@@ -155,7 +155,7 @@ def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
         assert says in str(caught.value)
     with pytest.raises(ConfigError, match=r"--publish: needs a DuckDB database, not filesystem"):
         load_runs(
-            lambda on_sync: extend(base_url=platform.extend_url, on_sync=on_sync),
+            connect_extend(base_url=platform.extend_url),
             Target("extend", database, "filesystem"),
             publish=tmp_path / "x.duckdb",
         )

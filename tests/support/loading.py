@@ -10,9 +10,12 @@ from typing import Any
 import duckdb
 
 from docruns.commands.load import Summary
-from docruns.sync.sync import Sync
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
+from docruns.sandbox import Sandbox
+from docruns.sync.lists import Platform
 
-Loader = Callable[..., tuple[Summary, Sync]]
+Loader = Callable[..., tuple[Summary, Platform]]
 """Loads a sandbox's runs into a DuckDB file; keywords go to the source."""
 
 
@@ -24,6 +27,13 @@ def settled(count: Callable[[], int]) -> int:
         if (now := count()) != seen:
             seen, since = now, time.monotonic()
     return seen
+
+
+def connect(sandbox: Sandbox, provider: str, **options: Any) -> Platform:
+    """A provider's platform, which is the sandbox; keywords are settings."""
+    if provider == "extend":
+        return connect_extend(**{"base_url": sandbox.extend_url, **options})
+    return connect_plextera(**{"base_url": sandbox.plextera_url, **options})
 
 
 def query(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from docruns import plextera
 from docruns.commands.load import Summary, load_runs
 from docruns.core.tables import TABLES
+from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from docruns.sync.sync import Sync
+from docruns.sync.lists import Platform
 from support.loading import query
 
 PAGE = 5
 """Rows on a page: small lists have several pages."""
 
 
-def load_plextera(sandbox: Sandbox, database: Path, **options: Any) -> tuple[Summary, Sync]:
+def load_plextera(sandbox: Sandbox, database: Path, **options: Any) -> tuple[Summary, Platform]:
     """Load the platform's runs into a DuckDB file; keywords go to `plextera`."""
-    syncs: list[Sync] = []
     options.setdefault("page_size", PAGE)
-
-    def make(on_sync: Callable[[Sync], None]) -> Any:
-        both = lambda sync: (syncs.append(sync), on_sync(sync))  # noqa: E731
-        return plextera(base_url=sandbox.plextera_url, on_sync=both, **options)
-
-    return load_runs(make, Target("plextera", database)), syncs[0]
+    platform = connect_plextera(base_url=sandbox.plextera_url, **options)
+    return load_runs(platform, Target("plextera", database)), platform
 
 
 def tables(database: Path) -> dict[str, list[tuple[Any, ...]]]:

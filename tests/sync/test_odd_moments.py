@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns import extend
 from docruns.commands.load import Summary, load_runs
 from docruns.commands.verify import verify_runs
 from docruns.core.errors import InvalidError, ShapeError
 from docruns.net.client import Client
 from docruns.net.messages import ConnectionSettings, Reply, Request, Retry
 from docruns.net.shared_budget import Budget
-from docruns.providers.extend import api
+from docruns.providers.extend import api, connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from docruns.sync.sync import Sync
 from proofs.children import Ended
 from support.loading import Loader, query, state
 from support.plextera import load_plextera, tables
@@ -204,11 +203,8 @@ def test_a_run_that_shows_up_late(load_extend: Loader, few_runs: Sandbox, loaded
     few_runs.extend.put(run_text("exr_late", texts[0]), resource="extract_runs")
     few_runs.extend.put(run_text("exr_later", texts[1]), resource="extract_runs")
     load_extend(loaded, base_url=few_runs.extend_url)
-
-    def make(on_sync: Any) -> Any:
-        return extend(base_url=few_runs.extend_url, on_sync=on_sync)
-
-    assert verify_runs(make, Target("extend", loaded)).missing == ["extract_runs/exr_later"]
+    platform = connect_extend(base_url=few_runs.extend_url)
+    assert verify_runs(platform, Target("extend", loaded)).missing == ["extract_runs/exr_later"]
     load_extend(loaded, base_url=few_runs.extend_url, full=True)
     assert wrong(loaded, few_runs) == {}
     for name in ("exr_late", "exr_later"):
@@ -322,15 +318,11 @@ def load_at(few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def run(shift: Callable[[], timedelta], **options: Any) -> Summary:
         monkeypatch.setattr(load_package, "precise_time", lambda: real() + shift().total_seconds())
-
-        def make(on_sync: Callable[[Sync], None]) -> Any:
-            def clocked(sync: Sync) -> None:
-                sync.clock = lambda: datetime.now(UTC) + shift()
-                on_sync(sync)
-
-            return extend(base_url=few_runs.extend_url, on_sync=clocked, **options)
-
-        return load_runs(make, Target("extend", loaded))
+        platform = replace(
+            connect_extend(base_url=few_runs.extend_url, **options),
+            clock=lambda: datetime.now(UTC) + shift(),
+        )
+        return load_runs(platform, Target("extend", loaded))
 
     return run
 

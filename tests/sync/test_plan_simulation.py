@@ -112,22 +112,25 @@ class World:
                 return ""
             return step
 
-        sync = Sync(
+        run_list = RunList(
+            name="runs",
+            pages=lambda status: self.platform.pages(status, meddle),
+            parse=_parse,
+            detail=lambda id_: Request("/" + id_, subject=id_),
+        )
+        platform = Platform(
             "simulated",
             _Client(self, meddle),  # type: ignore[arg-type]
             Settings(overlap=OVERLAP, chunk_runs=3, recheck_for=timedelta(days=9999)),
+            (run_list,),
+            lambda _: [],
             clock=lambda: self.platform.now,
         )
-        feed = RunList(
-            name="runs",
-            pages=lambda status: self.platform.pages(status, meddle),
-            read=_read,
-            detail=lambda id_: Request("/" + id_, subject=id_),
-        )
+        sync = Sync(platform)
         for package in range(10_000):
             sync.start_package(str(package))
             saved, rows = copy.deepcopy(self.saved), []
-            for batch in sync.batches(feed, saved, self.known):
+            for batch in sync.batches(run_list, saved, self.known):
                 rows += [row for _, table in batch for row in table.to_pylist()]
             if crash_after is not None and package >= crash_after:
                 return False
@@ -163,7 +166,7 @@ class _Client:
             yield request, Reply(body, {})
 
 
-def _read(body: bytes, listed: ListedRun) -> ParsedRun:
+def _parse(body: bytes, listed: ListedRun) -> ParsedRun:
     id_, changed, status = json.loads(body)
     assert id_ == listed.id
     batch = Batch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from docruns import extend
 from docruns.commands.load import load_runs
 from docruns.core.batch import Batch
 from docruns.core.errors import RefusedError
 from docruns.core.parsed import ParsedRun
+from docruns.core.settings import Settings
 from docruns.net.messages import Retry, Usage
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply
 from docruns.store.target import Target
-from docruns.sync.lists import RunList
+from docruns.sync.lists import Platform, RunList
 from docruns.sync.plan import ListedRun
 from docruns.sync.quarantine import excerpt
 from docruns.sync.sync import Sync
@@ -150,10 +152,9 @@ def test_run_that_goes_away_while_it_is_loaded(
     gone = next(iter(workflow_truth(sandbox)))
     sandbox.fault("status", f"/workflow_runs/{gone}", status=404, times=99)
     database = tmp_path / "d.duckdb"
-    summary, sync = load_extend(database)
+    summary, _ = load_extend(database)
     assert summary.complete
     assert summary.quarantined == 0
-    assert sync.gone == [("workflow_runs", gone)]
     assert gone not in held(database)
     assert len(held(database)) == 39
     sandbox.stats.reset()
@@ -177,6 +178,11 @@ def test_state_stays_small(
     assert summary.fetched == 0
 
 
+def simulated(client: Any, run_list: RunList, clock: Callable[[], datetime]) -> Platform:
+    """A platform of one list and no resources."""
+    return Platform("simulated", client, Settings(), (run_list,), lambda _: [], clock=clock)
+
+
 def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
     """Its row is all that there ever was: nobody can be asked what became of it."""
     client: Any = SimpleNamespace(usage=Usage())
@@ -184,26 +190,26 @@ def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
     row = ListedRun("ver_1", "PENDING", moment, moment, False, {"row": "{}"})
     saved: dict[str, Any] = {}
 
-    def feed(pages: list[list[ListedRun]]) -> RunList:
+    def run_list_of(pages: list[list[ListedRun]]) -> RunList:
         return RunList(
             "runs", lambda _: iter(pages), lambda *_: ParsedRun(Batch(), "PENDING", False), None
         )
 
-    for pages in ([[row]], [[]], [[]]):
-        sync = Sync("simulated", client, clock=lambda: moment + timedelta(hours=3))
-        list(sync.batches(feed(pages), saved))
-        assert sync.complete
+    for run_list in map(run_list_of, ([[row]], [[]], [[]])):
+        sync = Sync(simulated(client, run_list, lambda: moment + timedelta(hours=3)))
+        list(sync.batches(run_list, saved))
+        assert sync.is_complete
         assert "ver_1" in str(saved)
 
 
 def test_a_listed_row_without_an_id_is_kept() -> None:
     """A row that cannot be asked for stands in quarantine with its text, and is never just dropped."""
     client: Any = SimpleNamespace(usage=Usage())
-    sync = Sync("simulated", client)
     row = ListedRun("", None, None, None, True, {"row": '{"status": "PROCESSED"}'})
-    feed = RunList("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
-    assert list(sync.walked([(feed, {})])) == []
-    tables = {table.name: rows.to_pylist() for table, rows in sync.row_of_package()}
+    run_list = RunList("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
+    sync = Sync(simulated(client, run_list, lambda: datetime.now(UTC)))
+    assert list(sync.plans.walk_lists([(run_list, {})])) == []
+    tables = {table.name: rows.to_pylist() for table, rows in sync.package_row()}
     (kept,) = tables["quarantine"]
     assert (kept["resource"], kept["detail"]) == ("runs", '{"status": "PROCESSED"}')
     assert kept["id"].startswith("(no id) ")
@@ -268,7 +274,7 @@ def test_a_list_that_the_key_may_not_see_stops_nothing(
     sandbox.fault("status", path, status=403, times=None)
     told: list[tuple[str, str]] = []
     summary = load_runs(
-        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        connect_extend(base_url=sandbox.extend_url),
         Target("extend", tmp_path / "r.duckdb"),
         lambda stage, name, *_: told.append((stage, name)),
     )

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from docruns import extend, plextera
 from docruns.commands.load import Summary, load_runs
 from docruns.core.flatten.flatten import rebuild
 from docruns.net import messages
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 from docruns.store.target import Target
+from docruns.sync.lists import Platform
 from support import poison
 from support.loading import query
 from support.planted import Answer, plant
@@ -47,13 +49,10 @@ def empty() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def load_into(database: Path, source: Callable[..., Any], **options: Any) -> Summary:
+def load_into(database: Path, connect: Callable[..., Platform], **options: Any) -> Summary:
     """A load into a DuckDB file."""
-
-    def make(on_sync: Any) -> Any:
-        return source(on_sync=on_sync, **options)
-
-    return load_runs(make, Target(source.__name__, database))
+    platform = connect(**options)
+    return load_runs(platform, Target(platform.name, database))
 
 
 def mixed(runs: list[Poison], sound: list[Poison]) -> list[Poison]:
@@ -119,7 +118,7 @@ def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
     lists["/extend/extract_runs"] = json.dumps(page).encode()
     asked = plant(empty, {**lists, **answers})
     database = tmp_path / "x.duckdb"
-    first = load_into(database, extend, base_url=empty.extend_url)
+    first = load_into(database, connect_extend, base_url=empty.extend_url)
     bad = sum(run.reason is not None for run in runs)
     assert (first.complete, first.fetched, first.quarantined) == (True, len(runs) - bad, bad)
     # a path out of the list, a query or a fragment in an id change nothing about what is asked
@@ -132,7 +131,7 @@ def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
             whole = isinstance(output, dict) and "value" in output
             expected = output["value"] if whole else output
             assert json.dumps(found.get(run.run_id)) == json.dumps(expected), run.name
-    second = load_into(database, extend, base_url=empty.extend_url)
+    second = load_into(database, connect_extend, base_url=empty.extend_url)
     assert (second.complete, second.fetched, second.quarantined) == (True, 0, bad)
     compare(database, "extend", runs)
     attempts = query(database, "SELECT DISTINCT attempts FROM extend.quarantine")
@@ -156,13 +155,13 @@ def test_poisoned_extractions_of_plextera(empty: Sandbox, tmp_path: Path) -> Non
     answers = {f"{path}/{run.run_id}": run.body for run in runs}
     plant(empty, {path: json.dumps(page).encode(), **answers})
     database = tmp_path / "x.duckdb"
-    first = load_into(database, plextera, base_url=empty.plextera_url)
+    first = load_into(database, connect_plextera, base_url=empty.plextera_url)
     bad = sum(run.reason is not None for run in runs)
     assert (first.complete, first.fetched, first.quarantined) == (True, len(runs) - bad, bad)
     compare(database, "plextera", runs)
     sql = "SELECT processor_run_id, value_json FROM plextera.fields WHERE path = 'total.amount'"
     assert sorted(query(database, sql)) == [(run.run_id, "9.5") for run in sound]
-    second = load_into(database, plextera, base_url=empty.plextera_url)
+    second = load_into(database, connect_plextera, base_url=empty.plextera_url)
     assert (second.complete, second.fetched, second.quarantined) == (True, 0, bad)
 
 
@@ -271,10 +270,10 @@ def lists_of(platform: str, sandbox: Sandbox) -> tuple[Any, str, str, dict[str, 
     if platform == "extend":
         kinds = ("extract", "classify", "split", "parse", "edit", "verify")
         others: dict[str, Answer] = {f"/extend/{kind}_runs": EMPTY for kind in kinds}
-        return extend, sandbox.extend_url, "/extend/workflow_runs", others
+        return connect_extend, sandbox.extend_url, "/extend/workflow_runs", others
     prefix = "/plextera/api/public/v1"
     others = {f"{prefix}/document-insights/extractions": EMPTY}
-    return plextera, sandbox.plextera_url, f"{prefix}/workflow-runs", others
+    return connect_plextera, sandbox.plextera_url, f"{prefix}/workflow-runs", others
 
 
 EMPTY = b'{"data":[],"pageInfo":{"totalItems":0,"totalPages":0}}'

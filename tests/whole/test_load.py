@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,7 +22,6 @@ from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.load.load import Load
 
-from docruns import extend, plextera
 from docruns.commands import load
 from docruns.commands.load import load_runs
 from docruns.core.errors import (
@@ -42,7 +42,7 @@ from docruns.sync import sync as sync_module
 from docruns.sync.sync import Sync
 from support.extend_payloads import FOLDER, RUNS, run_of
 from support.extend_payloads import load as load_payload
-from support.loading import Loader, query
+from support.loading import Loader, connect, query
 
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 
@@ -94,9 +94,9 @@ def test_changed_runs_only_are_fetched(load_extend: Loader, sandbox: Sandbox) ->
     reviewed = sandbox.extend.review(4)
     new = sandbox.extend.add(3)
     sandbox.stats.reset()
-    summary, sync = load_extend()
+    summary, _ = load_extend()
     assert sandbox.stats.routes["GET /workflow_runs/{id}"] == len(reviewed) + len(new)
-    assert summary.fetched == sync.counts.fetched == len(reviewed) + len(new)
+    assert summary.fetched == len(reviewed) + len(new)
 
 
 def test_review_replaces_rows_as_a_set(
@@ -154,9 +154,7 @@ def test_every_table_is_there_after_the_first_load(
     """A query for what is in quarantine does not fail because nothing is, nor one for what nobody has sent."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs, standalone=0, plextera_runs=runs) as sandbox:
-        make: Any = {"extend": extend, "plextera": plextera}[provider]
-        url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
-        load_runs(lambda on_sync: make(base_url=url, on_sync=on_sync), Target(provider, database))
+        load_runs(connect(sandbox, provider), Target(provider, database))
     found = {
         (table, column): type_
         for table, column, type_ in query(
@@ -599,10 +597,11 @@ def test_working_folder_is_empty_afterwards(load_extend: Loader, tmp_path: Path)
     assert left == []
 
 
-def test_other_error_is_not_hidden(tmp_path: Path) -> None:
+def test_other_error_is_not_hidden(sandbox: Sandbox, tmp_path: Path) -> None:
     """An error that is not ours comes out as it is."""
+    platform = replace(connect(sandbox, "extend"), resources=lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
     with pytest.raises(ZeroDivisionError):
-        load_runs(lambda on_sync: 1 / 0, Target("extend", tmp_path / "z.duckdb"))  # type: ignore[arg-type,return-value]
+        load_runs(platform, Target("extend", tmp_path / "z.duckdb"))
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from docruns import extend, plextera
 from docruns.commands.load import load_runs
 from docruns.core.tables import TABLES
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from docruns.sync.sync import Sync
@@ -49,13 +50,11 @@ def platform() -> Iterator[Sandbox]:
 
 def rows_without_database(sandbox: Sandbox, **options: Any) -> dict[str, dict[Any, Any]]:
     """What a load gives, by table and key, straight from the sync: fast enough for every combination."""
-    syncs: list[Sync] = []
-    plextera(base_url=sandbox.plextera_url, on_sync=syncs.append, page_size=PAGE, **options)
-    sync = syncs[0]
+    sync = Sync(connect_plextera(base_url=sandbox.plextera_url, page_size=PAGE, **options))
     found: dict[str, dict[Any, Any]] = {table.name: {} for table in TABLES}
     with sync.client:
-        for feed in sync.feeds:
-            for batch in sync.batches(feed, {}):
+        for run_list in sync.platform.lists:
+            for batch in sync.batches(run_list, {}):
                 for table, rows in batch:
                     for row in rows.to_pylist():
                         if row.pop("_cleared", None):
@@ -65,8 +64,8 @@ def rows_without_database(sandbox: Sandbox, **options: Any) -> dict[str, dict[An
                         held = found[table.name].get(key)
                         if held is None or row.get("depth", 0) >= held.get("depth", 0):
                             found[table.name][key] = row
-    assert sync.complete
-    assert sync.counts.quarantined == 0
+    assert sync.is_complete
+    assert sync.metrics.counts.quarantined == 0
     for row in found["processor_runs"].values():
         # the order in which a run and its extraction are read decides whether the link is known yet
         assert row["type"] == "EXTRACT"
@@ -280,7 +279,7 @@ def test_both_platforms_in_one_query(sandbox: Sandbox, tmp_path: Path) -> None:
     database = tmp_path / "both.duckdb"
     load_plextera(sandbox, database)
     load_runs(
-        lambda on_sync: extend(base_url=sandbox.extend_url, on_sync=on_sync),
+        connect_extend(base_url=sandbox.extend_url),
         Target("extend", database),
     )
     sql = (

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from docruns.store.target import Target
 from docruns.sync import quarantine
 from docruns.sync.plan import Failure, ListedRun, State
 from support.leftovers import cells, everything, parquet_cells, quoted
-from support.loading import query
+from support.loading import connect, query
 
 KEY = "a long random text of somebody's own"
 RUNS: Any = {"runs": 16, "plextera_runs": 16, "seed": 5, "document_size": "heavy"}
@@ -83,15 +83,9 @@ PARSED = {"include_parse_output": True}
 """Of Extend: the pages' whole text."""
 
 
-def maker(sandbox: Sandbox, provider: str, **options: Any) -> Callable[[Any], Any]:
-    """Makes a provider's source for a load."""
-    url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
-    return lambda on_sync: SOURCES[provider](base_url=url, on_sync=on_sync, **options)
-
-
 def load_into(sandbox: Sandbox, provider: str, database: Path, **options: Any) -> Summary:
     """Load a platform into the dataset of its name."""
-    return load_runs(maker(sandbox, provider, **options), Target(provider, database))
+    return load_runs(connect(sandbox, provider, **options), Target(provider, database))
 
 
 @pytest.fixture(scope="module")
@@ -527,7 +521,7 @@ def test_verify_agrees(
     parsed = PARSED if provider == "extend" else {}
     options = settings(mode, **parsed)
     found = verify_runs(
-        maker(platform, provider, **options), Target(provider, database), deep=10_000
+        connect(platform, provider, **options), Target(provider, database), deep=10_000
     )
     assert not found.differs, found.as_dict()
     assert found.rows_compared > 1000
@@ -548,7 +542,7 @@ def test_a_dataset_is_stored_in_one_way(
     verify say so, and nothing is requested that would be stored."""
     database = tmp_path / "d.duckdb"
     shutil.copy(hashed, database)
-    make, target = maker(platform, "extend", **options), Target("extend", database)
+    make, target = connect(platform, "extend", **options), Target("extend", database)
     before = counted(database, "SELECT * FROM extend.workflow_runs")
     for act in (lambda: load_runs(make, target), lambda: verify_runs(make, target, deep=3)):
         with pytest.raises(ConfigError) as caught:
@@ -567,10 +561,10 @@ def test_a_database_of_before_is_kept(sandbox: Sandbox, tmp_path: Path) -> None:
     for options in (settings("hash"), settings("drop")):
         with pytest.raises(ConfigError):
             load_into(sandbox, "extend", database, **options)
-        make = maker(sandbox, "extend", **options)
+        make = connect(sandbox, "extend", **options)
         with pytest.raises(ConfigError):
             verify_runs(make, Target("extend", database), deep=3)
-    found = verify_runs(maker(sandbox, "extend"), Target("extend", database), deep=3)
+    found = verify_runs(connect(sandbox, "extend"), Target("extend", database), deep=3)
     assert not found.differs
 
 
@@ -692,7 +686,7 @@ def test_columns_can_be_left_empty(sandbox: Sandbox, tmp_path: Path) -> None:
     (counts,) = query(database, "SELECT count(value), count(value_json) FROM extend.fields")
     assert counts[0] == 0 < counts[1]
     assert query(database, "SELECT count(dashboard_url) FROM extend.workflow_runs") == [(0,)]
-    make = maker(sandbox, "extend", **options)
+    make = connect(sandbox, "extend", **options)
     assert not verify_runs(make, Target("extend", database), deep=20).differs
 
 
@@ -746,13 +740,10 @@ def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPa
     )
     Path(".dlt/secrets.toml").write_text(f'[sources.extend]\nhash_key = "{KEY}"\n')
     Path(".dlt/secrets.toml").chmod(0o600)
-    seen: list[Any] = []
     script = (
-        "from docruns import extend\n"
-        "seen = []\n"
-        "extend(base_url='http://127.0.0.1:1', on_sync=seen.append)\n"
-        "found = seen[0].settings.privacy\n"
-        "print(found.mark, found.emptied, repr(seen[0].settings))\n"
+        "from docruns.providers.extend import connect_extend\n"
+        "settings = connect_extend(base_url='http://127.0.0.1:1').settings\n"
+        "print(settings.privacy.mark, settings.privacy.emptied, repr(settings))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -762,7 +753,6 @@ def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPa
     key = make_privacy("hash", KEY, None, "")._key
     assert KEY not in done.stdout + done.stderr
     assert key.hex() not in done.stdout and repr(key) not in done.stdout
-    assert not seen
 
 
 @given(st.text(), st.text())

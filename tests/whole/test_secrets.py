@@ -28,8 +28,11 @@ from docruns.commands.load import load_runs
 from docruns.core.errors import ApiError, ConfigError
 from docruns.net.client import Client
 from docruns.net.redaction import make_redactor, strip_signed_urls
+from docruns.providers.extend import connect_extend
+from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
+from docruns.sync.sync import Sync
 from support.leftovers import cells, everything, quoted
 from support.loading import query
 
@@ -355,15 +358,18 @@ def test_no_process_list_shows_it(sandbox: Sandbox, place: Place) -> None:
 
 def test_no_object_shows_it(sandbox: Sandbox) -> None:
     """Sources, loads and clients can be printed and logged."""
-    seen: list[Any] = []
-    sources = [
-        extend(api_key=KEY, hash_key=SALT, field_values="hash", on_sync=seen.append),
-        plextera(api_key=f"api-key {KEY}", hash_key=SALT, field_values="hash", on_sync=seen.append),
-    ]
-    for sync in seen:
-        client: Client = sync.client
+    options: dict[str, Any] = {"hash_key": SALT, "field_values": "hash"}
+    sources = [extend(KEY, **options), plextera(f"api-key {KEY}", **options)]
+    for platform in (
+        connect_extend(KEY, **options),
+        connect_plextera(f"api-key {KEY}", **options),
+    ):
+        client: Client = platform.client
         assert KEY in str(dict(client._settings.headers).values())
-        printed = f"{sync!r}{sync}{client!r}{vars(client)!r}{sync.settings!r}{client._settings!r}"
+        printed = (
+            f"{platform!r}{platform}{Sync(platform)!r}{client!r}{vars(client)!r}"
+            f"{platform.settings!r}{client._settings!r}"
+        )
         assert KEY not in printed
         assert SALT not in printed
     assert all(KEY not in f"{source}{source!r}{vars(source)!r}" for source in sources)
@@ -403,7 +409,7 @@ def test_errors_of_a_library_s_load(
         url = f"{echo}/{mount}"
         with pytest.raises(ApiError) as caught:
             load_runs(
-                lambda on_sync: extend(base_url=url, api_key=KEY, on_sync=on_sync),  # noqa: B023
+                connect_extend(base_url=url, api_key=KEY),
                 Target("extend", tmp_path / "d.duckdb"),
             )
         shown = f"{caught.value}{caught.value!r}{vars(caught.value)!r}"
@@ -440,12 +446,12 @@ def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
     for version in ("2026-02-09", "2025-04-21"):
         options = {"base_url": sandbox.extend_url, "api_version": version, "api_key": KEY}
         found = load_runs(
-            lambda on_sync: extend(**options, on_sync=on_sync),  # noqa: B023
+            connect_extend(**options),
             Target(f"v{version[:4]}", database),
         )
         assert found.quarantined == 1
     url = sandbox.plextera_url
-    load_runs(lambda on_sync: plextera(base_url=url, on_sync=on_sync), Target("plextera", database))
+    load_runs(connect_plextera(base_url=url), Target("plextera", database))
     marks = ("x-amz-", "signature=", "sig=", "token=", "accessid=", "4f1c")
     for table, column, type_, texts in cells(database):
         if type_ in ("VARCHAR", "JSON") and not table.endswith(("_version", "_state")):

@@ -6,27 +6,27 @@ import time
 from collections.abc import Iterator
 
 from ..core.errors import MissingError
-from ..sync.sync import Sync
+from ..sync.lists import Platform
 
 
-def check_access(sync: Sync) -> Iterator[str]:
+def check_access(platform: Platform) -> Iterator[str]:
     """One line for each list; errors name the setting to mend. Costs one request a list.
 
     A list that every platform has and this address has not is an error: it is another address's.
     """
-    with sync.client as client:
+    with platform.client as client:
         yield f"address    {client.base_url}"
-        for feed in sync.feeds:
+        for run_list in platform.lists:
             started = time.monotonic()
             try:
-                rows = next(filter(None, feed.pages(None)), [])
+                rows = next(filter(None, run_list.pages(None)), [])
             except MissingError:
-                if not feed.optional:
+                if not run_list.optional:
                     raise
-                yield f"{feed.name:<18} not in this API version"
+                yield f"{run_list.name:<18} not in this API version"
                 continue
             took = (time.monotonic() - started) * 1000
             newest = max((run.changed for run in rows), default=None)
             when = f"newest change {newest:%Y-%m-%d %H:%M} UTC" if newest else "empty"
-            yield f"{feed.name:<18} {len(rows)} on its first page, {when} ({took:.0f} ms)"
+            yield f"{run_list.name:<18} {len(rows)} on its first page, {when} ({took:.0f} ms)"
     yield "the key is accepted"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from rich.console import Console
@@ -13,15 +11,15 @@ from rich.table import Table
 
 from ..core.errors import ConfigError
 from ..models import questions
-from ..providers.extend import extend
-from ..providers.plextera import plextera
+from ..providers.extend import connect_extend
+from ..providers.plextera import connect_plextera
 from ..sandbox import Sandbox
 from ..store.duckdb.file import open_database
 from ..store.target import Target
 from ..sync.metrics import Progress
-from ..sync.sync import Sync
 from .load import load_runs
 
+DATASETS = ("extend", "plextera")
 WORKSPACE = "sandbox"
 """Workspace label of invented runs: a demo never mixes with anything else."""
 
@@ -32,18 +30,17 @@ def run_demo(runs: int, database: Path, progress: Progress | None = None) -> Ite
         with open_database(database, read_only=True) as connection:
             _refuse_real_runs(connection, database)
     with Sandbox(runs=runs) as sandbox:
-        sources: dict[str, Any] = {
-            "extend": partial(extend, base_url=sandbox.extend_url, workspace_id=WORKSPACE),
-            "plextera": partial(plextera, base_url=sandbox.plextera_url, workspace=WORKSPACE),
-        }
-        for name, source in sources.items():
-            found = load_runs(_maker(source), Target(name, database), progress)
+        for platform in (
+            connect_extend(base_url=sandbox.extend_url, workspace_id=WORKSPACE),
+            connect_plextera(base_url=sandbox.plextera_url, workspace=WORKSPACE),
+        ):
+            found = load_runs(platform, Target(platform.name, database), progress)
             yield (
-                f"{name}: {found.fetched:,} runs read with {found.requests:,} requests "
+                f"{platform.name}: {found.fetched:,} runs read with {found.requests:,} requests "
                 f"in {found.seconds:.1f} s"
             )
     with open_database(database, read_only=True) as connection:
-        for dataset in sources:
+        for dataset in DATASETS:
             yield ""
             for name, rows in _row_counts(connection, dataset):
                 yield f"  {dataset + '.' + name:<30} {rows:>10,} rows"
@@ -53,12 +50,8 @@ def run_demo(runs: int, database: Path, progress: Progress | None = None) -> Ite
     yield f"All of it is in {database}: open it with `duckdb {database}` or any notebook."
 
 
-def _maker(source: Any) -> Callable[[Callable[[Sync], None]], Any]:
-    return lambda on_sync: source(on_sync=on_sync)
-
-
 def _refuse_real_runs(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
-    for dataset in ("extend", "plextera"):
+    for dataset in DATASETS:
         try:
             found = connection.execute(
                 f"SELECT count(*) FROM {dataset}.workflow_runs WHERE workspace IS DISTINCT FROM ?",

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,21 @@ import dlt
 from dlt.sources import DltSource
 
 from ..core.errors import ConfigError, DocrunsError
+from ..net.messages import Usage
+from ..providers.resources import make_source
 from ..store import destinations, lookup
-from ..store.duckdb.publish import check_place
-from ..store.duckdb.publish import publish_copy as put_in_place
+from ..store.duckdb.publish import check_place, publish_copy
 from ..store.environment import private_files
 from ..store.failures import is_out_of_memory, translate_errors
 from ..store.memory import gc_frozen, system_memory_pool
 from ..store.pipeline import MEMORY, checkpoint_aside, limit_memory, load_package, open_pipeline
 from ..store.target import Target, exclusive, working_folder
+from ..sync.lists import Platform
 from ..sync.metrics import Progress
-from ..sync.sync import Sync
+from ..sync.sync import Sample, Sync
 
 CHUNK_RUNS = 1000
 """Runs per load package when the configuration says nothing: what a kill can cost."""
-
-MakeSource = Callable[[Callable[[Sync], None]], DltSource]
-"""Builds a provider's source; what it is given is called with the load's `Sync`."""
 
 _RUN_LISTS = ("workflow_runs", "processor_runs")
 
@@ -73,17 +72,18 @@ class Summary:
 
 @private_files()
 def load_runs(
-    make_source: MakeSource,
+    platform: Platform,
     target: Target,
     progress: Progress | None = None,
     *,
     publish: Path | None = None,
+    sample: Sample | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> Summary:
-    """Load all that is due. `make_source(on_sync)` builds the provider's source.
+    """Load all runs that are due, or those of a `sample`.
 
-    `publish` is where a copy of the finished database is put in one step, for readers; see that module.
-    `on_wait` is told when the database is open elsewhere and this waits for it.
+    `publish` is where readers get a finished copy of the database, put in place in one step; see that module.
+    `on_wait` gets a line when another process has the database open and the load waits for it.
 
     Raises DocrunsError; what was committed until then stays, and the next load goes on from there.
     LockedError before anything else where another process loads into the target.
@@ -92,102 +92,109 @@ def load_runs(
         if target.destination != "duckdb":
             raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
         check_place(target.database, publish)
-    started = time.monotonic()
-    syncs: list[Sync] = []
-
-    def on_sync(sync: Sync) -> None:
-        sync.progress = progress
-        syncs.append(sync)
-
-    with translate_errors(target, working_folder(target)):
-        source = make_source(on_sync)
-        sync = syncs[0]
-        with exclusive(target, f"docruns load {sync.provider}"):
-            try:
-                torn = _load_all(source, sync, target, on_wait, MEMORY)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                # undone as after a crash, and once more with all the memory there is
-                sync.start_over()
-                torn = _load_all(source, sync, target, on_wait, None)
-            if publish is not None and torn:
+    started, used_before = time.monotonic(), replace(platform.client.usage)
+    folder = working_folder(target)
+    with (
+        translate_errors(target, folder),
+        exclusive(target, f"docruns load {platform.name}"),
+    ):
+        sync = Sync(platform, progress, sample=sample)
+        source = make_source(sync)
+        if sample is not None:
+            source = source.with_resources(*_RUN_LISTS)
+        half_loaded = _load_with_little_memory(source, sync, target, on_wait)
+        if publish is not None:
+            if half_loaded:
                 raise DocrunsError(
-                    f"--publish: a killed load left {torn} runs at two versions in {target}; "
+                    f"--publish: a killed load left {half_loaded} runs at two versions in {target}; "
                     "load until all is done, then the copy is made."
                 )
-            if publish is not None:
-                put_in_place(target.database, publish, working_folder(target).name, on_wait)
-    return _summary(sync, time.monotonic() - started)
+            publish_copy(target.database, publish, folder.name, on_wait)
+    return _summarize(sync, used_before, time.monotonic() - started)
 
 
-def _load_all(
+def _load_with_little_memory(
+    source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None
+) -> int:
+    """Load with DuckDB's memory limited, and once more without a limit where that does not do."""
+    try:
+        return _load_packages(source, sync, target, on_wait, MEMORY)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # the package is undone as after a crash
+    sync.start_over()
+    return _load_packages(source, sync, target, on_wait, None)
+
+
+def _load_packages(
     source: DltSource,
     sync: Sync,
     target: Target,
     on_wait: Callable[[str], None] | None,
     memory: str | None,
 ) -> int:
-    """Package by package; how many runs a killed load before has left at two versions."""
-    # open from one package to the next: what comes next is fetched while dlt loads
+    """Load package by package. Gives how many runs a killed load has left at two versions."""
+    # the sync stays open from one package to the next: the next runs are fetched while dlt loads
     with (
-        open_pipeline(sync.provider, target, on_wait) as running,
-        ThreadPoolExecutor(1, "docruns-checkpoint") as aside,
+        open_pipeline(sync.platform.name, target, on_wait) as running,
+        ThreadPoolExecutor(1, "docruns-checkpoint") as executor,
         sync,
         gc_frozen(),
         system_memory_pool(),
     ):
-        for other in lookup.providers(running) - {sync.provider}:
+        for other in lookup.providers(running) - {sync.platform.name}:
             raise ConfigError(
                 "--dataset",
                 f"{target.dataset} holds runs of {other}.",
                 "Each platform needs a dataset of its own.",
             )
-        written = None
         if memory is not None and target.destination == "duckdb":
             limit_memory(running, memory)
+        checkpoint: Future[None] | None = None
         runs: Any = source
         while True:
             load_package(running, runs, target)
-            if written is not None:
-                written.result()
-            written = checkpoint_aside(running, target, aside)
+            if checkpoint is not None:
+                checkpoint.result()
+            checkpoint = checkpoint_aside(running, target, executor)
             if not sync.may_go_on:
                 break
             # the catalogue is read once a load
             runs = source.with_resources(*_RUN_LISTS)
-        written.result()
+        checkpoint.result()
         _mark_gone(running, sync)
-        # what a killed load left at two versions may lie outside of a window
+        # what a killed load has left at two versions may lie outside of a window
         is_window = sync.settings.since is not None or sync.settings.until is not None
-        return 0 if sync.complete and not is_window else lookup.count_half_loaded(running)
+        return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)
 
 
-def _summary(sync: Sync, seconds: float) -> Summary:
-    used = sync.client.usage
+def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
+    used, counts = sync.client.usage, sync.metrics.counts
+    requests = used.requests - before.requests
     mark: datetime | None = sync.watermark
     return Summary(
-        provider=sync.provider,
-        complete=sync.complete,
-        listed=sync.counts.listed,
-        fetched=sync.counts.fetched,
-        unchanged=sync.counts.unchanged,
-        quarantined=sync.counts.quarantined,
-        requests=used.requests,
-        retries=used.retries,
-        throttled_s=round(used.throttled_s, 3),
-        per_second=round(used.per_second or used.requests / max(seconds, 0.001), 2),
+        provider=sync.platform.name,
+        complete=sync.is_complete,
+        listed=counts.listed,
+        fetched=counts.fetched,
+        unchanged=counts.unchanged,
+        quarantined=counts.quarantined,
+        requests=requests,
+        retries=used.retries - before.retries,
+        throttled_s=round(used.throttled_s - before.throttled_s, 3),
+        per_second=round(used.per_second or requests / max(seconds, 0.001), 2),
         allowed_per_second=used.allowed_per_second and round(used.allowed_per_second, 2),
         seconds=round(seconds, 3),
         watermark=mark.isoformat().replace("+00:00", "Z") if mark else None,
-        rows=dict(sync.rows),
+        rows=dict(sync.metrics.rows),
     )
 
 
 def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
-    """Runs that were listed and answered 404 a moment later: sweep would find the same."""
+    """Mark runs that were listed and answered 404 a moment later, as a sweep would."""
     gone: dict[str, list[str]] = {name: [] for name in _RUN_LISTS}
-    for feed, run_id in sync.gone:
-        gone["workflow_runs" if feed == "workflow_runs" else "processor_runs"].append(run_id)
+    for name, run_id in sync.gone:
+        gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
     if sync.gone and destinations.takes_updates(running):
         lookup.mark_deleted(running, gone, {}, sync.clock())

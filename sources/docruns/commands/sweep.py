@@ -45,7 +45,8 @@ from ..store.failures import translate_errors
 from ..store.pipeline import open_pipeline
 from ..store.target import Target, exclusive, require_database, working_folder
 from ..sync.inventory import InventoryRun, ListInventory, stored_runs
-from ..sync.sync import Sync
+from ..sync.lists import Platform
+from ..sync.metrics import Progress
 
 CONFIRM = 1000
 """Runs that are asked for one by one when nothing else is said."""
@@ -75,8 +76,9 @@ class Swept:
 
 @private_files()
 def sweep_deleted(
-    sync: Sync,
+    platform: Platform,
     target: Target,
+    progress: Progress | None = None,
     *,
     confirm: int = CONFIRM,
     yes: bool = False,
@@ -88,12 +90,12 @@ def sweep_deleted(
     """
     started = time.monotonic()
     require_database(target)
-    swept = Swept(sync.provider)
+    swept = Swept(platform.name)
     with (
         translate_errors(target, working_folder(target)),
-        exclusive(target, f"docruns sweep {sync.provider}"),
-        open_pipeline(sync.provider, target, on_wait) as running,
-        sync.client,
+        exclusive(target, f"docruns sweep {platform.name}"),
+        open_pipeline(platform.name, target, on_wait) as running,
+        platform.client,
     ):
         if not destinations.takes_updates(running):
             raise ConfigError(
@@ -101,16 +103,16 @@ def sweep_deleted(
             )
         workflows, processors = stored_runs(running)
         _one_workspace([*workflows, *processors])
-        lists = ListInventory(sync)
+        lists = ListInventory(platform, progress)
         swept.listed = {name: len(rows) for name, rows in lists.rows.items()}
         if not yes:
             _same_platform(lists, [*workflows, *processors], target)
-        finding = _Finding(sync, lists, swept, confirm, yes)
+        finding = _Finding(platform, lists, swept, progress, None if yes else confirm)
         gone, back = finding.judge(workflows, processors)
-        lookup.mark_deleted(running, gone, back, sync.clock())
+        lookup.mark_deleted(running, gone, back, platform.clock())
     swept.marked = {table: len(ids) for table, ids in gone.items()}
     swept.restored = {table: len(ids) for table, ids in back.items()}
-    swept.requests = sync.client.usage.requests
+    swept.requests = platform.client.usage.requests
     swept.seconds = round(time.monotonic() - started, 3)
     return swept
 
@@ -119,10 +121,16 @@ class _Finding:
     """One sweep's judgement, and the requests it takes."""
 
     def __init__(
-        self, sync: Sync, lists: ListInventory, swept: Swept, confirm: int, yes: bool
+        self,
+        platform: Platform,
+        lists: ListInventory,
+        swept: Swept,
+        progress: Progress | None,
+        most: int | None,
     ) -> None:
-        self.sync, self.lists, self.swept = sync, lists, swept
-        self.confirm, self.yes = confirm, yes
+        self._client, self._progress = platform.client, progress
+        self.lists, self.swept = lists, swept
+        self._most = most
 
     def judge(
         self, workflows: Sequence[InventoryRun], processors: Sequence[InventoryRun]
@@ -173,7 +181,7 @@ class _Finding:
         ]
 
     def _refuse_many(self, number: int) -> None:
-        if number > self.confirm and not self.yes:
+        if self._most is not None and number > self._most:
             raise ConfigError(
                 "--confirm",
                 f"{number:,} runs are in no list, and each costs a request to be sure of.",
@@ -184,13 +192,13 @@ class _Finding:
         """Those that answer 404 or 410."""
         requests: list[Request] = []
         for run in suspects:
-            feed = self.lists.feeds[self.lists.of(run) or ""]
-            if feed.detail is None:
+            run_list = self.lists.lists[self.lists.of(run) or ""]
+            if run_list.detail is None:
                 self.swept.unconfirmed += 1
             else:
-                requests.append(feed.detail(run.id))
+                requests.append(run_list.detail(run.id))
         gone: set[str] = set()
-        for done, (request, outcome) in enumerate(self.sync.client.get_many(requests), start=1):
+        for done, (request, outcome) in enumerate(self._client.get_many(requests), start=1):
             if isinstance(outcome, MissingError):
                 gone.add(request.subject)
                 self.swept.confirmed += 1
@@ -201,8 +209,8 @@ class _Finding:
                 self.swept.unconfirmed += 1
             else:
                 self.swept.still_there += 1
-            if self.sync.progress is not None:
-                self.sync.progress("confirming", "missing runs", done, len(requests))
+            if self._progress is not None:
+                self._progress("confirming", "missing runs", done, len(requests))
         return gone
 
 

@@ -31,8 +31,10 @@ from ..store.lookup import Pipeline
 from ..store.pipeline import open_for_reading
 from ..store.target import Target, require_database
 from ..sync.inventory import InventoryRun, ListInventory, stored_runs
-from ..sync.sync import Sync
-from .load import MakeSource, load_runs
+from ..sync.lists import Platform
+from ..sync.metrics import Progress
+from ..sync.sync import Sample
+from .load import load_runs
 
 SHOWN = 20
 """Differences of a kind that are named; all are counted."""
@@ -48,7 +50,6 @@ SAYS = {
 
 _NOT_COMPARED = {"deleted_at", "_cleared"}
 _FROM_LISTS = ("created_at", "updated_at")
-_RUN_LISTS = ("workflow_runs", "processor_runs")
 
 
 class Difference(NamedTuple):
@@ -127,12 +128,12 @@ class Verified:
 
 @private_files()
 def verify_runs(
-    make_source: MakeSource,
+    platform: Platform,
     target: Target,
+    progress: Progress | None = None,
     *,
     deep: int = 0,
     seed: int | None = None,
-    on_sync: Callable[[Sync], None] = lambda _: None,
     on_wait: Callable[[str], None] | None = None,
 ) -> Verified:
     """Compare a target with its platform, and `deep` runs of it cell by cell; the same `seed`, the same runs.
@@ -140,14 +141,11 @@ def verify_runs(
     Changes nothing. What changes on the platform after the load is a difference: verify right after it.
     """
     require_database(target)
-    syncs: list[Sync] = []
-    make_source(syncs.append)
-    sync = syncs[0]
-    on_sync(sync)
-    found = Verified(sync.provider)
-    with translate_errors(target), open_for_reading(sync.provider, target, on_wait) as running:
-        with sync.client:
-            lists = ListInventory(sync)
+    found = Verified(platform.name)
+    before = platform.client.usage.requests
+    with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
+        with platform.client:
+            lists = ListInventory(platform, progress)
         workflows, processors = stored_runs(running)
         quarantined = {
             (resource, id_)
@@ -158,19 +156,19 @@ def verify_runs(
         }
         found.listed = {name: len(rows) for name, rows in lists.rows.items()}
         _compare_lists(found, lists, [*workflows, *processors], quarantined)
-        found.requests = sync.client.usage.requests
         if deep:
-            now = sync.settings.privacy.mark
+            now = platform.settings.privacy.mark
             if (then := lookup.stored_privacy(running) or now) != now:
                 # every private cell would differ
-                raise storage_mode_error(then, now, f"sources.{sync.provider}")
+                raise storage_mode_error(then, now, f"sources.{platform.name}")
             sample = _sample(found, lists, workflows, processors, deep, seed)
             found.sampled = len(sample)
             with tempfile.TemporaryDirectory(prefix="docruns-") as folder:
                 fresh = Target(target.dataset, Path(folder) / f"{target.dataset}_sample.duckdb")
-                found.requests += _load_sample(make_source, fresh, lists, sample, running)
-                with open_for_reading(sync.provider, fresh) as there:
+                _load_sample(platform, fresh, sample, running)
+                with open_for_reading(platform.name, fresh) as there:
                     _compare_cells(found, running, there)
+    found.requests = platform.client.usage.requests - before
     return found
 
 
@@ -227,41 +225,21 @@ def _sample(
             continue
         # Extend's processor runs come inside their workflow run, Plextera's are read by themselves
         alone = run.inside is None or name == "extractions"
-        if alone and lists.feeds[name].detail is not None:
+        if alone and lists.lists[name].detail is not None:
             ids.append(run.id)
     ids.sort()
     return set(random.Random(seed).sample(ids, min(deep, len(ids))))
 
 
-def _load_sample(
-    make_source: MakeSource,
-    fresh: Target,
-    lists: ListInventory,
-    sample: set[str],
-    running: Pipeline,
-) -> int:
-    """Load the sample and nothing else into a database of its own; the requests it took."""
-    names = ("workflow_run_id", "workflow_step_position")
+def _load_sample(platform: Platform, fresh: Target, ids: set[str], running: Pipeline) -> None:
+    """Load the sample and nothing else into a database of its own."""
+    columns = ("workflow_run_id", "workflow_step_position")
     parents = {
-        row["id"]: ParentStep(row[names[0]], row[names[1]])
-        for row in lookup.rows_of(running, PROCESSOR_RUNS, "id", sorted(sample))
-        if row[names[0]] is not None
+        row["id"]: ParentStep(row[columns[0]], row[columns[1]])
+        for row in lookup.rows_of(running, PROCESSOR_RUNS, "id", sorted(ids))
+        if row[columns[0]] is not None
     }
-
-    def only_sample(sync: Sync) -> None:
-        # what has arrived is not fetched: so all other runs have
-        for rows in lists.rows.values():
-            sync.arrived.update(rows.keys() - sample)
-        sync.parents.update(parents)
-
-    def make(on_sync: Callable[[Sync], None]) -> Any:
-        def prepare(sync: Sync) -> None:
-            only_sample(sync)
-            on_sync(sync)
-
-        return make_source(prepare).with_resources(*_RUN_LISTS)
-
-    return load_runs(make, fresh).requests
+    load_runs(platform, fresh, sample=Sample(frozenset(ids), parents))
 
 
 def _compare_cells(found: Verified, running: Pipeline, there: Pipeline) -> None:

@@ -31,6 +31,14 @@ class Batch:
         for name, number in other._clearing.items():
             self._clearing[name] += number
 
+    @classmethod
+    def merge(cls, batches: Iterable[Batch]) -> Batch:
+        """One batch with the rows of all."""
+        whole = cls()
+        for batch in batches:
+            whole.update(batch)
+        return whole
+
     def clear_run(self, tables: Iterable[Table], run_id: str) -> None:
         """Make the merge drop all earlier rows of a run, also where it has no rows now."""
         for table in tables:

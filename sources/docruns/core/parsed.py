@@ -29,14 +29,14 @@ class NestedLink(NamedTuple):
 class ParsedRun(NamedTuple):
     """One answer as rows.
 
-    `inside`: runs that came in full inside this one. `thin`: nested runs that came as summaries, with the
+    `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with the
     rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
     """
 
     batch: Batch
     status: str | None
     is_final: bool
-    inside: tuple[str, ...] = ()
-    thin: Mapping[str, Batch] = {}
+    nested_ids: tuple[str, ...] = ()
+    partial: Mapping[str, Batch] = {}
     links: Mapping[str, NestedLink] = {}
     parents: Mapping[str, ParentStep] = {}

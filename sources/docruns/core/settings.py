@@ -79,7 +79,7 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def platform(url: str) -> str:
+def platform_of(url: str) -> str:
     """Whose address it is: the host, or this machine with all of its names and ports."""
     return "this machine" if is_loopback(url) else urlsplit(url).hostname or url
 

@@ -1,33 +1,64 @@
-"""Whose runs a dataset holds, and how their private columns are stored: other runs are refused."""
+"""Whose runs a dataset holds, and how it stores private columns. A load that differs from it is refused.
+
+dlt's source state holds both, without a key.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import dlt
 
 from ..core.errors import ConfigError
 from ..core.privacy import storage_mode_error
-from ..sync.sync import Sync
+from ..sync.lists import Platform
 
 logger = logging.getLogger("docruns")
 
 
-def check_identity(sync: Sync) -> None:
-    """ConfigError where the dataset holds another platform's runs, or another workspace's: what is known of those
-    would hide these. A full load takes nothing for known, unless each run would be there under two ids."""
-    saved, now = dlt.current.source_state(), dict(sync.settings.origin)
-    before = saved.get("origin") or now
-    other = [name for name in now if before.get(name) != now[name]]
-    if other:
-        if not sync.settings.full or "api_version" in other:
-            raise _identity_error(other[-1], before, now, sync)
+def check_storage_mode(platform: Platform) -> None:
+    """ConfigError where the dataset holds other runs, or stores private columns in another way than the settings say.
+
+    Each resource begins with this call: the first one of a new dataset notes both.
+    """
+    check_identity(platform)
+    saved, privacy = dlt.current.source_state(), platform.settings.privacy
+    has_rows = any(saved.get("resources", {}).values())
+    # a dataset from before there was a choice keeps everything
+    before = saved.get("privacy", "keep" if has_rows else privacy.mark)
+    if before != privacy.mark:
+        raise storage_mode_error(before, privacy.mark, f"sources.{platform.name}")
+    if privacy.mark != "keep":
+        saved["privacy"] = privacy.mark
+    if saved.get("drop_columns", []) != privacy.emptied:
+        if has_rows:
+            logger.warning(
+                "docruns: sources.%s.drop_columns has changed: existing rows stay as they are",
+                platform.name,
+            )
+        saved["drop_columns"] = privacy.emptied
+
+
+def check_identity(platform: Platform) -> None:
+    """ConfigError where the dataset holds the runs of another platform, host or workspace.
+
+    The state of one would hide the runs of the other. A full load ignores the state and may continue under another
+    name, unless the other API version names runs by other ids: each run would be there twice.
+    """
+    saved, now = dlt.current.source_state(), platform.settings.origin
+    before = saved.get("origin") or dict(now)
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        if not platform.settings.full or "api_version" in changed:
+            raise _identity_error(platform, changed[-1], before)
         saved.get("resources", {}).clear()
-    saved["origin"] = now
+    saved["origin"] = dict(now)
 
 
-def _identity_error(name: str, before: Any, now: Any, sync: Sync) -> ConfigError:
+def _identity_error(platform: Platform, name: str, before: Mapping[str, Any]) -> ConfigError:
+    now = platform.settings.origin
     held = f"{dlt.current.pipeline().dataset_name} holds runs of {before.get(name)}"
     if name == "api_version":
         why = f"{held}, and {now[name]} calls them by other ids: each would be there twice."
@@ -38,29 +69,4 @@ def _identity_error(name: str, before: Any, now: Any, sync: Sync) -> ConfigError
             "Name another --dataset (or --database). Only where it is the same one under another name: "
             "--full reads everything again."
         )
-    return ConfigError(f"sources.{sync.provider}.{name}", why, hint)
-
-
-def check_storage_mode(sync: Sync) -> None:
-    """ConfigError where rows that are there are not this platform's, or were stored in another way than the
-    settings now say.
-
-    Each resource begins with it: the first one of a dataset notes both, without the key.
-    """
-    check_identity(sync)
-    saved = dlt.current.source_state()
-    now = sync.settings.privacy.mark
-    # what was loaded before there was a choice was kept
-    before = saved.get("privacy", "keep" if any(saved.get("resources", {}).values()) else now)
-    if before != now:
-        raise storage_mode_error(before, now, f"sources.{sync.provider}")
-    if now != "keep":
-        saved["privacy"] = now
-    emptied = sync.settings.privacy.emptied
-    if saved.get("drop_columns", []) != emptied:
-        if any(saved.get("resources", {}).values()):
-            logger.warning(
-                "docruns: sources.%s.drop_columns has changed: rows that are there stay as they are",
-                sync.provider,
-            )
-        saved["drop_columns"] = emptied
+    return ConfigError(f"sources.{platform.name}.{name}", why, hint)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dlt
 from dlt.common.runtime.run_context import active
@@ -15,7 +16,7 @@ from dlt.common.runtime.run_context import active
 from ..core.errors import ApiError, ConfigError, RefusedError
 from ..core.privacy import make_privacy
 from ..core.settings import Settings, check_base_url, duration, is_loopback, moment
-from ..net.messages import ConnectionSettings as HttpSettings
+from ..net.messages import ConnectionSettings
 from ..net.redaction import RedactingClient
 from ..net.shared_budget import Budget
 
@@ -23,80 +24,90 @@ REQUESTS_PER_SECOND = 10.0
 """What is allowed on Extend's lowest plan, to begin with; Plextera documents no limit, and this is a polite one."""
 
 
-def make_client(
-    section: str,
-    base_url: str,
-    key: str,
-    headers: Mapping[str, str],
-    explain: Callable[[int, Mapping[str, str], bytes, str], ApiError],
-    check: Callable[[bytes, str], None],
-    *,
-    requests_per_second: float | None,
-    concurrency: int,
-    max_response_mb: float,
-) -> RedactingClient:
-    """A client of that address, with the budget of its key."""
-    url = check_base_url(base_url, f"{section}.base_url")
+class Dialect(NamedTuple):
+    """How a platform's answers are understood; see `Client`."""
 
-    def explained(status: int, said: Mapping[str, str], body: bytes, request: str) -> ApiError:
-        error = explain(status, said, body, request)
-        if isinstance(error, RefusedError):
-            variable = f"{section.rpartition('.')[2].upper()}_API_KEY"
-            error.advice = f"Check {section}.api_key (or {variable}): is it whole, not revoked, and one for this host?"
-        return error
+    explain: Callable[[int, Mapping[str, str], bytes, str], ApiError]
+    check: Callable[[bytes, str], None]
 
-    ceiling = check_bounds(f"{section}.requests_per_second", requests_per_second, 0)
-    return RedactingClient(
-        HttpSettings(
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """The settings of the client that both sources take, as `extend()` describes them."""
+
+    requests_per_second: float | None
+    concurrency: int
+    max_response_mb: float
+
+    def make_client(
+        self, section: str, base_url: str, key: str, headers: Mapping[str, str], dialect: Dialect
+    ) -> RedactingClient:
+        """A client of that address, with the request budget of its key. ConfigError names `section`."""
+        url = check_base_url(base_url, f"{section}.base_url")
+
+        def explain(
+            status: int, answered: Mapping[str, str], body: bytes, request: str
+        ) -> ApiError:
+            error = dialect.explain(status, answered, body, request)
+            if isinstance(error, RefusedError):
+                variable = f"{section.rpartition('.')[2].upper()}_API_KEY"
+                error.advice = (
+                    f"Check {section}.api_key (or {variable}): is it whole, not revoked, "
+                    "and one for this host?"
+                )
+            return error
+
+        ceiling = check_bounds(f"{section}.requests_per_second", self.requests_per_second, 0)
+        connection = ConnectionSettings(
             base_url=url,
             headers=dict(headers),
-            concurrency=check_bounds(f"{section}.concurrency", concurrency, 1),
-            max_response_mb=check_bounds(f"{section}.max_response_mb", max_response_mb, 1e-6),
-        ),
-        Budget.shared(
+            concurrency=check_bounds(f"{section}.concurrency", self.concurrency, 1),
+            max_response_mb=check_bounds(f"{section}.max_response_mb", self.max_response_mb, 1e-6),
+        )
+        budget = Budget.shared(
             Path(active().data_dir) / "docruns" / "budgets",
             url,
             key,
             ceiling or None,
             None if is_loopback(url) else REQUESTS_PER_SECOND,
-        ),
-        explained,
-        check,
-    )
-
-
-def make_settings(
-    section: str,
-    *,
-    overlap: str,
-    recheck_for: str,
-    chunk_runs: int | None,
-    since: str | None,
-    until: str | None,
-    max_runs: int | None,
-    full: bool,
-    field_values: str,
-    hash_key: str | None,
-    drop_columns: Iterable[str] | None,
-    origin: Mapping[str, str | None],
-) -> Settings:
-    """What to load, in which portions, and what of it is written."""
-    first, last = moment(since, "since"), moment(until, "until")
-    if first is not None and last is not None and first >= last:
-        raise ConfigError(
-            "until", f"{until} is not after since, {since}: no run lies between them."
         )
-    return Settings(
-        overlap=duration(overlap, f"{section}.overlap"),
-        recheck_for=duration(recheck_for, f"{section}.recheck_for"),
-        chunk_runs=check_bounds(f"{section}.chunk_runs", chunk_runs, 1),
-        since=first,
-        until=last,
-        max_runs=check_bounds(f"{section}.max_runs", max_runs, 1),
-        full=full,
-        privacy=make_privacy(field_values, hash_key, drop_columns, section),
-        origin=origin,
-    )
+        return RedactingClient(connection, budget, explain, dialect.check)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The settings of a load that both sources take, as `extend()` describes them: text, not yet checked."""
+
+    overlap: str
+    recheck_for: str
+    chunk_runs: int | None
+    since: str | None
+    until: str | None
+    max_runs: int | None
+    full: bool
+    field_values: str
+    hash_key: str | None
+    drop_columns: Iterable[str] | None
+
+    def make_settings(self, section: str, origin: Mapping[str, str | None]) -> Settings:
+        """The same, checked. ConfigError names `section`."""
+        since, until = moment(self.since, "since"), moment(self.until, "until")
+        if since is not None and until is not None and since >= until:
+            raise ConfigError(
+                "until",
+                f"{self.until} is not after since, {self.since}: no run lies between them.",
+            )
+        return Settings(
+            overlap=duration(self.overlap, f"{section}.overlap"),
+            recheck_for=duration(self.recheck_for, f"{section}.recheck_for"),
+            chunk_runs=check_bounds(f"{section}.chunk_runs", self.chunk_runs, 1),
+            since=since,
+            until=until,
+            max_runs=check_bounds(f"{section}.max_runs", self.max_runs, 1),
+            full=self.full,
+            privacy=make_privacy(self.field_values, self.hash_key, self.drop_columns, section),
+            origin=origin,
+        )
 
 
 def check_bounds(key: str, number: Any, least: float, most: float = math.inf) -> Any:

@@ -10,8 +10,8 @@ from ..core.errors import (
 )
 from ..store import lookup
 from ..store.lookup import Pipeline
-from .lists import RunList
-from .sync import Sync
+from .lists import Platform, RunList
+from .metrics import Progress
 
 CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
 
@@ -32,27 +32,27 @@ class InventoryRun(NamedTuple):
 class ListInventory:
     """All lists of a platform, read to their ends. A list that an API version lacks is not among them."""
 
-    def __init__(self, sync: Sync) -> None:
-        self.feeds: dict[str, RunList] = {}
-        self.main = sync.feeds[0].name
+    def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
+        self.lists: dict[str, RunList] = {}
+        self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
-        for feed in sync.feeds:
+        for run_list in platform.lists:
             rows: dict[str, datetime | None] = {}
             try:
-                for page in feed.pages(None):
+                for page in run_list.pages(None):
                     for run in page:
                         if run.id:
                             rows[run.id] = newer(rows.get(run.id), run.updated_at)
-                    if sync.progress is not None:
-                        sync.progress("listing", feed.name, len(rows), None)
+                    if progress is not None:
+                        progress("listing", run_list.name, len(rows), None)
             except MissingError:
-                if not feed.optional:
+                if not run_list.optional:
                     raise
                 continue
-            self.feeds[feed.name] = feed
-            self.rows[feed.name] = rows
-            if sync.progress is not None:
-                sync.progress("listed", feed.name, len(rows), len(rows))
+            self.lists[run_list.name] = run_list
+            self.rows[run_list.name] = rows
+            if progress is not None:
+                progress("listed", run_list.name, len(rows), len(rows))
 
     def of(self, run: InventoryRun) -> str | None:
         """The list that would show a run: None where none would. Ids differ between Extend's versions, so a

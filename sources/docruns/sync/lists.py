@@ -1,44 +1,74 @@
-"""What a provider says of each of its lists of runs, and how one is walked and its runs are read."""
+"""What a platform gives a load: its lists of runs, how each is walked, and how answers are parsed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from ..core.parsed import ParsedRun
+from ..core.parsed import NestedLink, ParentStep, ParsedRun
+from ..core.settings import Settings
+from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
 from .plan import ListedRun, State, floor, scan
+
+
+@dataclass
+class KnownRuns:
+    """What a load knows of a run beside its own answer.
+
+    `listed` are processor runs as their lists show them; `parents` are the steps that made processor runs, and
+    `links` the places of nested workflow runs, as this load or the destination knows them. All are keyed by run id.
+    """
+
+    listed: Mapping[str, ListedRun] = field(default_factory=dict)
+    parents: dict[str, ParentStep] = field(default_factory=dict)
+    links: dict[str, NestedLink] = field(default_factory=dict)
+
+    def note_listed(self, *lists: Mapping[str, ListedRun]) -> None:
+        """Know the runs of these lists, by id. The lists are not copied."""
+        self.listed = ChainMap(*map(dict_of, lists))
+
+
+def dict_of(rows: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
+    """The mapping itself where it is a dict, as a ChainMap wants it."""
+    return rows if isinstance(rows, dict) else dict(rows)
+
+
+Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]
+"""Turns the answer to a detail request into rows. Pure: ApiError, ValueError or RecursionError where it cannot."""
 
 
 @dataclass(frozen=True)
 class RunList:
     """One list of runs, as a provider describes it.
 
-    `pages(status)` lists all runs, or those of one status where `by_status`; one is empty where the next
-    is on its way, for whoever has something else to do. `read` turns an answer into rows. A feed without
-    `detail` has no more to say than its rows: `read` gets the row. `ordered()`: the pages come newest change
-    first, asked once they have begun. `optional`: the server may not know the list.
+    `pages(status)` yields all runs page by page, or those of one status where `by_status`. An empty page means
+    that the next page is on its way: the caller may do something else meanwhile. `parse` turns an answer into rows.
+    A list without `detail` has complete rows: `parse` gets the row in place of an answer. `is_ordered()` tells,
+    once a page has arrived, whether the newest change comes first. `optional`: a server may lack the list.
     """
 
     name: str
     pages: Callable[[str | None], Iterator[list[ListedRun]]]
-    read: Callable[[bytes, ListedRun], ParsedRun]
+    parse: Parse
     detail: Callable[[str], Request] | None
-    ordered: Callable[[], bool] = lambda: True
+    is_ordered: Callable[[], bool] = lambda: True
     by_status: bool = True
     optional: bool = False
 
-    def walked(
+    def pages_since(
         self,
         state: State,
         overlap: timedelta,
         since: datetime | None,
         tell: Callable[[int, None], None],
     ) -> Iterator[list[ListedRun]]:
-        """The list's pages down to the floor, then those unfinished runs that they did not show."""
+        """The list's pages down to the floor, then those unfinished runs that the pages did not show."""
         missing, seen = dict(state.unfinished), 0
-        for page in scan(self.pages(None), floor(state, overlap, since), self.ordered):
+        for page in scan(self.pages(None), floor(state, overlap, since), self.is_ordered):
             for run in page:
                 missing.pop(run.id, None)
             seen += len(page)
@@ -51,16 +81,40 @@ class RunList:
                 rows = [run for run in page if missing.pop(run.id, None) is not None]
                 if rows or not page:
                     yield rows
-        # neither in the overlap nor in its old status: it has gone on, and only its details tell how
+        # neither in the overlap nor in the old status: only the details tell how such a run has gone on
         if missing and self.detail is not None:
             yield [ListedRun(id_, None, None, at, False) for id_, (_, at) in missing.items()]
 
-    def reading(self, run: ListedRun, outcome: Outcome | None) -> ParsedRun:
-        """What `read` makes of a run's answer. ApiError, ValueError or RecursionError where it can make nothing."""
-        return self.read(self.body(run, outcome), run)
+    def parse_outcome(self, run: ListedRun, outcome: Outcome, known: KnownRuns) -> ParsedRun:
+        """The run as rows. ApiError, ValueError or RecursionError where its answer cannot be parsed."""
+        if not isinstance(outcome, Reply):
+            raise outcome
+        return self.parse(self.body(run, outcome), run, known)
 
-    def body(self, run: ListedRun, outcome: Outcome | None) -> bytes:
-        """What there is to read of a run: its answer, or its row where the list has no details."""
-        if isinstance(outcome, Reply) and self.detail:
-            return outcome.body
-        return str((run.summary or {})["row"]).encode()
+    def body(self, run: ListedRun, outcome: Outcome) -> bytes:
+        """What there is to parse of a run: its answer, or its row where the list has no details."""
+        if self.detail is None:
+            return str((run.summary or {})["row"]).encode()
+        return outcome.body if isinstance(outcome, Reply) else b""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform that can be loaded: where it is, what it lists, how its answers are parsed.
+
+    The first list is that of the workflow runs. `has_nested_runs`: workflow runs may hang in others.
+    `resources(sync)` makes the dlt resources of one load. `clock` gives the time in UTC. A platform may be loaded many times.
+    """
+
+    name: str
+    client: Client
+    settings: Settings
+    lists: tuple[RunList, ...]
+    resources: Callable[[Any], list[Any]]
+    has_nested_runs: bool = False
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def workflow_runs(self) -> RunList:
+        """The list of workflow runs."""
+        return self.lists[0]

@@ -1,4 +1,4 @@
-"""What a load has done so far, and since its package began: the figures of a row of `syncs`."""
+"""What a load has done so far, and what its package has done: the figures of a row of `syncs`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from ..net.messages import Usage
 
-warned = logging.getLogger("docruns")
+logger = logging.getLogger("docruns")
 
 NAMED = 5
 """Runs in quarantine that a load names; the table has them all."""
 
 
 class Progress(Protocol):
-    """Told of what happens to a list: listing, listed, unavailable, refused, fetching; counts are of this load."""
+    """Gets each step of a list: listing, listed, unavailable, refused, fetching. Counts are of this load."""
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
 
@@ -38,26 +38,26 @@ class Metrics:
     def __init__(self, usage: Usage, now: datetime) -> None:
         self.counts, self.rows = RunCounts(), Counter[str]()
         self._usage = usage
-        self.begin(now)
+        self.start_package(now)
 
-    def begin(self, now: datetime) -> None:
-        """A package begins."""
+    def start_package(self, now: datetime) -> None:
+        """Count from here on for the next package."""
         self.started = now
         self._before, self._rows_before = replace(self.counts), Counter(self.rows)
         self._used = replace(self._usage)
 
     def undo(self) -> None:
-        """What was counted since then is undone; the requests were sent."""
+        """Undo what was counted in this package. Requests stay counted: they were sent."""
         self.counts, self.rows = replace(self._before), Counter(self._rows_before)
 
-    def quarantined(self, resource: str, run_id: str, why: str) -> None:
-        """A run could not be loaded: it counts, and the first few are named."""
+    def note_quarantined(self, resource: str, run_id: str, why: str) -> None:
+        """Count a run that could not be loaded, and log the first few."""
         self.counts.quarantined += 1
         if self.counts.quarantined <= NAMED:
-            warned.warning("docruns: %s %s is quarantined: %s", resource, run_id, why)
+            logger.warning("docruns: %s %s is quarantined: %s", resource, run_id, why)
 
-    def since(self) -> dict[str, Any]:
-        """What was done since then, by column of `syncs`."""
+    def package_row(self) -> dict[str, Any]:
+        """What this package has done so far, by column of `syncs`."""
         now, before = self._usage, self._used
         return {
             **{name: n - vars(self._before)[name] for name, n in vars(self.counts).items()},

@@ -167,7 +167,7 @@ def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
 class Plan:
     """What one scan of a list found. `due` is oldest change first; `top` is the newest change.
 
-    `lower` is what the state's will be when all is done. A plan that is `apart` is a window that does
+    `lower` is what the state's will be when all is done. A plan that `is_disjoint` is a window that does
     not touch what is loaded: it moves no watermark, which would claim what lies between.
     """
 
@@ -176,7 +176,7 @@ class Plan:
     top: datetime | None
     listed: int
     lower: datetime | None = None
-    apart: bool = False
+    is_disjoint: bool = False
 
 
 def floor(state: State, overlap: timedelta, since: datetime | None = None) -> datetime | None:

@@ -1,17 +1,17 @@
-"""The due runs of one list, each with its answer, in their order: asked for ahead of what is taken.
+"""The due runs of one list, each with its answer, in their order. Requests go out ahead of the runs that are taken.
 
-    due runs ──► known to the destination? ──► requests ──► client ──► take() ──► run, answer
-                          │                                                ▲
-                          └──────────── run, nothing to ask ───────────────┘
+    due runs ──► is it in the destination? ──► requests ──► client ──► next() ──► run, answer
+                          │                                              ▲
+                          └────────── run, no request needed ────────────┘
 
-A stream lasts as long as its plan, over several load packages. What is asked for ahead goes on arriving
-while dlt loads what was taken, so that no turn of the budget goes to waste.
+A prefetcher lasts as long as its plan, over several load packages. Requests that are in flight go on while dlt loads
+the runs before, so that the request budget is used all the time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,109 +27,111 @@ _LOOK_UP_AT_ONCE = 5000
 
 
 class FetchContext(NamedTuple):
-    """How a stream asks: `may_ask` is called before each request, `ahead` may be in flight at most.
+    """How a prefetcher sends requests.
 
-    Runs that have `arrived` need no request, and neither do those that are known.
+    `reserve` is called before each request and may refuse it; at most `prefetch_limit()` requests are in flight.
+    A run needs no request where `is_loaded(id)` or where `is_known` names it.
     """
 
     client: Client
-    feed: RunList
+    run_list: RunList
     is_known: IsKnown
-    arrived: Set[str]
-    may_ask: Callable[[], bool]
-    ahead: Callable[[], int | None]
+    is_loaded: Callable[[str], bool]
+    reserve: Callable[[], bool]
+    prefetch_limit: Callable[[], int | None]
 
 
 class Prefetcher:
-    """`plan` is the plan without its due runs, which are here, and `walked_at` when its list was walked.
+    """Gives the due runs of `plan`, which it takes out of the plan.
 
-    That is before the walk: no watermark may pass it, whatever the clock says later.
+    `walked_at` is when the walk of the list began: no watermark may pass it, whatever the clock says later.
     """
 
     def __init__(self, plan: Plan, walked_at: datetime) -> None:
         self.plan, self.walked_at = plan, walked_at
-        # in reverse: the next one is the last, and nothing else holds them
+        # in reverse: the next run is the last one, and nothing else holds the runs
         self.left, plan.due = plan.due[::-1], []
         self.total = len(self.left)
         self.summaries: list[ListedRun] = []
-        """Nested runs that came as summaries and are to be read by their ids: they come first."""
-        self._asked: deque[tuple[ListedRun, bool]] = deque()
+        """Nested runs that came as summaries and must be fetched by their ids: they come first."""
+        self._requested: deque[tuple[ListedRun, bool]] = deque()
         self._looked_up = 0
         self._known: set[str] = set()
-        self._answers: Iterator[Outcome] | None = None
+        self._outcomes: Iterator[Outcome] | None = None
         self._ready: Outcome | None = None
 
     @property
     def is_done(self) -> bool:
-        """Nothing is left to ask for, or to take."""
-        return not (self.left or self.summaries or self._asked)
+        """No run is left."""
+        return not (self.left or self.summaries or self._requested)
 
     @property
-    def is_under_way(self) -> bool:
-        """Something was asked for that is not taken yet."""
-        return bool(self._asked)
+    def has_requests(self) -> bool:
+        """A request was sent whose run is not taken yet."""
+        return bool(self._requested)
 
     @property
     def taken(self) -> int:
-        """Due runs that were taken, more or less: those that wait for their answers are none."""
-        return self.total - len(self.left) - len(self._asked)
+        """Due runs that were taken."""
+        return self.total - len(self.left) - len(self._requested)
 
-    def read(
-        self, terms: FetchContext, number: int | None
+    def take(
+        self, context: FetchContext, number: int | None
     ) -> Iterator[tuple[ListedRun, Outcome | None]]:
-        """Runs, each with its answer, until so many were asked for; None for all."""
-        left = number
-        while (left is None or left > 0) and (taken := self.take(terms)) is not None:
-            if left is not None and taken[1] is not None:
-                left -= 1
-            yield taken
+        """Runs, each with its answer or None where it needed no request, until `number` answers; None is all."""
+        while (number is None or number > 0) and (pair := self.next(context)) is not None:
+            if number is not None and pair[1] is not None:
+                number -= 1
+            yield pair
 
-    def take(self, terms: FetchContext) -> tuple[ListedRun, Outcome | None] | None:
-        """The next run and its answer, or no answer where it needs none; None where no more may be asked for."""
-        if not self.begin(terms):
+    def next(self, context: FetchContext) -> tuple[ListedRun, Outcome | None] | None:
+        """The next run with its answer; None where no more requests are allowed."""
+        if not self.fill(context):
             return None
-        run, needed = self._asked.popleft()
-        outcome, self._ready = (self._ready, None) if needed else (None, self._ready)
+        run, is_needed = self._requested.popleft()
+        if not is_needed:
+            return run, None
+        outcome, self._ready = self._ready, None
         return run, outcome
 
-    def begin(self, terms: FetchContext) -> bool:
-        """Ask for what may be asked for, and wait until the next run can be taken; False where none can."""
+    def fill(self, context: FetchContext) -> bool:
+        """Send the requests that are allowed, and wait until the next run can be taken; False where none can."""
         while not self.is_done:
-            if self._asked and (self._ready is not None or not self._asked[0][1]):
+            if self._requested and (self._ready is not None or not self._requested[0][1]):
                 return True
-            begun = self._answers is not None
-            if self._answers is None:
-                self._answers = _answers(self._requests(terms), terms)
-            self._ready = next(self._answers, None)
+            is_new = self._outcomes is None
+            if self._outcomes is None:
+                self._outcomes = _outcomes(self._requests(context), context)
+            self._ready = next(self._outcomes, None)
             if self._ready is None:
-                # answers that were taken meanwhile may have named more to read
-                self._answers = None
-                if not begun and not self._asked:
+                # answers that were taken meanwhile may have named more runs to fetch
+                self._outcomes = None
+                if is_new and not self._requested:
                     break
         return False
 
-    def _requests(self, terms: FetchContext) -> Iterator[Request]:
-        detail = terms.feed.detail
+    def _requests(self, context: FetchContext) -> Iterator[Request]:
+        detail = context.run_list.detail
         while self.summaries or self.left:
             rows = self.summaries or self.left
-            needed = rows is self.summaries or not self._is_known(rows[-1], terms)
-            if needed and not terms.may_ask():
+            is_needed = rows is self.summaries or not self._is_known(rows[-1], context)
+            if is_needed and not context.reserve():
                 return
             run = rows.pop()
-            self._asked.append((run, needed))
-            if needed:
+            self._requested.append((run, is_needed))
+            if is_needed:
                 yield detail(run.id) if detail else Request("", subject=run.id)
 
-    def _is_known(self, run: ListedRun, terms: FetchContext) -> bool:
+    def _is_known(self, run: ListedRun, context: FetchContext) -> bool:
         if self._looked_up == 0:
             some = self.left[-_LOOK_UP_AT_ONCE:]
             self._looked_up = len(some)
-            self._known = terms.is_known(some)
+            self._known = context.is_known(some)
         self._looked_up -= 1
-        return run.id in self._known or run.id in terms.arrived
+        return run.id in self._known or context.is_loaded(run.id)
 
 
-def _answers(requests: Iterator[Request], terms: FetchContext) -> Iterator[Outcome]:
-    if terms.feed.detail is None:
+def _outcomes(requests: Iterator[Request], context: FetchContext) -> Iterator[Outcome]:
+    if context.run_list.detail is None:
         return (Reply(b"", {}) for _ in requests)
-    return (outcome for _, outcome in terms.client.get_many(requests, terms.ahead))
+    return (outcome for _, outcome in context.client.get_many(requests, context.prefetch_limit))

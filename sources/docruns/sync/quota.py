@@ -1,4 +1,4 @@
-"""How many details a load takes: per dlt package, in all, and how many it has on their way meanwhile."""
+"""How many details a load fetches: per dlt package, in all, and how many it requests ahead."""
 
 from __future__ import annotations
 
@@ -7,59 +7,59 @@ from dataclasses import dataclass
 
 @dataclass
 class Quota:
-    """`chunk` details are taken per package, `limit` in all; None is no bound.
+    """At most `chunk` details are consumed per package and `limit` in all; None is no bound.
 
-    What is asked for in one package may be taken in the next one.
+    A request that is reserved in one package may be consumed in the next one.
     """
 
     chunk: int | None = None
     limit: int | None = None
-    taken: int = 0
+    consumed: int = 0
     """In this package."""
-    taken_in_all: int = 0
-    asked: int = 0
-    """In all, those included that are on their way."""
+    consumed_in_all: int = 0
+    reserved: int = 0
+    """In all, those included that are in flight."""
 
-    def next_package(self) -> None:
-        """As many again."""
-        self.taken = 0
+    def start_package(self) -> None:
+        """Allow a whole chunk again."""
+        self.consumed = 0
 
     def start_over(self) -> None:
-        """What this package took is undone, and nothing is on its way."""
-        self.taken_in_all -= self.taken
-        self.taken, self.asked = 0, self.taken_in_all
+        """Undo what this package consumed; nothing is in flight."""
+        self.consumed_in_all -= self.consumed
+        self.consumed, self.reserved = 0, self.consumed_in_all
 
-    def take(self) -> None:
-        """One more is taken."""
-        self.taken += 1
-        self.taken_in_all += 1
-
-    @property
-    def left(self) -> int | None:
-        """How many this package may still take."""
-        return None if self.chunk is None else self.chunk - self.taken
+    def consume(self) -> None:
+        """Count one more detail."""
+        self.consumed += 1
+        self.consumed_in_all += 1
 
     @property
-    def are_all_taken(self) -> bool:
-        """No more in this load."""
-        return self.limit is not None and self.taken_in_all >= self.limit
+    def remaining(self) -> int | None:
+        """How many details this package may still consume."""
+        return None if self.chunk is None else self.chunk - self.consumed
 
     @property
-    def is_full(self) -> bool:
-        """No more in this package, or in this load."""
-        return self.are_all_taken or (self.chunk is not None and self.taken >= self.chunk)
+    def is_exhausted(self) -> bool:
+        """This load may consume no more."""
+        return self.limit is not None and self.consumed_in_all >= self.limit
 
-    def ask(self, ahead_too: bool) -> bool:
-        """Count one more as asked for, where it may be: of this package, or of the next one `ahead_too`."""
-        ahead = self.asked - self.taken_in_all
-        if (self.limit is not None and self.asked >= self.limit) or (
-            self.chunk is not None and not ahead_too and self.taken + ahead >= self.chunk
-        ):
+    @property
+    def is_package_full(self) -> bool:
+        """This package may consume no more, or this load may not."""
+        return self.is_exhausted or (self.chunk is not None and self.consumed >= self.chunk)
+
+    def reserve(self, for_next_package: bool) -> bool:
+        """Count one more request and return True, where this package or `for_next_package` has room for it."""
+        in_flight = self.reserved - self.consumed_in_all
+        is_over_limit = self.limit is not None and self.reserved >= self.limit
+        is_over_chunk = self.chunk is not None and self.consumed + in_flight >= self.chunk
+        if is_over_limit or (is_over_chunk and not for_next_package):
             return False
-        self.asked += 1
+        self.reserved += 1
         return True
 
-    def ahead(self) -> int | None:
+    def prefetch_limit(self) -> int | None:
         """How many requests may be in flight; None is no bound.
 
         A kill costs what is in flight, so within a package it is a sixth of one or 64: 2 s at 75 requests a
@@ -69,5 +69,5 @@ class Quota:
         if self.chunk is None:
             return None
         third = max(16, self.chunk // 3)
-        is_ending = self.taken + third >= self.chunk
+        is_ending = self.consumed + third >= self.chunk
         return third if is_ending else max(min(third, 64), self.chunk // 6)

@@ -1,432 +1,386 @@
-"""One load of one platform: walk the lists, fetch what is due, hand out batches of whole runs.
+"""One load of one platform: walk the lists, fetch what is due, yield batches of whole runs.
 
-    feed.plan ──► due runs ──► client.get_many ──► provider's reader ──► Batch ──► dlt
-        ▲                                                                 │
-        └───────────── state, moved on before each batch is handed out ◄──┘
+    ListPlans ──► due runs ──► Prefetcher ──► RunList.parse ──► Batch ──► Tables ──► dlt
+        ▲                                                         │
+        └──── state, which moves on when dlt has taken a batch ◄──┘
 
-A `Sync` lives for one load. A load may be many dlt packages: `start_package` begins each, and the plans
-stay. What is due is decided in `feed`, what rows a run gives in the provider; here they are driven.
+A `Sync` lives for one load. A load may have many dlt packages: `start_package` begins each, and the plans stay.
+`plan` decides which runs are due, the provider which rows a run has; this module drives them.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ..core.batch import Batch
-from ..core.errors import (
-    UNAUTHORIZED,
-    ApiError,
-    BusyError,
-    MissingError,
-    RefusedError,
-    UnreachableError,
-)
-from ..core.parsed import NestedLink, ParentStep, ParsedRun
+from ..core.errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
+from ..core.parsed import ParentStep, ParsedRun
 from ..core.settings import Settings
 from ..core.tables import SYNCS
 from ..net.client import Client
+from ..net.messages import Outcome
 from ..store.arrow import UNFIT_ERRORS, Tables, to_tables
 from . import quarantine
-from .lists import RunList
-from .metrics import Metrics, Progress, RunCounts
-from .plan import ListedRun, Plan, State, is_disjoint, plan_runs
+from .lists import KnownRuns, Platform, RunList
+from .metrics import Metrics, Progress
+from .plan import Failure, ListedRun, State
 from .prefetch import FetchContext, IsKnown, Prefetcher
 from .quota import Quota
+from .walk import ListPlans, SavedState
 
 BATCH_ROWS = 50_000
-"""Rows after which a batch is handed out: fewer cost dlt time, more cost memory."""
+"""Rows after which a batch is yielded: smaller ones cost dlt time, larger ones cost memory."""
 
 GIVE_UP_AFTER = 20
 """Details that fail one after the other before the platform, not the runs, counts as broken."""
 
 
-@dataclass
+class Sample(NamedTuple):
+    """Load these runs and no others. `parents` are the steps that made the processor runs among them."""
+
+    ids: frozenset[str]
+    parents: Mapping[str, ParentStep]
+
+
 class Sync:
-    """See the module. `clock` gives the time in UTC; `progress` may be None."""
+    """See the module."""
 
-    provider: str
-    client: Client
-    settings: Settings = field(default_factory=Settings)
-    feeds: Sequence[RunList] = ()
-    progress: Progress | None = None
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-    def __post_init__(self) -> None:
-        self._tally = Metrics(self.client.usage, self.clock())
+    def __init__(
+        self,
+        platform: Platform,
+        progress: Progress | None = None,
+        *,
+        sample: Sample | None = None,
+    ) -> None:
+        self.platform, self.clock = platform, platform.clock
+        self._sample = sample
+        self.metrics = Metrics(platform.client.usage, self.clock())
+        self.plans = ListPlans(platform.settings, self.metrics, self.clock, progress)
+        self.known = KnownRuns()
+        self.quota = self._new_quota()
         self.watermark: datetime | None = None
-        self._nameless = Batch()
         self.gone: list[tuple[str, str]] = []
-        self.arrived: set[str] = set()
-        self.parents: dict[str, ParentStep] = {}
-        self.links: dict[str, NestedLink] = {}
-        self.listed: ChainMap[str, ListedRun] = ChainMap()
-        self._thin: dict[str, Batch] = {}
-        self._planned: dict[str, Prefetcher] = {}
-        self._shown: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
-        self._saved: dict[str, Any] = {}
-        self.portions = Quota(self.settings.chunk_runs, self.settings.max_runs)
-        self._failures = 0
-        self._failed: set[str] = set()
-        self._interrupted = False
+        """List and id of each run that answered 404."""
+        self.already_loaded: set[str] = set()
+        """Runs that came inside other runs in this load."""
         self.load_id = ""
-        self.workflows_done = False
-        self.at_work = 0
-        """Resources that have not come to their ends: what they ask for counts in this package."""
-        self.fetches_ahead = False
-        """A load holds this open, and its next package begins where this one ends."""
+        self.workflow_runs_are_done = False
+        """In this package."""
+        self.active_resources = 0
+        """Resources that are not at their ends: their requests count in this package."""
+        self.spans_packages = False
+        """A load holds this sync open: its next package begins where this one ends."""
+        self.partial: dict[str, Batch] = {}
+        """Rows of nested runs that came as summaries and are to be fetched by their ids."""
+        self._failures_in_a_row = 0
+        self._is_interrupted = False
+        self._forget()
+
+    @property
+    def client(self) -> Client:
+        """The platform's client."""
+        return self.platform.client
+
+    @property
+    def settings(self) -> Settings:
+        """What to load."""
+        return self.platform.settings
 
     def __enter__(self) -> Self:
-        """For a whole load: the client stays open from one package to the next. A source may be loaded again."""
+        """For a whole load: the client stays open from one package to the next."""
         if self.load_id:
             self._forget()
         self.client.__enter__()
-        self.fetches_ahead = True
+        self.spans_packages = True
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.fetches_ahead = False
+        self.spans_packages = False
         self.client.__exit__(*exc)
 
-    def start_package(self, load_id: str) -> None:
-        """A dlt package begins: as many details again. Called by each resource, the first one counts."""
-        if load_id == self.load_id:
-            return
-        if self.load_id and not self.fetches_ahead:
-            # a source that is run again
-            self._forget()
-            self.portions = Quota(self.settings.chunk_runs, self.settings.max_runs)
-        self.load_id, self.workflows_done = load_id, False
-        self.portions.next_package()
-        self._tally.begin(self.clock())
-
-    def _forget(self) -> None:
-        """Ask the state and the lists anew."""
-        for known in (self._planned, self._saved, self._thin, self.links, self.parents):
-            known.clear()
-        self.arrived.clear()
-
-    def start_over(self) -> None:
-        """Nothing that was handed out since the last commit counts: ask the state and the lists anew."""
-        self._forget()
-        self.portions.start_over()
-        self._tally.undo()
-        self._interrupted = False
-        self.load_id = ""
-
     @contextmanager
-    def opened(self) -> Iterator[Client]:
-        """The client, for as long as a resource is at work, or for the whole load that holds it."""
-        self.at_work += 1
+    def open_client(self) -> Iterator[Client]:
+        """The client, open for as long as a resource runs, or for the whole load that holds it."""
+        self.active_resources += 1
         try:
-            with nullcontext(self.client) if self.fetches_ahead else self.client as client:
+            with nullcontext(self.client) if self.spans_packages else self.client as client:
                 yield client
         finally:
-            self.at_work -= 1
+            self.active_resources -= 1
+
+    def start_package(self, load_id: str) -> None:
+        """A dlt package begins. Each resource calls this; the first call counts."""
+        if load_id == self.load_id:
+            return
+        if self.load_id and not self.spans_packages:
+            # dlt runs the same source again
+            self._forget()
+            self.quota = self._new_quota()
+        self.load_id, self.workflow_runs_are_done = load_id, False
+        self.quota.start_package()
+        self.metrics.start_package(self.clock())
+
+    def start_over(self) -> None:
+        """Undo what was yielded since the last commit: read the state and the lists again."""
+        self._forget()
+        self.quota.start_over()
+        self.metrics.undo()
+        self._is_interrupted = False
+        self.load_id = ""
+
+    def _new_quota(self) -> Quota:
+        return Quota(self.settings.chunk_runs, self.settings.max_runs)
+
+    def _forget(self) -> None:
+        self.plans.clear()
+        for known in (self.partial, self.known.links, self.known.parents):
+            known.clear()
+        self.already_loaded.clear()
+        if self._sample is not None:
+            self.known.parents.update(self._sample.parents)
 
     @property
-    def counts(self) -> RunCounts:
-        """Runs of this load."""
-        return self._tally.counts
-
-    @property
-    def rows(self) -> Counter[str]:
-        """Rows of this load, by table."""
-        return self._tally.rows
-
-    @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Everything that was planned is done."""
-        return not self._interrupted and all(p.is_done for p in self._planned.values())
+        return not self._is_interrupted and self.plans.are_done
 
     @property
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
-        return not self.complete and not self.portions.are_all_taken
+        return not self.is_complete and not self.quota.is_exhausted
 
-    def is_failed(self, run_id: str) -> bool:
+    def has_failed(self, run_id: str) -> bool:
         """The run is in quarantine, as far as this load knows."""
-        return run_id in self._failed
+        return run_id in self.plans.failed
 
-    def summaries(self, name: str) -> dict[str, ListedRun]:
-        """The rows of a list that was walked in this load, by id, as long as none of them is taken."""
-        planned = self._planned.get(name)
-        of, rows = self._shown.get(name, (None, {}))
-        if planned is not None and of is not planned.plan:
-            rows = {run.id: run for run in (*planned.left, *planned.plan.unchanged)}
-            self._shown[name] = planned.plan, rows
-        return rows
+    def note_listed(self, lists: Iterable[RunList]) -> None:
+        """Let parsers see processor runs as these lists show them."""
+        self.known.note_listed(*(self.plans.rows(run_list.name) for run_list in lists))
 
-    def walked(self, lists: Iterable[tuple[RunList, MutableMapping[str, Any]]]) -> Iterator[None]:
-        """Walk lists side by side, those left out that this load has walked and whose states are as it left
-        them; `yield` while all wait for their next pages. The first page of all is waited for alone: a key that is
-        refused is refused once."""
-        waiting = iter([self._walk(feed_, saved) for feed_, saved in lists])
-        first = next((walk for walk in waiting if next(walk, False)), None)
-        walks = [first, *waiting] if first is not None else []
-        while walks := [walk for walk in walks if next(walk, False)]:
-            yield
-
-    def _walk(self, feed_: RunList, saved: MutableMapping[str, Any]) -> Iterator[bool]:
-        """True where the others may have their turns: its next page is on its way, or has nothing to say."""
-        name = feed_.name
-        if name in self._planned and self._saved.get(name) == saved:
-            return
-        state = State() if self.settings.full and name not in self._planned else State.load(saved)
-        state.failed = state.failed or State.load(saved).failed
-        self._failed.update(state.failed)
-        walked_at = self.clock()
-        state.forget_unfinished(walked_at - self.settings.recheck_for)
-        what, rows = self.settings, list[ListedRun]()
-        try:
-            tell = partial(self._tell, "listing", name)
-            for page in feed_.walked(state, what.overlap, what.since, tell):
-                rows += [row for row in page if self._has_id(feed_, row)]
-                if not page:
-                    yield True
-        except (MissingError, RefusedError) as error:
-            if not feed_.optional:
-                raise
-            self.left_out(name, error)
-            self._planned[name] = Prefetcher(Plan([], [], None, 0, state.lower), walked_at)
-            self._saved[name] = dict(saved)
-            return
-        plan = plan_runs(state, rows, what.overlap, since=what.since, until=what.until)
-        # what a full load takes for unknown is loaded: the watermark must not pass what it leaves out
-        plan.apart = is_disjoint(State.load(saved), what.since)
-        self._planned[name] = Prefetcher(plan, walked_at)
-        self._saved[name] = dict(saved)
-        self.counts.listed += plan.listed
-        self.counts.unchanged += len(plan.unchanged)
-        self._tell("listed", name, plan.listed, plan.listed)
-
-    def left_out(self, name: str, error: ApiError) -> None:
-        """Tell of a list beside the runs that cannot be read; raises where the key itself is refused."""
-        if error.status == UNAUTHORIZED:
-            raise error
-        self._tell("refused" if isinstance(error, RefusedError) else "unavailable", name, 0, None)
-
-    def _has_id(self, feed_: RunList, row: ListedRun) -> bool:
-        if not row.id:
-            self.counts.quarantined += 1
-            self._nameless.update(quarantine.row_without_id(feed_.name, row, self.clock()))
-        return bool(row.id)
+    def is_loaded(self, run_id: str) -> bool:
+        """The run needs no request: it came inside another one, or is not in the sample."""
+        is_left_out = self._sample is not None and run_id not in self._sample.ids
+        return is_left_out or run_id in self.already_loaded
 
     def batches(
         self,
-        feed_: RunList,
-        saved: MutableMapping[str, Any],
+        run_list: RunList,
+        saved: SavedState,
         is_known: IsKnown = lambda _: set(),
         *,
-        ahead: bool = True,
+        may_prefetch: bool = True,
     ) -> Iterator[Tables]:
-        """Fetch what is due, oldest change first, and give whole runs; `saved` is kept up to date.
+        """Fetch what is due, oldest change first, and yield whole runs; `saved` is kept up to date.
 
-        `is_known` says which of some due runs need no request after all. `ahead`: what is due stays so
-        in the next package, and may be asked for in this one.
+        `is_known` names due runs that need no request after all. `may_prefetch`: what is due stays due in the
+        next package, and may be requested in this one.
         """
-        for _ in self.walked([(feed_, saved)]):
+        for _ in self.plans.walk_lists([(run_list, saved)]):
             pass
-        # until the end nobody knows what is left: a failure or a limit plans anew
-        planned = self._planned.pop(feed_.name)
-        self._interrupted = True
-        state = State.load(saved)
-        state.forget_unfinished(planned.walked_at - self.settings.recheck_for)
-        if state.watermark is None:
-            state.lower = planned.plan.lower
-        pending: list[tuple[ListedRun, Batch]] = []
-        rows = 0
-        may_ask = partial(self.portions.ask, ahead and self.fetches_ahead)
-        terms = FetchContext(
-            self.client, feed_, is_known, self.arrived, may_ask, self.portions.ahead
+        # a failure or a limit leaves the list without a plan, so that it is planned anew
+        planned = self.plans.pop(run_list.name)
+        self._is_interrupted = True
+        load = _ListLoad(self, run_list, saved, planned)
+        may_prefetch = may_prefetch and self.spans_packages
+        context = FetchContext(
+            self.client,
+            run_list,
+            is_known,
+            self.is_loaded,
+            partial(self.quota.reserve, may_prefetch),
+            self.quota.prefetch_limit,
         )
-        for run, batch in self._readings(terms, planned, state):
-            pending.append((run, batch))
-            rows += len(batch)
-            if rows >= BATCH_ROWS:
-                tables = self._hand_out(feed_, pending, state, saved, planned.plan.apart)
-                pending, rows = [], 0
-                yield tables
-                tables.taken()
-                del tables  # or they are held while the next ones are made
-        if ahead and self._is_next(planned):
-            planned.begin(terms)
-        if planned.is_done and not planned.plan.apart:
-            state.finished(planned.plan, self.settings.overlap, planned.walked_at)
-        if pending:
-            tables = self._hand_out(feed_, pending, state, saved, planned.plan.apart)
-            yield tables
-            tables.taken()
-        else:
-            self._save(feed_, self._moved(state, saved, planned.plan.apart), saved)
-        self._planned[feed_.name] = planned
-        self._interrupted = False
+        yield from load.batches(context)
+        is_full = may_prefetch and self.quota.is_package_full
+        if is_full and self.plans.may_begin(planned, self.platform.workflow_runs.name):
+            planned.fill(context)
+        yield from load.last_batch()
+        self.plans.put(run_list.name, planned)
+        self._is_interrupted = False
 
-    def _is_next(self, stream: Prefetcher) -> bool:
-        """The next package begins with it: nothing is asked for ahead of another one, and no workflow run
-        that is due can bring what it asks for."""
-        others = self._planned.values()
-        main = self._planned.get(self.feeds[0].name) if self.feeds else None
-        return (
-            self.fetches_ahead
-            and self.portions.is_full
-            and (main is None or main.is_done)
-            and not any(other.is_under_way for other in (*others, stream))
-        )
+    def failed_in_a_row(self, is_new: bool) -> bool:
+        """Count a run that could not be loaded; True where the platform, not the run, must be broken."""
+        self._failures_in_a_row += is_new
+        return self._failures_in_a_row >= GIVE_UP_AFTER
 
-    def _readings(
-        self, terms: FetchContext, planned: Prefetcher, state: State
-    ) -> Iterator[tuple[ListedRun, Batch]]:
-        feed_ = terms.feed
-        for run, outcome in planned.read(terms, self.portions.left):
-            if outcome is None:
-                self.counts.unchanged += 1
-                state.loaded(run, run.is_final, self.settings.overlap, planned.walked_at)
-                continue
-            self.portions.take()
-            if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
-                # not this run's fault: everything that is not handed out yet stays due
-                raise quarantine.redact_error(outcome, self.settings.privacy)
-            summary = self._thin.pop(run.id, None)
-            if summary is not None and isinstance(outcome, ApiError):
-                # a nested run that cannot be read by its id: the summary is all there is
-                yield run, summary
-                continue
-            if isinstance(outcome, MissingError):
-                self.gone.append((feed_.name, run.id))
-                resolved = state.loaded(run, True, self.settings.overlap, planned.walked_at)
-                state.recent.pop(run.id, None)  # a list that shows it again makes it due again
-                yield run, quarantine.resolved_row(feed_.name, resolved, self.clock())
-                continue
-            try:
-                if isinstance(outcome, ApiError):
-                    raise outcome
-                reading = feed_.reading(run, outcome)
-            except (ApiError, ValueError, RecursionError) as error:
-                body = b"" if isinstance(outcome, ApiError) else feed_.body(run, outcome)
-                yield run, self._quarantine(feed_, run, error, body, state, planned.walked_at)
-                continue
-            self._failures = 0
-            self.counts.fetched += feed_.detail is not None
-            self.arrived.update(map(self._listed_id, reading.inside))
-            self.parents.update(reading.parents)
-            self._read_summaries(reading, planned)
-            if summary is not None:
-                # not a row of the list: the feed's state knows nothing of it
-                self.arrived.add(run.id)
-                self._tell("fetching", feed_.name, planned.taken, planned.total)
-                yield run, reading.batch
-                continue
-            loaded = run._replace(status=reading.status or run.status)
-            resolved = state.loaded(
-                loaded, reading.is_final, self.settings.overlap, planned.walked_at
-            )
-            reading.batch.update(quarantine.resolved_row(feed_.name, resolved, self.clock()))
-            self._tell("fetching", feed_.name, planned.taken, planned.total)
-            yield run, reading.batch
-
-    def _listed_id(self, run_id: str) -> str:
-        """The very text that a list has brought, so that a hundred thousand ids are there once."""
-        return next((rows[run_id].id for _, rows in self._shown.values() if run_id in rows), run_id)
-
-    def _read_summaries(self, reading: ParsedRun, planned: Prefetcher) -> None:
-        """Read nested runs that came as summaries by their ids, and again where they hang elsewhere
-        than it looked before: a run that was read before its parent counted as an outermost one."""
-        moved = {id_ for id_, link in reading.links.items() if self.links.get(id_) != link}
-        self.links.update(reading.links)
-        for run_id, batch in reading.thin.items():
-            if run_id not in self._thin and (run_id in moved or run_id not in self.arrived):
-                self._thin[run_id] = batch
+    def note_parsed(self, parsed: ParsedRun, planned: Prefetcher) -> None:
+        """Know what a run's answer tells of other runs."""
+        self._failures_in_a_row = 0
+        self.already_loaded.update(map(self.plans.share_text, parsed.nested_ids))
+        self.known.parents.update(parsed.parents)
+        # a run that was read before its parent counted as an outermost one: read it again
+        moved = {id_ for id_, link in parsed.links.items() if self.known.links.get(id_) != link}
+        self.known.links.update(parsed.links)
+        for run_id, batch in parsed.partial.items():
+            if run_id not in self.partial and (
+                run_id in moved or run_id not in self.already_loaded
+            ):
+                self.partial[run_id] = batch
                 planned.summaries.append(ListedRun(run_id, None, None, None))
 
-    def _quarantine(
-        self,
-        feed_: RunList,
-        run: ListedRun,
-        error: Exception,
-        body: bytes,
-        state: State,
-        walked_at: datetime,
-    ) -> Batch:
-        # one that failed before says nothing new about the platform
-        self._failures += run.id not in state.failed
-        if self._failures >= GIVE_UP_AFTER:
-            raise quarantine.redact_error(error, self.settings.privacy)
-        name, message = (
-            type(error).__name__,
-            quarantine.redacted_message(error, self.settings.privacy),
-        )
-        self._tally.quarantined(feed_.name, run.id, message)
-        failure = state.not_loaded(run, name, message, self.settings.overlap, walked_at)
-        return quarantine.failed_row(feed_.name, failure, body, self.clock())
-
-    def _hand_out(
-        self,
-        feed_: RunList,
-        pending: list[tuple[ListedRun, Batch]],
-        state: State,
-        saved: MutableMapping[str, Any],
-        apart: bool,
-    ) -> Tables:
-        """The pending runs as Arrow tables; a run whose rows no table takes goes to quarantine."""
-
-        def move() -> None:
-            self._save(feed_, moved, saved)
-
-        whole = Batch()
-        for _, batch in pending:
-            whole.update(batch)
-        try:
-            tables = to_tables(whole, move)
-        except UNFIT_ERRORS:
-            whole = Batch()
-            for run, batch in pending:
-                try:
-                    to_tables(batch)
-                except UNFIT_ERRORS as error:
-                    batch = self._quarantine(feed_, run, error, b"", state, self._tally.started)
-                whole.update(batch)
-            tables = to_tables(whole, move)
-        self.rows.update(whole.counts())
-        moved = self._moved(state, saved, apart)
-        return tables
-
-    def _moved(self, state: State, saved: MutableMapping[str, Any], apart: bool) -> dict[str, Any]:
-        """The state as it is to be saved with the rows that are handed out: apart, only what failed is new."""
-        state.failed = quarantine.redact_failures(state.failed, self.settings.privacy)
-        moved = state.save()
-        return {**saved, "failed": moved["failed"]} if apart else moved
-
-    def _save(self, feed_: RunList, moved: dict[str, Any], saved: MutableMapping[str, Any]) -> None:
-        # dlt commits the state with the rows that were handed out up to here, or not at all
-        saved.clear()
-        saved.update(moved)
-        self._saved[feed_.name] = dict(saved)
-        if not self.feeds or feed_ is self.feeds[0]:
-            self.watermark = State.load(saved).watermark
-
-    def row_of_package(self) -> Tables:
-        """The row of `syncs` for the package that ends here."""
-        batch, self._nameless = self._nameless, Batch()
+    def package_row(self) -> Tables:
+        """The row of `syncs` for the package that ends here, and list entries without an id."""
+        batch = self.plans.take_rows_without_id()
         batch.add(
             SYNCS,
             SYNCS.row(
                 load_id=self.load_id,
-                provider=self.provider,
-                **self._tally.since(),
+                provider=self.platform.name,
+                **self.metrics.package_row(),
                 finished_at=self.clock(),
                 watermark=self.watermark,
-                complete=self.complete,
+                complete=self.is_complete,
                 privacy=self.settings.privacy.mark,
             ),
         )
         return to_tables(batch)
 
-    def _tell(self, stage: str, name: str, done: int, total: int | None) -> None:
-        if self.progress is not None:
-            self.progress(stage, name, done, total)
+
+class _ListLoad:
+    """The due runs of one list in one package, with the state that follows them."""
+
+    def __init__(
+        self, sync: Sync, run_list: RunList, saved: SavedState, planned: Prefetcher
+    ) -> None:
+        self._sync, self._list, self._saved, self._planned = sync, run_list, saved, planned
+        self._overlap = sync.settings.overlap
+        self._privacy = sync.settings.privacy
+        self._pending: list[tuple[ListedRun, Batch]] = []
+        self._state = State.load(saved)
+        self._state.forget_unfinished(planned.walked_at - sync.settings.recheck_for)
+        if self._state.watermark is None:
+            self._state.lower = planned.plan.lower
+
+    def batches(self, context: FetchContext) -> Iterator[Tables]:
+        """All batches but the last one."""
+        rows = 0
+        for run, outcome in self._planned.take(context, self._sync.quota.remaining):
+            if outcome is None:
+                self._sync.metrics.counts.unchanged += 1
+                self._note_loaded(run, run.is_final)
+                continue
+            batch = self._load_run(run, outcome)
+            self._pending.append((run, batch))
+            rows += len(batch)
+            if rows >= BATCH_ROWS:
+                rows = 0
+                yield from self._yield_pending()
+
+    def last_batch(self) -> Iterator[Tables]:
+        """What is pending at the end, with the state that ends the package."""
+        plan = self._planned.plan
+        if self._planned.is_done and not plan.is_disjoint:
+            self._state.finished(plan, self._overlap, self._planned.walked_at)
+        if self._pending:
+            yield from self._yield_pending()
+        else:
+            self._save(self._moved_state())
+
+    def _load_run(self, run: ListedRun, outcome: Outcome) -> Batch:
+        """The rows of a run, or those that say why it has none. Raises what is not this run's fault."""
+        sync = self._sync
+        sync.quota.consume()
+        if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
+            # everything that is not yielded yet stays due
+            raise quarantine.redact_error(outcome, self._privacy)
+        summary = sync.partial.pop(run.id, None)
+        if summary is not None and isinstance(outcome, ApiError):
+            # a nested run that cannot be fetched by its id: the summary is all there is
+            return summary
+        if isinstance(outcome, MissingError):
+            return self._note_gone(run)
+        try:
+            parsed = self._list.parse_outcome(run, outcome, sync.known)
+        except (ApiError, ValueError, RecursionError) as error:
+            return self._quarantine(
+                run, error, self._list.body(run, outcome), self._planned.walked_at
+            )
+        sync.metrics.counts.fetched += self._list.detail is not None
+        sync.note_parsed(parsed, self._planned)
+        if summary is not None:
+            # not a row of the list: the list's state does not know it
+            sync.already_loaded.add(run.id)
+        else:
+            self._note_parsed(run, parsed)
+        sync.plans.tell("fetching", self._list.name, self._planned.taken, self._planned.total)
+        return parsed.batch
+
+    def _note_parsed(self, run: ListedRun, parsed: ParsedRun) -> None:
+        """Move the state past a run, and take it out of quarantine."""
+        run = run._replace(status=parsed.status or run.status)
+        resolved = self._note_loaded(run, parsed.is_final)
+        row = quarantine.resolved_row(self._list.name, resolved, self._sync.clock())
+        parsed.batch.update(row)
+
+    def _note_gone(self, run: ListedRun) -> Batch:
+        """A run that answers 404: a list that shows it again makes it due again."""
+        self._sync.gone.append((self._list.name, run.id))
+        resolved = self._note_loaded(run, is_final=True)
+        self._state.recent.pop(run.id, None)
+        return quarantine.resolved_row(self._list.name, resolved, self._sync.clock())
+
+    def _note_loaded(self, run: ListedRun, is_final: bool) -> Failure | None:
+        return self._state.loaded(run, is_final, self._overlap, self._planned.walked_at)
+
+    def _quarantine(
+        self, run: ListedRun, error: Exception, body: bytes, walked_at: datetime
+    ) -> Batch:
+        # a run that failed before says nothing new about the platform
+        if self._sync.failed_in_a_row(is_new=run.id not in self._state.failed):
+            raise quarantine.redact_error(error, self._privacy)
+        name = type(error).__name__
+        message = quarantine.redacted_message(error, self._privacy)
+        self._sync.metrics.note_quarantined(self._list.name, run.id, message)
+        failure = self._state.not_loaded(run, name, message, self._overlap, walked_at)
+        return quarantine.failed_row(self._list.name, failure, body, self._sync.clock())
+
+    def _yield_pending(self) -> Iterator[Tables]:
+        """The pending runs as Arrow tables. The state moves on when dlt has taken them."""
+        pending, self._pending = self._pending, []
+        tables = self._to_tables(pending)
+        del pending  # or its rows are held while the next ones are made
+        yield tables
+        tables.taken()
+
+    def _to_tables(self, pending: list[tuple[ListedRun, Batch]]) -> Tables:
+        """One of the runs whose rows no table takes goes to quarantine."""
+
+        def save() -> None:
+            self._save(moved)
+
+        whole = Batch.merge(batch for _, batch in pending)
+        try:
+            tables = to_tables(whole, save)
+        except UNFIT_ERRORS:
+            whole = Batch.merge(self._fitting(run, batch) for run, batch in pending)
+            tables = to_tables(whole, save)
+        self._sync.metrics.rows.update(whole.counts())
+        moved = self._moved_state()
+        return tables
+
+    def _fitting(self, run: ListedRun, batch: Batch) -> Batch:
+        try:
+            to_tables(batch)
+        except UNFIT_ERRORS as error:
+            return self._quarantine(run, error, b"", self._sync.metrics.started)
+        return batch
+
+    def _moved_state(self) -> dict[str, Any]:
+        """The state to save with what is yielded; of a disjoint window only the failures are new."""
+        self._state.failed = quarantine.redact_failures(self._state.failed, self._privacy)
+        moved = self._state.save()
+        if self._planned.plan.is_disjoint:
+            return {**self._saved, "failed": moved["failed"]}
+        return moved
+
+    def _save(self, moved: dict[str, Any]) -> None:
+        # dlt commits the state together with the rows that were yielded up to here, or neither
+        self._saved.clear()
+        self._saved.update(moved)
+        self._sync.plans.remember(self._list.name, self._saved)
+        if self._list.name == self._sync.platform.workflow_runs.name:
+            self._sync.watermark = State.load(self._saved).watermark

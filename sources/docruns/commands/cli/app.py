@@ -23,11 +23,10 @@ from ...core.errors import ConfigError, DocrunsError
 from . import console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from ...store.target import Target
-    from ...sync.sync import Sync
+    from ...sync.lists import Platform
 from .console import say
 
 app = typer.Typer(
@@ -102,8 +101,8 @@ def load(
 ) -> None:
     """Load what is due until nothing is; safe to kill, safe to repeat."""
     from ...store.memory import hide_pandas_from_pyarrow, limit_arenas
-    from ..load import load_runs as run
-    from . import progress
+    from ..load import load_runs
+    from .progress import show_progress
 
     target = _target(provider, database, destination, dataset)
     options = {
@@ -118,9 +117,9 @@ def load(
         # another one may want data frames
         hide_pandas_from_pyarrow()
     limit_arenas()
-    with progress.show_progress() as told:
-        maker = _source_maker(provider, options)
-        summary = run(maker, target, told, publish=publish, on_wait=_waiting)
+    platform = _connect(provider, options)
+    with show_progress() as progress:
+        summary = load_runs(platform, target, progress, publish=publish, on_wait=_waiting)
     if as_json:
         print(json.dumps(summary.as_dict()))
     else:
@@ -151,34 +150,27 @@ def _waiting(text: str) -> None:
     say(f"docruns: {text}")
 
 
-def _source_maker(
-    provider: Provider, options: dict[str, Any]
-) -> Callable[[Callable[[Sync], None]], Any]:
-    """The provider's source with those options that were given; the rest is dlt's configuration."""
+def _connect(provider: Provider, options: dict[str, Any]) -> Platform:
+    """The platform with those options that the user gave; the rest is dlt's configuration."""
     import dlt
 
-    from ... import extend, plextera
+    from ...providers.extend import connect_extend
+    from ...providers.plextera import connect_plextera
     from ...providers.settings import refuse_unknown_settings
     from ...store.environment import disable_telemetry
     from ..load import CHUNK_RUNS
 
-    # before dlt is asked for anything
+    # before dlt reads its configuration
     disable_telemetry()
-    source: Any = {Provider.extend: extend, Provider.plextera: plextera}[provider]
+    connect: Any = {Provider.extend: connect_extend, Provider.plextera: connect_plextera}[provider]
     given = {key: value for key, value in options.items() if value is not None}
-    refuse_unknown_settings(provider, [*signature(source).parameters, *_OF_DLT])
+    refuse_unknown_settings(provider, [*signature(connect).parameters, *_OF_DLT])
     if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
         given.setdefault("chunk_runs", CHUNK_RUNS)
     if provider is Provider.plextera and given.pop("api_version", "v1") != "v1":
         raise ConfigError("--api-version", "Plextera's API has one version, v1.")
-    return lambda on_sync: source(**given, on_sync=on_sync)
-
-
-def _sync(provider: Provider, options: dict[str, Any]) -> Sync:
-    """The provider's lists and client, without a load."""
-    syncs: list[Sync] = []
-    _source_maker(provider, options)(syncs.append)
-    return syncs[0]
+    platform: Platform = connect(**given)
+    return platform
 
 
 @app.command()
@@ -186,9 +178,11 @@ def check(
     provider: ProviderArgument, base_url: BaseUrl = None, api_version: ApiVersion = None
 ) -> None:
     """Try the key, the address and the version, and tell what they can see."""
-    from ..check import check_access as run
+    from ..check import check_access
 
-    for line in run(_sync(provider, {"base_url": base_url, "api_version": api_version})):
+    for line in check_access(
+        _connect(provider, {"base_url": base_url, "api_version": api_version})
+    ):
         print(line)
 
 
@@ -237,14 +231,15 @@ def sweep(
 
     Reads all lists to their ends and asks once for each run that is missing there: only a 404 counts.
     """
-    from ..sweep import sweep_deleted as run
-    from . import progress
+    from ..sweep import sweep_deleted
+    from .progress import show_progress
 
     target = _target(provider, database, destination, dataset)
-    with progress.show_progress() as told:
-        sync = _sync(provider, {"base_url": base_url, "api_version": api_version})
-        sync.progress = told
-        swept = run(sync, target, confirm=confirm, yes=yes, on_wait=_waiting)
+    platform = _connect(provider, {"base_url": base_url, "api_version": api_version})
+    with show_progress() as progress:
+        swept = sweep_deleted(
+            platform, target, progress, confirm=confirm, yes=yes, on_wait=_waiting
+        )
     if as_json:
         print(json.dumps(swept.as_dict()))
     else:
@@ -271,18 +266,13 @@ def verify(
 
     Run it right after a load: what has changed since then is a difference.
     """
-    from ..verify import verify_runs as run
-    from . import progress
+    from ..verify import verify_runs
+    from .progress import show_progress
 
     target = _target(provider, database, destination, dataset)
-    options = {"base_url": base_url, "api_version": api_version}
-    with progress.show_progress() as told:
-
-        def on_sync(sync: Sync) -> None:
-            sync.progress = told
-
-        maker = _source_maker(provider, options)
-        found = run(maker, target, deep=deep, seed=seed, on_sync=on_sync, on_wait=_waiting)
+    platform = _connect(provider, {"base_url": base_url, "api_version": api_version})
+    with show_progress() as progress:
+        found = verify_runs(platform, target, progress, deep=deep, seed=seed, on_wait=_waiting)
     if as_json:
         print(json.dumps(found.as_dict()))
     else:
@@ -313,15 +303,14 @@ def push(
     Rows have the columns `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`.
     """
     from ..push import report
-    from ..push.push import push_rows as run
-    from . import progress
+    from ..push.push import push_rows
+    from .progress import show_progress
 
     target = _target(provider, database, destination, dataset)
-    with progress.show_progress() as told:
-        options = {"base_url": base_url, "api_version": api_version}
-        sync = _sync(Provider(provider), options)
-        sync.progress = told
-        pushed = run(sync, target, source, dry_run=dry_run, on_wait=_waiting)
+    options = {"base_url": base_url, "api_version": api_version}
+    platform = _connect(Provider(provider), options)
+    with show_progress() as progress:
+        pushed = push_rows(platform, target, source, progress, dry_run=dry_run, on_wait=_waiting)
     report.show(pushed, target, dry_run=dry_run, as_json=as_json)
     if pushed.refused or pushed.unconfirmed:
         raise typer.Exit(QUARANTINED)
@@ -383,9 +372,9 @@ def demo(
     database: Database = _DATABASE,
 ) -> None:
     """Load invented runs into a database you can open, and answer three questions from it."""
-    from ..demo import run_demo as run
-    from . import progress
+    from ..demo import run_demo
+    from .progress import show_progress
 
-    with progress.show_progress() as told:
-        for line in run(runs, database, told):
+    with show_progress() as progress:
+        for line in run_demo(runs, database, progress):
             print(line, flush=True)

@@ -38,7 +38,8 @@ from ...store.lookup import Pipeline
 from ...store.pipeline import load_package, open_for_reading, open_pipeline
 from ...store.target import Target, exclusive, require_database, working_folder
 from ...sync import quarantine
-from ...sync.sync import Sync
+from ...sync.lists import Platform
+from ...sync.metrics import Progress
 from ..load import CHUNK_RUNS
 from .journal import Journal, records
 from .refresh import package
@@ -79,9 +80,10 @@ class Pushed:
 
 @private_files()
 def push_rows(
-    sync: Sync,
+    platform: Platform,
     target: Target,
     source: str | Iterable[Mapping[str, Any]],
+    progress: Progress | None = None,
     *,
     dry_run: bool = False,
     on_wait: Callable[[str], None] | None = None,
@@ -91,27 +93,27 @@ def push_rows(
     Raises RowsError with all that is wrong with the rows, and then nothing was sent. Other DocrunsErrors end a push
     where it is; the next one goes on from there.
     """
-    if sync.provider != "extend":
-        raise ConfigError("push", f"{sync.provider} has no call that changes a run.")
+    if platform.name != "extend":
+        raise ConfigError("push", f"{platform.name} has no call that changes a run.")
     require_database(target)
     started = time.monotonic()
     held = nullcontext() if dry_run else exclusive(target, "docruns push extend")
     opened = open_for_reading if dry_run else open_pipeline
     with translate_errors(target, working_folder(target)), held:
         if isinstance(source, str):
-            source = read_rows(source, target, sync.provider, on_wait)
+            source = read_rows(source, target, platform.name, on_wait)
         rows = list(source)
         wishes, problems = changes.read(rows)
-        with opened(sync.provider, target, on_wait) as running:
-            _check(sync, target, running)
+        with opened(platform.name, target, on_wait) as running:
+            _check(platform, target, running)
             if dry_run:
-                pushed = _compared(sync, target, running, wishes, problems)
+                pushed = _compared(platform, target, running, wishes, problems)
             else:
                 with _opened(journal_file(target)) as journal:
-                    work = _Push(sync, target, running, journal)
+                    work = _Push(platform, target, running, journal, progress)
                     work.push(wishes, problems)
                 pushed = work.pushed
-    used = sync.client.usage
+    used = platform.client.usage
     pushed.rows = len(rows)
     pushed.requests, pushed.retries = used.requests, used.retries
     pushed.throttled_s = round(used.throttled_s, 3)
@@ -124,14 +126,14 @@ def journal_file(target: Target) -> Path:
     return working_folder(target).with_suffix(".push")
 
 
-def _check(sync: Sync, target: Target, running: Pipeline) -> None:
+def _check(platform: Platform, target: Target, running: Pipeline) -> None:
     if not destinations.takes_updates(running):
         raise ConfigError(
             "--destination", f"{target.destination} keeps files, and `pushes` must be a table."
         )
-    now = sync.settings.privacy.mark
+    now = platform.settings.privacy.mark
     if (then := lookup.stored_privacy(running) or now) != now:
-        raise storage_mode_error(then, now, f"sources.{sync.provider}")
+        raise storage_mode_error(then, now, f"sources.{platform.name}")
 
 
 @contextmanager
@@ -183,12 +185,16 @@ def _compare(
 
 
 def _compared(
-    sync: Sync, target: Target, running: Pipeline, wishes: list[DesiredRun], problems: list[Problem]
+    platform: Platform,
+    target: Target,
+    running: Pipeline,
+    wishes: list[DesiredRun],
+    problems: list[Problem],
 ) -> Pushed:
     """A dry run."""
     told = _Told(records(journal_file(target)))
-    knowledge = Knowledge(sync, running, [wish.id for wish in wishes], told.left())
-    compared = _compare(knowledge, wishes, problems, stored(sync.settings.privacy))
+    knowledge = Knowledge(platform, running, [wish.id for wish in wishes], told.left())
+    compared = _compare(knowledge, wishes, problems, stored(platform.settings.privacy))
     return Pushed(
         changes=len(compared.changes),
         unchanged=len(compared.same),
@@ -236,11 +242,19 @@ class _Told:
 class _Push:
     """One push at work."""
 
-    def __init__(self, sync: Sync, target: Target, running: Pipeline, journal: Journal) -> None:
-        self._sync, self._target, self._running = sync, target, running
+    def __init__(
+        self,
+        platform: Platform,
+        target: Target,
+        running: Pipeline,
+        journal: Journal,
+        progress: Progress | None,
+    ) -> None:
+        self._platform, self._target, self._running = platform, target, running
+        self._progress = progress
         self._journal = journal
-        self._stored = stored(sync.settings.privacy)
-        self._push_id = f"{sync.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self._stored = stored(platform.settings.privacy)
+        self._push_id = f"{platform.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self._records: dict[str, Record] = {}
         self._changes: dict[str, Change] = {}
         self.pushed = Pushed()
@@ -251,7 +265,7 @@ class _Push:
         self._go_on(mark)
         done = {id_ for id_, one in self._records.items() if one["outcome"] == "confirmed"}
         left = [wish for wish in wishes if wish.id not in done]
-        knowledge = Knowledge(self._sync, self._running, [wish.id for wish in left])
+        knowledge = Knowledge(self._platform, self._running, [wish.id for wish in left])
         compared = _compare(knowledge, left, problems, self._stored)
         rows = [*self._unsent(compared)]
         if compared.changes and self._journal.is_empty:
@@ -272,7 +286,7 @@ class _Push:
         if told.push_id is None:
             return
         if left := told.left():
-            knowledge = Knowledge(self._sync, self._running, [one["id"] for one in left])
+            knowledge = Knowledge(self._platform, self._running, [one["id"] for one in left])
             self._commit(left, knowledge, [])
         if mark is not None and told.wishes == mark:
             self._push_id, self._records = told.push_id, told.of
@@ -295,17 +309,17 @@ class _Push:
             yield self._record(wish, outcome="refused", reason=reason)
 
     def _send(self, some: Sequence[Change], before: int, total: int) -> None:
-        sent = updates.send(self._sync.client, some, self._begins, self._ended)
+        sent = updates.send(self._platform.client, some, self._begins, self._ended)
         try:
             for number, _ in enumerate(sent, start=before + 1):
-                if self._sync.progress is not None:
-                    self._sync.progress("fetching", "answers", number, total)
+                if self._progress is not None:
+                    self._progress("fetching", "answers", number, total)
         except ApiError:
             # `pushes` tells what happened so far; the next push reads these runs again
             begun = [one for change in some if (one := self._records.get(change.wish.id))]
             load_package(
                 self._running,
-                package(self._sync, self._running, [], _nothing, _rows(begun)),
+                package(self._platform, self._running, [], _nothing, _rows(begun)),
                 self._target,
             )
             raise
@@ -337,20 +351,20 @@ class _Push:
             "id": wish.id,
             "source_row": wish.row,
             "wish": self._stored("wish", changes.fingerprint(wish)),
-            "done_at": _written(self._sync.clock()),
+            "done_at": _written(self._platform.clock()),
             "read_at": None,
             **cells,
         }
 
     def _note(self, record: Record, **cells: str | None) -> Record:
         """Change a row, in the journal first."""
-        cells["done_at"] = _written(self._sync.clock())
+        cells["done_at"] = _written(self._platform.clock())
         self._journal.write({"id": record["id"], **cells})
         record.update(cells)
         return record
 
     def _said(self, error: ApiError) -> str:
-        return quarantine.redacted_message(error, self._sync.settings.privacy)
+        return quarantine.redacted_message(error, self._platform.settings.privacy)
 
     def _commit(self, sent: Sequence[Record], knowledge: Knowledge, rows: Sequence[Record]) -> None:
         """Read again what was sent, and merge it with its rows; `rows` are those of what was not sent."""
@@ -367,13 +381,13 @@ class _Push:
             self._read_back(by_id[id_], updates.known(body, id_))
 
         runs = [knowledge.as_listed(id_) for id_ in again]
-        source = package(self._sync, self._running, runs, done, _rows([*sent, *rows]))
+        source = package(self._platform, self._running, runs, done, _rows([*sent, *rows]))
         load_package(self._running, source, self._target)
         if by_id:
             self._journal.write({"committed": list(by_id)})
 
     def _read_back(self, record: Record, known: RemoteRun) -> None:
-        record["read_at"] = _written(self._sync.clock())
+        record["read_at"] = _written(self._platform.clock())
         record["after"] = self._stored("after", known.text())
         self.pushed.read_again += 1
         change = self._changes.get(record["id"])

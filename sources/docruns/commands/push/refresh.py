@@ -25,8 +25,9 @@ from ...store import lookup
 from ...store.arrow import Tables, to_tables
 from ...store.destinations import CONTRACT, Hints
 from ...store.lookup import Pipeline
+from ...sync.lists import KnownRuns, Platform
 from ...sync.plan import ListedRun
-from ...sync.sync import BATCH_ROWS, Sync
+from ...sync.sync import BATCH_ROWS
 
 _OF_THE_LISTS = {
     "processorId": "processor_id",
@@ -37,7 +38,7 @@ _INSIDE = ("id", "status", "created_at", "updated_at", *_OF_THE_LISTS.values())
 
 
 def package(
-    sync: Sync,
+    platform: Platform,
     running: Pipeline,
     runs: Sequence[ListedRun],
     done: Callable[[str, bytes], None],
@@ -53,9 +54,9 @@ def package(
     def runs_again() -> Iterator[Tables]:
         nonlocal is_through
         try:
-            check_storage_mode(sync)
+            check_storage_mode(platform)
             if runs:
-                yield from _read(sync, running, runs, done)
+                yield from _read(platform, running, runs, done)
         finally:
             is_through = True
 
@@ -71,30 +72,33 @@ def package(
         # what is written of a push was made private before it was written first
         hints = Hints()
         return (
-            add_tables(runs_again, sync.settings.privacy, hints),
+            add_tables(runs_again, platform.settings.privacy, hints),
             add_tables(pushes, KEEP, hints),
         )
 
-    return dlt.source(both, name=sync.provider, section=sync.provider, schema_contract=CONTRACT)()
+    return dlt.source(both, name=platform.name, section=platform.name, schema_contract=CONTRACT)()
 
 
 def _read(
-    sync: Sync, running: Pipeline, runs: Sequence[ListedRun], done: Callable[[str, bytes], None]
+    platform: Platform,
+    running: Pipeline,
+    runs: Sequence[ListedRun],
+    done: Callable[[str, bytes], None],
 ) -> Iterator[Tables]:
-    feed, failures = sync.feeds[0], Failures()
-    assert feed.detail is not None
+    run_list, failures = platform.workflow_runs, Failures()
+    assert run_list.detail is not None
     known = {run.id: run for run in runs}
-    sync.listed.maps = [_inside(running, list(known))]
+    listed = KnownRuns(_inside(running, list(known)))
     pending: list[tuple[str, bytes, Batch]] = []
     size = 0
-    with sync.client as client:
-        for request, outcome in client.get_many(map(feed.detail, known)):
+    with platform.client as client:
+        for request, outcome in client.get_many(map(run_list.detail, known)):
             failures.count(outcome if isinstance(outcome, ApiError) else None)
             if isinstance(outcome, ApiError):
                 continue
             run = known[request.subject]
             try:
-                batch = feed.read(outcome.body, run).batch
+                batch = run_list.parse(outcome.body, run, listed).batch
             except (ApiError, ValueError, RecursionError):
                 continue
             pending.append((run.id, outcome.body, batch))

@@ -22,8 +22,9 @@ from ...providers.extend import updates
 from ...store import lookup
 from ...store.lookup import Pipeline
 from ...sync import plan
+from ...sync.lists import Platform
+from ...sync.metrics import Progress
 from ...sync.plan import ListedRun
-from ...sync.sync import Sync
 from .refresh import utc
 
 _CELLS = (
@@ -41,12 +42,13 @@ class Knowledge:
 
     def __init__(
         self,
-        sync: Sync,
+        platform: Platform,
         running: Pipeline,
         ids: Sequence[str],
         earlier: Iterable[Mapping[str, Any]] = (),
+        progress: Progress | None = None,
     ) -> None:
-        self._sync, self._ids = sync, ids
+        self._platform, self._ids, self._progress = platform, ids, progress
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _CELLS)
         self._rows = {row["id"]: row for row in rows}
         self._whole = {
@@ -90,7 +92,7 @@ class Knowledge:
         """Each run and what the platform has of it, or the error it answers. Raises what stops all."""
         rest = []
         if self._rows:
-            with self._sync.client:
+            with self._platform.client:
                 self._walk(self._floor())
         for id_ in self._ids:
             if self._is_current(id_):
@@ -100,16 +102,16 @@ class Knowledge:
             else:
                 rest.append(id_)
         if rest:
-            with self._sync.client as client:
+            with self._platform.client as client:
                 for number, found in enumerate(updates.has(client, rest), start=1):
-                    if self._sync.progress is not None:
-                        self._sync.progress("fetching", "workflow_runs", number, len(rest))
+                    if self._progress is not None:
+                        self._progress("fetching", "workflow_runs", number, len(rest))
                     yield found
 
     def look_again(self) -> None:
         """Note what the list shows as changed since the last look, or the load."""
         if self._rows:
-            with self._sync.client:
+            with self._platform.client:
                 self._walk(self._top or self._floor())
 
     def as_listed(self, id_: str) -> ListedRun:
@@ -118,7 +120,7 @@ class Knowledge:
             return self._listed[id_]
         row = self._rows[id_]
         summary = {"workflowVersionId": row["workflow_version_id"]}
-        if self._sync.settings.privacy.keeps:
+        if self._platform.settings.privacy.keeps:
             # elsewhere these are hashed, and would be hashed again
             summary |= {
                 "reviewedByUser": row["reviewed_by"],
@@ -129,9 +131,9 @@ class Knowledge:
         return ListedRun(id_, row["status"], *times, summary=said)
 
     def _walk(self, down_to: datetime | None) -> None:
-        list_ = self._sync.feeds[0]
+        list_ = self._platform.workflow_runs
         wanted = self._rows.keys()
-        pages = plan.scan(list_.pages(None), down_to, list_.ordered)
+        pages = plan.scan(list_.pages(None), down_to, list_.is_ordered)
         for run in chain.from_iterable(pages):
             if self._top is None or run.changed > self._top:
                 self._top = run.changed
@@ -143,8 +145,8 @@ class Knowledge:
         dates = {id_: utc(row["updated_at"]) or plan.OLDEST for id_, row in self._rows.items()}
         floor = min(dates.values())
         if self._watermark is not None:
-            floor = max(floor, self._watermark - self._sync.settings.overlap)
-        if not self._sync.settings.privacy.keeps:
+            floor = max(floor, self._watermark - self._platform.settings.overlap)
+        if not self._platform.settings.privacy.keeps:
             # only the list says it in old versions, and what is stored of it cannot be stored again
             noted = [dates[id_] for id_, row in self._rows.items() if row["rejection_note"]]
             floor = min([floor, *noted])
@@ -154,7 +156,7 @@ class Knowledge:
         row = self._rows.get(id_)
         if row is None or row["deleted_at"] is not None or row["updated_at"] is None:
             return False
-        if self._sync.settings.privacy.rewrites(WORKFLOW_RUNS).keys() & {"name", "metadata"}:
+        if self._platform.settings.privacy.rewrites(WORKFLOW_RUNS).keys() & {"name", "metadata"}:
             return False
         if id_ in self._unread or id_ in self._quarantined or id_ not in self._whole:
             return False

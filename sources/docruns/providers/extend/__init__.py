@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .destination import extend_workflow_runs
-from .source import extend
+from .source import connect_extend, extend
 
-__all__ = ["extend", "extend_workflow_runs"]
+__all__ = ["connect_extend", "extend", "extend_workflow_runs"]

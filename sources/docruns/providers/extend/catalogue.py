@@ -89,7 +89,7 @@ class _Failures:
             now = self._sync.clock()
             first, loads = self._before.get(id_, (now.isoformat(), 0))
             self._left[id_] = (first, loads + 1)
-            self._sync.counts.quarantined += 1
+            self._sync.metrics.counts.quarantined += 1
             message = quarantine.redacted_message(error, self._sync.settings.privacy)
             failure = self._failure(id_, type(error).__name__, message)
             self.batch.update(quarantine.failed_row(self._name, failure, text, now))
@@ -138,7 +138,7 @@ def _changed(
                             entry_row(batch, row, context, entries.type)
                             moved[id_] = at
     except (MissingError, RefusedError) as error:
-        sync.left_out(entries.name, error)
+        sync.plans.leave_out(entries.name, error)
         failures.finish()
         return
     if entries.name != "processors":
@@ -191,7 +191,7 @@ def _changed(
 
     batch.update(failures.finish())
     if len(batch):
-        sync.rows.update(batch.counts())
+        sync.metrics.rows.update(batch.counts())
         tables = to_tables(batch, move)
         yield tables
         tables.taken()

@@ -21,12 +21,12 @@ from dlt.common.typing import TSecretStrValue
 
 from ...core.errors import ApiError, ConfigError, MissingError, RefusedError, RowsError
 from ...store.environment import private_files
+from ...sync.lists import Platform
 from ...sync.quarantine import redacted_message
-from ...sync.sync import Sync
 from .. import changes
 from ..changes import Change, DesiredRun, LastPush, Problem
 from . import updates
-from .source import extend
+from .source import connect_extend
 
 logger = logging.getLogger("docruns")
 
@@ -69,7 +69,6 @@ def extend_workflow_runs(
         ConfigError: A setting is missing or wrong; names its key.
         RefusedError: The platform does not accept the key.
     """
-    syncs: list[Sync] = []
     given: dict[str, Any] = {
         "api_key": api_key,
         "base_url": base_url,
@@ -78,15 +77,15 @@ def extend_workflow_runs(
     }
     with private_files():
         try:
-            extend(**{k: v for k, v in given.items() if v is not None}, on_sync=syncs.append)
-            _push(syncs[0], items.to_pylist() if hasattr(items, "to_pylist") else items)
+            platform = connect_extend(**{k: v for k, v in given.items() if v is not None})
+            _push(platform, items.to_pylist() if hasattr(items, "to_pylist") else items)
         except (ConfigError, RefusedError) as error:
             raise RefusedRowsError(str(error)) from error
 
 
-def _push(sync: Sync, rows: list[Mapping[str, Any]]) -> None:
+def _push(platform: Platform, rows: list[Mapping[str, Any]]) -> None:
     wishes, problems = changes.read(rows)
-    due = _due(sync, wishes, problems)
+    due = _due(platform, wishes, problems)
     unanswered: list[ApiError] = []
 
     def ended(change: Change, outcome: updates.Outcome) -> None:
@@ -99,21 +98,21 @@ def _push(sync: Sync, rows: list[Mapping[str, Any]]) -> None:
             "docruns: row %d (%s) was refused: %s",
             change.wish.row,
             change.wish.id,
-            redacted_message(outcome, sync.settings.privacy),
+            redacted_message(outcome, platform.settings.privacy),
         )
 
-    for _ in updates.send(sync.client, due, lambda _: None, ended):
+    for _ in updates.send(platform.client, due, lambda _: None, ended):
         pass
     if unanswered:
-        first = redacted_message(unanswered[0], sync.settings.privacy)
+        first = redacted_message(unanswered[0], platform.settings.privacy)
         raise UnansweredError(f"{len(unanswered):,} updates were not answered; the first: {first}")
 
 
-def _due(sync: Sync, wishes: list[DesiredRun], problems: list[Problem]) -> list[Change]:
+def _due(platform: Platform, wishes: list[DesiredRun], problems: list[Problem]) -> list[Change]:
     """What differs from the runs as they are. RowsError with all problems."""
     by_id = {wish.id: wish for wish in wishes}
     due: list[Change] = []
-    with sync.client as client:
+    with platform.client as client:
         for id_, outcome in updates.has(client, by_id):
             wish = by_id[id_]
             if isinstance(outcome, MissingError):
@@ -129,6 +128,6 @@ def _due(sync: Sync, wishes: list[DesiredRun], problems: list[Problem]) -> list[
     if problems:
         said = [str(problem) for problem in sorted(problems)]
         # dlt logs it, and keeps it in its trace
-        known = said if sync.settings.privacy.keeps else [f"{len(said):,} rows, not told here"]
+        known = said if platform.settings.privacy.keeps else [f"{len(said):,} rows, not told here"]
         raise RowsError("extend_workflow_runs", known)
     return due

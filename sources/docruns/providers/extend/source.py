@@ -1,35 +1,35 @@
-"""Extend as a dlt source: settings in, resources out. What they do is in `sync`, `api` and `rows`."""
+"""Extend as a platform that can be loaded, and as a dlt source."""
 
 from __future__ import annotations
 
 import os
-from collections import ChainMap
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
+from functools import partial, wraps
 from typing import Any
 
 import dlt
+from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
 from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
-from ...core.settings import check_base_url, check_key, is_loopback, platform
+from ...core.settings import check_base_url, check_key, is_loopback, platform_of
 from ...net.client import Client
 from ...store.arrow import Tables
 from ...store.destinations import CONTRACT, Hints
 from ...store.environment import warn_of_readable_secrets
-from ...sync.lists import RunList
+from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import make_client, make_settings
+from ..settings import ClientOptions, Dialect, LoadOptions
 from . import api, catalogue, workflow_runs
 from .processor_runs import Context
 
 
-@dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
-def extend(
+@with_config(sections=("sources", "extend"))
+def connect_extend(
     api_key: TSecretStrValue | None = None,
     base_url: str | None = None,
     api_version: str = api.VERSIONS[0],
@@ -50,8 +50,7 @@ def extend(
     field_values: str = "keep",
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
-    on_sync: Callable[[Sync], None] | None = None,
-) -> Sequence[Any]:
+) -> Platform:
     """Workflow runs, processor runs, their fields and all that hangs on them, from Extend.
 
     Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations, splits
@@ -81,7 +80,6 @@ def extend(
         field_values: What is written of private columns (`docruns tables` marks them): keep, hash or drop.
         hash_key: The key of these hashes; a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
-        on_sync: Called with this load's `Sync`, for progress and counts.
 
     Raises:
         ConfigError: A setting is missing or wrong; names its key.
@@ -93,19 +91,14 @@ def extend(
     url = check_base_url(base_url or host, "sources.extend.base_url")
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
     key = _key(api_key, is_loopback(url))
-    client = make_client(
+    client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
         "sources.extend",
         url,
         key,
         api.headers(key, version, workspace),
-        api.explain,
-        api.check,
-        requests_per_second=requests_per_second,
-        concurrency=concurrency,
-        max_response_mb=max_response_mb,
+        Dialect(api.explain, api.check),
     )
-    settings = make_settings(
-        "sources.extend",
+    settings = LoadOptions(
         overlap=overlap,
         recheck_for=recheck_for,
         chunk_runs=chunk_runs,
@@ -116,17 +109,25 @@ def extend(
         field_values=field_values,
         hash_key=hash_key,
         drop_columns=drop_columns,
-        origin={
-            "base_url": platform(api.HOSTS["us"] if url == api.V1_HOST else url),
+    ).make_settings(
+        "sources.extend",
+        {
+            "base_url": platform_of(api.HOSTS["us"] if url == api.V1_HOST else url),
             "workspace_id": workspace,
             "api_version": api.ids_of(version),
         },
     )
-    sync = Sync("extend", client, settings)
-    if on_sync is not None:
-        on_sync(sync)
     context = Context(version, workspace, include_parse_output)
-    return _resources(sync, client, context, list_processor_runs)
+    lists = _lists(client, context, list_processor_runs)
+    return Platform("extend", client, settings, lists, partial(_resources, context=context))
+
+
+@dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
+@wraps(connect_extend)
+def extend(*args: Any, **settings: Any) -> list[Any]:
+    """The dlt source, with the settings of `connect_extend`."""
+    platform = connect_extend(*args, **settings)
+    return platform.resources(Sync(platform))
 
 
 def _key(api_key: str | None, local: bool) -> str:
@@ -141,45 +142,52 @@ def _key(api_key: str | None, local: bool) -> str:
     return check_key(key, "sources.extend.api_key")
 
 
-def _resources(
-    sync: Sync, client: Client, context: Context, list_processor_runs: bool | None
-) -> Sequence[Any]:
-    runs, kinds = api.run_lists(context.api_version, list_processor_runs)
-    listed: ChainMap[str, ListedRun] = ChainMap()
-    context = context._replace(summaries=listed)
+def _lists(
+    client: Client, context: Context, list_processor_runs: bool | None
+) -> tuple[RunList, ...]:
+    """The list of workflow runs, then those of processor runs that the API version has."""
 
-    def read_alone(body: bytes, run: ListedRun) -> ParsedRun:
-        return workflow_runs.processor_run(body, run, context, sync.parents.get(run.id))
+    def parse_workflow_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
+        return workflow_runs.workflow_run(body, run, context._replace(summaries=known.listed))
+
+    def parse_processor_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
+        listed = context._replace(summaries=known.listed)
+        return workflow_runs.processor_run(body, run, listed, known.parents.get(run.id))
+
+    def run_list(endpoint: api.ListEndpoint, parse: Parse) -> RunList:
+        return RunList(
+            name=endpoint.name,
+            pages=lambda status: api.run_pages(client, endpoint, status),
+            parse=parse,
+            detail=endpoint.detail if endpoint.details else None,
+            is_ordered=lambda: endpoint.ordered,
+            optional=endpoint.optional,
+        )
+
+    runs, others = api.run_lists(context.api_version, list_processor_runs)
+    return (
+        run_list(runs, parse_workflow_run),
+        *(run_list(endpoint, parse_processor_run) for endpoint in others),
+    )
+
+
+def _resources(sync: Sync, context: Context) -> list[Any]:
+    """The dlt resources of one load."""
 
     @dlt.resource(name="workflows")
     def workflows() -> Iterator[Tables | None]:
-        check_storage_mode(sync)
-        with sync.opened():
+        check_storage_mode(sync.platform)
+        with sync.open_client():
             yield from catalogue.workflows(sync, context, dlt.current.resource_state())
 
     @dlt.resource(name="processors")
     def processors() -> Iterator[Tables | None]:
-        check_storage_mode(sync)
-        with sync.opened():
+        check_storage_mode(sync.platform)
+        with sync.open_client():
             yield from catalogue.processors(sync, context, dlt.current.resource_state())
 
-    main = _feed(client, runs, partial(workflow_runs.workflow_run, context=context))
-    feeds = [_feed(client, kind, read_alone) for kind in kinds]
-    hints = Hints()
+    privacy, hints = sync.settings.privacy, Hints()
     return [
-        *run_resources(sync, main, feeds, listed),
-        *(add_tables(each, sync.settings.privacy, hints) for each in (workflows, processors)),
+        *run_resources(sync),
+        *(add_tables(each, privacy, hints) for each in (workflows, processors)),
     ]
-
-
-def _feed(
-    client: Client, runs: api.ListEndpoint, read: Callable[[bytes, ListedRun], ParsedRun]
-) -> RunList:
-    return RunList(
-        name=runs.name,
-        pages=lambda status: api.run_pages(client, runs, status),
-        read=read,
-        detail=runs.detail if runs.details else None,
-        ordered=lambda: runs.ordered,
-        optional=runs.optional,
-    )

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .source import plextera
+from .source import connect_plextera, plextera
 
-__all__ = ["plextera"]
+__all__ = ["connect_plextera", "plextera"]

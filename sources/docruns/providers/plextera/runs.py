@@ -4,7 +4,7 @@
        {"id": "step_01", "type": "document_insights", "output": {…}, "nestedRuns": {"count": 1, "data": [{…}]}}]}
 
 A nested run is a row of its own, with its parent. One that comes without its steps is a summary: it goes into
-`Reading.thin`, to be read by its id.
+`ParsedRun.partial`, to be read by its id.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         reader.batch,
         status,
         status in FINAL_RUN_STATUS,
-        inside=tuple(reader.inside),
-        thin=reader.thin,
+        nested_ids=tuple(reader.nested_ids),
+        partial=reader.partial,
         links=reader.links,
         parents=reader.parents,
     )
@@ -78,8 +78,8 @@ class _Reader:
         self.context = context
         self.seen = {id_}
         self.batch = Batch()
-        self.inside: list[str] = []
-        self.thin: dict[str, Batch] = {}
+        self.nested_ids: list[str] = []
+        self.partial: dict[str, Batch] = {}
         self.links: dict[str, NestedLink] = {}
         self.parents: dict[str, ParentStep] = {}
 
@@ -199,12 +199,12 @@ class _Reader:
         link = NestedLink(run_id, step_id, root, depth + 1)
         self.links[id_] = link
         if "steps" in run:
-            self.inside.append(id_)
+            self.nested_ids.append(id_)
             self.run(run, id_, link, None)
             return []
         whole, self.batch = self.batch, Batch()
         self.run(run, id_, link, None)
-        self.thin[id_], self.batch = self.batch, whole
+        self.partial[id_], self.batch = self.batch, whole
         return []
 
 

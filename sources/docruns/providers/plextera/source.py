@@ -1,31 +1,32 @@
-"""Plextera as a dlt source: settings in, resources out. What they do is in `sync`, `api` and `rows`."""
+"""Plextera as a platform that can be loaded, and as a dlt source."""
 
 from __future__ import annotations
 
 import os
-from collections import ChainMap
-from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import dlt
+from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
 from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
-from ...core.settings import check_base_url, check_key, is_loopback, platform
+from ...core.settings import check_base_url, check_key, is_loopback, platform_of
+from ...net.client import Client
 from ...store.destinations import CONTRACT
 from ...store.environment import warn_of_readable_secrets
-from ...sync.lists import RunList
+from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
-from ..settings import check_bounds, make_client, make_settings
+from ..settings import ClientOptions, Dialect, LoadOptions, check_bounds
 from . import api
 from .runs import MAX_DEPTH, Context, extraction, workflow_run
 
 
-@dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)
-def plextera(
+@with_config(sections=("sources", "plextera"))
+def connect_plextera(
     api_key: TSecretStrValue | None = None,
     base_url: str | None = None,
     workspace: str | None = None,
@@ -48,8 +49,7 @@ def plextera(
     field_values: str = "keep",
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
-    on_sync: Callable[[Sync], None] | None = None,
-) -> Sequence[Any]:
+) -> Platform:
     """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
 
     Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with fields and
@@ -80,7 +80,6 @@ def plextera(
         field_values: What is written of private columns (`docruns tables` marks them): keep, hash or drop.
         hash_key: The key of these hashes; a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
-        on_sync: Called with this load's `Sync`, for progress and counts.
 
     Raises:
         ConfigError: A setting is missing or wrong; names its key.
@@ -92,19 +91,10 @@ def plextera(
     check_bounds("sources.plextera.page_size", page_size, 1, 100)
     check_bounds("sources.plextera.page_start", page_start, 0, 1)
     check_bounds("sources.plextera.max_depth", max_depth, 0)
-    client = make_client(
-        "sources.plextera",
-        url,
-        key,
-        api.headers(key),
-        api.explain,
-        api.check,
-        requests_per_second=requests_per_second,
-        concurrency=concurrency,
-        max_response_mb=max_response_mb,
+    client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
+        "sources.plextera", url, key, api.headers(key), Dialect(api.explain, api.check)
     )
-    settings = make_settings(
-        "sources.plextera",
+    settings = LoadOptions(
         overlap=overlap,
         recheck_for=recheck_for,
         chunk_runs=chunk_runs,
@@ -115,25 +105,24 @@ def plextera(
         field_values=field_values,
         hash_key=hash_key,
         drop_columns=drop_columns,
-        origin={"base_url": platform(url), "workspace": workspace},
-    )
-    sync = Sync("plextera", client, settings)
-    if on_sync is not None:
-        on_sync(sync)
+    ).make_settings("sources.plextera", {"base_url": platform_of(url), "workspace": workspace})
     extra = tuple((extra_params or {}).items())
-    runs = api.ListEndpoint(
-        "workflow_runs",
-        "/workflow-runs",
-        api.FINAL_RUN_STATUS,
+    lists = _lists(
+        client,
         api.Paging(page_size, page_start, sort_runs, extra),
-    )
-    extractions = api.ListEndpoint(
-        "extractions",
-        "/document-insights/extractions",
-        api.FINAL_EXTRACTION_STATUS,
         api.Paging(page_size, page_start, sort_extractions, extra),
+        workspace,
+        max_depth,
     )
-    return _resources(sync, runs, extractions, workspace, max_depth)
+    return Platform("plextera", client, settings, lists, run_resources, has_nested_runs=True)
+
+
+@dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)
+@wraps(connect_plextera)
+def plextera(*args: Any, **settings: Any) -> list[Any]:
+    """The dlt source, with the settings of `connect_plextera`."""
+    platform = connect_plextera(*args, **settings)
+    return platform.resources(Sync(platform))
 
 
 def _key(api_key: str | None, local: bool) -> str:
@@ -150,27 +139,38 @@ def _key(api_key: str | None, local: bool) -> str:
     return check_key(rest if prefix.lower() == "api-key" else key, "sources.plextera.api_key")
 
 
-def _resources(
-    sync: Sync,
-    runs: api.ListEndpoint,
-    extractions: api.ListEndpoint,
+def _lists(
+    client: Client,
+    runs_paging: api.Paging,
+    extractions_paging: api.Paging,
     workspace: str | None,
     max_depth: int,
-) -> Sequence[Any]:
-    listed: ChainMap[str, ListedRun] = ChainMap()
-    context = Context(workspace, listed, sync.links.get, max_depth)
+) -> tuple[RunList, ...]:
+    """The list of workflow runs and that of extractions."""
 
-    def read_extraction(body: bytes, run: ListedRun) -> ParsedRun:
-        return extraction(body, run, context, sync.parents.get(run.id))
+    def context_of(known: KnownRuns) -> Context:
+        return Context(workspace, known.listed, known.links.get, max_depth)
 
-    def feed(kind: api.ListEndpoint, read: Callable[[bytes, ListedRun], ParsedRun]) -> RunList:
+    def parse_workflow_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
+        return workflow_run(body, run, context_of(known))
+
+    def parse_extraction(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
+        return extraction(body, run, context_of(known), known.parents.get(run.id))
+
+    def run_list(endpoint: api.ListEndpoint, parse: Parse) -> RunList:
         return RunList(
-            name=kind.name,
-            pages=lambda status: api.run_pages(sync.client, kind, status),
-            read=read,
-            detail=kind.detail,
-            ordered=lambda: kind.sorted,
+            name=endpoint.name,
+            pages=lambda status: api.run_pages(client, endpoint, status),
+            parse=parse,
+            detail=endpoint.detail,
+            is_ordered=lambda: endpoint.sorted,
         )
 
-    main = feed(runs, lambda body, run: workflow_run(body, run, context))
-    return run_resources(sync, main, [feed(extractions, read_extraction)], listed, nested=True)
+    runs = api.ListEndpoint("workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, runs_paging)
+    extractions = api.ListEndpoint(
+        "extractions",
+        "/document-insights/extractions",
+        api.FINAL_EXTRACTION_STATUS,
+        extractions_paging,
+    )
+    return run_list(runs, parse_workflow_run), run_list(extractions, parse_extraction)

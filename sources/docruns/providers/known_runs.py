@@ -1,0 +1,123 @@
+"""Which due runs the destination holds already, and which processor runs lack the link to their workflow run.
+
+dlt's current pipeline is asked each time. Nothing is remembered between loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import dlt
+
+from ..core.parsed import ParentStep, ParsedRun
+from ..store import lookup
+from ..sync.lists import KnownRuns, RunList
+from ..sync.plan import ListedRun
+from ..sync.sync import Sync
+
+
+def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
+    """Due workflow runs that the destination holds as they are listed.
+
+    An interrupted load has brought them, or so many share one moment that the state does not remember them all.
+    """
+    pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
+    if _is_refreshing():
+        return set()
+    if sync.platform.has_nested_runs:
+        # a run that once came inside another one keeps its parent when it is fetched on its own
+        for run_id, link in lookup.nested_links(pipeline, ids).items():
+            sync.known.links.setdefault(run_id, link)
+    stored = lookup.workflow_runs(pipeline, ids)
+    return {run.id for run in due if run.id in stored and _is_current(sync, stored[run.id], run)}
+
+
+def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
+    """Due processor runs that the destination holds as they are listed; `sync` learns the parents of the others."""
+    pipeline, parents = dlt.current.pipeline(), sync.known.parents
+    if _is_refreshing():
+        return set()
+    runs = [run for run in due if not sync.is_loaded(run.id)]
+    if sync.platform.has_nested_runs:
+        # an interrupted load may have loaded the workflow run, and not what its steps have made
+        unknown = [run.id for run in runs if run.id not in parents]
+        for made in lookup.produced_runs(pipeline, unknown):
+            parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
+    found = lookup.processor_runs(pipeline, [run.id for run in runs])
+    known = set()
+    for run in runs:
+        stored = found.get(run.id)
+        if stored is None:
+            continue
+        if stored.workflow_run_id is not None:
+            parent = ParentStep(stored.workflow_run_id, stored.workflow_step_position)
+            parents.setdefault(run.id, parent)
+        if _is_current(sync, stored, run):
+            known.add(run.id)
+    return known
+
+
+def _is_refreshing() -> bool:
+    """dlt's `refresh` has dropped the state. It empties the tables once this package is loaded, so nothing stays."""
+    state = dlt.current.load_package_state()["state"]
+    return bool(state.get("dropped_tables") or state.get("truncated_tables"))
+
+
+def _is_current(
+    sync: Sync, stored: lookup.StoredProcessorRun | lookup.StoredRun, run: ListedRun
+) -> bool:
+    if sync.settings.full or sync.has_failed(run.id) or not stored.is_whole:
+        return False
+    if run.updated_at is None and run.created_at is not None:
+        return False
+    return stored.updated_at == run.updated_at and stored.status == run.status
+
+
+class UnlinkedRuns:
+    """Processor runs that were loaded before the workflow run that made them: they must be loaded again, with the link.
+
+    A workflow run of this load may name them, or one of an earlier load, which the destination knows.
+    """
+
+    def __init__(self, sync: Sync) -> None:
+        self._sync = sync
+        self._looked_up: set[str] = set()
+        self._parsed: set[str] = set()
+
+    def recording(self, run_list: RunList) -> RunList:
+        """The list. Its runs that are parsed have their links, and are noted."""
+
+        def parse(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
+            parsed = run_list.parse(body, run, known)
+            self._parsed.add(run.id)
+            return parsed
+
+        return replace(run_list, parse=parse)
+
+    def as_list(self, run_list: RunList) -> RunList:
+        """A list of the unlinked runs. Each one that this load names is looked up once."""
+        pipeline, parents = dlt.current.pipeline(), self._sync.known.parents
+        found = {made.id: made for made in lookup.unlinked(pipeline)}
+        new = sorted(parents.keys() - self._looked_up)
+        self._looked_up.update(new)
+        for id_, stored in lookup.processor_runs(pipeline, new).items():
+            if stored.workflow_run_id is None:
+                parent = parents[id_]
+                found[id_] = lookup.ProducedRun(
+                    id_,
+                    parent.workflow_run_id,
+                    parent.position or 0,
+                    stored.status,
+                    stored.updated_at,
+                )
+        rows = []
+        for made in found.values():
+            if made.id not in self._parsed:
+                parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
+                rows.append(ListedRun(made.id, made.status, None, made.updated_at))
+        return replace(
+            self.recording(run_list),
+            name=f"{run_list.name} astray",
+            pages=lambda _: iter([rows]),
+        )

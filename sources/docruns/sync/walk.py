@@ -1,0 +1,162 @@
+"""Walk the lists of one load side by side, and plan what is due from each.
+
+    pages ──► rows ──► plan_runs ──► Prefetcher, one for each list
+
+The plans last as long as the load, over several dlt packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from ..core.batch import Batch
+from ..core.errors import UNAUTHORIZED, ApiError, MissingError, RefusedError
+from ..core.settings import Settings
+from . import quarantine
+from .lists import RunList
+from .metrics import Metrics, Progress
+from .plan import ListedRun, Plan, State, is_disjoint, plan_runs
+from .prefetch import Prefetcher
+
+SavedState = MutableMapping[str, Any]
+"""What dlt stores of a list between loads."""
+
+
+class ListPlans:
+    """The plan of each list that this load has walked."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        progress: Progress | None,
+    ) -> None:
+        self._settings, self._metrics, self._clock = settings, metrics, clock
+        self._progress = progress
+        self._planned: dict[str, Prefetcher] = {}
+        self._states: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
+        self._rows_without_id = Batch()
+        self.failed: set[str] = set()
+        """Runs that a load before could not parse."""
+
+    def clear(self) -> None:
+        """Forget all plans: the lists are walked again."""
+        self._planned.clear()
+        self._states.clear()
+
+    @property
+    def are_done(self) -> bool:
+        """Everything that was planned is done."""
+        return all(planned.is_done for planned in self._planned.values())
+
+    def pop(self, name: str) -> Prefetcher:
+        """Take out the plan of a list that is about to be loaded."""
+        return self._planned.pop(name)
+
+    def put(self, name: str, planned: Prefetcher) -> None:
+        """Put back the plan of a list, with what is left of it."""
+        self._planned[name] = planned
+
+    def remember(self, name: str, saved: SavedState) -> None:
+        """Note the state as this load leaves it: the list is walked again only where another one has changed it."""
+        self._states[name] = dict(saved)
+
+    def may_begin(self, planned: Prefetcher, main: str) -> bool:
+        """Requests for a list may go out ahead of its turn: no other list has any in flight, and no workflow run is
+        due that could contain what would be requested."""
+        runs = self._planned.get(main)
+        others = (*self._planned.values(), planned)
+        return (runs is None or runs.is_done) and not any(each.has_requests for each in others)
+
+    def rows(self, name: str) -> dict[str, ListedRun]:
+        """The rows of a list that this load has walked, by id; of runs that are taken it lacks some."""
+        planned = self._planned.get(name)
+        plan, rows = self._rows.get(name, (None, {}))
+        if planned is not None and plan is not planned.plan:
+            rows = {run.id: run for run in (*planned.left, *planned.plan.unchanged)}
+            self._rows[name] = planned.plan, rows
+        return rows
+
+    def share_text(self, run_id: str) -> str:
+        """The id as the object that a list has brought, so that a hundred thousand ids are in memory once."""
+        return next((rows[run_id].id for _, rows in self._rows.values() if run_id in rows), run_id)
+
+    def take_rows_without_id(self) -> Batch:
+        """Rows of quarantine for list entries that have no id."""
+        batch, self._rows_without_id = self._rows_without_id, Batch()
+        return batch
+
+    def tell(self, stage: str, name: str, done: int, total: int | None) -> None:
+        """Report progress to whoever has asked for it."""
+        if self._progress is not None:
+            self._progress(stage, name, done, total)
+
+    def leave_out(self, name: str, error: ApiError) -> None:
+        """Report a list that cannot be read; raises where the platform refuses the key itself."""
+        if error.status == UNAUTHORIZED:
+            raise error
+        self.tell("refused" if isinstance(error, RefusedError) else "unavailable", name, 0, None)
+
+    def walk_lists(self, lists: Iterable[tuple[RunList, SavedState]]) -> Iterator[None]:
+        """Walk lists side by side; yield while all of them wait for their next pages.
+
+        Lists that this load has walked already, and whose states are as it left them, are left out. The first page
+        of the first list comes alone, so that a key that is refused is refused once.
+        """
+        walks = iter([self._walk_list(run_list, saved) for run_list, saved in lists])
+        first = next((walk for walk in walks if next(walk, False)), None)
+        running = [first, *walks] if first is not None else []
+        while running := [walk for walk in running if next(walk, False)]:
+            yield
+
+    def _walk_list(self, run_list: RunList, saved: SavedState) -> Iterator[bool]:
+        """Yields True where the other lists may go on: the next page is in flight or has no rows."""
+        name = run_list.name
+        if name in self._planned and self._states.get(name) == saved:
+            return
+        settings, walked_at = self._settings, self._clock()
+        state = self._state(name, saved, walked_at)
+        rows: list[ListedRun] = []
+        tell = partial(self.tell, "listing", name)
+        try:
+            for page in run_list.pages_since(state, settings.overlap, settings.since, tell):
+                rows += [row for row in page if self._has_id(name, row)]
+                if not page:
+                    yield True
+            plan = plan_runs(
+                state, rows, settings.overlap, since=settings.since, until=settings.until
+            )
+            # a full load ignores what is loaded, but the watermark must not pass what it leaves out
+            plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
+        except (MissingError, RefusedError) as error:
+            if not run_list.optional:
+                raise
+            self.leave_out(name, error)
+            self._planned[name] = Prefetcher(Plan([], [], None, 0, state.lower), walked_at)
+            self.remember(name, saved)
+            return
+        self._planned[name] = Prefetcher(plan, walked_at)
+        self.remember(name, saved)
+        self._metrics.counts.listed += plan.listed
+        self._metrics.counts.unchanged += len(plan.unchanged)
+        self.tell("listed", name, plan.listed, plan.listed)
+
+    def _state(self, name: str, saved: SavedState, walked_at: datetime) -> State:
+        """What to compare the list with: a full load remembers only which runs failed."""
+        before = State.load(saved)
+        state = State() if self._settings.full and name not in self._planned else before
+        state.failed = state.failed or before.failed
+        self.failed.update(state.failed)
+        state.forget_unfinished(walked_at - self._settings.recheck_for)
+        return state
+
+    def _has_id(self, name: str, row: ListedRun) -> bool:
+        if not row.id:
+            self._metrics.counts.quarantined += 1
+            self._rows_without_id.update(quarantine.row_without_id(name, row, self._clock()))
+        return bool(row.id)
