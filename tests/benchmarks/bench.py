@@ -7,7 +7,7 @@ bench.py [work] [wire] [growth] [second]     all unless named; 30 to 40 minutes 
     --cache FOLDER  where corpora and the rivals' environments are kept
     --print         write no results
 
-Figures go into ARCHITECTURE.md, between its marks, and into results.json. Ends with 1 when a bound
+Figures go into RESULTS.md, between its marks, and into results.json. Ends with 1 when a bound
 is broken.
 """
 

@@ -78,6 +78,11 @@ class Corpus:
         lines = (folder / "catalogue.jsonl").read_bytes().splitlines()
         self._catalogue = {json.loads(line)["path"]: line for line in lines}
 
+    @property
+    def bytes(self) -> int:
+        """Of all workflow runs in full."""
+        return sum(len(self._details[place]) for place in range(len(self.ids)))
+
     def detail(self, run_id: str) -> bytes | None:
         """A workflow run in full."""
         place = self._place.get(run_id)

@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Section:
         at_most(
             "1 % merged to the same into nothing", ratio(again.seconds, first.seconds), 3, " ×"
         ),
-        at_most("memory, 100 ×", rows[100].peak_mb, 700, " MB"),
+        at_most("memory, 100 ×", rows[100].peak_mb, 500, " MB"),
         at_most("memory, 100 × to 10 ×", ratio(rows[100].peak_mb, rows[10].peak_mb), 1.2, " ×"),
     )
     return section

@@ -1,4 +1,4 @@
-"""What was found: rows, bounds, the table in ARCHITECTURE.md and the same as JSON."""
+"""What was found: rows, bounds, the table in RESULTS.md and the same as JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.processes import HERE, ROOT, FailedError, Ran
+from benchmarks.processes import HERE, FailedError, Ran
 
-DOCUMENT = ROOT / "ARCHITECTURE.md"
+DOCUMENT = HERE / "RESULTS.md"
 RESULTS = HERE / "results.json"
 
 

@@ -15,11 +15,14 @@ from benchmarks.report import Row, Section, at_least, at_most, missing, ratio, r
 
 LATENCY_S = 0.05
 ALLOWED = 75
-CPU_MS = {"heavy": 8.0, "light": 1.5}
+CPU_MS = {"heavy": 8.0, "light": 1.8}
+"""With httpx: 0.3 ms a request more than aiohttp alone."""
 BOUNDS = (
-    ("rest_api that flattens, the faster one", "rest_api", ("nested", "parquet"), 10.0),
-    ("rest_api that lands blobs", "rest_api", ("blobs",), 4.0),
-    ("the official client", "official_client", ("",), 8.0),
+    ("rest_api that flattens, the faster one", "rest_api", ("nested", "parquet"), 5.0),
+    ("rest_api that lands blobs", "rest_api", ("blobs",), 2.5),
+    ("the official client", "official_client", ("",), 25.0),
+    ("Singer", "singer", ("",), 2.0),
+    ("PyAirbyte", "pyairbyte", ("",), 2.0),
 )
 
 
@@ -74,7 +77,7 @@ def measure(bench: Bench) -> Section:
         )
     most = heavy.peak_mb
     section.bind(
-        at_most("memory, heavy", most, 700, " MB"),
+        at_most("memory, heavy", most, 500, " MB"),
         at_most("memory, of all to that of a tenth", ratio(most, tenth.peak_mb), 1.2, " ×"),
     )
     _allowed(bench, section)
@@ -128,6 +131,6 @@ def _allowed(bench: Bench, section: Section) -> None:
     section.add(row(what, runs, [ran], asked))
     least = told["requests"] / ALLOWED
     section.bind(
-        at_most(f"wall to requests / {ALLOWED}, imports included", ran.wall_s / least, 1.05, " ×"),
+        at_most(f"wall to requests / {ALLOWED}, imports included", ran.wall_s / least, 1.03, " ×"),
         at_least("one core idle meanwhile", 100 * (1 - ran.cpu_s / ran.wall_s), 50, " %"),
     )

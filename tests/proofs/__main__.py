@@ -1,7 +1,7 @@
 """What the README promises, measured at length: python -m proofs [PROOF …], below tests/.
 
-All proofs together take about half an hour on two cores; what they find is written into ARCHITECTURE.md
-between its marks, unless --runs or --kills say otherwise. Ends with 1 when a bound is broken.
+All proofs together take about half an hour on two cores; what they find is written into
+tests/benchmarks/RESULTS.md, between its marks, unless --runs or --kills say otherwise. Ends with 1 when a bound is broken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .stage import Command, Figures, must, platform_process
 
-DOCUMENT = Path(__file__).parents[2] / "ARCHITECTURE.md"
+DOCUMENT = Path(__file__).parents[1] / "benchmarks" / "RESULTS.md"
 
 HEAD = ["| proof | what | found | bound | on |", "| --- | --- | --- | --- | --- |"]
 

@@ -1,7 +1,7 @@
 """The fault matrix: what a load survives, and the tests that say so.
 
 @pytest.mark.fault(5)          on a test, or among the marks of one parameter: it defends row 5
-PYTHONPATH=tests .venv/bin/python -m faults    writes the table into ARCHITECTURE.md, between its marks
+PYTHONPATH=tests .venv/bin/python -m support.faults    writes the table into tests/FAULTS.md, between its marks
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TESTS = Path(__file__).parents[1]
-DOCUMENT = TESTS.parent / "ARCHITECTURE.md"
+DOCUMENT = TESTS / "FAULTS.md"
 
 
 class Row(NamedTuple):
@@ -74,10 +74,10 @@ ROWS = {
 def covered(folder: Path = TESTS) -> dict[int, list[str]]:
     """The tests of each row, as `file::name`, in the order of their files."""
     found: dict[int, list[str]] = {}
-    for path in sorted(folder.glob("test_*.py")):
+    for path in sorted(folder.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                name = f"{path.relative_to(folder)}::{node.name}"
+                name = f"{path.relative_to(folder).as_posix()}::{node.name}"
                 for row in sorted({row for mark in node.decorator_list for row in _rows(mark)}):
                     found.setdefault(row, []).append(name)
     return found

@@ -1,4 +1,4 @@
-"""The fault matrix is whole, and ARCHITECTURE.md shows it as it is."""
+"""The fault matrix is whole, and tests/FAULTS.md shows it as it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_every_fault_has_a_test() -> None:
 
 
 def test_the_document_shows_the_matrix() -> None:
-    """The table in ARCHITECTURE.md is what the marks give; `python -m faults` writes it."""
+    """The table in tests/FAULTS.md is what the marks give; `python -m support.faults` writes it."""
     text = DOCUMENT.read_text()
     assert "<!-- faults -->" in text
     assert written(text) == text
