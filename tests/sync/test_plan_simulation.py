@@ -20,6 +20,7 @@ from docruns.core.parsed import ParsedRun
 from docruns.core.settings import Settings
 from docruns.core.tables import WORKFLOW_RUNS
 from docruns.net.messages import Outcome, Reply, Request, Usage
+from docruns.sync import lists
 from docruns.sync.lists import RunList
 from docruns.sync.plan import ListedRun
 from docruns.sync.sync import Sync
@@ -118,7 +119,7 @@ class World:
             parse=_parse,
             detail=lambda id_: Request("/" + id_, subject=id_),
         )
-        platform = Platform(
+        platform = lists.Platform(
             "simulated",
             _Client(self, meddle),  # type: ignore[arg-type]
             Settings(overlap=OVERLAP, chunk_runs=3, recheck_for=timedelta(days=9999)),
