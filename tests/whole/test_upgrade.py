@@ -1,0 +1,65 @@
+"""A database that an earlier version has loaded goes on with this one.
+
+`support/before/` holds such a database, exported by DuckDB, and the lists that the platforms showed then. The version
+before the package got its folders loaded it from a sandbox (12 runs and 4 processor runs of Extend; 6 runs of
+Plextera and a nested one).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from docruns.commands.load import load_runs
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from support.loading import connect, query
+from support.planted import plant
+
+BEFORE = Path(__file__).parents[1] / "support" / "before"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """The database as the earlier version left it."""
+    path, folder = tmp_path / "before.duckdb", BEFORE / "database"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute((folder / "schema.sql").read_text())
+        load = (folder / "load.sql").read_text()
+        connection.execute(load.replace("FROM '", f"FROM '{folder}/"))
+    return path
+
+
+@pytest.fixture
+def platforms() -> Iterator[tuple[Sandbox, list[str]]]:
+    """Platforms that show the lists of then, and the paths of the requests that they get."""
+    lists = json.loads((BEFORE / "answers.json").read_text())
+    with Sandbox(runs=0, standalone=0, plextera_runs=0) as sandbox:
+        paths = plant(sandbox, {path: json.dumps(body).encode() for path, body in lists.items()})
+        yield sandbox, paths
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_a_load_after_an_upgrade_fetches_nothing(
+    provider: str, database: Path, platforms: tuple[Sandbox, list[str]]
+) -> None:
+    """The first load of this version walks the lists, sends no detail request and changes no row."""
+    sandbox, paths = platforms
+    tables = ("workflow_runs", "processor_runs", "fields", "citations")
+    sql = "UNION ALL ".join(
+        f"SELECT count(*), max(_dlt_load_id) FROM {provider}.{t} " for t in tables
+    )
+    before = query(database, sql)
+    assert all(count for count, _ in before)
+    summary = load_runs(connect(sandbox, provider), Target(provider, database))
+    assert summary.complete
+    assert summary.fetched == 0
+    assert summary.unchanged > 0
+    assert summary.quarantined == 0
+    lists = set(json.loads((BEFORE / "answers.json").read_text()))
+    assert set(paths) <= lists
+    assert query(database, sql) == before
