@@ -16,7 +16,7 @@ setup: ## make .venv, with the command at .venv/bin/docruns
 	@sh .ci/setup
 
 demo: setup ## load invented runs into docruns.duckdb and answer three questions
-	$(RUN)/docruns demo
+	@$(RUN)/docruns demo
 
 test: setup ## run every test
 	$(RUN)/python -m pytest -n 2 --dist worksteal
