@@ -224,7 +224,7 @@ class Reader:
         return "".join(f"{line}\n" for line in lines)
 
     def _output(self, command: str) -> list[str]:
-        if command != "docruns sandbox":
+        if not command.startswith("docruns sandbox"):
             found = self._start(command).wait()
             return [line.replace(self._address, PRINTED_ADDRESS) for line in found if line]
         terminal = self._start(f"exec {command} --port 0")
