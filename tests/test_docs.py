@@ -19,6 +19,7 @@ share a folder. Words must match; numbers and times are compared as such, whatev
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 import os
 import pty
 import re
@@ -32,6 +33,8 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
 
 import duckdb
 import pytest
@@ -82,30 +85,63 @@ def renewed(documented: list[str], found: list[str]) -> list[str]:
     return [*found[:at], "…", *found[len(found) - below :]]
 
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "docruns",
+        *(
+            module.name
+            for module in walk_packages(docruns.__path__, "docruns.")
+            if "__main__" not in module.name
+        ),
+    ]
+)
+
+
+def run_forked(
+    words: list[str], folder: Path, environment: dict[str, str], terminal: str, errors: Path
+) -> None:
+    """Run `docruns …` in this process, a fork of one that has imported it: half of a command is imports."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(os.open(terminal, os.O_RDWR), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    sys.stdout, sys.stderr = (os.fdopen(handle, "w", buffering=1) for handle in (1, 2))
+    sys.argv = words
+    (command,) = entry_points(group="console_scripts", name="docruns")
+    command.load()()
+
+
 class Terminal:
     """A process whose stdout is a terminal, and what it has printed."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
+        self.command = command
         ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        os.close(theirs)
+        self._errors = folder.with_name(f"errors{ours}")
+        is_plain = command.startswith("docruns ") and not re.search(r"[&|<>;$`]", command)
+        self._process: subprocess.Popen[bytes] | Any
+        if is_plain:
+            given = (shlex.split(command), folder, environment, os.ttyname(theirs), self._errors)
+            self._process = FORKS.Process(target=run_forked, args=given)
+            self._process.start()
+        else:
+            with self._errors.open("ab") as errors:
+                self._process = subprocess.Popen(
+                    ["bash", "-c", command],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+        self._theirs = theirs
         self._printed: list[bytes] = []
-        self._errors: list[str] = []
-        self._readers = [
-            threading.Thread(target=self._read, args=(ours,), daemon=True),
-            threading.Thread(target=self._read_errors, daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
+        self._reader = threading.Thread(target=self._read, args=(ours,), daemon=True)
+        self._reader.start()
 
     def _read(self, handle: int) -> None:
         try:
@@ -117,15 +153,10 @@ class Terminal:
         finally:
             os.close(handle)
 
-    def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as lines:
-            self._errors += list(lines)
-
     @property
     def errors(self) -> str:
         """What it wrote to stderr."""
-        return "".join(self._errors)
+        return self._errors.read_text() if self._errors.exists() else ""
 
     def lines(self) -> list[str]:
         """What it wrote to stdout, without colours."""
@@ -134,28 +165,34 @@ class Terminal:
 
     def wait(self) -> list[str]:
         """Its output once it has ended well."""
-        code = self.process.wait(timeout=180)
-        for reader in self._readers:
-            reader.join(10)
-        assert code == 0, (self.process.args, code, "\n".join(self.lines()), self.errors)
+        code = self._end(180)
+        assert code == 0, (self.command, code, "\n".join(self.lines()), self.errors)
         return self.lines()
+
+    def _end(self, seconds: float) -> int | None:
+        if isinstance(self._process, subprocess.Popen):
+            self._process.wait(timeout=seconds)
+            code = self._process.returncode
+        else:
+            self._process.join(seconds)
+            code = self._process.exitcode
+        os.close(self._theirs)
+        self._reader.join(10)
+        return code
 
     def wait_for_silence(self) -> list[str]:
         """Its output once it has printed something and nothing more for half a second."""
         until, seen = time.monotonic() + 60, -1
         while not self._printed or len(self._printed) != seen:
-            assert time.monotonic() < until and self.process.poll() is None, self.errors
+            assert time.monotonic() < until and self._process.exitcode is None, self.errors
             seen = len(self._printed)
             time.sleep(0.5)
         return self.lines()
 
     def stop(self) -> None:
-        """End it, if it runs."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(timeout=30)
-        for reader in self._readers:
-            reader.join(10)
+        """End it."""
+        self._process.terminate()
+        self._end(30)
 
 
 class Reader:
@@ -163,7 +200,6 @@ class Reader:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
-        self._exports: list[str] = []
         self._running: list[Terminal] = []
         self._address = PRINTED_ADDRESS
         # the clone that the document is about
@@ -194,8 +230,7 @@ class Reader:
     def _start(self, command: str) -> Terminal:
         command = {"make demo": "docruns demo"}.get(command, command)
         command = command.replace(PRINTED_ADDRESS, self._address)
-        lines = [*self._exports, command]
-        return Terminal("\n".join(lines), self.folder, self.environment)
+        return Terminal(command, self.folder, self.environment)
 
     def _sh(self, text: str) -> None:
         # two lines at a time where the first one ends in a backslash
@@ -203,9 +238,11 @@ class Reader:
             # this is the clone
             if line.startswith(("git clone ", "#")) or not line:
                 continue
-            if line.startswith(("export ", "unset ", "source ")):
-                self._exports.append(line.replace(PRINTED_ADDRESS, self._address))
-            self._start(line).wait()
+            if line.startswith("export "):
+                name, _, value = line.removeprefix("export ").partition("=")
+                self.environment[name] = value.replace(PRINTED_ADDRESS, self._address)
+            else:
+                self._start(line).wait()
 
     def _cron(self, text: str) -> None:
         for line in text.splitlines():
@@ -227,7 +264,7 @@ class Reader:
         if not command.startswith("docruns sandbox"):
             found = self._start(command).wait()
             return [line.replace(self._address, PRINTED_ADDRESS) for line in found if line]
-        terminal = self._start(f"exec {command} --port 0")
+        terminal = self._start(f"{command} --port 0")
         self._running.append(terminal)
         found = terminal.wait_for_silence()
         self._address = re.findall(r"127\.0\.0\.1:\d+", found[0])[0]
