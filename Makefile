@@ -1,54 +1,53 @@
-# Everything runs in .venv, made from uv.lock by a uv that lives in .uv unless there is one on the PATH.
-.PHONY: setup demo test coverage check bench prove soak fuzz format clean
+# Everything runs in .venv, which .ci/setup makes from uv.lock.
+.PHONY: help setup demo test coverage check bench prove soak fuzz format clean
 
-PYTHON ?= python3.11
-UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+# the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
+PYTHON ?=
+export PYTHON
+UV = "$$(uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)"
 RUN := .venv/bin
 
-setup: .venv/.ready ## make .venv, with the command at .venv/bin/docruns
+help: ## list these targets
+	@echo "make TARGET, or make PYTHON=python3.13 TARGET with another Python (3.11 to 3.14)"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1@\2/p' Makefile | while IFS=@ read -r name text; do \
+		printf '  %-10s %s\n' $$name "$$text"; done
 
-.uv/bin/uv:
-	@command -v $(PYTHON) >/dev/null || { echo "docruns needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
-	$(PYTHON) -m venv .uv
-	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-
-.venv/.ready: pyproject.toml uv.lock $(if $(filter .uv/bin/uv,$(UV)),.uv/bin/uv)
-	$(UV) sync --frozen --quiet --python $(PYTHON)
-	@touch $@
+setup: ## make .venv, with the command at .venv/bin/docruns
+	@sh .ci/setup
 
 demo: setup ## load invented runs into docruns.duckdb and answer three questions
-	$(RUN)/docruns demo
+	@$(RUN)/docruns demo
 
-test: setup ## every test
+test: setup ## run every test
 	$(RUN)/python -m pytest -n 2 --dist worksteal
 
-coverage: setup ## every test, and which lines they run: half as long again
+coverage: setup ## run every test and report which lines they run; takes half as long again
 	$(RUN)/coverage erase
 	$(RUN)/coverage run -m pytest -n 2 --dist worksteal
 	$(RUN)/coverage combine --quiet
 	$(RUN)/coverage report --fail-under=95
 
-check: setup ## formatting, lint and types
+check: setup ## check formatting, lint and types
 	$(RUN)/ruff format --check
 	$(RUN)/ruff check
 	$(RUN)/mypy
 
-bench: setup ## side by side with what people would use instead, half an hour
-	UV="$(UV)" $(RUN)/python tests/benchmarks/bench.py
+bench: setup ## compare with what people would use instead; takes half an hour
+	UV=$(UV) $(RUN)/python tests/benchmarks/bench.py
 
-prove: setup ## what the README promises, measured at length: half an hour
+prove: setup ## measure what the README promises; takes half an hour
 	PYTHONPATH=tests $(RUN)/python -m proofs
 
-soak: setup ## all faults at random for ten minutes, then everything must be true
+soak: setup ## inject all faults at random for ten minutes, then compare the database with the platform
 	PYTHONPATH=tests $(RUN)/python -m soak
 
-fuzz: setup ## search for answers that break a reader, led by coverage, ten minutes
+fuzz: setup ## search for answers that break a reader, guided by coverage; takes ten minutes
 	$(UV) sync --frozen --quiet --group fuzz
 	PYTHONPATH=tests $(RUN)/python -m fuzz --seconds 600
 
-format: setup ## write what check wants
+format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff format
 	$(RUN)/ruff check --fix
 
-clean: ## forget .venv, .uv and caches; databases stay
+clean: ## remove .venv, .uv and caches; databases stay
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* tests/benchmarks/.cache
