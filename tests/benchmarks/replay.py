@@ -65,7 +65,7 @@ def main() -> None:
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where sources take their clients from
-    vars(settings)["DiscreetClient"] = FromDisk
+    vars(settings)["RedactingClient"] = FromDisk
 
     def make(on_sync: Callable[[Sync], None]) -> Any:
         return extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, on_sync=on_sync)

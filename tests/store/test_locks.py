@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import verify_runs
 from docruns.core.errors import ConfigError, LockedError
 from docruns.sandbox import Sandbox
-from docruns.store import target
 from docruns.store.duckdb import file
 from docruns.store.duckdb.file import open_database
 from docruns.store.target import (
@@ -106,36 +106,51 @@ def test_asking_who_holds_it_disturbs_nobody(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     with hold_lock(path, "first"):
         pass
-    file = target._flocked(path)
-    assert file is not None
-    import threading
-
-    threading.Timer(0.1, os.close, [file]).start()
+    probe = FileLock(path, thread_local=False)
+    probe.acquire()
+    threading.Timer(0.1, probe.release).start()
     with hold_lock(path, "second"):
-        assert json.loads(path.read_text())["command"] == "second"
+        holder = lock_holder(path)
+        assert holder is not None
+        assert holder.command == "second"
 
 
-def test_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no flock the file is the lock: exclusive, gone at the end, void when its process is."""
-    monkeypatch.setattr(target, "fcntl", None)
+def test_many_readers_agree(tmp_path: Path) -> None:
+    """Readers of the lock's state do not take each other for a load, whether a load holds it or has died."""
     path = tmp_path / "x.lock"
-    with hold_lock(path, "one"):
-        assert lock_holder(path) is not None
-        with (
-            pytest.raises(LockedError, match=f"`one` .process {os.getpid()}"),
-            hold_lock(path, "two"),
-        ):
-            pass
-    assert not path.exists()
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        pass
-    path.write_text(json.dumps({"pid": ended.pid, "since": "2026-01-01T00:00:00Z", "command": "x"}))
-    assert lock_holder(path) is None
-    with hold_lock(path, "three"):
-        assert json.loads(path.read_text())["command"] == "three"
-    with pytest.raises(ZeroDivisionError), hold_lock(path, "four"):
+    with another(HOLD, str(path)) as process:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lock_holder, [path] * 16))
+        assert {who.pid for who in found if who is not None} == {process.pid}
+        assert None not in found
+        process.kill()
+        process.wait()
+        # what the dead process wrote about itself is still there
+        assert Path(f"{path}.json").exists()
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(lock_holder, [path] * 16)) == {None}
+
+
+def test_lock_files_are_private(tmp_path: Path) -> None:
+    """The lock and the note beside it belong to their owner alone, in a folder of his alone."""
+    path = tmp_path / "new" / "x.lock"
+    mask = os.umask(0)
+    try:
+        with hold_lock(path, "one"):
+            found = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    finally:
+        os.umask(mask)
+    assert found == {"x.lock": 0o600, "x.lock.json": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_failed_load_releases_its_lock(tmp_path: Path) -> None:
+    """After an error no process holds the lock, and the note about the holder is gone."""
+    path = tmp_path / "x.lock"
+    with pytest.raises(ZeroDivisionError), hold_lock(path, "one"):
         raise ZeroDivisionError
-    assert not path.exists()
+    assert lock_holder(path) is None
+    assert not Path(f"{path}.json").exists()
 
 
 @pytest.mark.fault(10)

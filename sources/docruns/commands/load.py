@@ -23,7 +23,8 @@ import dlt
 from dlt.sources import DltSource
 
 from ..core.errors import ConfigError, DocrunsError
-from ..store import destinations, lookup
+from ..store import lookup
+from ..store.destinations import traits_of
 from ..store.duckdb.publish import check_place
 from ..store.duckdb.publish import publish_copy as put_in_place
 from ..store.environment import private_files
@@ -89,7 +90,7 @@ def load_runs(
     LockedError before anything else where another process loads into the target.
     """
     if publish is not None:
-        if target.destination != "duckdb":
+        if not target.traits.has_file:
             raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
         check_place(target.database, publish)
     started = time.monotonic()
@@ -144,7 +145,7 @@ def _load_all(
                 "Each platform needs a dataset of its own.",
             )
         written = None
-        if memory is not None and target.destination == "duckdb":
+        if memory is not None and target.traits.has_file:
             limit_memory(running, memory)
         runs: Any = source
         while True:
@@ -189,5 +190,5 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
     gone: dict[str, list[str]] = {name: [] for name in _RUN_LISTS}
     for feed, run_id in sync.gone:
         gone["workflow_runs" if feed == "workflow_runs" else "processor_runs"].append(run_id)
-    if sync.gone and destinations.takes_updates(running):
+    if sync.gone and traits_of(running).takes_updates:
         lookup.mark_deleted(running, gone, {}, sync.clock())

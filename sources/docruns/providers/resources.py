@@ -20,7 +20,7 @@ from ..core.parsed import ParentStep, ParsedRun
 from ..core.privacy import Privacy
 from ..core.tables import RUN_TABLES, TABLES, Table
 from ..net.redaction import strip_signed_urls
-from ..store import destinations, lookup
+from ..store import lookup
 from ..store.arrow import (
     Tables,
     add_load_id,
@@ -30,7 +30,8 @@ from ..store.arrow import (
     rewrite_matching,
     spell_out_nul,
 )
-from ..store.destinations import Hints
+from ..store.destinations import traits_of
+from ..store.merge_hints import Hints
 from ..sync.lists import RunList
 from ..sync.plan import ListedRun
 from ..sync.sync import Sync
@@ -112,7 +113,7 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
     """Tables that the dataset has not, or not with all of their columns: what is asked of them finds them there,
     also where a platform has sent nothing for them, or an older version has made them. Not everywhere: dlt's way
     into Postgres, for one, does not take a table without a row."""
-    if not destinations.is_staged_once(dlt.current.pipeline()):
+    if not traits_of(dlt.current.pipeline()).is_staged_once:
         return
     there = dlt.current.source_schema().tables
     for table in RUN_TABLES:
@@ -208,9 +209,7 @@ def _unlinked(sync: Sync, feed: RunList, told: set[str], read_now: set[str]) -> 
     )
 
 
-def _is_current(
-    sync: Sync, held: lookup.StoredProcessorRun | lookup.StoredRun, run: ListedRun
-) -> bool:
+def _is_current(sync: Sync, held: lookup.StoredRun, run: ListedRun) -> bool:
     if sync.settings.full or sync.is_failed(run.id) or not held.is_whole:
         return False
     if run.updated_at is None and run.created_at is not None:
@@ -239,7 +238,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
         batch.taken()
         load_id = dlt.current.load_package_state()["load_id"]
         if load_id not in holds_nul:
-            holds_nul[load_id] = destinations.holds_nul(dlt.current.pipeline())
+            holds_nul[load_id] = traits_of(dlt.current.pipeline()).holds_nul
         for table, cells in batch:
             rows = rewrite_matching(cells, _not_of_documents(table), "http", strip_signed_urls)
             rows = rewrite_columns(rows, rewrites[table.name])

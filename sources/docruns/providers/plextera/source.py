@@ -13,8 +13,8 @@ from dlt.common.typing import TSecretStrValue
 from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, is_loopback, platform
-from ...store.destinations import CONTRACT
 from ...store.environment import warn_of_readable_secrets
+from ...store.merge_hints import CONTRACT
 from ...sync.lists import RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
