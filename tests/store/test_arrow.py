@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -21,7 +20,6 @@ from docruns.core.tables import (
     Table,
 )
 from docruns.store.arrow import Tables, schema, to_arrow, to_tables
-from docruns.store.memory import without_gc
 
 ARROW: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -158,29 +156,6 @@ def test_only_tables_with_rows_go_out_in_the_models_order() -> None:
     assert [(table.name, rows.num_rows) for table, rows in found] == [("insights", 1), ("syncs", 1)]
     assert len(found) == len(batch) == 2
     assert len(to_tables(Batch())) == 0
-
-
-def test_the_collector_is_off_while_tables_are_made_and_stays_as_it_was() -> None:
-    """Also where it fails, and where somebody else turned it off."""
-    seen = []
-
-    @without_gc
-    def call(fails: bool) -> None:
-        seen.append(gc.isenabled())
-        if fails:
-            raise ValueError
-
-    call(False)
-    with pytest.raises(ValueError):
-        call(True)
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        call(False)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-    assert seen == [False] * 3
 
 
 def test_pandas_is_left_out() -> None:
