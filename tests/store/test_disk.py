@@ -319,7 +319,7 @@ def test_a_working_folder_that_is_removed_during_a_load(
 
     with monkeypatch.context() as patch:
         patch.setattr(load, "load_package", removing)
-        with pytest.raises(DocrunsError, match=f"{folder}.*Did somebody remove") as caught:
+        with pytest.raises(DocrunsError, match=f"{folder}.*Was it removed or replaced") as caught:
             load_extend(loaded, base_url=few_runs.extend_url)
     assert len(str(caught.value).splitlines()) == 1
     load_extend(loaded, base_url=few_runs.extend_url)

@@ -158,8 +158,8 @@ def test_waiting_for_a_database_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for a notebook to close says so once, and for whom; then it goes on by itself."""
-    assert file.TELL_AFTER_S == 2.0
-    monkeypatch.setattr(file, "TELL_AFTER_S", 0.2)
+    assert file.REPORT_AFTER_S == 2.0
+    monkeypatch.setattr(file, "REPORT_AFTER_S", 0.2)
     path = tmp_path / "t.duckdb"
     code = (
         "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); "

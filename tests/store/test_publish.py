@@ -146,8 +146,8 @@ def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
     for path, says in (
         (database, "is the database itself"),
         (tmp_path / "folder" / ".." / "no" / "x.duckdb", "does not exist"),
-        (tmp_path / "folder", "is no DuckDB database"),
-        (text, "is no DuckDB database"),
+        (tmp_path / "folder", "is not a DuckDB database"),
+        (text, "is not a DuckDB database"),
         (tmp_path / "a?b.duckdb", "question mark"),
     ):
         with pytest.raises(ConfigError, match="--publish") as caught:
@@ -189,7 +189,7 @@ def test_a_copy_that_somebody_writes_to(
     """A copy that is open for writing is not pulled away from under its writer; the load itself stays."""
     from docruns.store.duckdb import publish as module
 
-    monkeypatch.setattr(module, "_HELD_S", 0.3)
+    monkeypatch.setattr(module, "_WAIT_S", 0.3)
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, path)
     platform.extend.add(1)

@@ -1,7 +1,8 @@
-"""Queries: what the destination holds already. The answers are asked for when they matter and never cached.
+"""Queries: what the destination holds already. The answers are asked for when they matter and never
+cached.
 
-A processor run that came inside its workflow run keeps that link when it is fetched again on its own, and a run
-that an interrupted load has stored is not fetched a second time.
+A processor run that came inside its workflow run keeps that link when it is fetched again on its
+own, and a run that an interrupted load has stored is not fetched a second time.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _FETCH_ROWS = 10_000
 class StoredRun(NamedTuple):
     """A workflow or processor run as the destination holds it.
 
-    `is_whole`: its package was committed to the end, and the run is not marked as deleted. The last two fields say
-    which step of which workflow run made a processor run; both are None for workflow runs.
+    `is_whole`: its package was committed to the end, and the run is not marked as deleted. The last
+    two fields say which step of which workflow run made a processor run; both are None for workflow
+    runs.
     """
 
     status: str | None
@@ -65,15 +67,16 @@ def _stored_runs(
 
 
 def _committed_packages(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
-    """Those packages that were loaded to the end. Tables are merged one by one, so a killed load may have merged a
-    run's row and not the rows of the run's other tables."""
+    """Those packages that were loaded to the end. Tables are merged one by one, so a killed load
+    may have merged a run's row and not the rows of the run's other tables."""
     loads = Table("_dlt_loads", "", (), ())
     rows = _rows(pipeline, loads, ("status",), sorted(load_ids), "load_id")
     return {load_id for load_id, status in rows if status == 0}
 
 
 def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, NestedLink]:
-    """Those of `ids` that the destination holds as nested workflow runs, with their place in the run around them."""
+    """Those of `ids` that the destination holds as nested workflow runs, with their place in the
+    run around them."""
     rows = _rows(pipeline, WORKFLOW_RUNS, NestedLink._fields, ids)
     return {id_: NestedLink(*cells) for id_, *cells in rows if cells[0] is not None}
 
@@ -81,8 +84,8 @@ def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Nested
 class ProducedRun(NamedTuple):
     """A processor run that a step of a workflow run made, as the destination's steps say.
 
-    `id` is the processor run's, `workflow_run_id` and `position` name the step. `status` and `updated_at` are those
-    of the stored processor run; None where the query reads the steps alone.
+    `id` is the processor run's, `workflow_run_id` and `position` name the step. `status` and
+    `updated_at` are those of the stored processor run; None where the query reads the steps alone.
     """
 
     id: str
@@ -174,7 +177,8 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text.
 
-    `names` are the columns to read, by default all; `unlike` is a column and a value that it must not have.
+    `names` are the columns to read, by default all; `unlike` is a column and a value that it must
+    not have.
     """
     names = names or [name for name in table.names if name != CLEARED]
     parsed = set[str]()
@@ -198,7 +202,8 @@ def mark_deleted(
     back: Mapping[str, Sequence[str]],
     at: datetime,
 ) -> None:
-    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table, in one transaction.
+    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table, in one
+    transaction.
 
     A table may be missing: a first load may have found only runs that are gone.
     """
@@ -244,8 +249,8 @@ def providers(pipeline: dlt.Pipeline) -> set[str]:
 
 
 def count_half_loaded(pipeline: dlt.Pipeline) -> int:
-    """Count workflow and processor runs of packages that were not committed to the end, without deleted runs, which
-    cannot be fetched again."""
+    """Count workflow and processor runs of packages that were not committed to the end, without
+    deleted runs, which cannot be fetched again."""
     ended = {load_id for (load_id,) in columns_of(pipeline, "_dlt_loads", ("load_id",))}
     return sum(
         load_id not in ended and deleted_at is None

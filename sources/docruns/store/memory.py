@@ -20,8 +20,8 @@ import pyarrow as pa
 
 @contextmanager
 def system_memory_pool() -> Iterator[None]:
-    """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a heavy load, and
-    was slower."""
+    """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a
+    heavy load, and was slower."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
@@ -38,8 +38,9 @@ class _PandasHider(MetaPathFinder):
 
 
 def hide_pandas_from_pyarrow() -> None:
-    """Make pyarrow believe that pandas is not installed. pyarrow imports pandas with the first array that it makes,
-    which takes 40 MB and 0.3 s, and never looks again. For a process that makes no data frames."""
+    """Make pyarrow believe that pandas is not installed. pyarrow imports pandas with the first
+    array that it makes, which takes 40 MB and 0.3 s, and never looks again. For a process that
+    makes no data frames."""
     if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _PandasHider)
         try:
@@ -52,19 +53,20 @@ _M_ARENA_MAX = -8  # in GNU's malloc.h
 
 
 def limit_arenas() -> None:
-    """Keep the C library from starting more arenas, for the rest of the process: threads share the existing ones.
-    For a process that only loads.
+    """Keep the C library from starting more arenas, for the rest of the process: threads share the
+    existing ones. For a process that only loads.
 
-    By default each thread has an arena of its own, and the free memory between objects in one arena is of no use
-    to other threads: 50 to 60 MB of 20,000 heavy runs. Threads that wait for one another take 1 to 2 % more time.
+    By default each thread has an arena of its own, and the free memory between objects in one arena
+    is of no use to other threads: 50 to 60 MB of 20,000 heavy runs. Threads that wait for one
+    another take 1 to 2 % more time.
     """
     _call("mallopt", _M_ARENA_MAX, 1)
 
 
 def release_memory() -> None:
-    """Return free memory to the system. dlt leaves ten thousand objects in cycles with each package, which the
-    collector finds once in twenty packages; the C library keeps the free memory between objects that are in use,
-    180 MB after a package of heavy runs."""
+    """Return free memory to the system. dlt leaves ten thousand objects in cycles with each
+    package, which the collector finds once in twenty packages; the C library keeps the free memory
+    between objects that are in use, 180 MB after a package of heavy runs."""
     gc.collect()
     _call("malloc_trim", 0)
 
@@ -78,25 +80,28 @@ def _call(name: str, *arguments: int) -> None:
 _LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 
 _NEW_OBJECTS = 60_000
-"""New objects after which the collector runs: more than the rows of a batch. With this threshold, switching the
-collector off while runs are read saves nothing. Five times as many took 40 MB more."""
+"""New objects after which the collector runs: more than the rows of a batch. With this threshold,
+switching the collector off while runs are read saves nothing. Five times as many took 40 MB
+more."""
 
 _HAS_FROZEN = Event()
 
 
 @contextmanager
 def gc_frozen() -> Iterator[None]:
-    """Exclude the objects that exist now, above all modules, from garbage collection, and collect less often.
+    """Exclude the objects that exist now, above all modules, from garbage collection, and collect
+    less often.
 
-    The rows of a batch are alive until they are Arrow, so the collector would visit them again and again and find
-    nothing. This saves a sixth of the time to read a light run, and a fifth of a heavy one.
+    The rows of a batch are alive until they are Arrow, so the collector would visit them again and
+    again and find nothing. This saves a sixth of the time to read a light run, and a fifth of a
+    heavy one.
     """
     youngest, *older = gc.get_threshold()
     # objects that another caller has frozen cannot be frozen or unfrozen apart from his
     is_ours = not gc.get_freeze_count()
     if is_ours:
-        # garbage of an earlier load would be frozen too, and never found; before the first load there is little,
-        # and a collection takes 0.05 s
+        # garbage of an earlier load would be frozen too, and never found; before the first load
+        # there is little, and a collection takes 0.05 s
         if _HAS_FROZEN.is_set():
             gc.collect()
         _HAS_FROZEN.set()

@@ -3,9 +3,9 @@
     DELETE FROM fields WHERE processor_run_id IN (SELECT processor_run_id FROM staged)
     INSERT INTO fields SELECT … FROM staged WHERE _cleared is not true
 
-A run that is fetched again replaces its rows as a set: tables with `set_of` are merged by the run's id, and each
-run sends one clearing row. So a run with fewer rows than before ends with fewer rows, and a run without rows ends
-with none. Rows of the other tables are merged one by one, by their key.
+A run that is fetched again replaces its rows as a set: tables with `set_of` are merged by the run's
+id, and each run sends one clearing row. So a run with fewer rows than before ends with fewer rows,
+and a run without rows ends with none. Rows of the other tables are merged one by one, by their key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _DEDUPLICATED = "x-stage-data-deduplicated"
 
 
 class Hints:
-    """The hints of one load: of all its packages, and of all resources that fill the same tables."""
+    """The hints of one load: of all its packages, and of all resources that fill the same
+    tables."""
 
     def __init__(self) -> None:
         self._load_id = ""
@@ -36,10 +37,12 @@ class Hints:
         self._repeated: set[str] = set()
 
     def of(self, table: Table, runs: Sequence[str], resource: str, load_id: str) -> Any | None:
-        """The hints to send with a resource's rows that replace those of `runs`; None where dlt has them already.
+        """The hints to send with a resource's rows that replace those of `runs`; None where dlt has
+        them already.
 
-        dlt numbers the staged rows of a key and takes one, where a run came twice in a package or where a retry
-        may have staged it twice. That takes 0.8 ms of a heavy run, so it is asked for only then.
+        dlt numbers the staged rows of a key and takes one, where a run came twice in a package or
+        where a retry may have staged it twice. That takes 0.8 ms of a heavy run, so it is asked for
+        only then.
         """
         if load_id != self._load_id:
             self._load_id = load_id
@@ -52,7 +55,8 @@ class Hints:
         if len(seen) < together:
             self._repeated.add(table.name)
         is_repeated = table.name in self._repeated
-        # dlt applies a resource's last hints to each of its rows, and the last hints of any resource win
+        # dlt applies a resource's last hints to each of its rows, and the last hints of any
+        # resource win
         if self._last_hints.get((resource, table.name)) == is_repeated:
             return None
         self._last_hints[resource, table.name] = is_repeated
@@ -70,8 +74,9 @@ class Hints:
             # as a table hint, because dlt ignores the argument "deduplicated" where it is False
             more[_DEDUPLICATED] = self._traits.is_staged_once and table.name not in self._repeated
             if self._traits.takes_updates:
-                # dlt turns a merge key into "by the key or by the run's id", for which DuckDB reads every
-                # row of the table: at 20,000 heavy runs 6 ms of each new one, with this condition 0.1
+                # dlt turns a merge key into "by the key or by the run's id", for which DuckDB reads
+                # every row of the table: at 20,000 heavy runs 6 ms of each new one, with this
+                # condition 0.1
                 merge["destination_scope"] = (
                     f"{table.set_of} IN (SELECT {table.set_of} FROM {{staging_table}})"
                 )
