@@ -85,7 +85,8 @@ def test_a_destination_with_a_name_of_its_own(tmp_path: Path) -> None:
 
 
 def test_dlt_s_own_duckdb_is_staged_first(tmp_path: Path) -> None:
-    """In a pipeline of a user's own, dlt merges from staging tables, where a retry can add rows twice."""
+    """In a pipeline of a user's own, dlt merges from staging tables, where a retry can add rows
+    twice."""
     found = traits_of(pipeline(tmp_path, dlt.destinations.duckdb(":memory:")))
     assert not found.is_staged_once
     assert found.takes_updates

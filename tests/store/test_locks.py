@@ -1,4 +1,5 @@
-"""One load at a time: who holds a target, who holds a database, and what the others are told."""
+"""Locks: one load at a time on a target, one writer at a time on a database, and the messages to
+others."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ from support.processes import HOLD, another
 
 @pytest.mark.fault(13)
 def test_a_second_load_is_refused(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Who comes second is told who is at work and since when; it sends no request and makes no file."""
+    """A second load is refused with the process at work and its start; it sends no request and
+    creates no file."""
     path = tmp_path / "t.duckdb"
     with another(HOLD, str(lock_file(Target("extend", path)))) as process:
         with pytest.raises(LockedError) as caught:
@@ -55,7 +57,7 @@ def test_a_second_load_is_refused(load_extend: Loader, sandbox: Sandbox, tmp_pat
 
 
 def test_sweep_is_a_load_to_others(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A sweep does not begin either while a load is at work; a verify, which changes nothing, does."""
+    """A sweep is refused too while a load runs; a verify, which changes nothing, is not."""
     from docruns import extend
 
     path = tmp_path / "t.duckdb"
@@ -73,7 +75,7 @@ def test_sweep_is_a_load_to_others(load_extend: Loader, sandbox: Sandbox, tmp_pa
 
 @pytest.mark.fault(13)
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
-    """After `kill -9` of a load the next one begins at once: the kernel has let go of the lock."""
+    """After `kill -9` of a load the next one begins at once: the system has released the lock."""
     target = Target("extend", tmp_path / "t.duckdb")
     with another(HOLD, str(lock_file(target))) as process:
         who = lock_holder(lock_file(target))
@@ -91,7 +93,8 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
-    """The lock is not one per process: a scheduler that runs two jobs in one is told as well."""
+    """The lock also excludes threads of one process, as a scheduler may run two jobs in one
+    process."""
     path = tmp_path / "x.lock"
     with (
         hold_lock(path, "one"),
@@ -102,7 +105,8 @@ def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_asking_who_holds_it_disturbs_nobody(tmp_path: Path) -> None:
-    """`status` looks by taking the lock for an instant; a load that begins just then is not refused."""
+    """`status` takes the lock for an instant to see whether it is free; a load that begins just
+    then is not refused."""
     path = tmp_path / "x.lock"
     with hold_lock(path, "first"):
         pass
@@ -116,7 +120,8 @@ def test_asking_who_holds_it_disturbs_nobody(tmp_path: Path) -> None:
 
 
 def test_many_readers_agree(tmp_path: Path) -> None:
-    """Readers of the lock's state do not take each other for a load, whether a load holds it or has died."""
+    """Concurrent readers of the lock's state get the right answer, while a load holds it and after
+    the load has died."""
     path = tmp_path / "x.lock"
     with another(HOLD, str(path)) as process:
         with ThreadPoolExecutor(4) as pool:
@@ -132,7 +137,7 @@ def test_many_readers_agree(tmp_path: Path) -> None:
 
 
 def test_lock_files_are_private(tmp_path: Path) -> None:
-    """The lock and the note beside it belong to their owner alone, in a folder of his alone."""
+    """The lock and the note beside it have mode 0600, in a folder of mode 0700."""
     path = tmp_path / "new" / "x.lock"
     mask = os.umask(0)
     try:
@@ -157,7 +162,8 @@ def test_a_failed_load_releases_its_lock(tmp_path: Path) -> None:
 def test_waiting_for_a_database_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for a notebook to close says so once, and for whom; then it goes on by itself."""
+    """A load that waits for a database reports it once, with the process that has it open, and
+    continues when it is closed."""
     assert file.REPORT_AFTER_S == 2.0
     monkeypatch.setattr(file, "REPORT_AFTER_S", 0.2)
     path = tmp_path / "t.duckdb"
@@ -187,7 +193,8 @@ def test_waiting_for_a_database_is_told_once(
 def test_database_with_the_name_of_its_dataset(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, name: str
 ) -> None:
-    """DuckDB cannot tell a file from a schema of the same name, so such a file is refused by name."""
+    """DuckDB cannot distinguish a file from a schema of the same name, so docruns refuses such a
+    file."""
     with pytest.raises(ConfigError, match=r"--database: .* has the name of its dataset, extend"):
         load_extend(tmp_path / name)
     assert sandbox.stats.requests == 0
@@ -195,7 +202,7 @@ def test_database_with_the_name_of_its_dataset(
 
 
 def test_nothing_is_made_by_asking(tmp_path: Path) -> None:
-    """Sweep and verify of a database that is not there say so, and leave none behind."""
+    """Sweep and verify of a missing database raise an error and create no database."""
     with pytest.raises(ConfigError, match="does not exist"):
         require_database(Target("extend", tmp_path / "none.duckdb"))
     require_database(Target("extend", tmp_path / "none.duckdb", "postgres"))

@@ -1,4 +1,4 @@
-"""The C library says how many arenas a process has."""
+"""The arenas of the C library, as it reports them itself."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ load_runs(lambda say: extend(base_url="{}", on_sync=say), Target("extend", Path(
 def test_only_the_command_takes_no_more_arenas(
     script: str, more: bool, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A process that does more than to load keeps its threads' own."""
+    """The command limits the arenas; a library's process, which does more than load, keeps one for
+    each thread."""
     ended = subprocess.run(
         [sys.executable, "-c", SAYS + script.format(sandbox.extend_url)],
         cwd=tmp_path,
