@@ -58,7 +58,7 @@ def test_load_says_what_it_did(docruns: Run, sandbox: Sandbox) -> None:
     [
         ("postgres", "destination.postgres.credentials: is missing. Put it into .dlt/secrets.toml"),
         ("filesystem", "destination.filesystem.bucket_url: is missing."),
-        ("nosuch", "--destination: nosuch is no destination of dlt's."),
+        ("nosuch", "--destination: nosuch is not a destination of dlt."),
     ],
 )
 def test_destination_that_is_not_set_up(

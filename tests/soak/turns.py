@@ -281,8 +281,8 @@ class Turns:
         for name in providers:
             work = self._work(name)
             found += [path for path in work.rglob("*") if path.is_file()]
-            lock = work.with_suffix(".lock")
-            found += [lock] if lock.exists() and lock.stat().st_size else []
+            note = work.with_suffix(".lock.json")
+            found += [note] if note.exists() else []
         return sorted(str(path.relative_to(self.folder)) for path in found)[:20]
 
     def _work(self, provider: str) -> Path:

@@ -1,6 +1,7 @@
+"""Rows as Arrow tables: types, cells that do not fit, and clearing rows."""
+
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -21,7 +22,6 @@ from docruns.core.tables import (
     Table,
 )
 from docruns.store.arrow import Tables, schema, to_arrow, to_tables
-from docruns.store.memory import without_gc
 
 ARROW: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -54,7 +54,7 @@ def insight(run: str, position: int = 0) -> tuple[Any, ...]:
 
 @tables
 def test_the_schema_is_the_models(table: Table) -> None:
-    """Names, types and nullability, in order."""
+    """The Arrow schema has the table's names, types and nullability, in its order."""
     assert schema(table) == pa.schema(
         [pa.field(c.name, ARROW[c.type], nullable=c.nullable) for c in table.columns]
     )
@@ -62,7 +62,7 @@ def test_the_schema_is_the_models(table: Table) -> None:
 
 @tables
 def test_a_full_row_arrives_cell_by_cell(table: Table) -> None:
-    """Each type takes its own values, to the last digit and microsecond."""
+    """Each type stores its values exactly, to the last digit and microsecond."""
     row = tuple(CELLS[column.type] for column in table.columns)
     found = to_arrow(table, [row, row])
     found.validate(full=True)
@@ -72,7 +72,7 @@ def test_a_full_row_arrives_cell_by_cell(table: Table) -> None:
 
 @tables
 def test_a_null_only_column_still_has_its_type(table: Table) -> None:
-    """The columns of a load never depend on its data; neither do those of no rows."""
+    """The column types of a load never depend on its data, also where there are no rows."""
     row = table.row(**{c.name: CELLS[c.type] for c in table.columns if not c.nullable})
     assert to_arrow(table, [row]).schema == schema(table)
     assert to_arrow(table, []).schema == schema(table)
@@ -80,7 +80,7 @@ def test_a_null_only_column_still_has_its_type(table: Table) -> None:
 
 
 def test_a_timestamp_is_stored_as_utc() -> None:
-    """Whatever offset it came with, the moment is the same."""
+    """A timestamp with any offset is stored as the same moment in UTC."""
     there = NOW.astimezone(timezone(timedelta(hours=2)))
     found = to_arrow(SYNCS, [SYNCS.row(load_id="1", watermark=there)])
     assert found["watermark"].to_pylist() == [NOW]
@@ -99,20 +99,21 @@ def test_a_timestamp_is_stored_as_utc() -> None:
     ],
 )
 def test_a_cell_that_does_not_fit_is_refused(column: str, cell: Any) -> None:
-    """The run goes to quarantine: no column changes its type, no value is bent."""
+    """A value of another type raises an error, which puts the run into quarantine: no column
+    changes its type, and no value is converted."""
     row = FIELDS.row(**{"processor_run_id": "r", "path": "a", column: cell})
     with pytest.raises((pa.ArrowException, OverflowError, UnicodeError)):
         to_arrow(FIELDS, [row])
 
 
 def test_rows_of_different_length_are_refused() -> None:
-    """A row that was written for other columns never slides into these."""
+    """A row with too few cells raises an error, so that no cell gets into another column."""
     with pytest.raises(ValueError):
         to_arrow(INSIGHTS, [insight("r"), insight("r")[:-1]])
 
 
 def test_a_batch_holds_rows_by_table() -> None:
-    """add, extend and update append; the length is that of all tables."""
+    """add, extend and update append rows; the length counts the rows of all tables."""
     one, two = Batch(), Batch()
     one.add(INSIGHTS, insight("a"), insight("a", 1))
     one.extend(INSIGHTS, [insight("b")])
@@ -125,7 +126,7 @@ def test_a_batch_holds_rows_by_table() -> None:
 
 
 def test_clearing_rows_are_rows_but_not_shown() -> None:
-    """They go into the merge, and never come back as rows by name."""
+    """Clearing rows are part of the Arrow tables, and `dicts` leaves them out."""
     batch = Batch()
     batch.clear_run((INSIGHTS, FIELDS), "r")
     batch.add(INSIGHTS, insight("r"))
@@ -148,7 +149,8 @@ def test_clearing_rows_are_rows_but_not_shown() -> None:
 
 
 def test_only_tables_with_rows_go_out_in_the_models_order() -> None:
-    """A table without rows costs nothing."""
+    """A batch becomes Arrow tables in the order of `core/tables`, without tables that have no
+    rows."""
     batch = Batch()
     batch.add(SYNCS, SYNCS.row(load_id="1"))
     batch.add(INSIGHTS, insight("r"))
@@ -160,31 +162,8 @@ def test_only_tables_with_rows_go_out_in_the_models_order() -> None:
     assert len(to_tables(Batch())) == 0
 
 
-def test_the_collector_is_off_while_tables_are_made_and_stays_as_it_was() -> None:
-    """Also where it fails, and where somebody else turned it off."""
-    seen = []
-
-    @without_gc
-    def call(fails: bool) -> None:
-        seen.append(gc.isenabled())
-        if fails:
-            raise ValueError
-
-    call(False)
-    with pytest.raises(ValueError):
-        call(True)
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        call(False)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-    assert seen == [False] * 3
-
-
 def test_pandas_is_left_out() -> None:
-    """pyarrow looks for it once, with its first array; others find it all the same."""
+    """pyarrow does not import pandas after the call; other code can still import it."""
     script = (
         "import sys; import pyarrow as pa; from docruns.store.memory import hide_pandas_from_pyarrow\n"
         "{}\n"

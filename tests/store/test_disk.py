@@ -1,4 +1,5 @@
-"""Disks that are full, shut or damaged, and paths that are odd: one line that says what to do, nothing lost."""
+"""Full and read-only disks, damaged files and special paths: each ends with one line that says what
+to do, and no data is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from support.loading import Loader, state
 from support.truth import spooled, wrong
 
 BIG = 3_000_000
-"""Characters of the text that fills a disk: no compression makes them fewer than half."""
+"""Characters of the random text that fills a disk; compression cannot halve them."""
 
 
 Load = Callable[..., Ended]
@@ -33,7 +34,8 @@ Load = Callable[..., Ended]
 
 @pytest.fixture
 def big_run(few_runs: Sandbox, loaded: Path) -> Iterator[None]:
-    """A run that is not loaded yet, with a text that takes megabytes wherever it is written."""
+    """A run that is not loaded yet, with a text that takes megabytes in every file that contains
+    it."""
     run = {
         "object": "extract_run",
         "id": "exr_big",
@@ -48,7 +50,7 @@ def big_run(few_runs: Sandbox, loaded: Path) -> Iterator[None]:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
-    """A disk of so many bytes; what is given makes it another size."""
+    """A disk of `size` bytes; the function that it yields changes the size."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -66,7 +68,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def shut(folder: Path) -> Iterator[None]:
-    """A folder in which nothing can be written."""
+    """A folder in which no process can write."""
     if os.geteuid():
         folder.chmod(0o500)
         yield
@@ -83,7 +85,8 @@ def shut(folder: Path) -> Iterator[None]:
 
 
 def says(ended: Ended, *words: object, code: int = 1) -> None:
-    """It ended with the code and one line of its own, in which the words stand; no traceback, no page of dlt's."""
+    """The command ended with the exit code and one line that contains the words, without a
+    traceback or dlt's pages of text."""
     assert ended.code == code, ended.err
     *before, last = ended.err.splitlines()
     assert last.startswith("docruns: ")
@@ -98,7 +101,8 @@ def says(ended: Ended, *words: object, code: int = 1) -> None:
 def test_no_space_for_the_work(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """A full disk below the working folder: the database stays as it was, the folder is emptied, one load heals."""
+    """The disk of the working folder is full: the database does not change, the folder is emptied,
+    and one load with more space repairs everything."""
     work, before = tmp_path / "work", state(loaded)
     elsewhere = {"DLT_DATA_DIR": str(work)}
     with small_disk(work, 500_000) as grow:
@@ -116,7 +120,8 @@ def test_no_space_for_the_work(
 def test_no_space_for_the_database(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """A full disk below the database: it can be read and is as it was, and one load heals once there is space."""
+    """The disk of the database is full: the database stays readable and does not change, and one
+    load with more space repairs everything."""
     before = state(loaded)
     with small_disk(tmp_path / "disk", loaded.stat().st_size + 200_000) as grow:
         database = Path(shutil.move(loaded, tmp_path / "disk"))
@@ -134,7 +139,7 @@ def test_no_space_for_the_database(
 def test_a_file_that_may_not_grow(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """A quota on files, as everybody can set it, is told like a full disk."""
+    """A limit on the size of files (ulimit) is reported like a full disk."""
     before = state(loaded)
     says(docruns_load(file_bytes=loaded.stat().st_size + 100_000), "no space is left")
     assert spooled(tmp_path) == []
@@ -147,7 +152,8 @@ def test_a_file_that_may_not_grow(
 def test_no_space_for_the_copy(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """`--publish` onto a full disk: the load itself stays, the older copy too, and nothing lies beside it."""
+    """`--publish` on a full disk keeps the loaded runs and the older copy, and leaves no other
+    file."""
     few_runs.extend.add(1)
     with small_disk(tmp_path / "disk", loaded.stat().st_size * 3 // 2) as grow:
         copy = tmp_path / "disk" / "copy.duckdb"
@@ -166,7 +172,8 @@ def test_no_space_for_the_copy(
 def test_places_that_are_shut(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """Where nothing can be written the path is named: for database and work before any request is sent."""
+    """The message names the path that cannot be written; for the database and the working folder,
+    it comes before any request."""
     folder = tmp_path / "shut"
     folder.mkdir()
     database = folder / "d.duckdb"
@@ -185,7 +192,8 @@ def test_places_that_are_shut(
 
 @pytest.mark.fault(36, 39)
 def test_places_that_are_none(docruns_load: Load, few_runs: Sandbox, tmp_path: Path) -> None:
-    """A folder that is not there, a folder for a file, a file for a folder: wrong use, by name, without a request."""
+    """A missing folder, a folder in place of a file and a file in place of a folder are wrong use:
+    the message names the option, and no request is sent."""
     (tmp_path / "file").write_text("x")
     for path, word in (("no/d.duckdb", "does not exist"), (".", "is a folder"), ("a\\b", "slash")):
         says(docruns_load("--database", path), "--database: ", word, code=2)
@@ -200,7 +208,7 @@ def test_places_that_are_none(docruns_load: Load, few_runs: Sandbox, tmp_path: P
 def test_odd_places_that_work(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, tmp_path: Path, name: str
 ) -> None:
-    """Whatever a file system takes: folder and file may have the name."""
+    """Folder and file may have any name that the file system allows."""
     (tmp_path / name).mkdir()
     database = Path(shutil.move(loaded, tmp_path / name / f"{name}.duckdb"))
     few_runs.extend.add(1)
@@ -209,17 +217,18 @@ def test_odd_places_that_work(
 
 
 def cut(whole: bytes) -> bytes:
-    """The first half."""
+    """The first half of the file."""
     return whole[: len(whole) // 2]
 
 
 def noise(_: bytes) -> bytes:
-    """No database at all."""
+    """Random bytes in place of a database."""
     return random.Random(3).randbytes(300_000)
 
 
 def emptied(whole: bytes) -> bytes:
-    """A file system's idea of a file after a power cut."""
+    """The first half and zeros after it, as some file systems leave a file after a loss of
+    power."""
     return cut(whole) + bytes(len(whole) // 2)
 
 
@@ -232,7 +241,8 @@ def test_a_damaged_database(
     loaded: Path,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    """It is named, left as it is, and the way out is told, before any request is sent."""
+    """The message names the damaged file and says what to do, before any request; the file does not
+    change."""
     damaged = damage(loaded.read_bytes())
     loaded.write_bytes(damaged)
     says(docruns_load(), "docruns.duckdb: is damaged", "move it away")
@@ -243,7 +253,8 @@ def test_a_damaged_database(
 
 @pytest.mark.fault(40)
 def test_a_damage_that_shows_late(docruns_load: Load, few_runs: Sandbox, loaded: Path) -> None:
-    """Blocks that nobody reads until they are to be replaced; a whole copy in the file's place then goes on."""
+    """Damage in blocks that are read only when rows are replaced is reported too; a load continues
+    on a whole copy in place of the file."""
     copy = loaded.with_name("copy.duckdb")
     assert docruns_load("--publish", str(copy)).code == 0
     damaged = bytearray(loaded.read_bytes())
@@ -269,7 +280,8 @@ def test_a_damage_that_shows_late(docruns_load: Load, few_runs: Sandbox, loaded:
 def test_what_a_kill_left_is_gone_or_damaged(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path, what: str
 ) -> None:
-    """The working folder is no memory: without it, or with nonsense in it, one load heals what a kill has torn."""
+    """A load does not depend on the working folder: where it is lost or damaged after a kill, one
+    load repairs the half-loaded runs."""
     few_runs.extend.review(8)
     small = {"SOURCES__EXTEND__CHUNK_RUNS": "5"}
     assert docruns_load(point="l8 some tables merged", environment=small).code == -9
@@ -288,7 +300,7 @@ def test_what_a_kill_left_is_gone_or_damaged(
 def test_without_a_working_folder(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """A container that starts with nothing but the database reads no run again, and keeps no folder."""
+    """A container that starts with only the database fetches no run again, and leaves no folder."""
     few_runs.extend.review(3)
     load_extend(loaded, base_url=few_runs.extend_url)
     shutil.rmtree(tmp_path / "dlt")
@@ -301,7 +313,7 @@ def test_without_a_working_folder(
 def test_a_working_folder_that_is_removed_during_a_load(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line that names the folder; the next load is true."""
+    """The message is one line that names the folder; the next load repairs everything."""
     few_runs.extend.review(3)
     folder = working_folder(Target("extend", loaded))
     commit = pipeline.load_package
@@ -319,7 +331,7 @@ def test_a_working_folder_that_is_removed_during_a_load(
 
     with monkeypatch.context() as patch:
         patch.setattr(load, "load_package", removing)
-        with pytest.raises(DocrunsError, match=f"{folder}.*Did somebody remove") as caught:
+        with pytest.raises(DocrunsError, match=f"{folder}.*Was it removed or replaced") as caught:
             load_extend(loaded, base_url=few_runs.extend_url)
     assert len(str(caught.value).splitlines()) == 1
     load_extend(loaded, base_url=few_runs.extend_url)
@@ -333,7 +345,8 @@ def test_a_working_folder_that_is_removed_during_a_load(
 def test_a_damaged_state(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, table: str, column: str
 ) -> None:
-    """It is named with what to delete; then the lists are read to their ends, and no run that is there is."""
+    """The message says which rows to delete; the next load then reads the lists to their ends, and
+    fetches no run that is stored as it is listed."""
     load_extend(loaded, base_url=few_runs.extend_url)
     with duckdb.connect(str(loaded)) as connection:
         connection.execute(f"UPDATE extend.{table} SET {column} = left({column}, 50)")

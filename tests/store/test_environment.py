@@ -1,5 +1,4 @@
-"""Around a load: files for their owner only, dlt's telemetry off, and a word about secrets that
-others can read."""
+"""Private files, no telemetry, and a warning about secrets that others can read."""
 
 from __future__ import annotations
 
@@ -40,13 +39,13 @@ def modes(*places: Path) -> dict[str, int]:
 
 
 def open_to_others(found: dict[str, int]) -> dict[str, str]:
-    """Those that anybody but their owner may read, write or enter."""
+    """Those that others than their owner may read, write or enter."""
     return {path: oct(mode) for path, mode in found.items() if mode & 0o077}
 
 
 @pytest.fixture
 def open_mask() -> Iterator[None]:
-    """What is created without care is open to all."""
+    """An umask of 0: a file is created with access for everybody."""
     mask = os.umask(0)
     yield
     os.umask(mask)
@@ -54,7 +53,7 @@ def open_mask() -> Iterator[None]:
 
 @pytest.fixture
 def workshop(tmp_path: Path, open_mask: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stays as it is, and in it the database's and dlt's, which do not exist yet."""
+    """A folder for the database, and a path for dlt's folder, which does not exist yet."""
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "somewhere" / "dlt"))
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
     (tmp_path / "data").mkdir(mode=0o755)
@@ -64,9 +63,8 @@ def workshop(tmp_path: Path, open_mask: None, monkeypatch: pytest.MonkeyPatch) -
 def test_everything_is_its_owner_s_alone(
     workshop: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library's load, sweep and verify under an open mask create nothing that others may read:
-    database, log, spool with its documents, lock and published copy, looked at while they work and
-    after."""
+    """With an umask of 0, a library's load, sweep and verify create only private files: database,
+    log, packages with documents, lock and published copy, checked during the work and after it."""
     seen: dict[str, int] = {}
     remove, checkpoint = shutil.rmtree, pipeline.checkpoint_aside
 
@@ -98,7 +96,7 @@ def test_everything_is_its_owner_s_alone(
 
 
 def test_files_that_are_there_keep_their_mode(workshop: Path, sandbox: Sandbox) -> None:
-    """Who lets others read a database or a copy decides it once."""
+    """A mode that the user has given to a database or a copy is kept by later loads."""
     database, copy = workshop / "data" / "d.duckdb", workshop / "data" / "copy.duckdb"
     load_runs(connect_extend(base_url=sandbox.extend_url), Target("extend", database), publish=copy)
     database.chmod(0o640)
@@ -110,7 +108,7 @@ def test_files_that_are_there_keep_their_mode(workshop: Path, sandbox: Sandbox) 
 
 
 def test_a_killed_load_too(workshop: Path, sandbox: Sandbox) -> None:
-    """What a kill leaves behind is its owner's alone."""
+    """The files that a killed load leaves behind are private."""
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -134,8 +132,8 @@ def test_a_killed_load_too(workshop: Path, sandbox: Sandbox) -> None:
 
 
 def test_the_mask_is_given_back(open_mask: None) -> None:
-    """After loads that end well, fail, or overlap in several threads, a process has the mask it
-    had."""
+    """After loads that succeed, fail, or overlap in several threads, the process has its earlier
+    mask."""
 
     def mask() -> int:
         now = os.umask(0o077)
@@ -171,7 +169,7 @@ def test_the_mask_is_given_back(open_mask: None) -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder and a home without any configuration, as cron has them; nothing says anything of
+    """A folder and a home without configuration, as cron has them; no setting mentions
     telemetry."""
     monkeypatch.delenv("RUNTIME__DLTHUB_TELEMETRY")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -208,7 +206,7 @@ load_runs(connect_extend(base_url=sys.argv[-1]), target)
 
 
 def places(folder: Path, script: str, *arguments: str, **environment: str) -> list[str]:
-    """Where a process connects to, and which names it looks up."""
+    """The addresses that a process connects to, and the names that it looks up."""
     done = subprocess.run(
         [sys.executable, "-c", AUDIT + script, *arguments], cwd=folder, check=False,
         env={**os.environ, **environment}, capture_output=True, text=True,
@@ -235,9 +233,8 @@ def address(sandbox: Sandbox) -> list[str]:
 def test_only_the_platform_is_talked_to(
     script: str, arguments: tuple[str, ...], sandbox: Sandbox, elsewhere: Path
 ) -> None:
-    """A load opens connections to the API's host and to nobody else, asks no name server for
-    another name, and DuckDB fetches no extension: no telemetry, no update check, wherever it is
-    started."""
+    """A command or a library's load connects to the API's host only, looks up no other name, and
+    lets DuckDB download no extension: there is no telemetry and no update check."""
     url = sandbox.plextera_url if "plextera" in arguments else sandbox.extend_url
     found = places(elsewhere, script, *arguments, url)
     assert [place for place in found if place != "127.0.0.1"] == address(sandbox)
@@ -246,7 +243,7 @@ def test_only_the_platform_is_talked_to(
 
 @pytest.fixture
 def telemetry() -> Iterator[str]:
-    """An address that takes telemetry."""
+    """The URL of a server that accepts telemetry."""
 
     class Taker(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -268,7 +265,7 @@ def telemetry() -> Iterator[str]:
 def test_a_user_s_own_word_counts(
     where: str, telemetry: str, sandbox: Sandbox, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who turns dlt's telemetry on, in the environment or in a file, has it on."""
+    """Telemetry stays on where the user has switched it on, in the environment or in a file."""
     text = f'[runtime]\ndlthub_telemetry = true\ndlthub_telemetry_endpoint = "{telemetry}"\n'
     environment = {}
     if where == "environment":
@@ -290,7 +287,7 @@ def test_a_user_s_own_word_counts(
 
 @pytest.mark.fault(35)
 def test_telemetry_is_off_for_a_library(sandbox: Sandbox, elsewhere: Path) -> None:
-    """Nothing said, nothing sent, and other programs' settings are left alone."""
+    """A library's load switches telemetry off in its own process, and prints nothing."""
     script = LIBRARY + "import os\nprint(os.environ['RUNTIME__DLTHUB_TELEMETRY'])\n"
     done = subprocess.run(
         [sys.executable, "-c", "import sys\n" + script, sandbox.extend_url],
@@ -304,8 +301,8 @@ def test_telemetry_is_off_for_a_library(sandbox: Sandbox, elsewhere: Path) -> No
 def test_open_secrets_are_told_of(
     mode: int, warned: bool, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A secrets.toml that others may read is named once, with the command that mends it; the load
-    goes on."""
+    """One warning names a secrets.toml that others may read, and the command that fixes it; the
+    load continues."""
     secrets = tmp_path / ".dlt" / "secrets.toml"
     secrets.parent.mkdir()
     secrets.write_text('[sources.extend]\napi_key = "sk_live_0123456789"\n')
@@ -327,7 +324,7 @@ def test_open_secrets_are_told_of(
 def test_open_secrets_are_told_of_once(
     load_extend: Loader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each file once a process, however many loads there are."""
+    """A process warns of each file once, with any number of loads."""
     secrets = tmp_path / ".dlt" / "secrets.toml"
     secrets.parent.mkdir()
     secrets.write_text("")

@@ -1,23 +1,24 @@
-"""One load at a time: who holds a target, who holds a database, and what the others are told."""
+"""Locks: one load at a time on a target, one writer at a time on a database, and the messages to
+others."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import verify_runs
 from docruns.core.errors import ConfigError, LockedError
 from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
-from docruns.store import target
 from docruns.store.duckdb import file
 from docruns.store.duckdb.file import open_database
 from docruns.store.target import (
@@ -35,7 +36,8 @@ from support.processes import HOLD, another
 
 @pytest.mark.fault(13)
 def test_a_second_load_is_refused(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Who comes second is told who is at work and since when; it sends no request and makes no file."""
+    """A second load is refused with the process at work and its start; it sends no request and
+    creates no file."""
     path = tmp_path / "t.duckdb"
     with another(HOLD, str(lock_file(Target("extend", path)))) as process:
         with pytest.raises(LockedError) as caught:
@@ -70,7 +72,7 @@ def test_sweep_is_a_load_to_others(load_extend: Loader, sandbox: Sandbox, tmp_pa
 
 @pytest.mark.fault(13)
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
-    """After `kill -9` of a load the next one begins at once: the kernel has let go of the lock."""
+    """After `kill -9` of a load the next one begins at once: the system has released the lock."""
     target = Target("extend", tmp_path / "t.duckdb")
     with another(HOLD, str(lock_file(target))) as process:
         who = lock_holder(lock_file(target))
@@ -88,7 +90,8 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
-    """The lock is not one per process: a scheduler that runs two jobs in one is told as well."""
+    """The lock also excludes threads of one process, as a scheduler may run two jobs in one
+    process."""
     path = tmp_path / "x.lock"
     with (
         hold_lock(path, "one"),
@@ -99,49 +102,67 @@ def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_asking_who_holds_it_disturbs_nobody(tmp_path: Path) -> None:
-    """`status` looks by taking the lock for an instant; a load that begins just then is not refused."""
+    """`status` takes the lock for an instant to see whether it is free; a load that begins just
+    then is not refused."""
     path = tmp_path / "x.lock"
     with hold_lock(path, "first"):
         pass
-    file = target._flocked(path)
-    assert file is not None
-    import threading
-
-    threading.Timer(0.1, os.close, [file]).start()
+    probe = FileLock(path, thread_local=False)
+    probe.acquire()
+    threading.Timer(0.1, probe.release).start()
     with hold_lock(path, "second"):
-        assert json.loads(path.read_text())["command"] == "second"
+        holder = lock_holder(path)
+        assert holder is not None
+        assert holder.command == "second"
 
 
-def test_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no flock the file is the lock: exclusive, gone at the end, void when its process is."""
-    monkeypatch.setattr(target, "fcntl", None)
+def test_many_readers_agree(tmp_path: Path) -> None:
+    """Concurrent readers of the lock's state get the right answer, while a load holds it and after
+    the load has died."""
     path = tmp_path / "x.lock"
-    with hold_lock(path, "one"):
-        assert lock_holder(path) is not None
-        with (
-            pytest.raises(LockedError, match=f"`one` .process {os.getpid()}"),
-            hold_lock(path, "two"),
-        ):
-            pass
-    assert not path.exists()
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        pass
-    path.write_text(json.dumps({"pid": ended.pid, "since": "2026-01-01T00:00:00Z", "command": "x"}))
-    assert lock_holder(path) is None
-    with hold_lock(path, "three"):
-        assert json.loads(path.read_text())["command"] == "three"
-    with pytest.raises(ZeroDivisionError), hold_lock(path, "four"):
+    with another(HOLD, str(path)) as process:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lock_holder, [path] * 16))
+        assert {who.pid for who in found if who is not None} == {process.pid}
+        assert None not in found
+        process.kill()
+        process.wait()
+        # what the dead process wrote about itself is still there
+        assert Path(f"{path}.json").exists()
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(lock_holder, [path] * 16)) == {None}
+
+
+def test_lock_files_are_private(tmp_path: Path) -> None:
+    """The lock and the note beside it have mode 0600, in a folder of mode 0700."""
+    path = tmp_path / "new" / "x.lock"
+    mask = os.umask(0)
+    try:
+        with hold_lock(path, "one"):
+            found = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    finally:
+        os.umask(mask)
+    assert found == {"x.lock": 0o600, "x.lock.json": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_failed_load_releases_its_lock(tmp_path: Path) -> None:
+    """After an error no process holds the lock, and the note about the holder is gone."""
+    path = tmp_path / "x.lock"
+    with pytest.raises(ZeroDivisionError), hold_lock(path, "one"):
         raise ZeroDivisionError
-    assert not path.exists()
+    assert lock_holder(path) is None
+    assert not Path(f"{path}.json").exists()
 
 
 @pytest.mark.fault(10)
 def test_waiting_for_a_database_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for a notebook to close says so once, and for whom; then it goes on by itself."""
-    assert file.TELL_AFTER_S == 2.0
-    monkeypatch.setattr(file, "TELL_AFTER_S", 0.2)
+    """A load that waits for a database reports it once, with the process that has it open, and
+    continues when it is closed."""
+    assert file.REPORT_AFTER_S == 2.0
+    monkeypatch.setattr(file, "REPORT_AFTER_S", 0.2)
     path = tmp_path / "t.duckdb"
     code = (
         "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); "
@@ -169,7 +190,8 @@ def test_waiting_for_a_database_is_told_once(
 def test_database_with_the_name_of_its_dataset(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, name: str
 ) -> None:
-    """DuckDB cannot tell a file from a schema of the same name, so such a file is refused by name."""
+    """DuckDB cannot distinguish a file from a schema of the same name, so docruns refuses such a
+    file."""
     with pytest.raises(ConfigError, match=r"--database: .* has the name of its dataset, extend"):
         load_extend(tmp_path / name)
     assert sandbox.stats.requests == 0
@@ -177,7 +199,7 @@ def test_database_with_the_name_of_its_dataset(
 
 
 def test_nothing_is_made_by_asking(tmp_path: Path) -> None:
-    """Sweep and verify of a database that is not there say so, and leave none behind."""
+    """Sweep and verify of a missing database raise an error and create no database."""
     with pytest.raises(ConfigError, match="does not exist"):
         require_database(Target("extend", tmp_path / "none.duckdb"))
     require_database(Target("extend", tmp_path / "none.duckdb", "postgres"))

@@ -1,4 +1,4 @@
-"""The C library says how many arenas a process has."""
+"""Memory: the arenas of the C library, as it reports them itself, and the settings of DuckDB."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from docruns.sandbox import Sandbox
+from docruns.store.pipeline import MEMORY, limit_memory, open_pipeline
+from docruns.store.target import Target
 
 SAYS = """
 import atexit, ctypes, sys
@@ -41,7 +43,8 @@ load_runs(connect_extend(base_url="{}"), Target("extend", Path("rows.duckdb")))
 def test_only_the_command_takes_no_more_arenas(
     script: str, more: bool, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A process that does more than to load keeps its threads' own."""
+    """The command limits the arenas; a library's process, which does more than load, keeps one for
+    each thread."""
     ended = subprocess.run(
         [sys.executable, "-c", SAYS + script.format(sandbox.extend_url)],
         cwd=tmp_path,
@@ -54,3 +57,14 @@ def test_only_the_command_takes_no_more_arenas(
     before, after = (said.count("<heap nr=") for said in ended.stdout.split("</malloc>")[:2])
     assert before >= 1
     assert (after > before) is more
+
+
+def test_duckdb_settings(tmp_path: Path) -> None:
+    """A load limits DuckDB's memory, and merges with one thread, so that the file has no gaps."""
+    with open_pipeline("extend", Target("d", tmp_path / "s.duckdb")) as running:
+        limit_memory(running, MEMORY)
+        names = ("memory_limit", "threads", "preserve_insertion_order")
+        query = ", ".join(f"current_setting('{name}')" for name in names)
+        with running.sql_client() as client:
+            # 80 million bytes
+            assert client.execute_sql(f"SELECT {query}") == [("76.2 MiB", 1, False)]

@@ -1,4 +1,5 @@
-"""How rows are merged, by dlt and DuckDB themselves: sets as sets, whichever resource brings them, however often."""
+"""How dlt and DuckDB merge rows: a run's rows are replaced as a set, from any resource, any number
+of times."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from docruns.core.tables import INSIGHTS, Column
 from docruns.providers.resources import add_tables
 from docruns.store import arrow
 from docruns.store.arrow import Tables, to_tables
-from docruns.store.destinations import CONTRACT, Hints
 from docruns.store.duckdb.destination import MergingDuckDb
+from docruns.store.merge_hints import CONTRACT, Hints
 
 Runs = dict[str, int]
 
 
 def tables(runs: Runs) -> Tables:
-    """So many insights of each run."""
+    """Arrow tables with the given number of insights for each run."""
     batch = Batch()
     for run, count in runs.items():
         batch.clear_run((INSIGHTS,), run)
@@ -34,7 +35,7 @@ def tables(runs: Runs) -> Tables:
 
 
 def pipeline(folder: Path, database: Path, destination: Any) -> dlt.Pipeline:
-    """A pipeline of its own folder into a database that others may load into as well."""
+    """A pipeline with a folder of its own, on a database that others may use too."""
     return dlt.pipeline(
         "hints",
         pipelines_dir=str(folder),
@@ -44,7 +45,7 @@ def pipeline(folder: Path, database: Path, destination: Any) -> dlt.Pipeline:
 
 
 def source(hints: Hints, *resources: list[Runs]) -> Any:
-    """Resources that bring batches of runs."""
+    """A source with one resource for each list of batches."""
 
     def all_of_them() -> Any:
         for number, batches in enumerate(resources):
@@ -56,7 +57,8 @@ def source(hints: Hints, *resources: list[Runs]) -> Any:
 
 @pytest.fixture(params=[dlt.destinations.duckdb, MergingDuckDb], ids=["staged", "from files"])
 def merged(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """Load packages of two resources, each of batches, with one `Hints`; what is in the table after all."""
+    """A function that loads packages of two resources with one `Hints`, and returns the rows of the
+    table."""
     hints = Hints()
     # dlt itself stumbles over such a name
     folder = tmp_path / ("it's {0}" if request.param is MergingDuckDb else "p")
@@ -87,20 +89,21 @@ def merged(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     ],
 )
 def test_a_run_that_comes_twice_is_there_once(packages: Any, merged: Any) -> None:
-    """Rows that are staged twice are numbered, and only then; earlier rows of the run are gone."""
+    """A run that comes twice in a package is stored once, and its earlier rows are deleted."""
     wanted = [("a", 2, "of 2"), ("b", 1, "of 1")]
     assert [row for row in merged(*packages) if row[0] != "c"] == wanted
 
 
 def test_a_run_without_rows_loses_those_it_had(merged: Any) -> None:
-    """None means none."""
+    """A run that is fetched again without rows has none afterwards."""
     assert merged(([{"a": 3, "b": 1}], []), ([{"a": 0}], [])) == [("b", 1, "of 1")]
 
 
 def test_rows_of_a_run_are_found_by_its_id_alone(
     merged: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the key beside it, DuckDB joined what was staged with all that was there."""
+    """The merge deletes by the run's id alone: with the key too, DuckDB joined the staged rows with
+    the whole table. dlt numbers staged rows only where a run came twice, or could have."""
     from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
     said: list[str] = []
@@ -124,7 +127,7 @@ def test_rows_of_a_run_are_found_by_its_id_alone(
 
 
 def test_many_files_are_merged_at_once(merged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where dlt writes a table's rows to several files."""
+    """A merge reads all files of a table, where dlt writes its rows to several."""
     monkeypatch.setenv("DATA_WRITER__BUFFER_MAX_ITEMS", "2")
     monkeypatch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "2")
     runs = {f"r{number}": number for number in range(9)}
@@ -136,7 +139,7 @@ def test_many_files_are_merged_at_once(merged: Any, monkeypatch: pytest.MonkeyPa
 def test_a_column_that_is_no_longer_brought(
     merged: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A table that has it, from another version, takes rows without it."""
+    """A table that another version created with one more column accepts rows without it."""
     more = replace(INSIGHTS, columns=(*INSIGHTS.columns, Column("older", "bigint", "")))
     own = INSIGHTS
     with monkeypatch.context() as patch:
@@ -151,7 +154,8 @@ def test_a_column_that_is_no_longer_brought(
 def test_any_pipeline_goes_on_with_a_dataset(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One that stages and one that does not, in turn: both know the state, and neither warns of the other."""
+    """A destination with staging tables and one without can load in turn: both read the state, and
+    neither logs a warning about the other."""
     destinations = [dlt.destinations.duckdb, MergingDuckDb, dlt.destinations.duckdb]
     for number, destination in enumerate(destinations):
         running = pipeline(tmp_path / str(number), tmp_path / "h.duckdb", destination)

@@ -1,4 +1,4 @@
-"""`load --publish`: a copy for readers that is always whole, always there, and in nobody's way."""
+"""`load --publish`: a copy for readers that always exists, is always whole, and blocks no load."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ os._exit(9)
 
 
 def load_into(sandbox: Sandbox, database: Path, path: Path | None, **options: Any) -> None:
-    """Load, and publish to a path."""
+    """Load, and publish the database at a path."""
     options.setdefault("base_url", sandbox.extend_url)
     load_runs(
         connect_extend(**options),
@@ -63,14 +63,14 @@ def load_into(sandbox: Sandbox, database: Path, path: Path | None, **options: An
 
 @pytest.fixture
 def platform() -> Any:
-    """A platform of a few runs: five loads of it are to be quick."""
+    """A platform of a few runs, so that five loads take little time."""
     with Sandbox(runs=12, standalone=0, seed=5) as running:
         yield running
 
 
 @pytest.mark.fault(12)
 def test_readers_never_see_a_half(platform: Sandbox, tmp_path: Path) -> None:
-    """Somebody who reads the copy every 10 ms during five loads sees nothing but what a whole load left."""
+    """A reader of the copy, every 10 ms during five loads, sees only results of whole loads."""
     database, path = tmp_path / "d.duckdb", tmp_path / "for_all.duckdb"
     load_into(platform, database, path)
     versions = [query(database, STATE)]
@@ -92,7 +92,7 @@ def test_readers_never_see_a_half(platform: Sandbox, tmp_path: Path) -> None:
 
 
 def test_the_copy_is_its_owner_s_alone(platform: Sandbox, tmp_path: Path) -> None:
-    """The copy has mode 0600 until somebody gives it another, and nothing is left beside it."""
+    """The copy has mode 0600 until the user changes it, and no other file is left beside it."""
     database, path = tmp_path / "d.duckdb", tmp_path / "open to all.duckdb"
     load_into(platform, database, None)
     mask = os.umask(0)
@@ -111,7 +111,7 @@ def test_the_copy_is_its_owner_s_alone(platform: Sandbox, tmp_path: Path) -> Non
 
 
 def test_a_stale_log_is_not_replayed(platform: Sandbox, tmp_path: Path) -> None:
-    """Changes that somebody made to the copy and left in its log are not taken for the new copy's."""
+    """Changes to an older copy that are still in its log do not get into the new copy."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, path)
     log = tmp_path / "copy.duckdb.wal"
@@ -127,7 +127,8 @@ def test_a_stale_log_is_not_replayed(platform: Sandbox, tmp_path: Path) -> None:
 
 
 def test_changes_beside_the_database_are_copied_too(platform: Sandbox, tmp_path: Path) -> None:
-    """What another program's crash left in the log of the database is in the copy as well."""
+    """Changes that another program left in the log of the database when it crashed are in the
+    copy."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     sql = "CREATE TABLE mine AS SELECT 42 AS answer"
@@ -138,7 +139,8 @@ def test_changes_beside_the_database_are_copied_too(platform: Sandbox, tmp_path:
 
 
 def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
-    """A copy that could not be put in place is refused before the load, without a request or a file."""
+    """A path where no copy can be put is refused before the load, without a request or a new
+    file."""
     database = tmp_path / "d.duckdb"
     text = tmp_path / "notes.txt"
     text.write_text("not to be lost, and long enough to be a header")
@@ -146,8 +148,8 @@ def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
     for path, says in (
         (database, "is the database itself"),
         (tmp_path / "folder" / ".." / "no" / "x.duckdb", "does not exist"),
-        (tmp_path / "folder", "is no DuckDB database"),
-        (text, "is no DuckDB database"),
+        (tmp_path / "folder", "is not a DuckDB database"),
+        (text, "is not a DuckDB database"),
         (tmp_path / "a?b.duckdb", "question mark"),
     ):
         with pytest.raises(ConfigError, match="--publish") as caught:
@@ -169,7 +171,7 @@ def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
 
 
 def test_a_failed_load_leaves_the_older_copy(platform: Sandbox, tmp_path: Path) -> None:
-    """Nothing is published unless the load has ended well."""
+    """A load that fails does not publish."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, path)
     before = path.read_bytes()
@@ -186,10 +188,10 @@ def test_a_failed_load_leaves_the_older_copy(platform: Sandbox, tmp_path: Path) 
 def test_a_copy_that_somebody_writes_to(
     platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy that is open for writing is not pulled away from under its writer; the load itself stays."""
+    """A copy that a process has open for writing is not replaced; the loaded runs are kept."""
     from docruns.store.duckdb import publish as module
 
-    monkeypatch.setattr(module, "_HELD_S", 0.3)
+    monkeypatch.setattr(module, "_WAIT_S", 0.3)
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, path)
     platform.extend.add(1)
@@ -209,7 +211,7 @@ def test_a_copy_that_somebody_writes_to(
 
 @pytest.mark.fault(6)
 def test_what_a_kill_has_torn_is_not_published(platform: Sandbox, tmp_path: Path) -> None:
-    """A load that ends early by wish does not publish runs that a killed one left at two versions."""
+    """A load with `max_runs` does not publish while runs of a killed load are at two versions."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     with duckdb.connect(str(database)) as connection:
@@ -227,7 +229,8 @@ def test_what_a_kill_has_torn_is_not_published(platform: Sandbox, tmp_path: Path
 def test_what_is_torn_outside_of_a_window_is_not_published(
     platform: Sandbox, tmp_path: Path, window: dict[str, Any]
 ) -> None:
-    """A load of a window is complete, and what a killed one has left elsewhere is not."""
+    """A load with `since` or `until` does not publish while runs outside of them are at two
+    versions."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     with duckdb.connect(str(database)) as connection:
@@ -239,7 +242,8 @@ def test_what_is_torn_outside_of_a_window_is_not_published(
 
 @pytest.mark.fault(6)
 def test_what_nobody_can_read_again_is_published(platform: Sandbox, tmp_path: Path) -> None:
-    """A torn run that is gone from the platform stays as it is: no copy waits for it."""
+    """A half-loaded run that was deleted on the platform cannot be repaired, so it does not prevent
+    a copy."""
     database, path = tmp_path / "g.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     with duckdb.connect(str(database)) as connection:

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 
 # what a load in another process does, without the seconds that it takes to import dlt
 HOLD = """
-import fcntl, json, os, pathlib, sys
+import json, os, pathlib, sys
+from filelock import FileLock
 path = pathlib.Path(sys.argv[1])
 path.parent.mkdir(parents=True, exist_ok=True)
-file = os.open(path, os.O_RDWR | os.O_CREAT)
-fcntl.flock(file, fcntl.LOCK_EX)
+lock = FileLock(path)
+lock.acquire()
 since = "2026-11-22T07:00:00Z"
-path.write_text(json.dumps({"pid": os.getpid(), "since": since, "command": "docruns load extend"}))
+holder = {"pid": os.getpid(), "since": since, "command": "docruns load extend"}
+pathlib.Path(f"{path}.json").write_text(json.dumps(holder))
 print("held", flush=True)
 sys.stdin.read()
 """

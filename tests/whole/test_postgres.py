@@ -1,4 +1,5 @@
-"""PostgreSQL instead of DuckDB, by one word: the same rows, merged, resumed, verified and swept."""
+"""PostgreSQL instead of DuckDB, by one option: the same rows, loaded, verified, swept and
+pushed."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ SOCKETS = "postgresql://postgres:none@localhost/postgres?host={}"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of its own; its URL."""
+    """The URL of a PostgreSQL server that runs for these tests."""
     folder = tmp_path_factory.mktemp("pg")
     with pytest.MonkeyPatch.context() as patch:
         # where it notes who uses the server; read when it is imported
@@ -36,14 +37,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def configured(server: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What .dlt/config.toml and secrets.toml would say."""
+    """The settings that .dlt/config.toml and secrets.toml would contain."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     monkeypatch.setenv("SOURCES__PLEXTERA__BASE_URL", sandbox.plextera_url)
 
 
 def docruns(*arguments: str) -> Any:
-    """The command on PostgreSQL: its exit code and the last line of stdout."""
+    """Run a command on PostgreSQL, which must succeed; the last line of its stdout."""
     result = CliRunner().invoke(app, [*arguments, "--destination", "postgres"])
     lines = result.stdout.strip().splitlines()
     assert result.exit_code == 0, result.output
@@ -51,21 +52,21 @@ def docruns(*arguments: str) -> Any:
 
 
 def rows(server: str, sql: str) -> list[tuple[Any, ...]]:
-    """What PostgreSQL answers."""
+    """The rows that PostgreSQL returns for a query."""
     with psycopg2.connect(server) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchall()
 
 
 def plain(column: Column, cell: Any) -> Any:
-    """A cell as a value: the databases write JSON and zones in their own ways."""
+    """A cell in one form for both databases, which differ in JSON and time zones."""
     if column.type == "json" and cell is not None:
         return json.dumps(json.loads(cell), sort_keys=True)
     return cell.astimezone(UTC) if isinstance(cell, datetime) else cell
 
 
 def cells(columns: list[Column], found: list[tuple[Any, ...]]) -> list[str]:
-    """Rows in order."""
+    """Rows as sorted text."""
     return sorted(repr(list(map(plain, columns, row))) for row in found)
 
 
@@ -73,7 +74,8 @@ def cells(columns: list[Column], found: list[tuple[Any, ...]]) -> list[str]:
 def test_rows_are_those_of_duckdb(
     provider: str, server: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """First load, review and second load, with the state only in the database; then no difference."""
+    """After two loads with a review between them, and the state only in the database, PostgreSQL
+    holds the same rows as DuckDB."""
     schema, database = f"same_{provider}", tmp_path / "d.duckdb"
     docruns("load", provider, "--dataset", schema)
     reviewed = sandbox.extend.review(5) if provider == "extend" else []
@@ -103,7 +105,7 @@ def test_rows_are_those_of_duckdb(
 
 
 def test_swept(server: str, sandbox: Sandbox) -> None:
-    """A deleted run is marked there as well."""
+    """`sweep` marks a deleted run in PostgreSQL too."""
     docruns("load", "extend", "--dataset", "swept")
     ((gone,),) = rows(server, "SELECT id FROM swept.workflow_runs ORDER BY id LIMIT 1")
     sandbox.extend.delete(gone)
@@ -113,7 +115,7 @@ def test_swept(server: str, sandbox: Sandbox) -> None:
 
 
 def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
-    """PostgreSQL holds no NUL: it stands as its six characters, and verify knows that."""
+    r"""PostgreSQL stores no NUL: docruns writes `\u0000` in its place, and verify does the same."""
     sandbox.extend.put(
         r"""{"object": "workflow_run", "id": "nul", "status": "PROCESSED", "name": "a\u0000b",
         "metadata": {"c\u0000": "d\\u0000 e\\\u0000"}}"""
@@ -125,7 +127,8 @@ def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
 
 
 def test_pushed(server: str, sandbox: Sandbox) -> None:
-    """Changes are written back from there, once, and only a query that reads may say which."""
+    """`push` takes changes from a query on PostgreSQL, sends each one once, and refuses queries
+    that write."""
     docruns("load", "extend", "--dataset", "tags")
     sql = """SELECT id, true AS "metadata.checked", 1.50::numeric AS "metadata.n", jsonb_build_object('a', NULL) AS metadata
              FROM tags.workflow_runs WHERE id LIKE '%' ORDER BY id LIMIT 10"""

@@ -14,7 +14,7 @@ from ..models import questions
 from ..providers.extend import connect_extend
 from ..providers.plextera import connect_plextera
 from ..sandbox import Sandbox
-from ..store.duckdb.file import open_database
+from ..store.duckdb.file import open_database, quote
 from ..store.target import Target
 from ..sync.metrics import Progress
 from .load import load_runs
@@ -75,7 +75,9 @@ def _row_counts(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[tup
     ).fetchall()
     counted = []
     for (name,) in names:
-        found = connection.execute(f'SELECT count(*) FROM "{dataset}"."{name}"').fetchone()
+        found = connection.execute(
+            f"SELECT count(*) FROM {quote(dataset)}.{quote(name)}"
+        ).fetchone()
         counted.append((name, found[0] if found else 0))
     return counted
 

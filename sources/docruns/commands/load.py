@@ -25,7 +25,8 @@ from dlt.sources import DltSource
 from ..core.errors import ConfigError, DocrunsError
 from ..net.messages import Usage
 from ..providers.resources import make_source
-from ..store import destinations, lookup
+from ..store import lookup
+from ..store.destinations import traits_of
 from ..store.duckdb.publish import check_place, publish_copy
 from ..store.environment import private_files
 from ..store.failures import is_out_of_memory, translate_errors
@@ -89,7 +90,7 @@ def load_runs(
     LockedError before anything else where another process loads into the target.
     """
     if publish is not None:
-        if target.destination != "duckdb":
+        if not target.traits.has_file:
             raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
         check_place(target.database, publish)
     started, used_before = time.monotonic(), replace(platform.client.usage)
@@ -149,7 +150,7 @@ def _load_packages(
                 f"{target.dataset} holds runs of {other}.",
                 "Each platform needs a dataset of its own.",
             )
-        if memory is not None and target.destination == "duckdb":
+        if memory is not None and target.traits.has_file:
             limit_memory(running, memory)
         checkpoint: Future[None] | None = None
         runs: Any = source
@@ -196,5 +197,5 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
     gone: dict[str, list[str]] = {name: [] for name in _RUN_LISTS}
     for name, run_id in sync.gone:
         gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
-    if sync.gone and destinations.takes_updates(running):
+    if sync.gone and traits_of(running).takes_updates:
         lookup.mark_deleted(running, gone, {}, sync.clock())

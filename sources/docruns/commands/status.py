@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from ..core.errors import LockedError
-from ..store.duckdb.file import open_database
+from ..store.duckdb.file import open_database, quote
 from ..store.failures import translate_errors
 from ..store.target import LockHolder
 
@@ -64,7 +64,7 @@ def report(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [dataset]
         ).fetchall()
     }
-    quoted = '"' + dataset.replace('"', '""') + '"'
+    quoted = quote(dataset)
 
     def first(table: str, sql: str) -> tuple[Any, ...] | None:
         # a table exists from its first row on

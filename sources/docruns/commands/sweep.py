@@ -39,7 +39,8 @@ from ..core.errors import (
     UnreachableError,
 )
 from ..net.messages import Request
-from ..store import destinations, lookup
+from ..store import lookup
+from ..store.destinations import traits_of
 from ..store.environment import private_files
 from ..store.failures import translate_errors
 from ..store.pipeline import open_pipeline
@@ -97,7 +98,7 @@ def sweep_deleted(
         open_pipeline(platform.name, target, on_wait) as running,
         platform.client,
     ):
-        if not destinations.takes_updates(running):
+        if not traits_of(running).takes_updates:
             raise ConfigError(
                 "--destination", f"{target.destination} keeps files, whose rows cannot be changed."
             )

@@ -24,7 +24,8 @@ from ..core.flatten.values import NUL_SPELLED
 from ..core.parsed import ParentStep
 from ..core.privacy import storage_mode_error
 from ..core.tables import BY_NAME, PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
-from ..store import destinations, lookup
+from ..store import lookup
+from ..store.destinations import traits_of
 from ..store.environment import private_files
 from ..store.failures import translate_errors
 from ..store.lookup import Pipeline
@@ -255,7 +256,7 @@ def _compare_cells(found: Verified, running: Pipeline, there: Pipeline) -> None:
             continue
         some = _ids_of(table, ids)
         ours, theirs = (_by_key(p, table, by, some) for p in (running, there))
-        if not destinations.holds_nul(running):
+        if not traits_of(running).holds_nul:
             theirs = {key: _without_nul(table, row) for key, row in theirs.items()}
         found.rows_compared += len(theirs)
         for key in sorted(ours.keys() | theirs.keys(), key=str):

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from ..store.duckdb.file import quote
+
 
 class Answer(NamedTuple):
     """A question, the names of the columns that answer it, and the rows."""
@@ -59,10 +61,9 @@ QUESTIONS = {
 
 def ask(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[Answer]:
     """All answers from a loaded dataset."""
-    quoted = '"' + dataset.replace('"', '""') + '"'
     answers = []
     for question, sql in QUESTIONS.items():
-        found = connection.execute(sql.format(dataset=quoted))
+        found = connection.execute(sql.format(dataset=quote(dataset)))
         columns = tuple(column[0] for column in found.description or ())
         answers.append(Answer(question, columns, found.fetchall()))
     return answers

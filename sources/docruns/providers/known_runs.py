@@ -64,9 +64,7 @@ def _is_refreshing() -> bool:
     return bool(state.get("dropped_tables") or state.get("truncated_tables"))
 
 
-def _is_current(
-    sync: Sync, stored: lookup.StoredProcessorRun | lookup.StoredRun, run: ListedRun
-) -> bool:
+def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
     if sync.settings.full or sync.has_failed(run.id) or not stored.is_whole:
         return False
     if run.updated_at is None and run.created_at is not None:

@@ -18,7 +18,6 @@ from dlt.sources import DltSource
 from ..core.privacy import Privacy
 from ..core.tables import RUN_TABLES, TABLES, Table
 from ..net.redaction import strip_signed_urls
-from ..store import destinations
 from ..store.arrow import (
     Tables,
     add_load_id,
@@ -28,7 +27,8 @@ from ..store.arrow import (
     rewrite_matching,
     spell_out_nul,
 )
-from ..store.destinations import CONTRACT, Hints
+from ..store.destinations import traits_of
+from ..store.merge_hints import CONTRACT, Hints
 from ..sync.sync import Sync
 from .identity import check_storage_mode
 from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs
@@ -122,7 +122,7 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
     A query finds them, also where the platform has sent nothing for them or an older version has made them. Not
     everywhere: some of dlt's destinations, such as Postgres, take no table without a row.
     """
-    if not destinations.is_staged_once(dlt.current.pipeline()):
+    if not traits_of(dlt.current.pipeline()).is_staged_once:
         return
     existing = dlt.current.source_schema().tables
     for table in RUN_TABLES:
@@ -163,7 +163,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
         batch.taken()
         load_id = dlt.current.load_package_state()["load_id"]
         if load_id not in holds_nul:
-            holds_nul[load_id] = destinations.holds_nul(dlt.current.pipeline())
+            holds_nul[load_id] = traits_of(dlt.current.pipeline()).holds_nul
         for table, cells in batch:
             rows = rewrite_matching(cells, _platform_texts(table), "http", strip_signed_urls)
             rows = rewrite_columns(rows, rewrites[table.name])

@@ -1,7 +1,8 @@
-"""Rows to pyarrow tables by the model. The only caller of pyarrow.
+"""Rows to Arrow tables with the columns of `core/tables`, and changes to columns of such tables.
 
 A `Batch` holds all rows of some whole runs, for all tables, and dlt resources yield it as `Tables`.
-So a load that is cut off after any of them (`add_limit`, a chunk's end) has whole runs or none.
+So a load that is cut off after any of them (`add_limit`, the end of a package) has whole runs or
+none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import pyarrow as pa
 from ..core.batch import Batch
 from ..core.flatten.values import NUL_SPELLED
 from ..core.tables import CLEARED, TABLES, Row, Table
-from .memory import without_gc
 
 _TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -28,17 +28,19 @@ _TYPES: dict[str, pa.DataType] = {
 
 
 UNFIT_ERRORS = (pa.ArrowException, OverflowError, UnicodeError)
-"""What `to_tables` raises where a cell does not fit its column."""
+"""The errors of `to_tables` where a cell does not fit its column."""
 
 
 @cache
 def schema(table: Table) -> pa.Schema:
-    """The table's Arrow schema: it never depends on the data, so a null-only column has its type."""
+    """The table's Arrow schema. It never depends on the data, so a column of nulls has its type
+    too."""
     return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns])
 
 
 def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
-    """Rows in the order of the table's columns. ArrowInvalid or ArrowTypeError on a wrong cell."""
+    """Rows, with their cells in the order of the table's columns. One of UNFIT_ERRORS on a wrong
+    cell."""
     types = schema(table)
     if not rows:
         return empty_table(table)
@@ -48,15 +50,15 @@ def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
 
 
 def empty_table(table: Table) -> pa.Table:
-    """The table without a row."""
+    """The table without rows."""
     return schema(table).empty_table()
 
 
 class Tables:
-    """A batch as Arrow tables, in the model's order: what goes into dlt.
+    """A batch as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
 
-    `on_taken` moves the state on. A limit of none throws away what it was given, so that is done once dlt
-    has passed it: behind any limit, or when the next batch is asked for.
+    `on_taken` moves the load's state on. It is called when dlt has passed any limit, because a
+    limit of none discards its batch, or when the next batch is requested.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Tables:
         self._on_taken = on_taken
 
     def taken(self) -> None:
-        """These rows are dlt's now."""
+        """Call `on_taken`, once: these rows are dlt's now."""
         move, self._on_taken = self._on_taken, None
         if move is not None:
             move()
@@ -75,19 +77,18 @@ class Tables:
         return iter(self._tables)
 
     def __len__(self) -> int:
-        """Rows of all tables."""
+        """The number of rows of all tables."""
         return sum(rows.num_rows for _, rows in self._tables)
 
 
-@without_gc
 def to_tables(batch: Batch, on_taken: Callable[[], None] | None = None) -> Tables:
-    """The batch as Arrow tables. One of UNFIT where a cell does not fit its column."""
+    """The batch as Arrow tables. One of UNFIT_ERRORS where a cell does not fit its column."""
     made = [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
     return Tables(made, on_taken)
 
 
 def replaced_runs(table: Table, rows: pa.Table) -> list[str]:
-    """The runs whose earlier rows these replace: the ids of the clearing rows."""
+    """The ids of the runs whose earlier rows these replace: those of the clearing rows."""
     if table.set_of is None:
         return []
     ids: list[str] = rows.column(table.set_of).filter(rows.column(CLEARED).is_valid()).to_pylist()
@@ -95,17 +96,18 @@ def replaced_runs(table: Table, rows: pa.Table) -> list[str]:
 
 
 def add_load_id(rows: pa.Table, load_id: str) -> pa.Table:
-    """The rows with dlt's column for the package that brings them. dlt adds it where a setting says so, which is one
-    for the whole process: tables of other pipelines in it would no longer take their rows."""
+    """The rows with dlt's column for their package. dlt can add it by a setting, but that holds for
+    the whole process: tables of other pipelines in it would reject their rows."""
     field = pa.field("_dlt_load_id", pa.string(), nullable=False)
-    # pa.repeat would import pandas
+    # pa.repeat imports pandas
     return rows.append_column(field, pa.array([load_id] * rows.num_rows, field.type))
 
 
 def rewrite_columns(
     rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]
 ) -> pa.Table:
-    """The table with each text of some columns rewritten, nulls excepted; None empties a column."""
+    """The table with each text of some columns rewritten, except nulls; None sets a whole column to
+    null."""
     for name, rewrite in rewrites.items():
         at = rows.schema.get_field_index(name)
         column, field = rows.column(at), rows.schema.field(at)
@@ -114,7 +116,7 @@ def rewrite_columns(
         if rewrite is None:
             cells = pa.nulls(len(column), field.type)
         else:
-            # values repeat: each is rewritten once
+            # values repeat, so each distinct one is rewritten once
             distinct = column.combine_chunks().dictionary_encode()
             words = pa.array(map(rewrite, distinct.dictionary.to_pylist()), field.type)
             cells = words.take(distinct.indices)
@@ -125,8 +127,9 @@ def rewrite_columns(
 def rewrite_matching(
     rows: pa.Table, names: Iterable[str], sign: str, rewrite: Callable[[str], str]
 ) -> pa.Table:
-    """The table with those texts of some columns rewritten that hold `sign`; the others cost a look."""
-    import pyarrow.compute as pc  # 9 MB, which a process that only reads does without
+    """The table with those texts of some columns rewritten that contain `sign`; other texts are
+    only searched."""
+    import pyarrow.compute as pc  # 9 MB, which a process that only reads runs does not need
 
     for name in names:
         at = rows.schema.get_field_index(name)
@@ -143,7 +146,8 @@ def rewrite_matching(
 
 
 def spell_out_nul(table: Table, rows: pa.Table) -> pa.Table:
-    r"""The rows with each NUL character spelled out, `\u0000`, for databases that hold none."""
+    r"""The rows with each NUL character written as `\u0000`, for databases whose text holds no
+    NUL."""
     for type_, sign in (("text", "\0"), ("json", r"\u0000")):
         names = [column.name for column in table.columns if column.type == type_]
         rows = rewrite_matching(rows, names, sign, NUL_SPELLED[type_])

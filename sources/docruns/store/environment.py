@@ -1,8 +1,8 @@
-"""Around a load: dlt's telemetry off, files for their owner only, a word about secrets that others
-can read.
+"""Private files, no telemetry, and a warning about readable secrets, for everything that loads
+documents.
 
-Loads bring documents of other people onto this machine, whether the command runs them, a job, or a
-notebook.
+A load stores other people's documents on this machine, whether the command runs it, a scheduled
+job, or a notebook.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _warned: set[Path] = set()
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """What is created in here is its owner's alone (0600, 0700), and dlt tells nobody what it does.
+    """Create files and folders for their owner only (0600, 0700), and switch dlt's telemetry off.
 
-    Files that are there keep their mode. A process has one mask, so what other threads create
-    meanwhile is their owner's alone as well. As a decorator it guards a function.
+    Existing files keep their mode. A process has one mask, so files that other threads create at
+    the same time are private as well. It can decorate a function.
     """
     disable_telemetry()
     _mask(1)
@@ -43,8 +43,7 @@ def private_files() -> Iterator[None]:
 
 
 def _mask(step: int) -> None:
-    """Loads may run in several threads: the first one in sets the mask, the last one out puts it
-    back."""
+    """Loads may run in several threads: the first one sets the mask, the last one restores it."""
     global _inside, _outer_mask
     with _lock:
         if step > 0 and _inside == 0:
@@ -55,17 +54,17 @@ def _mask(step: int) -> None:
 
 
 def disable_telemetry() -> None:
-    """dlt sends no telemetry, unless the user's own configuration says that it shall.
+    """Switch dlt's telemetry off, unless the user's own configuration says otherwise.
 
-    Must come before dlt reads its configuration, which it does for the first value that is asked
-    for.
+    Call this before dlt reads its configuration, which it does with the first value that it looks
+    up.
     """
     if _TELEMETRY not in os.environ and not _is_configured("dlthub_telemetry", "runtime"):
         os.environ[_TELEMETRY] = "false"
 
 
 def _is_configured(key: str, section: str) -> bool:
-    # the context alone reads files; one that is plugged in starts telemetry
+    # a new context only reads files; an active one starts telemetry
     for provider in RunContext(None).initial_providers():
         if provider.get_value(key, str, "", section)[0] is not None:
             return True
@@ -73,9 +72,9 @@ def _is_configured(key: str, section: str) -> bool:
 
 
 def warn_of_readable_secrets() -> None:
-    """One warning for each secrets.toml that others may read; the log is stderr where nobody says
-    otherwise."""
-    if os.name == "nt":  # pragma: no cover - modes say nothing there
+    """Log one warning for each secrets.toml that others may read. The log goes to stderr unless it
+    is configured."""
+    if os.name == "nt":  # pragma: no cover - Windows has no such modes
         return
     context = RunContext(None)
     for folder in (context.settings_dir, context.global_dir):
@@ -88,3 +87,15 @@ def warn_of_readable_secrets() -> None:
             logger.warning(
                 "docruns: %s can be read by others (mode %o): chmod 600 %s", path, mode, path
             )
+
+
+def flush_folder(folder: Path) -> None:
+    """Write a folder's entries to the disk, so that a new or renamed file survives a loss of
+    power."""
+    if os.name == "nt":  # pragma: no cover - Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,10 +1,12 @@
-"""What the machine and its settings do to a load, as errors of ours: full disks, places shut to us, damaged
-files, signals, destinations that nobody has set up.
+"""Errors of dlt, DuckDB, drivers and the system as errors of docruns, which say where, what and
+what to do.
 
-    whatever dlt, DuckDB or pyarrow raised ──► explained(database, folder) ──► DocrunsError: where, what, what to do
+    full disks, forbidden or damaged files,  ──►  translate_errors  ──►  DocrunsError
+    signals, missing configuration
 
-dlt wraps what it meets, often twice, and prints pages about pending packages that this program throws away. Here
-the chain is walked to the cause that a person can do something about. What nobody knows comes out as it is.
+dlt wraps the errors that it meets, often twice, and adds pages about pending packages, which
+docruns deletes anyway. So the chain of causes is searched for the first one that the user can act
+on. An error without such a cause is raised unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import binascii
 import errno
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,29 +35,31 @@ from dlt.common.storages.exceptions import LoadPackageNotFound
 from ..core.errors import ConfigError, DocrunsError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SHUT = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
-# what DuckDB says of them; it has one class of error for all
+# DuckDB's messages for the same failures, for which it has no classes of errors
 _FULL_TEXT = re.compile(
     "No space left on device|File too large|quota exceeded|not enough space", re.I
 )
-_SHUT_TEXT = re.compile("Permission denied|Read-only file system|Access is denied", re.I)
+_FORBIDDEN_TEXT = re.compile("Permission denied|Read-only file system|Access is denied", re.I)
 _DAMAGED_TEXT = re.compile(
     "not a valid DuckDB database|Corrupt database file|Could not read enough bytes|checksum|"
     "INTERNAL Error|Serialization Error|deserialize|database has been invalidated",
     re.I,
 )
-_ODD = "=%?'"
+_PATTERN_CHARACTERS = "=%?'"
 
 
 def check_folder(folder: Path) -> None:
-    """ConfigError where nobody can work in `folder`: a file is in the way, or dlt takes its name for a pattern."""
+    """Raise ConfigError where dlt cannot use `folder`: its path contains a file, or characters that
+    dlt reads as a pattern."""
     key, hint = "DLT_DATA_DIR", "Set this environment variable to another folder."
-    if odd := sorted(set(str(folder)) & set(_ODD)):
+    if found := sorted(set(str(folder)) & set(_PATTERN_CHARACTERS)):
         raise ConfigError(
             key,
-            f"the working folder would be {folder}, and dlt cannot work in a path with {' '.join(odd)}",
+            f"the working folder would be {folder}, and dlt cannot use a path with "
+            + " ".join(found),
             hint,
         )
     for place in folder.parents:
@@ -69,9 +73,11 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def translate_errors(database: object, folder: Path | None = None) -> Iterator[None]:
-    """Raise the error of ours, or the interrupt, that others have wrapped, or one for what has gone wrong.
+    """Raise other libraries' errors as DocrunsError or KeyboardInterrupt where their cause is
+    known.
 
-    `database` is what the user calls it; `folder` is where dlt spools, for errors that name no file.
+    `database` is the user's name for the destination; `folder` is dlt's working folder, for errors
+    that name no file.
     """
     try:
         yield
@@ -79,22 +85,35 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         raise
     except Exception as error:
         causes = list(_chain(error))
-        for cause in causes:
-            if isinstance(cause, (DocrunsError, KeyboardInterrupt)):
-                raise cause from error
-            if isinstance(cause, RuntimeError) and str(cause) == "Query interrupted":
-                # so DuckDB tells of an interrupt in the middle of a query
-                raise KeyboardInterrupt from error
-        for cause in causes:
-            if (known := _known(cause, str(database), folder)) is not None:
-                raise known from error
-        if (known := _unreadable_state(error, causes[-1], str(database))) is not None:
-            raise known from error
-        raise
+        known = (
+            _first(_wrapped, causes)
+            or _first(lambda cause: _translated(cause, str(database), folder), causes)
+            or _unreadable_state(error, causes[-1], str(database))
+        )
+        if known is None:
+            raise
+        raise known from error
+
+
+def _first(
+    translate: Callable[[BaseException], BaseException | None], causes: list[BaseException]
+) -> BaseException | None:
+    """The first error that `translate` makes of one of the causes."""
+    return next((known for cause in causes if (known := translate(cause)) is not None), None)
+
+
+def _wrapped(cause: BaseException) -> BaseException | None:
+    """An error of docruns or an interrupt, which another library has wrapped."""
+    if isinstance(cause, (DocrunsError, KeyboardInterrupt)):
+        return cause
+    if isinstance(cause, RuntimeError) and str(cause) == "Query interrupted":
+        # DuckDB's error for an interrupt during a query
+        return KeyboardInterrupt()
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it came from, and so on down to the first one."""
+    """An error, its cause, the cause of that, and so on to the first one."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -104,125 +123,136 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """DuckDB did not get the memory it needed, whoever has wrapped its error, or only its text."""
+    """Whether DuckDB ran out of memory; other errors may wrap its error, or only quote its text."""
     return any("Out of Memory Error" in str(cause) for cause in _chain(error))
 
 
-def _known(cause: BaseException, database: str, folder: Path | None) -> DocrunsError | None:
+def _translated(cause: BaseException, database: str, folder: Path | None) -> DocrunsError | None:
     if isinstance(cause, LoadPackageNotFound):
-        return _removed(str(folder), "what dlt had written is not there")
+        return _removed(str(folder), "the files that dlt wrote are missing")
     if isinstance(cause, OSError):
-        return _of_system(cause, folder)
+        return _from_system(cause, folder)
     if isinstance(cause, duckdb.Error):
         return from_duckdb(cause, database)
     if type(cause).__name__ == "OperationalError":
-        # every driver of a database server calls it so
-        return DocrunsError(f"{database}: cannot be reached: {str(cause).partition(chr(10))[0]}")
+        # the class has this name in every driver of a database server
+        return DocrunsError(f"{database}: cannot be reached: {_first_line(cause)}")
     return from_dlt_config(cause)
 
 
 def from_dlt_config(cause: BaseException) -> ConfigError | None:
-    """The error of ours for what dlt says of its settings; it quotes no value."""
-    if isinstance(cause, ConfigFieldMissingException):
-        key = _missing_key(cause)
-        name = key.upper().replace(".", "__")
-        return ConfigError(key, "is missing.", f"Put it into .dlt/secrets.toml, or set {name}.")
-    if isinstance(cause, ConfigProviderException):
-        place = re.search(r"line \d+ col \d+", str(cause))
-        where = f", {place[0]}" if place else ""
-        return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
-    if isinstance(cause, ValueNotSecretException):
-        return ConfigError(
-            cause.key,
-            f"is a secret, and {cause.provider_name} is no place for one.",
-            "Put it into .dlt/secrets.toml.",
-        )
-    if isinstance(cause, ConfigValueCannotBeCoercedException):
-        kind = getattr(cause.hint, "__name__", str(cause.hint))
-        return ConfigError(cause.field_name, f"is not of its type, {kind}.")
-    if isinstance(cause, UnknownDestinationModule):
-        return ConfigError("--destination", f"{cause.ref} is no destination of dlt's.")
-    if isinstance(cause, MissingDependencyException):
-        return ConfigError("--destination", str(cause).strip().partition("\n")[0])
+    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a
+    value."""
+    match cause:
+        case ConfigFieldMissingException():
+            key = _missing_key(cause)
+            name = key.upper().replace(".", "__")
+            hint = f"Put it into .dlt/secrets.toml, or set {name}."
+            return ConfigError(key, "is missing.", hint)
+        case ConfigProviderException():
+            place = re.search(r"line \d+ col \d+", str(cause))
+            where = f", {place[0]}" if place else ""
+            file = f".dlt/{cause.provider_name}"
+            return ConfigError(file, f"cannot be read{where}: is it TOML?")
+        case ValueNotSecretException():
+            text = f"is a secret, and {cause.provider_name} is not a place for secrets."
+            return ConfigError(cause.key, text, "Put it into .dlt/secrets.toml.")
+        case ConfigValueCannotBeCoercedException():
+            kind = getattr(cause.hint, "__name__", str(cause.hint))
+            return ConfigError(
+                cause.field_name, f"has a value of the wrong type: it must be {kind}."
+            )
+        case UnknownDestinationModule():
+            return ConfigError("--destination", f"{cause.ref} is not a destination of dlt.")
+        case MissingDependencyException():
+            return ConfigError("--destination", _first_line(cause))
     return None
 
 
 def _missing_key(error: ConfigFieldMissingException) -> str:
-    """Where the first missing value may stand: `destination.postgres.credentials`, whatever part of them is missing."""
+    """The key of the first missing value: `destination.postgres.credentials`, also where only a
+    part is missing."""
     field, traces = next(iter(error.traces.items()))
     while traces and isinstance(traces[0], LookupTraces):
         traces = next(iter(traces[0].traces.values()))
     tried = [trace.key for trace in traces if isinstance(trace, LookupTrace)]
-    # the environment is asked first, from the narrowest section outwards
+    # dlt looks into the environment first, from the narrowest section outwards
     whole = next((key for key in tried if key.startswith("DESTINATION__")), field.upper())
     return f"{whole.partition(field.upper())[0]}{field}".lower().replace("__", ".")
 
 
-def _of_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
+def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     place = str(cause.filename or folder or "a file")
-    is_ours = folder is not None and _are_kin(Path(place), folder.parent)
+    is_ours = folder is not None and _is_inside_either(Path(place), folder.parent)
     reason = cause.strerror or str(cause)
-    hint = " The working folder is elsewhere where DLT_DATA_DIR says so." if is_ours else ""
+    hint = " Set DLT_DATA_DIR to put the working folder elsewhere." if is_ours else ""
     if cause.errno in _FULL:
         return _full(place, reason, hint)
-    if cause.errno in _SHUT:
-        return _shut(place, reason, hint)
+    if cause.errno in _FORBIDDEN:
+        return _forbidden(place, reason, hint)
     if is_ours and cause.errno in _NO_FOLDER:
         return _removed(place, reason, hint)
     return None
 
 
-def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:
-    return DocrunsError(
-        f"{place}: {reason}. Did somebody remove or replace it? Run this again.{hint}"
-    )
-
-
-def _are_kin(place: Path, home: Path) -> bool:
-    """One lies in the other."""
+def _is_inside_either(place: Path, home: Path) -> bool:
     return place.is_relative_to(home) or home.is_relative_to(place)
 
 
 def from_duckdb(cause: duckdb.Error, database: str) -> DocrunsError | None:
-    """The error of ours for one of DuckDB's; None where it is about something else."""
-    text = str(cause)
-    first = text.splitlines()[0] if text else type(cause).__name__
+    """The DocrunsError for DuckDB's error about a full disk, a forbidden or a damaged file; None
+    for others."""
+    text, first = str(cause), _first_line(cause) or type(cause).__name__
     named = re.search(r'file "([^"]+)"', first)
     place = named[1] if named else database
     if found := _FULL_TEXT.search(text):
         return _full(place, found[0])
-    if found := _SHUT_TEXT.search(text):
-        return _shut(place, found[0])
+    if found := _FORBIDDEN_TEXT.search(text):
+        return _forbidden(place, found[0])
     if _DAMAGED_TEXT.search(text):
         return DocrunsError(
-            f"{database}: is damaged, or no DuckDB database: {first.rstrip('.!')}. Put a whole copy in its "
-            "place (--publish makes one), or move it away: the next load then reads every run anew."
+            f"{database}: is damaged, or is not a DuckDB database: {first.rstrip('.!')}. Put a whole "
+            "copy in its place (--publish makes one), or move it away: the next load then fetches "
+            "every run again."
         )
     return None
 
 
+def _first_line(cause: BaseException) -> str:
+    return str(cause).strip().partition("\n")[0]
+
+
 def _full(place: str, reason: str, hint: str = "") -> DocrunsError:
     return DocrunsError(
-        f"{place}: no space is left for it ({reason}). Free some, then run this again: what was "
-        f"committed stays, and a load goes on from there.{hint}"
+        f"{place}: no space is left ({reason}). Free some space, then run this again. "
+        f"Committed runs are kept, and the load continues after them.{hint}"
     )
 
 
-def _shut(place: str, reason: str, hint: str = "") -> DocrunsError:
+def _forbidden(place: str, reason: str, hint: str = "") -> DocrunsError:
     return DocrunsError(
-        f"{place}: cannot be written ({reason}). Allow it, or name another place.{hint}"
+        f"{place}: cannot be written ({reason}). "
+        f"Change its permissions, or name another place.{hint}"
+    )
+
+
+def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:
+    return DocrunsError(
+        f"{place}: {reason}. Was it removed or replaced during the load? Run this again.{hint}"
     )
 
 
 def _unreadable_state(error: Exception, cause: BaseException, database: str) -> DocrunsError | None:
-    """dlt keeps its state and schemas as packed text in two tables, which it reads first of all."""
+    """The error for a state or schema that dlt cannot unpack. dlt keeps both as packed text in two
+    tables, which it reads before anything else."""
     if getattr(error, "step", None) != "sync" or not isinstance(
         cause, (zlib.error, binascii.Error, ValueError, KeyError)
     ):
         return None
     dataset = getattr(getattr(error, "pipeline", None), "dataset_name", None) or "the dataset"
     return DocrunsError(
-        f"{database}: what dlt keeps in {dataset}._dlt_pipeline_state and {dataset}._dlt_version cannot be "
-        f"read ({cause}). The runs themselves are not concerned. Delete the rows of both tables and load "
-        "again: the lists are then read to their ends, and only what differs is fetched."
+        f"{database}: dlt's tables {dataset}._dlt_pipeline_state and {dataset}._dlt_version cannot "
+        f"be read ({cause}). The runs themselves are not damaged. Delete the rows of both tables "
+        "and load again: the load then reads the lists to their ends, and fetches only runs that "
+        "differ."
     )

@@ -1,7 +1,8 @@
-"""What the destination already holds: asked when it matters, never remembered.
+"""Queries: what the destination holds already. The answers are asked for when they matter and never
+cached.
 
-A processor run that came inside its workflow run keeps that link when it is read again on its own,
-and one that an interrupted load has brought is not fetched a second time.
+A processor run that came inside its workflow run keeps that link when it is fetched again on its
+own, and a run that an interrupted load has stored is not fetched a second time.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from ..core.parsed import NestedLink
 from ..core.tables import CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
+from .destinations import traits_of
 
 Pipeline = dlt.Pipeline
+"""The type for modules that only pass a pipeline on, and do not import dlt."""
 
 _AT_ONCE = 500
 _LOAD_ID = "_dlt_load_id"
@@ -27,65 +30,63 @@ _FETCH_ROWS = 10_000
 
 
 class StoredRun(NamedTuple):
-    """A workflow run as the destination holds it; `is_whole`: its package was committed to the end, and it is not
-    marked as gone."""
+    """A workflow or processor run as the destination holds it.
+
+    `is_whole`: its package was committed to the end, and the run is not marked as deleted. The last
+    two fields say which step of which workflow run made a processor run; both are None for workflow
+    runs.
+    """
 
     status: str | None
     updated_at: datetime | None
     is_whole: bool
+    workflow_run_id: str | None = None
+    workflow_step_position: int | None = None
 
 
-class StoredProcessorRun(NamedTuple):
-    """A processor run as the destination holds it; `is_whole`: as above."""
-
-    status: str | None
-    updated_at: datetime | None
-    is_whole: bool
-    workflow_run_id: str | None
-    workflow_step_position: int | None
-
-
-def processor_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, StoredProcessorRun]:
-    """Those of `ids` that the destination holds; none where it is new or answers no SQL."""
-    where = ("workflow_run_id", "workflow_step_position")
-    return {
-        id_: StoredProcessorRun(*cells)
-        for id_, *cells in _runs(pipeline, PROCESSOR_RUNS, ids, where)
-    }
+def processor_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, StoredRun]:
+    """Those of `ids` that the destination holds; empty where it is new or does not take SQL."""
+    return _stored_runs(pipeline, PROCESSOR_RUNS, ids, StoredRun._fields[3:])
 
 
 def workflow_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, StoredRun]:
-    """Those of `ids` that the destination holds; none where it is new or answers no SQL."""
-    return {id_: StoredRun(*cells) for id_, *cells in _runs(pipeline, WORKFLOW_RUNS, ids)}
+    """Those of `ids` that the destination holds; empty where it is new or does not take SQL."""
+    return _stored_runs(pipeline, WORKFLOW_RUNS, ids)
 
 
-def _runs(
-    pipeline: dlt.Pipeline, table: Table, ids: Sequence[str], columns: Sequence[str] = ()
-) -> Iterator[tuple[Any, ...]]:
-    """id, status, updated_at, whether it is whole, and those columns."""
-    known = ("status", "updated_at", _LOAD_ID, "deleted_at")
-    rows = _rows(pipeline, table, (*known, *columns), ids)
-    whole = _committed(pipeline, {row[3] for row in rows})
-    for id_, status, at, load, deleted_at, *more in rows:
-        yield id_, status, at, load in whole and deleted_at is None, *more
+def _stored_runs(
+    pipeline: dlt.Pipeline, table: Table, ids: Sequence[str], links: Sequence[str] = ()
+) -> dict[str, StoredRun]:
+    columns = ("status", "updated_at", _LOAD_ID, "deleted_at", *links)
+    rows = _rows(pipeline, table, columns, ids)
+    committed = _committed_packages(pipeline, {load_id for _, _, _, load_id, *_ in rows})
+    return {
+        id_: StoredRun(status, at, load_id in committed and deleted_at is None, *cells)
+        for id_, status, at, load_id, deleted_at, *cells in rows
+    }
 
 
-def _committed(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
-    """Those packages that are loaded to the end: tables are merged one by one, and a killed load may
-    have merged a run's row and not what hangs on it."""
+def _committed_packages(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
+    """Those packages that were loaded to the end. Tables are merged one by one, so a killed load
+    may have merged a run's row and not the rows of the run's other tables."""
     loads = Table("_dlt_loads", "", (), ())
     rows = _rows(pipeline, loads, ("status",), sorted(load_ids), "load_id")
     return {load_id for load_id, status in rows if status == 0}
 
 
 def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, NestedLink]:
-    """Those of `ids` that the destination holds as nested workflow runs, and where they hang."""
+    """Those of `ids` that the destination holds as nested workflow runs, with their place in the
+    run around them."""
     rows = _rows(pipeline, WORKFLOW_RUNS, NestedLink._fields, ids)
     return {id_: NestedLink(*cells) for id_, *cells in rows if cells[0] is not None}
 
 
 class ProducedRun(NamedTuple):
-    """What a step says of the processor run that it made, and how the destination holds that run."""
+    """A processor run that a step of a workflow run made, as the destination's steps say.
+
+    `id` is the processor run's, `workflow_run_id` and `position` name the step. `status` and
+    `updated_at` are those of the stored processor run; None where the query reads the steps alone.
+    """
 
     id: str
     workflow_run_id: str
@@ -95,14 +96,14 @@ class ProducedRun(NamedTuple):
 
 
 def produced_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> list[ProducedRun]:
-    """Those of the processor runs `ids` that a step in the destination has made."""
+    """Those of the processor runs `ids` that a stored step made."""
     columns = ("workflow_run_id", "position")
     rows = _rows(pipeline, WORKFLOW_STEPS, columns, ids, "processor_run_id")
     return [ProducedRun(*row) for row in rows]
 
 
 def unlinked(pipeline: dlt.Pipeline) -> list[ProducedRun]:
-    """Processor runs that the destination holds as if nothing had made them, although a step says that it has."""
+    """Stored processor runs that name no workflow run, although a stored step made them."""
     try:
         with pipeline.sql_client() as client:
             steps, runs = map(
@@ -154,7 +155,7 @@ def _select(
 def columns_of(
     pipeline: dlt.Pipeline, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:
-    """Some columns of all rows of a table; nothing where there is no such table yet."""
+    """Some columns of all rows of a table; empty where the table does not exist yet."""
     try:
         with pipeline.sql_client() as client:
             wanted = ", ".join(map(client.escape_column_name, columns))
@@ -176,15 +177,13 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text.
 
-    `names` are the columns wanted, `unlike` a column and what it must not be.
+    `names` are the columns to read, by default all; `unlike` is a column and a value that it must
+    not have.
     """
     names = names or [name for name in table.names if name != CLEARED]
-    # its driver parses JSON, the others give the text
-    parsed = {
-        column.name
-        for column in table.columns
-        if column.type == "json" and pipeline.destination.destination_name == "postgres"
-    }
+    parsed = set[str]()
+    if traits_of(pipeline).parses_json:
+        parsed = {column.name for column in table.columns if column.type == "json"}
     try:
         for row in _select(pipeline, table.name, names, ids, by, unlike):
             cells = dict(zip(names, row, strict=True))
@@ -203,14 +202,17 @@ def mark_deleted(
     back: Mapping[str, Sequence[str]],
     at: datetime,
 ) -> None:
-    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table: all or none. A first
-    load may have found nothing of a list but runs that are gone: then there is no table."""
+    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table, in one
+    transaction.
+
+    A table may be missing: a first load may have found only runs that are gone.
+    """
     marks = [
-        (table, value, held[start : start + _AT_ONCE])
+        (table, value, stored[start : start + _AT_ONCE])
         for value, runs in ((at, gone), (None, back))
         for table, ids in runs.items()
-        for held in [_held(pipeline, table, ids)]
-        for start in range(0, len(held), _AT_ONCE)
+        for stored in [_stored_ids(pipeline, table, ids)]
+        for start in range(0, len(stored), _AT_ONCE)
     ]
     with pipeline.sql_client() as client, client.begin_transaction():
         deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
@@ -221,7 +223,7 @@ def mark_deleted(
             client.execute_sql(query, value, *some)
 
 
-def _held(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> list[str]:
+def _stored_ids(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> list[str]:
     try:
         return [id_ for (id_,) in _select(pipeline, table, ("id",), ids)]
     except DatabaseUndefinedRelation:
@@ -229,12 +231,12 @@ def _held(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> list[str]:
 
 
 def stored_privacy(pipeline: dlt.Pipeline) -> str | None:
-    """How the last package stored private columns, as its mark; None where there is no package."""
+    """The mark of how the last package stored private columns; None where there is no package."""
     names = ("load_id", "finished_at", "privacy")
     try:
         rows = list(columns_of(pipeline, "syncs", names))
     except DestinationException:
-        # loaded before there was a choice
+        # an earlier version loaded it, which had no such column
         rows = list(columns_of(pipeline, "syncs", (*names[:2], "load_id")))
         rows = [(*row[:2], None) for row in rows]
     last = max(rows, key=lambda row: (row[1], row[0]), default=None)
@@ -242,12 +244,13 @@ def stored_privacy(pipeline: dlt.Pipeline) -> str | None:
 
 
 def providers(pipeline: dlt.Pipeline) -> set[str]:
-    """Whose runs the dataset holds, or has held."""
+    """The providers whose runs the dataset holds, or has held."""
     return {name for (name,) in columns_of(pipeline, "syncs", ("provider",))}
 
 
 def count_half_loaded(pipeline: dlt.Pipeline) -> int:
-    """Workflow and processor runs of packages that never ended; not those that nobody can read again."""
+    """Count workflow and processor runs of packages that were not committed to the end, without
+    deleted runs, which cannot be fetched again."""
     ended = {load_id for (load_id,) in columns_of(pipeline, "_dlt_loads", ("load_id",))}
     return sum(
         load_id not in ended and deleted_at is None

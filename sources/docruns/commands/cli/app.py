@@ -113,8 +113,7 @@ def load(
         "max_runs": max_runs,
         "full": full or None,
     }
-    if destination == "duckdb":
-        # another one may want data frames
+    if not target.traits.may_use_pandas:
         hide_pandas_from_pyarrow()
     limit_arenas()
     platform = _connect(provider, options)

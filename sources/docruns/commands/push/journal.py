@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from ...store.environment import flush_folder
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -35,7 +37,7 @@ class Journal:
         # a line that was cut off would take the next one with it
         os.ftruncate(self._file, size)
         if is_new:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
         self._waiting: list[bytes] = []
         self._written = self._flushed = 0
         self._is_flushing = False
@@ -120,13 +122,3 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
 def _write(file: int, data: bytes) -> None:
     while data:
         data = data[os.write(file, data) :]
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # pragma: no cover - there a folder cannot be opened
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)

@@ -31,7 +31,8 @@ from ...net.redaction import strip_signed_urls
 from ...providers import changes
 from ...providers.changes import Change, DesiredRun, Problem, RemoteRun, Stored, Unchanged
 from ...providers.extend import updates
-from ...store import destinations, lookup
+from ...store import lookup
+from ...store.destinations import traits_of
 from ...store.environment import private_files
 from ...store.failures import translate_errors
 from ...store.lookup import Pipeline
@@ -127,7 +128,7 @@ def journal_file(target: Target) -> Path:
 
 
 def _check(platform: Platform, target: Target, running: Pipeline) -> None:
-    if not destinations.takes_updates(running):
+    if not traits_of(running).takes_updates:
         raise ConfigError(
             "--destination", f"{target.destination} keeps files, and `pushes` must be a table."
         )

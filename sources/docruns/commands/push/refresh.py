@@ -23,8 +23,8 @@ from ...providers.identity import check_storage_mode
 from ...providers.resources import add_tables
 from ...store import lookup
 from ...store.arrow import Tables, to_tables
-from ...store.destinations import CONTRACT, Hints
 from ...store.lookup import Pipeline
+from ...store.merge_hints import CONTRACT, Hints
 from ...sync.lists import KnownRuns, Platform
 from ...sync.plan import ListedRun
 from ...sync.sync import BATCH_ROWS

@@ -53,7 +53,7 @@ def read_rows(
         raise ConfigError(KEY, f"{source} does not exist.")
     if not source.strip():
         raise ConfigError(KEY, "is empty.", "Name a file, or write a query.")
-    if target.destination == "duckdb":
+    if target.traits.has_file:
         with open_database(target.database, read_only=True, on_wait=on_wait) as connection:
             return _asked(connection, source)
     return _asked_elsewhere(source, target, provider, on_wait)

@@ -19,7 +19,6 @@ from ...core.errors import ShapeError
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
-from ...store.memory import without_gc
 from ...sync.plan import ListedRun
 from .processor_runs import Context, add_files, add_processor_run, run_type
 
@@ -28,7 +27,6 @@ FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIE
 _NESTED = ("extractRun", "classifyRun", "splitRun", "parseRun")
 
 
-@without_gc
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     """Rows of a workflow run and of all that came in it. ShapeError where it cannot be one."""
     run = _unwrap(body, "workflowRun")
@@ -89,7 +87,6 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     return ParsedRun(batch, status, is_final, tuple(inside))
 
 
-@without_gc
 def processor_run(
     body: bytes, listed: ListedRun, context: Context, parent: ParentStep | None = None
 ) -> ParsedRun:

@@ -30,7 +30,6 @@ from ...core.tables import (
     WORKFLOW_RUNS,
     WORKFLOW_STEPS,
 )
-from ...store.memory import without_gc
 from ...sync.plan import ListedRun
 from . import outputs
 from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
@@ -49,7 +48,6 @@ class Context(NamedTuple):
     max_depth: int = MAX_DEPTH
 
 
-@without_gc
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     """Rows of a run and of all runs nested in it. ShapeError where it cannot be one."""
     run = Payload(clean(body))
@@ -211,7 +209,6 @@ class _Reader:
 _EXTRACTION_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
 
 
-@without_gc
 def extraction(
     body: bytes, listed: ListedRun, context: Context, parent: ParentStep | None = None
 ) -> ParsedRun:

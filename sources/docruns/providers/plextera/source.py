@@ -14,8 +14,8 @@ from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, is_loopback, platform_of
 from ...net.client import Client
-from ...store.destinations import CONTRACT
 from ...store.environment import warn_of_readable_secrets
+from ...store.merge_hints import CONTRACT
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync

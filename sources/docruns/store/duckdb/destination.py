@@ -1,9 +1,10 @@
-"""DuckDB as a destination that merges straight from a package's files.
+"""DuckDB as a dlt destination that merges directly from a package's files.
 
     dlt:    file ──► INSERT ──► staging table ──► merge ──► table
     here:   file ────────────────────────────────► merge ──► table
 
-dlt's own statements, with the files where its staging tables would be: a load takes less than half of the time.
+The statements are dlt's own, with the files in place of its staging tables. A load takes less than
+half of the time.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ from ..memory import release_memory
 
 
 class MergingDuckDb(duckdb):
-    """dlt's DuckDB, but for tables that are merged from Parquet: these need no staging dataset."""
-
-    is_staged_once = True
+    """dlt's DuckDB destination, without a staging dataset for tables that are merged from Parquet
+    files."""
 
     @property
     def destination_type(self) -> str:
-        """What a dataset remembers: any pipeline may go on with it."""
+        """The type that dlt stores in a dataset: dlt's own, so any pipeline can continue the
+        dataset."""
         return "dlt.destinations.duckdb"
 
     @property
     def client_class(self) -> type[DuckDbClient]:
-        """What loads a package."""
+        """The client that loads a package."""
         return _Client
 
     def capabilities(
@@ -53,8 +54,8 @@ class MergingDuckDb(duckdb):
         config: DuckDbClientConfiguration | None = None,
         naming: NamingConvention | None = None,
     ) -> DestinationCapabilitiesContext:
-        """They are the same for any configuration. dlt would resolve one each time that it asks, which is a fifth
-        of a load that finds nothing new."""
+        """dlt's, which are the same for any configuration. dlt resolves a configuration with each
+        call, which takes a fifth of a load that finds nothing new."""
         return super().capabilities(config or self.spec(), naming)
 
 
@@ -63,15 +64,15 @@ class _Client(DuckDbClient):
         return False
 
     def update_stored_schema(self, *about: Any, **how: Any) -> Any:
-        # a package begins: DuckDB needs the memory that it took to extract it
+        # the load of a package begins: DuckDB needs the memory that the extraction has used
         release_memory()
         return super().update_stored_schema(*about, **how)
 
     def create_load_job(
         self, table: Any, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
-        if _is_merged(table) and _is_rows(ParsedLoadJobFileName.parse(file_path)):
-            return _PutAside(file_path)
+        if _is_merged(table) and _has_rows(ParsedLoadJobFileName.parse(file_path)):
+            return _FinishedJob(file_path)
         if SqlLoadJob.is_sql_job(file_path):
             return _Merge(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
@@ -87,22 +88,24 @@ class _Client(DuckDbClient):
             )
         files: defaultdict[str, list[str]] = defaultdict(list)
         for job in completed_table_chain_jobs or ():
-            if _is_rows(job.job_file_info):
+            if _has_rows(job.job_file_info):
                 files[job.job_file_info.table_name].append(job.file_path)
         return [SqlMergeFollowupJob.from_table_chain(table_chain, _FromFiles(self, files))]
 
 
-class _PutAside(RunnableLoadJob, HasFollowupJobs):
-    """A file that is to be read where it is. dlt waits a second for jobs that are there at once: one of these
-    runs, and tells it that it is done."""
+class _FinishedJob(RunnableLoadJob, HasFollowupJobs):
+    """The job of a file that the merge reads where it is. It is run, though it does nothing,
+    because dlt waits a second for a job that is complete from the start; a job that runs reports
+    its end at once."""
 
     def run(self) -> None:
         pass
 
 
 class _Merge(SqlLoadJob):
-    """Two at once: that keeps DuckDB's two threads busy. Each holds 8 MB for the table's last rows, and of
-    merges into 20,000 heavy runs that all began at once, one load in ten found no more memory."""
+    """Runs at most two merges at once. DuckDB runs each statement on the thread that sends it, so
+    two keep two cores busy. Each merge holds 8 MB for the table's last rows: when all merges into
+    20,000 heavy runs began at once, one load in ten ran out of memory."""
 
     _at_once = BoundedSemaphore(2)
 
@@ -112,12 +115,12 @@ class _Merge(SqlLoadJob):
 
 
 class _FromFiles(DuckDbSqlClient):
-    """Words statements: a table's files stand where its staging table would."""
+    """Builds dlt's statements with a table's files in place of its staging table."""
 
     def __init__(self, client: DuckDbClient, files: Mapping[str, Sequence[str]]) -> None:
-        said = client.sql_client
+        own = client.sql_client
         super().__init__(
-            said.dataset_name, said.staging_dataset_name, said.credentials, said.capabilities
+            own.dataset_name, own.staging_dataset_name, own.credentials, own.capabilities
         )
         self._files = files
 
@@ -133,5 +136,5 @@ def _is_merged(table: TTableSchema) -> bool:
     return table["write_disposition"] == "merge"
 
 
-def _is_rows(file: ParsedLoadJobFileName) -> bool:
+def _has_rows(file: ParsedLoadJobFileName) -> bool:
     return file.file_format == "parquet"

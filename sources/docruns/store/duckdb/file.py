@@ -1,4 +1,4 @@
-"""Open a DuckDB file, and move what is committed into it."""
+"""Open a DuckDB file, write committed changes into it, and quote the names in it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ...core.errors import ConfigError, DocrunsError, LockedError
 from ..failures import from_duckdb
 
 WAIT_S = 30.0
-"""Seconds to wait for a database that somebody else has open."""
+"""Seconds to wait for a database that another process has open."""
 
-TELL_AFTER_S = 2.0
-"""Seconds of waiting after which it is told, once."""
+REPORT_AFTER_S = 2.0
+"""Seconds of waiting after which the wait is reported, once."""
 
 
 def open_database(
@@ -27,16 +27,19 @@ def open_database(
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, waiting while another process holds it. LockedError after `wait_s`.
+    """Open a DuckDB file, and wait while another process has it open. LockedError after `wait_s`
+    seconds.
 
-    `on_wait` is told once, after two seconds, that it waits and for whom.
+    `on_wait` is called once, after two seconds, with a message that names the other process.
     """
     if "?" in str(path):
-        # duckdb takes what follows for options, and looks for its log elsewhere
-        raise ConfigError("--database", f"{path} holds a question mark, which DuckDB cannot open.")
+        # duckdb reads the text after it as options, and looks for the log at another path
+        raise ConfigError(
+            "--database", f"{path} contains a question mark, and DuckDB cannot open such a file."
+        )
     if os.name != "nt" and "\\" in str(path):
         raise ConfigError(
-            "--database", f"{path} holds a backslash, which DuckDB takes for a slash."
+            "--database", f"{path} contains a backslash, which DuckDB reads as a slash."
         )
     if path.is_dir():
         raise ConfigError("--database", f"{path} is a folder.", "Name a file.")
@@ -57,17 +60,17 @@ def open_database(
                     f"{path}: another process has it open: {_database_holder(error)}. "
                     "Close the notebook or program that holds it, then run this again."
                 ) from error
-            if on_wait is not None and waited >= TELL_AFTER_S:
-                on_wait(
-                    f"{path} is open in {_database_holder(error)}: waiting up to {wait_s:g} s for it"
-                )
+            if on_wait is not None and waited >= REPORT_AFTER_S:
+                holder = _database_holder(error)
+                on_wait(f"{path} is open in {holder}: waiting up to {wait_s:g} s for it")
                 on_wait = None
         time.sleep(0.2)
 
 
 def checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
-    """Move what is committed from the log into the file. Not while another connection of this process is in the middle
-    of a change: nothing is lost with that, the next one moves it, or who closes the file."""
+    """Write committed changes from the log into the file. Does nothing while another connection of
+    this process is inside a transaction: no change is lost, as the next checkpoint writes them, or
+    the end of the last connection."""
     with suppress(duckdb.TransactionException):
         connection.execute("CHECKPOINT")
 
@@ -85,3 +88,8 @@ def _database_holder(error: Exception) -> str:
     text = _first_line(error)
     at = text.find("held in ")
     return text[at + len("held in ") :].split(". ")[0] if at >= 0 else text
+
+
+def quote(name: str) -> str:
+    """A name of a schema, table or column as SQL."""
+    return '"' + name.replace('"', '""') + '"'

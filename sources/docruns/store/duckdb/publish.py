@@ -1,10 +1,11 @@
-"""A finished copy of a database for readers: they never wait for a load, and no load for them.
+"""Publish a finished copy of a database, so that readers and loads never wait for each other.
 
     database (closed) ──► checkpointed? ──► copy beside PATH ──► fsync ──► PATH, in one step
 
-Loads merge table by table, so a reader of the database itself can see a run's tables at two versions, and while
-it has the file open no load can begin. A reader of the copy sees what one whole load left, or what the one
-before left. Who has an older copy open keeps reading it.
+A load merges table by table, so a reader of the database itself can see a run's tables at two
+versions, and no load can begin while a reader has the file open. A reader of the copy sees the
+result of one whole load: the last one or the one before. A reader that has an older copy open keeps
+reading it.
 """
 
 from __future__ import annotations
@@ -17,59 +18,68 @@ from contextlib import closing
 from pathlib import Path
 
 from ...core.errors import ConfigError, DocrunsError, LockedError
+from ..environment import flush_folder
 from .file import open_database
 
 _MAGIC_AT, _MAGIC = 8, b"DUCK"
-_HELD_S = 2.0
+_WAIT_S = 2.0
 
 
 def check_place(database: Path, path: Path) -> None:
-    """ConfigError where `path` cannot be the copy's place; asked before a load, so that none is in vain."""
+    """Raise ConfigError where the copy cannot be put at `path`. Call it before a load, which would
+    be in vain."""
     if path.absolute() == database.absolute() or (path.exists() and _is_same(path, database)):
         raise ConfigError("--publish", f"{path} is the database itself.", "Name another file.")
     if "?" in str(path):
-        raise ConfigError("--publish", f"{path} holds a question mark, which DuckDB cannot open.")
+        raise ConfigError(
+            "--publish", f"{path} contains a question mark, and DuckDB cannot open such a file."
+        )
     if not path.parent.is_dir():
         raise ConfigError("--publish", f"the folder {path.parent} does not exist.")
     if path.exists() and not _is_database(path):
         raise ConfigError(
-            "--publish", f"{path} is no DuckDB database and is not replaced.", "Name another file."
+            "--publish",
+            f"{path} is not a DuckDB database, so it is not replaced.",
+            "Name another file.",
         )
 
 
 def publish_copy(
     database: Path, path: Path, name: str, on_wait: Callable[[str], None] | None = None
 ) -> None:
-    """Put a copy of `database` in place of `path`. Nobody may write to `database` meanwhile.
+    """Replace `path` by a copy of `database`. The caller ensures that no process writes to
+    `database` meanwhile.
 
-    It is its owner's alone (0600), until somebody gives it another mode, which later copies keep. `name` tells the
-    unfinished copy from those of other databases. LockedError where somebody has `path` open for writing: a copy
-    is for reading.
+    The first copy is private (0600); later copies keep the mode that the user has given to an
+    earlier one. `name` distinguishes the unfinished copy from those of other databases. LockedError
+    where a process has `path` open for writing: copies are for reading.
     """
     part = path.with_name(f".{path.name}.{name}.part")
     try:
         _copy(database, part, on_wait)
         _drop_log(path)
-        _share_alike(path, part)
+        _copy_access(path, part)
         part.replace(path)
     except OSError as error:
-        # writing tells of no name
+        # errors of write() name no file
         error.filename = error.filename or str(part)
         raise
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def _copy(database: Path, part: Path, on_wait: Callable[[str], None] | None) -> None:
     if _log(database).exists():
-        # somebody else's crash left changes beside the file: opening it for writing takes them in
+        # another program has crashed and left changes in the log: opening the file for writing
+        # applies them
         with closing(open_database(database, on_wait=on_wait)) as connection:
             connection.execute("CHECKPOINT")
     with (
-        # opened first and closed last: closing any handle of a file ends all locks that this process has on it
+        # opened first and closed last: closing any handle of a file releases all locks of this
+        # process on it
         database.open("rb") as source,
-        # a reader's lock: others may read, nobody can write
+        # a read lock: other processes may read and cannot write
         closing(open_database(database, read_only=True, on_wait=on_wait)),
     ):
         if _log(database).exists():
@@ -81,8 +91,8 @@ def _copy(database: Path, part: Path, on_wait: Callable[[str], None] | None) -> 
             os.fsync(copy.fileno())
 
 
-def _share_alike(path: Path, part: Path) -> None:
-    """Who may read the older copy may read the new one."""
+def _copy_access(path: Path, part: Path) -> None:
+    """Give the new copy the mode and the group of the older one."""
     if not path.exists() or os.name == "nt":
         return
     there = path.stat()
@@ -91,22 +101,22 @@ def _share_alike(path: Path, part: Path) -> None:
         try:
             os.chown(part, -1, there.st_gid)
         except OSError:
-            # the new one's group is another one
+            # the group cannot be kept, so it gets no access
             mode &= ~0o070
     part.chmod(mode)
 
 
 def _drop_log(path: Path) -> None:
-    """No log of an earlier file may lie beside the new one: DuckDB would replay it."""
+    """Delete the log of the older copy: DuckDB would replay it into the new one."""
     if path.exists():
         try:
-            open_database(path, read_only=True, wait_s=_HELD_S).close()
+            open_database(path, read_only=True, wait_s=_WAIT_S).close()
         except LockedError as error:
             raise LockedError(
                 f"--publish {path}: {error} Open a published copy read-only."
             ) from error
         except DocrunsError:
-            # its log is not its own, or it is damaged: it goes either way
+            # the log belongs to another file, or the older copy is damaged: both are replaced
             pass
     _log(path).unlink(missing_ok=True)
 
@@ -124,13 +134,3 @@ def _is_database(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

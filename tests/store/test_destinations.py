@@ -1,0 +1,105 @@
+"""What each destination can do, and that no other module compares destinations."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from dlt.destinations.job_client_impl import SqlJobClientBase
+
+from docruns.store import destinations
+from docruns.store.destinations import KNOWN, DestinationTraits, traits_by_name, traits_of
+from docruns.store.duckdb.destination import MergingDuckDb
+from docruns.store.target import Target
+
+PACKAGE = Path(destinations.__file__).parents[1]
+
+
+def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
+    """A pipeline that is set up and not run."""
+    return dlt.pipeline("traits", pipelines_dir=str(folder), destination=destination)
+
+
+@pytest.mark.parametrize(
+    ("name", "traits"),
+    [
+        pytest.param(
+            "duckdb",
+            DestinationTraits(
+                file_format="parquet",
+                takes_updates=True,
+                is_staged_once=True,
+                has_file=True,
+                may_use_pandas=False,
+            ),
+            id="duckdb",
+        ),
+        pytest.param(
+            "postgres",
+            DestinationTraits(
+                file_format="parquet", takes_updates=True, holds_nul=False, parses_json=True
+            ),
+            id="postgres",
+        ),
+        pytest.param(
+            "redshift", DestinationTraits(takes_updates=True, holds_nul=False), id="redshift"
+        ),
+        pytest.param(
+            "filesystem", DestinationTraits(has_tables_in_schema_only=True), id="filesystem"
+        ),
+    ],
+)
+def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path) -> None:
+    """Each entry says what is expected, and agrees with what dlt says of its own destination."""
+    assert traits_by_name(name) == KNOWN[name] == traits
+    assert Target("d", destination=name).traits == traits
+    destination = getattr(dlt.destinations, name)()
+    formats = destination.capabilities().supported_loader_file_formats
+    assert traits.file_format is None or traits.file_format in formats
+    assert issubclass(destination.client_class, SqlJobClientBase) == traits.takes_updates
+    found = traits_of(pipeline(tmp_path, MergingDuckDb() if traits.has_file else destination))
+    assert found == traits
+
+
+def test_every_known_destination_has_a_row() -> None:
+    """A new entry comes with its row in the test above."""
+    (mark,) = test_known_destinations.pytestmark  # type: ignore[attr-defined]
+    assert {row.id for row in mark.args[1]} == KNOWN.keys()
+
+
+@pytest.mark.parametrize(("name", "takes_updates"), [("motherduck", True), ("dummy", False)])
+def test_other_destinations(name: str, takes_updates: bool, tmp_path: Path) -> None:
+    """A destination without an entry has dlt's defaults; dlt says whether it has SQL tables."""
+    assert traits_by_name(name) == DestinationTraits()
+    found = traits_of(pipeline(tmp_path, getattr(dlt.destinations, name)()))
+    assert found == DestinationTraits(takes_updates=takes_updates)
+
+
+def test_a_destination_with_a_name_of_its_own(tmp_path: Path) -> None:
+    """A configuration may name a destination as it likes; its type decides what it can do."""
+    warehouse = dlt.destinations.postgres(destination_name="warehouse")
+    assert traits_of(pipeline(tmp_path, warehouse)) == KNOWN["postgres"]
+
+
+def test_dlt_s_own_duckdb_is_staged_first(tmp_path: Path) -> None:
+    """In a pipeline of a user's own, dlt merges from staging tables, where a retry can add rows
+    twice."""
+    found = traits_of(pipeline(tmp_path, dlt.destinations.duckdb(":memory:")))
+    assert not found.is_staged_once
+    assert found.takes_updates
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_no_other_module_compares_destinations(path: Path) -> None:
+    """`if destination == "duckdb"` stands nowhere else: other modules ask for a trait."""
+    if path.name == "destinations.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare | ast.MatchValue | ast.Dict):
+            words = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+            assert not words & KNOWN.keys(), f"{path}:{node.lineno}"
