@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.corpus import Answers, Corpus
 from docruns import extend
 from docruns.commands.load import CHUNK_RUNS, load_runs
+from docruns.net.client import Client
 from docruns.net.messages import Outcome, Reply, Request
-from docruns.net.redaction import RedactingClient
 from docruns.providers import settings
 from docruns.store.memory import hide_pandas_from_pyarrow, limit_arenas
 from docruns.store.target import Target
@@ -30,7 +30,7 @@ from docruns.sync.sync import Sync
 ANSWERS: list[Answers] = []
 
 
-class FromDisk(RedactingClient):
+class FromDisk(Client):
     """Answers without a network."""
 
     def __enter__(self) -> FromDisk:
@@ -42,6 +42,7 @@ class FromDisk(RedactingClient):
     def _dispatch(self, request: Request) -> Future[Outcome]:
         token = dict(request.params).get("nextPageToken")
         body = ANSWERS[0].get(request.path, None if token is None else str(token))
+        body = self._redact(body)
         self._check(body, str(request))
         self.usage.requests += 1
         self.usage.bytes += len(body)
@@ -65,7 +66,7 @@ def main() -> None:
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where sources take their clients from
-    vars(settings)["DiscreetClient"] = FromDisk
+    vars(settings)["Client"] = FromDisk
 
     def make(on_sync: Callable[[Sync], None]) -> Any:
         return extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, on_sync=on_sync)

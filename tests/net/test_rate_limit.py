@@ -129,9 +129,9 @@ def test_only_a_load_that_waits_makes_the_rate_grow() -> None:
     """A load that asks for five a second leaves the rate near its start, however long it lasts."""
     budget = Budget(start=10.0)
     ask(budget, Bucket(1000), 600, demand=5.0)
-    assert (budget.turn(601.0).rate or 0.0) < 30
+    assert (budget.take_turn(601.0).rate or 0.0) < 30
     ask(waiting := Budget(start=10.0), Bucket(1000), 100)
-    assert 60 < (waiting.turn(101.0).rate or 0.0) < 80
+    assert 60 < (waiting.take_turn(101.0).rate or 0.0) < 80
 
 
 def test_two_clients_share_what_is_allowed(tmp_path: Path) -> None:
@@ -146,35 +146,35 @@ def test_two_clients_share_what_is_allowed(tmp_path: Path) -> None:
 def test_turns_are_spaced() -> None:
     """Turns come 1/R seconds apart; who is a little late does not move the next one."""
     budget = Budget(10.0)
-    assert budget.turn(100.0).wait == 0
-    assert budget.turn(100.0).wait == pytest.approx(0.1, abs=0.03)
-    assert budget.turn(100.05).wait > 0
-    assert budget.turn(100.1).wait == 0
-    late = budget.turn(100.2)
+    assert budget.take_turn(100.0).wait == 0
+    assert budget.take_turn(100.0).wait == pytest.approx(0.1, abs=0.03)
+    assert budget.take_turn(100.05).wait > 0
+    assert budget.take_turn(100.1).wait == 0
+    late = budget.take_turn(100.2)
     assert late.wait == 0
-    assert budget.turn(100.2).wait == pytest.approx(0.1, abs=0.025)
-    assert Budget().turn(3.0) == (0.0, 0, None)
+    assert budget.take_turn(100.2).wait == pytest.approx(0.1, abs=0.025)
+    assert Budget().take_turn(3.0) == (0.0, 0, None)
 
 
 def test_a_refusal_stops_everybody() -> None:
     """After a 429 nobody sends until its time is over; what was under way does not count again."""
     budget = Budget(100.0)
-    first = budget.turn(10.0)
-    second = budget.turn(10.02)
-    assert budget.refused(10.1, 2.0, first.epoch) == pytest.approx(2.0)
-    assert budget.refused(10.15, 2.0, second.epoch) == pytest.approx(0.05)
-    assert budget.turn(11.0).wait == pytest.approx(1.15)
-    rate = budget.turn(12.2).rate or 0.0
+    first = budget.take_turn(10.0)
+    second = budget.take_turn(10.02)
+    assert budget.pause(10.1, 2.0, first.epoch) == pytest.approx(2.0)
+    assert budget.pause(10.15, 2.0, second.epoch) == pytest.approx(0.05)
+    assert budget.take_turn(11.0).wait == pytest.approx(1.15)
+    rate = budget.take_turn(12.2).rate or 0.0
     assert 0 < rate < 100
-    assert budget.refused(12.3, 0.0, first.epoch) == 0
-    assert budget.turn(12.5).rate == pytest.approx(rate, rel=0.1)
+    assert budget.pause(12.3, 0.0, first.epoch) == 0
+    assert budget.take_turn(12.5).rate == pytest.approx(rate, rel=0.1)
 
 
 def test_no_pause_is_endless() -> None:
     """A Retry-After of a year stops requests for an hour."""
     budget = Budget(start=10.0)
-    budget.refused(0.0, 3e7, budget.turn(0.0).epoch)
-    assert budget.turn(1.0).wait <= LONGEST_PAUSE_S
+    budget.pause(0.0, 3e7, budget.take_turn(0.0).epoch)
+    assert budget.take_turn(1.0).wait <= LONGEST_PAUSE_S
 
 
 @pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
@@ -187,14 +187,14 @@ def test_a_rate_must_be_one(rate: float) -> None:
 def test_the_file_tells_nobody_the_key(tmp_path: Path) -> None:
     """Its name is a hash, it holds numbers, its owner alone reads it; each key and host has one."""
     folder = tmp_path / "x" / "budgets"
-    Budget.shared(folder, "https://a.example", "sk_secret", None, 10.0).turn(1.0)
-    Budget.shared(folder, "https://a.example/v1", "sk_secret", 5.0, 10.0).turn(2.0)
+    Budget.shared(folder, "https://a.example", "sk_secret", None, 10.0).take_turn(1.0)
+    Budget.shared(folder, "https://a.example/v1", "sk_secret", 5.0, 10.0).take_turn(2.0)
     [file] = folder.iterdir()
     assert "secret" not in file.name + file.read_text() and "example" not in file.name
     assert file.stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
-    Budget.shared(folder, "https://b.example", "sk_secret", None, 10.0).turn(1.0)
-    Budget.shared(folder, "https://a.example", "sk_other", None, 10.0).turn(1.0)
+    Budget.shared(folder, "https://b.example", "sk_secret", None, 10.0).take_turn(1.0)
+    Budget.shared(folder, "https://a.example", "sk_other", None, 10.0).take_turn(1.0)
     assert len(list(folder.iterdir())) == 3
 
 
@@ -208,23 +208,23 @@ def test_what_was_learned_is_kept(tmp_path: Path) -> None:
     budget = known(tmp_path)
     ask(budget, Bucket(40), 200)
     now = 200.0
-    rate = budget.turn(now).rate or 0.0
+    rate = budget.take_turn(now).rate or 0.0
     assert 30 < rate < 45
-    budget.refused(now + 1, 30.0, budget.turn(now + 1).epoch)
-    turn = known(tmp_path).turn(now + 2)
+    budget.pause(now + 1, 30.0, budget.take_turn(now + 1).epoch)
+    turn = known(tmp_path).take_turn(now + 2)
     assert turn.wait == pytest.approx(29.0)
-    assert known(tmp_path, ceiling=5.0).turn(now + 40).rate == 5.0
+    assert known(tmp_path, ceiling=5.0).take_turn(now + 40).rate == 5.0
 
 
 def test_after_a_silence_more_is_tried() -> None:
     """A load begins with what was given before, and finds within a minute that more is."""
     budget = Budget(start=10.0)
     ask(budget, Bucket(20), 200)
-    rate = budget.turn(1000.0).rate or 0.0
+    rate = budget.take_turn(1000.0).rate or 0.0
     assert 18 < rate <= 20
     for step in range(6000):
-        budget.turn(1000 + step / 100)
-    assert (budget.turn(1060.1).rate or 0.0) > 2 * rate
+        budget.take_turn(1000 + step / 100)
+    assert (budget.take_turn(1060.1).rate or 0.0) > 2 * rate
 
 
 def test_what_was_learned_grows_old(tmp_path: Path) -> None:
@@ -234,16 +234,16 @@ def test_what_was_learned_grows_old(tmp_path: Path) -> None:
         ask(budget, Bucket(3), 60)
         [file] = tmp_path.glob("*.json")
         os.utime(file, (time.time() - age, time.time() - age))
-        assert known(tmp_path, start=start).turn(61.0) == (0.0, 0, start)
+        assert known(tmp_path, start=start).take_turn(61.0) == (0.0, 0, start)
         file.unlink()
 
 
 def test_a_clock_that_begins_anew_stops_nothing(tmp_path: Path) -> None:
     """After a restart of the machine what is left of a pause is waited, no more."""
     budget = known(tmp_path)
-    budget.refused(9e6, 20.0, budget.turn(9e6).epoch)
-    assert known(tmp_path).turn(3.0).wait == pytest.approx(20.0)
-    assert known(tmp_path).turn(24.0).wait == 0
+    budget.pause(9e6, 20.0, budget.take_turn(9e6).epoch)
+    assert known(tmp_path).take_turn(3.0).wait == pytest.approx(20.0)
+    assert known(tmp_path).take_turn(24.0).wait == 0
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_a_clock_that_begins_anew_stops_nothing(tmp_path: Path) -> None:
 def test_a_broken_file_is_begun_anew(tmp_path: Path, text: str) -> None:
     """Whatever stands in the file, a load goes on."""
     (tmp_path / "k.json").write_text(text)
-    assert known(tmp_path).turn(5.0) == (0.0, 0, 10.0)
-    assert known(tmp_path).turn(5.0).wait > 0
+    assert known(tmp_path).take_turn(5.0) == (0.0, 0, 10.0)
+    assert known(tmp_path).take_turn(5.0).wait > 0
 
 
 def test_without_a_folder_the_process_shares(tmp_path: Path) -> None:
@@ -261,32 +261,32 @@ def test_without_a_folder_the_process_shares(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "budgets"
     first, second = (Budget.shared(folder, "https://a.example", "k", 10.0, 10.0) for _ in range(2))
-    assert first.turn(1.0).wait == 0
-    assert second.turn(1.0).wait > 0
+    assert first.take_turn(1.0).wait == 0
+    assert second.take_turn(1.0).wait > 0
 
 
 def test_a_lock_that_is_never_let_go_stops_nothing(tmp_path: Path) -> None:
     """Somebody who holds the file and does not go on cannot hold up a load."""
     fcntl = pytest.importorskip("fcntl")
     budget = known(tmp_path)
-    budget.turn(1.0)
+    budget.take_turn(1.0)
     with (tmp_path / "k.json").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert budget.turn(2.0).wait == 0
-        assert budget.turn(2.0).wait > 0
+        assert budget.take_turn(2.0).wait == 0
+        assert budget.take_turn(2.0).wait > 0
 
 
 def test_no_file_without_a_limit(tmp_path: Path) -> None:
     """On loopback nothing is written until there is something to share."""
     budget = Budget.shared(tmp_path, "http://127.0.0.1:9", "k", None, None)
-    epoch = budget.turn(1.0).epoch
+    epoch = budget.take_turn(1.0).epoch
     assert not list(tmp_path.iterdir())
     for _ in range(50):
-        budget.turn(1.01)
-    budget.refused(1.1, 1.0, epoch)
+        budget.take_turn(1.01)
+    budget.pause(1.1, 1.0, epoch)
     assert len(list(tmp_path.iterdir())) == 1
     # fifty were answered within a second
-    assert 40 < (budget.turn(2.2).rate or 0) <= 50
+    assert 40 < (budget.take_turn(2.2).rate or 0) <= 50
 
 
 def test_numbers_that_cannot_be_ours() -> None:
@@ -294,7 +294,7 @@ def test_numbers_that_cannot_be_ours() -> None:
     assert Pace().is_sane and Pace(low=1.0, high=2.0).is_sane
     assert not Pace(low=3.0, high=2.0).is_sane
     assert not Pace(base=-1.0).is_sane
-    assert not Pace(busy=-1.0).is_sane
+    assert not Pace(busy_s=-1.0).is_sane
 
 
 ASK = """

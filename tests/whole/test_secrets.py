@@ -134,7 +134,7 @@ import logging, sys
 from docruns.commands.cli import app, main as cli
 logging.basicConfig(level=logging.DEBUG)
 import docruns.commands.load
-for name in ("httpx", "httpcore", "aiohttp", "asyncio", "dlt", "docruns", "urllib3", "tenacity"):
+for name in ("httpx", "httpcore", "aiohttp", "asyncio", "dlt", "docruns", "urllib3"):
     logging.getLogger(name).setLevel(logging.DEBUG)
 cli.run()
 """

@@ -15,8 +15,8 @@ from dlt.common.runtime.run_context import active
 from ..core.errors import ApiError, ConfigError, RefusedError
 from ..core.privacy import make_privacy
 from ..core.settings import Settings, check_base_url, duration, is_loopback, moment
+from ..net.client import Client
 from ..net.messages import ConnectionSettings as HttpSettings
-from ..net.redaction import RedactingClient
 from ..net.shared_budget import Budget
 
 REQUESTS_PER_SECOND = 10.0
@@ -34,7 +34,7 @@ def make_client(
     requests_per_second: float | None,
     concurrency: int,
     max_response_mb: float,
-) -> RedactingClient:
+) -> Client:
     """A client of that address, with the budget of its key."""
     url = check_base_url(base_url, f"{section}.base_url")
 
@@ -46,7 +46,7 @@ def make_client(
         return error
 
     ceiling = check_bounds(f"{section}.requests_per_second", requests_per_second, 0)
-    return RedactingClient(
+    return Client(
         HttpSettings(
             base_url=url,
             headers=dict(headers),
