@@ -27,7 +27,7 @@ from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ApiError, ConfigError
 from docruns.net.client import Client
-from docruns.net.redaction import make_redactor, strip_signed_urls
+from docruns.net.redaction import make_redactor, strip_signed_urls, strip_url_queries
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.leftovers import cells, everything, quoted
@@ -228,6 +228,23 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
 
 
 @pytest.mark.fault(34)
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("https://a/b?page=2 and http://c?d", "https://a/b?… and http://c?…"),
+        (
+            '{"u":"https:\\/\\/a\\/sch\\u00e4n?x=2","v":"why?"}',
+            '{"u":"https:\\/\\/a\\/sch\\u00e4n?…","v":"why?"}',
+        ),
+        ("https://a/b?X-Amz-Sig", "https://a/b?…"),
+        ("is it a?b=1", "is it a?b=1"),
+    ],
+)
+def test_strip_url_queries(text: str, kept: str) -> None:
+    """In messages and excerpts each URL loses its query, also one that is cut off."""
+    assert strip_url_queries(text) == kept
+
+
 @pytest.mark.parametrize("key", [KEY, ODD_KEY])
 def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
     """Answers that give the key back, in runs that are loaded, quarantined, refused or missing, in
@@ -468,14 +485,19 @@ def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
         ('{"u":"https://a/b?c=1\\u0026token=2","v":1}', '{"u":"https://a/b?…","v":1}'),
         ("https://a/b?c=1 https://a/b?token=2", "https://a/b?c=1 https://a/b?…"),
         ("https://a/b?page=2&design=3", "https://a/b?page=2&design=3"),
+        ('{"u":"https://a/sch\\u00e4n?sig=2"}', '{"u":"https://a/sch\\u00e4n?…"}'),
+        (
+            json.dumps({"raw": '{"u":"https://a/b?sig=2"}'}),
+            json.dumps({"raw": '{"u":"https://a/b?…"}'}, ensure_ascii=False),
+        ),
+        ('{"u":"https://a/b?sig=2\\nand more"}', '{"u":"https://a/b?…\\nand more"}'),
         ("sig=2 is no URL, nor is a?token=1", "sig=2 is no URL, nor is a?token=1"),
         ("https://a/b", "https://a/b"),
         ("", ""),
     ],
 )
-def test_unsigned(text: str, kept: str) -> None:
-    """A URL loses its query where that is a signature or a token; everything else stays to the
-    letter."""
+def test_strip_signed_urls(text: str, kept: str) -> None:
+    """A URL with a signature or a token loses its query; other text stays to the letter."""
     assert strip_signed_urls(text) == kept
 
 
