@@ -339,6 +339,28 @@ def test_a_certificate_of_one_s_own(certificate: Path, monkeypatch: pytest.Monke
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_without_certificates(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing or invalid SSL_CERT_FILE is named before any request is sent."""
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE: holds no certificates"):
+        client("https://platform.test").__enter__()
+
+
+def test_a_url_that_is_too_long(sandbox: Sandbox) -> None:
+    """A page token of any length gives an error with the request's name, not of a library."""
+    token = Request("/workflow_runs", (("nextPageToken", "x" * 70_000),))
+    message = "GET /workflow_runs: cannot be requested: URL too long"
+    with client(sandbox.extend_url) as http, pytest.raises(ShapeError, match=message):
+        http.get(token)
+    assert sandbox.stats.requests == 0
+
+
 @pytest.fixture
 def platform(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Raw]:
     """A TLS server with a certificate of https://platform.test, which SSL_CERT_FILE trusts."""

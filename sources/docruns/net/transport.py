@@ -2,8 +2,8 @@
 
     Request ──► httpx ──► proxy, TLS ──► sent once ──► read, decompressed, limited ──► Answer
 
-httpx-aiohttp joins the two: httpx's own transport takes 3.6 ms of CPU for an answer of 132 KB, and
-aiohttp's takes 0.4 ms. Redirects are not followed and cookies are not kept.
+httpx-aiohttp joins the two. An answer of 132 KB takes httpx's own transport 3.6 ms of CPU, this one
+0.4 ms, and aiohttp without httpx 0.1 ms. Redirects are not followed and cookies are not kept.
 
 Errors of httpx and aiohttp become errors of docruns in `Transport._translate`, and nowhere else:
 
@@ -66,9 +66,7 @@ class Transport:
         self._host = urlsplit(settings.base_url).netloc
         self._max_bytes = int(settings.max_response_mb * 2**20)
         self._proxy = proxy_for(settings.base_url)
-        # to read the list of authorities takes longer than a small load: plain HTTP trusts nobody
-        is_https = settings.base_url.startswith("https")
-        tls = httpx.create_ssl_context() if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls = _make_tls_context(settings.base_url)
         self._http = httpx.AsyncClient(
             headers={**settings.headers, "accept-encoding": "gzip"},
             cookies=_NoCookies(),
@@ -94,20 +92,23 @@ class Transport:
         url = f"{self._settings.base_url}{request.path}"
         if request.params:
             url += f"?{urlencode(request.params, quote_via=quote)}"
-        sent = self._http.build_request(
-            "GET" if request.body is None else "POST",
-            url,
-            content=request.body,
-            headers=None if request.body is None else _JSON,
-        )
-        _url.set(str(sent.url))
         try:
+            sent = self._http.build_request(
+                "GET" if request.body is None else "POST",
+                url,
+                content=request.body,
+                headers=None if request.body is None else _JSON,
+            )
+            _url.set(str(sent.url))
             async with asyncio.timeout(self._settings.total_timeout):
                 answer = await self._http.send(sent, stream=True)
                 try:
                     body = await self._read(answer, str(request))
                 finally:
                     await answer.aclose()
+        except httpx.InvalidURL as error:
+            problem = f"cannot be requested: {error}"
+            raise ShapeError(problem, request=str(request), retryable=False) from error
         except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
             raise self._translate(error, str(request)) from error
         return Answer(answer.status_code, answer.headers, body)
@@ -218,6 +219,16 @@ def proxy_for(url: str) -> httpx.Proxy | None:
     return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {password}"})
 
 
+def _make_tls_context(url: str) -> ssl.SSLContext:
+    if not url.startswith("https"):
+        # to read the list of authorities takes longer than a small load: plain HTTP needs none
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise ConfigError("SSL_CERT_FILE", f"holds no certificates: {error}.") from error
+
+
 class _NoCookies(CookieJar):
     """Keeps no cookie. A policy that refuses each one takes 0.02 ms more for an answer."""
 
@@ -232,8 +243,10 @@ class _BrokenError(aiohttp.ClientConnectionError):
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # aiohttp writes %3B in a path as ; and %3D as =: an id is sent as it was encoded
-    request.url = URL(_url.get(), encoded=True)
+    url = _url.get()
+    if str(request.url) != url:
+        # aiohttp writes %3B in a path as ; and %3D as =: an id is sent as it was encoded
+        request.url = URL(url, encoded=True)
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
