@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.corpus import Answers, Corpus
 from docruns.commands.load import CHUNK_RUNS, load_runs
+from docruns.net.client import Client
 from docruns.net.messages import Outcome, Reply, Request
-from docruns.net.redaction import RedactingClient
 from docruns.providers import settings
 from docruns.providers.extend import connect_extend
 from docruns.store.memory import hide_pandas_from_pyarrow, limit_arenas
@@ -27,7 +27,7 @@ from docruns.store.target import Target
 ANSWERS: list[Answers] = []
 
 
-class FromDisk(RedactingClient):
+class FromDisk(Client):
     """Answers without a network."""
 
     def __enter__(self) -> FromDisk:
@@ -39,6 +39,7 @@ class FromDisk(RedactingClient):
     def _dispatch(self, request: Request) -> Future[Outcome]:
         token = dict(request.params).get("nextPageToken")
         body = ANSWERS[0].get(request.path, None if token is None else str(token))
+        body = self._redact(body)
         self._check(body, str(request))
         self.usage.requests += 1
         self.usage.bytes += len(body)
@@ -62,7 +63,7 @@ def main() -> None:
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
     # where sources take their clients from
-    vars(settings)["RedactingClient"] = FromDisk
+    vars(settings)["Client"] = FromDisk
     started = time.perf_counter()
     platform = connect_extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs)
     summary = load_runs(platform, Target("extend", asked.database))

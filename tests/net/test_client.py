@@ -102,7 +102,7 @@ def test_passing_faults_are_retried(sandbox: Sandbox, kind: str, details: dict[s
 def test_lasting_faults_are_named(
     sandbox: Sandbox, kind: str, details: dict[str, Any], error: type[ApiError]
 ) -> None:
-    """A fault that lasts ends after the last try, with host, request and advice in its message."""
+    """A lasting fault is raised after the last try; its message has host, request and advice."""
     sandbox.fault(kind, "/workflow_runs", times=99, **details)
     with client(sandbox) as http, pytest.raises(error) as caught:
         http.get(LIST)
@@ -127,7 +127,7 @@ def test_lasting_faults_are_named(
 def test_final_answers_are_not_retried(
     sandbox: Sandbox, status: int, error: type[ApiError]
 ) -> None:
-    """An answer that will not change is asked for once."""
+    """The client does not repeat a request whose answer will not change."""
     sandbox.fault("status", "/workflow_runs", status=status, times=99)
     with client(sandbox) as http, pytest.raises(error) as caught:
         http.get(LIST)
@@ -138,7 +138,7 @@ def test_final_answers_are_not_retried(
 
 @pytest.mark.fault(17)
 def test_hang_ends(sandbox: Sandbox) -> None:
-    """A server that says nothing is left after the time-out, and the next try counts."""
+    """The client leaves a silent server after the time-out and tries again."""
     sandbox.fault("hang", "/workflow_runs", times=1, seconds=5)
     with client(sandbox, timeout=0.5) as http:
         http.get(LIST)
@@ -147,7 +147,7 @@ def test_hang_ends(sandbox: Sandbox) -> None:
 
 @pytest.mark.fault(19)
 def test_slow_drip_ends(sandbox: Sandbox) -> None:
-    """A body that comes a few bytes at a time, each in time, is cut off all the same."""
+    """The total time-out ends a body that arrives a few bytes at a time, each of them in time."""
     sandbox.fault("drip", "/workflow_runs", times=1, seconds=0.2)
     started = time.monotonic()
     with client(sandbox, total_timeout=0.8) as http:
@@ -157,7 +157,7 @@ def test_slow_drip_ends(sandbox: Sandbox) -> None:
 
 
 def test_answers_come_in_order(sandbox: Sandbox) -> None:
-    """Many requests are in flight, and their answers, failures among them, come in their order."""
+    """With many requests in flight, answers and errors come in the order of the requests."""
     sandbox.set(latency=0.02)
     ids = [run["id"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs"]
     wanted = [Request(f"/workflow_runs/{id_}", subject=id_) for id_ in ids]
@@ -170,8 +170,8 @@ def test_answers_come_in_order(sandbox: Sandbox) -> None:
     assert 1 < sandbox.stats.max_in_flight <= 8
 
 
-def test_what_is_begun_is_sent_once(sandbox: Sandbox) -> None:
-    """Together, and before anybody waits for it; its answer is taken once, or by nobody."""
+def test_begin_sends_once(sandbox: Sandbox) -> None:
+    """`begin` sends requests at once and together; each answer is used once, or not at all."""
     sandbox.set(latency=0.1)
     lists = [Request(f"/{name}_runs") for name in ("workflow", "extract", "split")]
     with client(sandbox, concurrency=8) as http:
@@ -190,8 +190,8 @@ def test_what_is_begun_is_sent_once(sandbox: Sandbox) -> None:
         assert http.get(lists[2]).body == bodies[2]
 
 
-def test_large_answers_are_held_in_small_numbers(sandbox: Sandbox) -> None:
-    """Of small ones as many as wanted may wait, or 256; of large ones 64 MiB, or 64 of any size."""
+def test_few_large_answers_wait(sandbox: Sandbox) -> None:
+    """Small answers wait in any number (256 by default), large ones up to 64 MiB, or 64 of them."""
     with client(sandbox) as http:
         http.get(LIST)
         assert (http._ahead(None), http._ahead(333)) == (256, 333)
@@ -202,7 +202,7 @@ def test_large_answers_are_held_in_small_numbers(sandbox: Sandbox) -> None:
 
 
 def test_stopping_early_cancels_the_rest(sandbox: Sandbox) -> None:
-    """Whoever stops taking answers stops the requests; nothing is left running."""
+    """A caller that stops reading answers stops the requests; no thread is left."""
     sandbox.set(latency=0.05)
     with client(sandbox, concurrency=2) as http:
         answers = http.get_many(LIST for _ in range(100))
@@ -213,9 +213,33 @@ def test_stopping_early_cancels_the_rest(sandbox: Sandbox) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "docruns-http"]
 
 
+def test_two_threads_share_a_client(sandbox: Sandbox) -> None:
+    """Threads may enter and leave a client at any time; the last one to leave closes it."""
+    http = client(sandbox)
+    errors: list[BaseException] = []
+
+    def enter_often() -> None:
+        try:
+            for turn in range(150):
+                with http:
+                    if turn % 50 == 0:
+                        http.get(LIST)
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=enter_often, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert errors == []
+    assert not [thread for thread in threads if thread.is_alive()]
+    assert not [thread for thread in threading.enumerate() if thread.name == "docruns-http"]
+
+
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port on which connections are accepted and nothing is ever answered."""
+    """A port that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -223,7 +247,7 @@ def silent_port() -> Iterator[int]:
 
 
 def test_silence_is_called_a_time_out(silent_port: int) -> None:
-    """A server that never answers is named with the seconds that it was given."""
+    """The error about a server that never answers names the seconds that the client waited."""
     settings = ConnectionSettings(
         f"http://127.0.0.1:{silent_port}", {}, timeout=0.3, retry=Retry(attempts=1)
     )
@@ -247,7 +271,7 @@ def test_silence_is_called_a_time_out(silent_port: int) -> None:
     ],
 )
 def test_error_bodies_of_every_kind(body: bytes, message: str, code: str | None) -> None:
-    """Whatever a refused answer looks like, its error says what is known."""
+    """The error for a refused answer of any form holds all that the answer says."""
     error = api.explain(500, {"x-extend-request-id": "r"}, body, "GET /x")
     assert message in str(error)
     assert error.code == code
@@ -257,7 +281,7 @@ def test_error_bodies_of_every_kind(body: bytes, message: str, code: str | None)
 
 @given(st.integers(100, 599), st.none() | st.booleans())
 def test_every_status_has_an_error(status: int, retryable: bool | None) -> None:
-    """No status is without a name, and only what may pass is retried."""
+    """Each status has an error, and the client retries only what may pass."""
     error = refusal(status, "GET /x", "m", retryable=retryable)
     assert error.status == status
     if status in (400, 401, 402, 403, 404, 410, 422):
@@ -267,7 +291,7 @@ def test_every_status_has_an_error(status: int, retryable: bool | None) -> None:
 
 
 def test_retry_after_in_both_forms() -> None:
-    """Retry-After is seconds or a date; nonsense is nothing."""
+    """Retry-After is seconds or a date; anything else is ignored."""
     now = datetime(2026, 5, 18, 6, 30, tzinfo=UTC)
     assert retry_after("7", now) == 7.0
     assert retry_after("-7", now) == 0.0
@@ -278,7 +302,7 @@ def test_retry_after_in_both_forms() -> None:
 
 
 def test_durations_are_as_long_as_anybody_likes() -> None:
-    """The calendar goes no further down than to the year 1: a longer duration is one that reaches far enough."""
+    """A duration may be of any length; one longer than a century is a century."""
     century = timedelta(days=36_500)
     assert duration("9999999999d", "k") == duration("9" * 400, "k") == century
     assert duration("36500d", "k") == century
@@ -287,7 +311,7 @@ def test_durations_are_as_long_as_anybody_likes() -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://localhost", "http://[::1]:5/x"])
 def test_loopback_may_be_plain_http(url: str) -> None:
-    """A key may go unencrypted to this machine only."""
+    """Plain HTTP, which shows the key, is allowed to this machine only."""
     assert is_loopback(url)
     assert check_base_url(url + "/", "k") == url
 
@@ -309,7 +333,7 @@ def test_loopback_may_be_plain_http(url: str) -> None:
     ],
 )
 def test_addresses_that_are_refused(url: str) -> None:
-    """An address that would leak the key, or is none, is refused by its config key."""
+    """An address that would leak the key, or is invalid, is refused with its config key."""
     with pytest.raises(ConfigError, match="some_key"):
         check_base_url(url, "some_key")
 
@@ -317,7 +341,7 @@ def test_addresses_that_are_refused(url: str) -> None:
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("key", ["", " ", "a b", "ключ", "a\x00b", "a\nb"])
 def test_keys_that_no_header_can_carry(key: str) -> None:
-    """A key with blanks or unprintable characters is refused before it is used, and not shown."""
+    """A key with blanks or unprintable characters is refused at once; the error does not show it."""
     with pytest.raises(ConfigError) as caught:
         check_key(key, "some_key")
     assert not key.strip() or key not in str(caught.value)

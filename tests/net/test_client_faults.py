@@ -1,4 +1,4 @@
-"""What networks, proxies and servers do to a request, each over real HTTP."""
+"""Faults of networks, proxies and servers, each over real HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from docruns.core.errors import (
 )
 from docruns.net.client import Client
 from docruns.net.messages import ConnectionSettings, Request, Retry
-from docruns.net.redaction import RedactingClient
 from docruns.net.shared_budget import Budget
 from docruns.providers.extend import api
 from docruns.sandbox import Sandbox
@@ -56,7 +55,7 @@ def at(port: int) -> str:
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests' own environment has no proxy and no certificates."""
+    """Proxies and certificates of the environment do not reach the tests."""
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
@@ -87,7 +86,7 @@ def test_retry_after_stops_everybody(
 
 @pytest.mark.fault(15)
 def test_an_hour_is_not_waited(sandbox: Sandbox) -> None:
-    """A Retry-After past the deadline ends at once, for all that wait, with what to do."""
+    """A Retry-After past the deadline ends all waiting requests at once, with advice."""
     sandbox.fault("status", status=429, times=99, retry_after=3600)
     started = time.monotonic()
     with client(sandbox.extend_url) as http:
@@ -95,35 +94,36 @@ def test_an_hour_is_not_waited(sandbox: Sandbox) -> None:
     assert time.monotonic() - started < 5
     assert {type(outcome) for outcome in outcomes} == {BusyError}
     assert sandbox.stats.requests <= 16
-    told = str(outcomes[-1])
-    assert "GET /workflow_runs 429: asked to wait, 3,6" in told and "Start again later" in told
+    message = str(outcomes[-1])
+    assert "GET /workflow_runs 429: asked to wait, 3,6" in message
+    assert "Start again later" in message
 
 
 def test_bytes_of_a_header_that_are_no_text() -> None:
-    """A gateway may write its reason in Latin-1: the answer is the refusal that it is, and is tried again."""
+    """A header in Latin-1 does not hide the refusal: the request is tried again."""
     first = answer(b"{}", 503).replace(b"\r\n\r\n", b"\r\nx-reason: caf\xe9 ferm\xe9\r\n\r\n")
     with Raw(first, answer()) as platform:
         settings = ConnectionSettings(
             at(platform.port), api.headers(KEY, "2026-02-09", None), retry=QUICK
         )
-        with RedactingClient(settings, Budget(), api.explain, api.check) as http:
+        with Client(settings, Budget(), api.explain, api.check) as http:
             assert http.get(LIST).body == b'{"data": []}'
             assert http.usage.retries == 1
 
 
 def test_a_redirect_to_nowhere_is_named() -> None:
-    """An address that cannot be read is not followed either."""
+    """A redirect to an invalid address is not followed either."""
     with (
         Raw(answer(b"", 302, location="https://[bad")) as platform,
         client(at(platform.port)) as http,
-        pytest.raises(ApiError, match="redirected to an address that is none"),
+        pytest.raises(ApiError, match="redirected to an invalid address"),
     ):
         http.get(LIST)
 
 
 @pytest.mark.fault(17)
 def test_refused_connections_are_tried_again() -> None:
-    """A server that comes up a moment later is reached; one that never does is named."""
+    """The client reaches a server that starts a moment later; the error names a missing one."""
     with free_port() as port, client(at(port)) as http:
         with pytest.raises(UnreachableError, match=rf"cannot reach 127.0.0.1:{port}") as caught:
             http.get(LIST)
@@ -154,7 +154,7 @@ def _serve_once(listener: socket.socket) -> None:
 
 @pytest.mark.fault(17)
 def test_a_kept_connection_that_closes_is_counted() -> None:
-    """Where a connection is closed in place of an answer, sending again is a request as well."""
+    """After a kept connection closes without an answer, the next try counts as a request."""
     with Raw(answer(), b"", answer()) as server, client(at(server.port)) as http:
         http.get(LIST)
         http.get(LIST)
@@ -164,7 +164,7 @@ def test_a_kept_connection_that_closes_is_counted() -> None:
 
 @pytest.mark.fault(19)
 def test_a_drip_that_lasts_is_named(sandbox: Sandbox) -> None:
-    """Bytes that come each in time, for ever, end with the total time-out, try after try."""
+    """An endless body whose bytes are each in time ends with the total time-out, in each try."""
     sandbox.fault("drip", times=None, seconds=0.1)
     started = time.monotonic()
     with (
@@ -178,7 +178,7 @@ def test_a_drip_that_lasts_is_named(sandbox: Sandbox) -> None:
 
 @pytest.mark.fault(17)
 def test_no_try_begins_past_the_deadline(sandbox: Sandbox) -> None:
-    """Tries end with the deadline, even where more of them are allowed."""
+    """Tries end with the deadline, even if more of them are allowed."""
     sandbox.fault("status", status=503, times=None)
     retry = Retry(attempts=1000, first=0.1, cap=0.1, deadline=0.5)
     started = time.monotonic()
@@ -205,12 +205,12 @@ def test_a_refused_key_stops_at_once(sandbox: Sandbox, status: int) -> None:
 @pytest.mark.fault(22)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status: int) -> None:
-    """Another host is named in the error and never spoken to, so the key cannot come there."""
+    """The error names the other host; no connection is made to it, so the key cannot leak there."""
     with Raw(answer()) as other:
         location = f"{at(other.port)}/workflow_runs"
         with Raw(answer(b"", status, location=location)) as server, client(at(server.port)) as http:
-            told = f"redirected to 127.0.0.1:{other.port}, and not followed"
-            with pytest.raises(ApiError, match=told):
+            message = f"redirected to 127.0.0.1:{other.port}, and not followed"
+            with pytest.raises(ApiError, match=message):
                 http.get(LIST)
             assert len(server.requests) == 1
         assert (other.connections, other.requests) == (0, [])
@@ -218,7 +218,7 @@ def test_a_redirect_is_not_followed(status: int) -> None:
 
 @pytest.mark.parametrize("kind", ["gzip", "chunked"])
 def test_other_forms_of_the_same_answer(sandbox: Sandbox, kind: str) -> None:
-    """A compressed answer and one without a length are what they are without that."""
+    """A compressed answer, and one without a length, give the same body as a plain one."""
     with client(sandbox.extend_url) as http:
         plain = http.get(LIST).body
         sandbox.fault(kind)
@@ -233,7 +233,7 @@ def test_other_forms_of_the_same_answer(sandbox: Sandbox, kind: str) -> None:
     ids=["bomb", "without a length", "with its length"],
 )
 def test_answers_that_are_too_large(sandbox: Sandbox, kind: str, details: dict[str, Any]) -> None:
-    """Past max_response_mb reading ends, at once and once, in the memory of the limit."""
+    """Reading ends at max_response_mb, without a second try, in the memory of the limit."""
     large = Request("/workflow_runs", (("maxPageSize", 1000),))
     limit_mb = 1.0 if kind == "bomb" else 0.01
     sandbox.fault(kind, times=1, **details) if kind != "status" else None
@@ -253,7 +253,7 @@ def test_answers_that_are_too_large(sandbox: Sandbox, kind: str, details: dict[s
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip"])
 def test_codings_that_were_not_asked_for(coding: str) -> None:
-    """Only gzip is asked for; a body in anything else is not inflated."""
+    """The client asks for gzip only, and does not decode a body in another coding."""
     body = zlib.compress(b" " * 2**20)
     with Raw(answer(body, content_encoding=coding)) as server, client(at(server.port)) as http:
         with pytest.raises(ShapeError, match=f"in '{coding}', which was not asked for"):
@@ -268,15 +268,23 @@ def test_codings_that_were_not_asked_for(coding: str) -> None:
     ids=["no gzip", "cut", "more", "nothing"],
 )
 def test_gzip_that_is_none(body: bytes) -> None:
-    """A body that says gzip and is not, or not to its end, is no answer."""
+    """Invalid gzip, and gzip that is cut off or followed by more, is no answer."""
     with Raw(answer(body, content_encoding="gzip")) as server, client(at(server.port)) as http:
         with pytest.raises(ShapeError):
             http.get(LIST)
         assert len(server.requests) == QUICK.attempts
 
 
+def test_no_cookie_is_kept() -> None:
+    """A platform cannot tie one request to another: cookies are not sent back."""
+    with Raw(answer(set_cookie="session=1; Path=/")) as server, client(at(server.port)) as http:
+        for _ in range(2):
+            http.get(LIST)
+        assert not [sent for sent in server.requests if b"cookie" in sent.lower()]
+
+
 def test_an_answer_that_is_not_http() -> None:
-    """Whatever else listens there is named."""
+    """The error says that a server which does not speak HTTP does not."""
     with (
         Raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n") as server,
         client(at(server.port)) as http,
@@ -286,7 +294,7 @@ def test_an_answer_that_is_not_http() -> None:
 
 
 def test_error_messages_hold_no_query() -> None:
-    """A query may carry a page token: it is in no message."""
+    """No message holds a query, which may carry a page token."""
     token = Request("/workflow_runs", (("nextPageToken", "tok_secret"),))
     for answers in (
         (b"",),
@@ -301,14 +309,14 @@ def test_error_messages_hold_no_query() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A file with the certificate that the TLS servers here have, and its key."""
+    """A file with the certificate and the private key of the TLS servers in these tests."""
     file = tmp_path / "certificate.pem"
     file.write_text(CERTIFICATE)
     return file
 
 
 def test_an_unknown_certificate_is_refused(certificate: Path) -> None:
-    """A server that cannot prove who it is gets no request; SSL_CERT_FILE is the way out."""
+    """A server with an unknown certificate gets no request; the error names SSL_CERT_FILE."""
     with Raw(answer(), tls=certificate) as server:
         http = client(f"https://localhost:{server.port}")
         with http, pytest.raises(UnreachableError, match="SSL_CERT_FILE") as caught:
@@ -318,7 +326,7 @@ def test_an_unknown_certificate_is_refused(certificate: Path) -> None:
 
 
 def test_a_certificate_of_one_s_own(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SSL_CERT_FILE names the authorities; a certificate of another host stays refused."""
+    """SSL_CERT_FILE names the authorities; a certificate of another host is still refused."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Raw(answer(), tls=certificate) as server:
         with client(f"https://localhost:{server.port}") as http:
@@ -331,9 +339,31 @@ def test_a_certificate_of_one_s_own(certificate: Path, monkeypatch: pytest.Monke
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_without_certificates(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing or invalid SSL_CERT_FILE is named before any request is sent."""
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE: holds no certificates"):
+        client("https://platform.test").__enter__()
+
+
+def test_a_url_that_is_too_long(sandbox: Sandbox) -> None:
+    """A page token of any length gives an error with the request's name, not of a library."""
+    token = Request("/workflow_runs", (("nextPageToken", "x" * 70_000),))
+    message = "GET /workflow_runs: cannot be requested: URL too long"
+    with client(sandbox.extend_url) as http, pytest.raises(ShapeError, match=message):
+        http.get(token)
+    assert sandbox.stats.requests == 0
+
+
 @pytest.fixture
 def platform(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Raw]:
-    """A server behind TLS that can be https://platform.test for those who trust it."""
+    """A TLS server with a certificate of https://platform.test, which SSL_CERT_FILE trusts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Raw(answer(), tls=certificate) as server:
         yield server
@@ -341,7 +371,7 @@ def platform(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Raw
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_proxies_are_used(platform: Raw, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's proxy is asked to connect, with its own password; it sees no key."""
+    """The client uses the environment's proxy, with its password; the proxy sees no key."""
     with Proxy(platform.port) as proxy:
         monkeypatch.setenv(name, f"http://user:pass@127.0.0.1:{proxy.port}")
         with client("https://platform.test") as http:
@@ -355,9 +385,22 @@ def test_proxies_are_used(platform: Raw, name: str, monkeypatch: pytest.MonkeyPa
     assert b"proxy-authorization" not in platform.requests[0].lower()
 
 
+def test_a_proxy_variable_that_does_not_apply(
+    platform: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the variable that applies to the host must be usable: HTTPS_PROXY before ALL_PROXY."""
+    with Proxy(platform.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("HTTP_PROXY", "gopher://x")
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        with client("https://platform.test") as http:
+            assert http.get(LIST).body == b'{"data": []}'
+    assert proxy.connections == 1
+
+
 @pytest.mark.parametrize("exempt", ["platform.test", ".test", "*"])
 def test_hosts_without_a_proxy(exempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_PROXY names hosts that are reached directly; platform.test itself does not exist."""
+    """The client connects directly to hosts in NO_PROXY (platform.test itself does not exist)."""
     with Proxy(1) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", at(proxy.port))
         monkeypatch.setenv("NO_PROXY", exempt)
@@ -367,7 +410,7 @@ def test_hosts_without_a_proxy(exempt: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_loopback_needs_no_proxy(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is on this machine is not looked for elsewhere."""
+    """Requests to this machine use no proxy."""
     with Proxy(1) as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, at(proxy.port))
@@ -377,15 +420,15 @@ def test_loopback_needs_no_proxy(sandbox: Sandbox, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that refuses, or is not there, is named as what fails; its password is not."""
+    """The error names a proxy that refuses or does not exist, without its password."""
     with Proxy(1, status=407) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
         with client("https://platform.test") as http, pytest.raises(UnreachableError) as caught:
             http.get(LIST)
-        told = (
+        message = (
             f"cannot reach platform.test: the proxy http://127.0.0.1:{proxy.port} does not connect"
         )
-        assert told in str(caught.value) and "pass" not in str(caught.value)
+        assert message in str(caught.value) and "pass" not in str(caught.value)
         assert len(proxy.requests) == QUICK.attempts
     with free_port() as port:
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
@@ -398,7 +441,7 @@ def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "gopher://x"])
 def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that cannot be used is refused by the variable's name, before anything is sent."""
+    """The error about an unusable proxy names its variable, before any request is sent."""
     monkeypatch.setenv("ALL_PROXY", address)
     before = threading.active_count()
     with pytest.raises(ConfigError, match="ALL_PROXY"):
@@ -465,15 +508,15 @@ def test_what_was_surely_not_done_is_done_again() -> None:
 
 
 def test_a_post_that_is_wrong_is_not_repeated() -> None:
-    """An answer that will not change ends a POST as it ends a GET."""
+    """An answer that will not change ends a POST as well."""
     with Raw(answer(b"{}", 422)) as server, client(at(server.port)) as http:
         with pytest.raises(InvalidError):
             http.get(WRITE._replace(idempotent=True))
         assert len(server.requests) == 1
 
 
-def test_use_is_told(sandbox: Sandbox) -> None:
-    """What is used and what is believed to be allowed is known while requests are sent."""
+def test_usage_is_reported(sandbox: Sandbox) -> None:
+    """The used and the allowed rate are known while requests are sent."""
     budget = Budget(40.0)
     settings = ConnectionSettings(sandbox.extend_url, api.headers(KEY, "2026-02-09", None))
     with Client(settings, budget, api.explain, api.check) as http:

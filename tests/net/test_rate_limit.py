@@ -1,4 +1,4 @@
-"""The request budget finds out what is allowed, uses it and shares it, mostly in simulated time."""
+"""The budget finds the allowed rate, uses it and shares it, mostly in simulated time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ WINDOW_S = 60
 
 
 def climb_s(rate: float, start: float | None) -> float:
-    """How long growth takes from a start to a rate."""
+    """Seconds of growth from a start to a rate."""
     return max(0.0, math.log(rate / start) / 0.02) if start else 0.0
 
 
 def holds(
     limit: Limit, rate: float, start: float | None, settle_s: float, **options: float
 ) -> None:
-    """Once settled, each minute uses 95 % of what is allowed, with 1 % refused, or one request."""
+    """After settling, each minute uses 95 % of the rate, with 1 % or one request refused."""
     settle_s += climb_s(rate, start)
     answers = ask(Budget(start=start), limit, settle_s + 300, **options)
     for minute in range(5):
@@ -45,14 +45,14 @@ def holds(
 @pytest.mark.parametrize("rate", [5, 10, 75])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_rate_is_found(kind: str, rate: float, start: float | None) -> None:
-    """Whatever the limit, however it is counted: it is found within two minutes, and used."""
+    """Each limit, counted in any way, is found within two minutes, and used."""
     holds(KINDS[kind](rate), rate, start, settle_s=100)
 
 
 @pytest.mark.parametrize("rate", [2, 25, 200])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_rate_is_found_without_retry_after(kind: str, rate: float) -> None:
-    """The same where a 429 says nothing about how long to wait."""
+    """The same if a 429 has no Retry-After."""
     holds(KINDS[kind](rate), rate, None, settle_s=120, retry_after=False)
 
 
@@ -67,7 +67,7 @@ def test_the_rate_is_found_without_retry_after(kind: str, rate: float) -> None:
 def test_any_rate_is_found(
     kind: str, rate: int, latency: float, start: float | None, seed: int
 ) -> None:
-    """From 2 to 500 a second, near or far: once settled, 95 % are used, and 1 % refused."""
+    """From 2 to 500 a second, at any latency: after settling, 95 % are used and 1 % refused."""
     # sixteen in flight must be able to ask for more than is allowed
     latency = min(latency, 10 / rate)
     settle_s = 150 + climb_s(rate, start)
@@ -80,7 +80,7 @@ def test_any_rate_is_found(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_a_second_is_found(kind: str) -> None:
-    """Where each request is much, it takes longer, and one of fifty may be refused."""
+    """At one request a second settling takes longer, and one of fifty may be refused."""
     answers = ask(Budget(start=10.0), KINDS[kind](1), 900)
     found = shares(answers, 1, 300, 900)
     assert found.used >= 0.94
@@ -101,7 +101,7 @@ def test_unusual_limits_are_used(limit: Limit, rate: float) -> None:
 
 
 def test_a_lower_limit_is_obeyed_at_once() -> None:
-    """When less is allowed, soon most requests are answered, a minute later nearly all."""
+    """After the limit falls, most requests are answered soon, nearly all within a minute."""
     answers = ask(Budget(start=10.0), Bucket(75), 400, change=(250, Bucket(10)))
     assert shares(answers, 10, 270, 280).refused <= 0.1
     later = shares(answers, 10, 310, 400)
@@ -110,13 +110,13 @@ def test_a_lower_limit_is_obeyed_at_once() -> None:
 
 
 def test_a_higher_limit_is_found() -> None:
-    """When the platform allows more, that is used some time later, in a load that goes on."""
+    """After the limit rises, a load that continues uses it some time later."""
     answers = ask(Budget(start=10.0), Bucket(10), 1800, change=(300, Bucket(20)))
     assert shares(answers, 20, 1600, 1800).used >= 0.95
 
 
-def test_what_is_told_is_never_passed() -> None:
-    """A rate that is told is kept, and a platform that allows less is obeyed all the same."""
+def test_a_configured_rate_is_never_passed() -> None:
+    """A configured rate is never passed, and a platform that allows less is obeyed."""
     answers = ask(Budget(20.0, start=10.0), Bucket(1000), 60)
     assert shares(answers, 20, 1, 60).used == pytest.approx(1.0, abs=0.02)
     answers = ask(Budget(20.0), Bucket(8), 300)
@@ -129,9 +129,9 @@ def test_only_a_load_that_waits_makes_the_rate_grow() -> None:
     """A load that asks for five a second leaves the rate near its start, however long it lasts."""
     budget = Budget(start=10.0)
     ask(budget, Bucket(1000), 600, demand=5.0)
-    assert (budget.turn(601.0).rate or 0.0) < 30
+    assert (budget.take_turn(601.0).rate or 0.0) < 30
     ask(waiting := Budget(start=10.0), Bucket(1000), 100)
-    assert 60 < (waiting.turn(101.0).rate or 0.0) < 80
+    assert 60 < (waiting.take_turn(101.0).rate or 0.0) < 80
 
 
 def test_two_clients_share_what_is_allowed(tmp_path: Path) -> None:
@@ -144,157 +144,157 @@ def test_two_clients_share_what_is_allowed(tmp_path: Path) -> None:
 
 
 def test_turns_are_spaced() -> None:
-    """Turns come 1/R seconds apart; who is a little late does not move the next one."""
+    """Turns are 1/R seconds apart; a request that is a little late does not move the next turn."""
     budget = Budget(10.0)
-    assert budget.turn(100.0).wait == 0
-    assert budget.turn(100.0).wait == pytest.approx(0.1, abs=0.03)
-    assert budget.turn(100.05).wait > 0
-    assert budget.turn(100.1).wait == 0
-    late = budget.turn(100.2)
+    assert budget.take_turn(100.0).wait == 0
+    assert budget.take_turn(100.0).wait == pytest.approx(0.1, abs=0.03)
+    assert budget.take_turn(100.05).wait > 0
+    assert budget.take_turn(100.1).wait == 0
+    late = budget.take_turn(100.2)
     assert late.wait == 0
-    assert budget.turn(100.2).wait == pytest.approx(0.1, abs=0.025)
-    assert Budget().turn(3.0) == (0.0, 0, None)
+    assert budget.take_turn(100.2).wait == pytest.approx(0.1, abs=0.025)
+    assert Budget().take_turn(3.0) == (0.0, 0, None)
 
 
 def test_a_refusal_stops_everybody() -> None:
-    """After a 429 nobody sends until its time is over; what was under way does not count again."""
+    """A 429 stops all requests for its pause; one to a request sent before does not count."""
     budget = Budget(100.0)
-    first = budget.turn(10.0)
-    second = budget.turn(10.02)
-    assert budget.refused(10.1, 2.0, first.epoch) == pytest.approx(2.0)
-    assert budget.refused(10.15, 2.0, second.epoch) == pytest.approx(0.05)
-    assert budget.turn(11.0).wait == pytest.approx(1.15)
-    rate = budget.turn(12.2).rate or 0.0
+    first = budget.take_turn(10.0)
+    second = budget.take_turn(10.02)
+    assert budget.pause(10.1, 2.0, first.epoch) == pytest.approx(2.0)
+    assert budget.pause(10.15, 2.0, second.epoch) == pytest.approx(0.05)
+    assert budget.take_turn(11.0).wait == pytest.approx(1.15)
+    rate = budget.take_turn(12.2).rate or 0.0
     assert 0 < rate < 100
-    assert budget.refused(12.3, 0.0, first.epoch) == 0
-    assert budget.turn(12.5).rate == pytest.approx(rate, rel=0.1)
+    assert budget.pause(12.3, 0.0, first.epoch) == 0
+    assert budget.take_turn(12.5).rate == pytest.approx(rate, rel=0.1)
 
 
 def test_no_pause_is_endless() -> None:
     """A Retry-After of a year stops requests for an hour."""
     budget = Budget(start=10.0)
-    budget.refused(0.0, 3e7, budget.turn(0.0).epoch)
-    assert budget.turn(1.0).wait <= LONGEST_PAUSE_S
+    budget.pause(0.0, 3e7, budget.take_turn(0.0).epoch)
+    assert budget.take_turn(1.0).wait <= LONGEST_PAUSE_S
 
 
 @pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
 def test_a_rate_must_be_one(rate: float) -> None:
-    """A limit that cannot be kept is refused by its name."""
+    """An invalid rate is refused with the name of its setting."""
     with pytest.raises(ConfigError, match="requests_per_second"):
         Budget(rate)
 
 
-def test_the_file_tells_nobody_the_key(tmp_path: Path) -> None:
-    """Its name is a hash, it holds numbers, its owner alone reads it; each key and host has one."""
+def test_the_file_does_not_show_the_key(tmp_path: Path) -> None:
+    """The file is named by a hash and holds numbers for its owner; each key and host has one."""
     folder = tmp_path / "x" / "budgets"
-    Budget.shared(folder, "https://a.example", "sk_secret", None, 10.0).turn(1.0)
-    Budget.shared(folder, "https://a.example/v1", "sk_secret", 5.0, 10.0).turn(2.0)
+    Budget.shared(folder, "https://a.example", "sk_secret", None, 10.0).take_turn(1.0)
+    Budget.shared(folder, "https://a.example/v1", "sk_secret", 5.0, 10.0).take_turn(2.0)
     [file] = folder.iterdir()
     assert "secret" not in file.name + file.read_text() and "example" not in file.name
     assert file.stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
-    Budget.shared(folder, "https://b.example", "sk_secret", None, 10.0).turn(1.0)
-    Budget.shared(folder, "https://a.example", "sk_other", None, 10.0).turn(1.0)
+    Budget.shared(folder, "https://b.example", "sk_secret", None, 10.0).take_turn(1.0)
+    Budget.shared(folder, "https://a.example", "sk_other", None, 10.0).take_turn(1.0)
     assert len(list(folder.iterdir())) == 3
 
 
 def known(folder: Path, ceiling: float | None = None, start: float | None = 10.0) -> Budget:
-    """A budget of one key, as another process has it: nothing is known but what the file says."""
+    """A budget of one key, as another process has it: it knows only the file."""
     return Budget(ceiling, start=start, file=next(folder.glob("*.json"), folder / "k.json"))
 
 
 def test_what_was_learned_is_kept(tmp_path: Path) -> None:
-    """The next load begins where the last one was, and waits out a pause that it was told."""
+    """The next load begins at the rate of the last one, and waits until its pause is over."""
     budget = known(tmp_path)
     ask(budget, Bucket(40), 200)
     now = 200.0
-    rate = budget.turn(now).rate or 0.0
+    rate = budget.take_turn(now).rate or 0.0
     assert 30 < rate < 45
-    budget.refused(now + 1, 30.0, budget.turn(now + 1).epoch)
-    turn = known(tmp_path).turn(now + 2)
+    budget.pause(now + 1, 30.0, budget.take_turn(now + 1).epoch)
+    turn = known(tmp_path).take_turn(now + 2)
     assert turn.wait == pytest.approx(29.0)
-    assert known(tmp_path, ceiling=5.0).turn(now + 40).rate == 5.0
+    assert known(tmp_path, ceiling=5.0).take_turn(now + 40).rate == 5.0
 
 
 def test_after_a_silence_more_is_tried() -> None:
-    """A load begins with what was given before, and finds within a minute that more is."""
+    """After a silence a load begins at the last rate, and finds a higher limit in a minute."""
     budget = Budget(start=10.0)
     ask(budget, Bucket(20), 200)
-    rate = budget.turn(1000.0).rate or 0.0
+    rate = budget.take_turn(1000.0).rate or 0.0
     assert 18 < rate <= 20
     for step in range(6000):
-        budget.turn(1000 + step / 100)
-    assert (budget.turn(1060.1).rate or 0.0) > 2 * rate
+        budget.take_turn(1000 + step / 100)
+    assert (budget.take_turn(1060.1).rate or 0.0) > 2 * rate
 
 
 def test_what_was_learned_grows_old(tmp_path: Path) -> None:
-    """A rate that nobody used for a week is forgotten, on loopback after minutes."""
+    """A rate is forgotten after a week without requests, on loopback after minutes."""
     for start, age in ((10.0, 8 * 86400), (None, KEPT_ON_LOOPBACK_S + 60)):
         budget = known(tmp_path, start=start)
         ask(budget, Bucket(3), 60)
         [file] = tmp_path.glob("*.json")
         os.utime(file, (time.time() - age, time.time() - age))
-        assert known(tmp_path, start=start).turn(61.0) == (0.0, 0, start)
+        assert known(tmp_path, start=start).take_turn(61.0) == (0.0, 0, start)
         file.unlink()
 
 
 def test_a_clock_that_begins_anew_stops_nothing(tmp_path: Path) -> None:
-    """After a restart of the machine what is left of a pause is waited, no more."""
+    """After a restart of the machine a load waits for the rest of a pause, not longer."""
     budget = known(tmp_path)
-    budget.refused(9e6, 20.0, budget.turn(9e6).epoch)
-    assert known(tmp_path).turn(3.0).wait == pytest.approx(20.0)
-    assert known(tmp_path).turn(24.0).wait == 0
+    budget.pause(9e6, 20.0, budget.take_turn(9e6).epoch)
+    assert known(tmp_path).take_turn(3.0).wait == pytest.approx(20.0)
+    assert known(tmp_path).take_turn(24.0).wait == 0
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"next": "x"}', '{"low": -5, "high": 2}', "\0" * 9]
 )
-def test_a_broken_file_is_begun_anew(tmp_path: Path, text: str) -> None:
-    """Whatever stands in the file, a load goes on."""
+def test_a_broken_file_is_replaced(tmp_path: Path, text: str) -> None:
+    """A load continues with any content of the file."""
     (tmp_path / "k.json").write_text(text)
-    assert known(tmp_path).turn(5.0) == (0.0, 0, 10.0)
-    assert known(tmp_path).turn(5.0).wait > 0
+    assert known(tmp_path).take_turn(5.0) == (0.0, 0, 10.0)
+    assert known(tmp_path).take_turn(5.0).wait > 0
 
 
 def test_without_a_folder_the_process_shares(tmp_path: Path) -> None:
-    """Where no file can be written, the budgets of a key still know of each other in a process."""
+    """If no file can be written, the budgets of a key share within the process."""
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "budgets"
     first, second = (Budget.shared(folder, "https://a.example", "k", 10.0, 10.0) for _ in range(2))
-    assert first.turn(1.0).wait == 0
-    assert second.turn(1.0).wait > 0
+    assert first.take_turn(1.0).wait == 0
+    assert second.take_turn(1.0).wait > 0
 
 
-def test_a_lock_that_is_never_let_go_stops_nothing(tmp_path: Path) -> None:
-    """Somebody who holds the file and does not go on cannot hold up a load."""
+def test_a_lock_that_is_kept_stops_nothing(tmp_path: Path) -> None:
+    """A process that keeps the file locked cannot stop a load."""
     fcntl = pytest.importorskip("fcntl")
     budget = known(tmp_path)
-    budget.turn(1.0)
+    budget.take_turn(1.0)
     with (tmp_path / "k.json").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert budget.turn(2.0).wait == 0
-        assert budget.turn(2.0).wait > 0
+        assert budget.take_turn(2.0).wait == 0
+        assert budget.take_turn(2.0).wait > 0
 
 
 def test_no_file_without_a_limit(tmp_path: Path) -> None:
     """On loopback nothing is written until there is something to share."""
     budget = Budget.shared(tmp_path, "http://127.0.0.1:9", "k", None, None)
-    epoch = budget.turn(1.0).epoch
+    epoch = budget.take_turn(1.0).epoch
     assert not list(tmp_path.iterdir())
     for _ in range(50):
-        budget.turn(1.01)
-    budget.refused(1.1, 1.0, epoch)
+        budget.take_turn(1.01)
+    budget.pause(1.1, 1.0, epoch)
     assert len(list(tmp_path.iterdir())) == 1
     # fifty were answered within a second
-    assert 40 < (budget.turn(2.2).rate or 0) <= 50
+    assert 40 < (budget.take_turn(2.2).rate or 0) <= 50
 
 
 def test_numbers_that_cannot_be_ours() -> None:
-    """What a file says is believed only where these rules can have written it."""
+    """Numbers that these rules cannot have made are not used."""
     assert Pace().is_sane and Pace(low=1.0, high=2.0).is_sane
     assert not Pace(low=3.0, high=2.0).is_sane
     assert not Pace(base=-1.0).is_sane
-    assert not Pace(busy=-1.0).is_sane
+    assert not Pace(busy_s=-1.0).is_sane
 
 
 ASK = """
@@ -319,7 +319,7 @@ print(client.usage.requests)
 
 
 def test_two_processes_share_what_is_allowed(tmp_path: Path) -> None:
-    """Two processes that are told nothing have one rate between them, learned and kept together."""
+    """Two processes without settings learn one rate and share it."""
     with Sandbox(runs=3, rate_limit=8) as sandbox:
         command = [sys.executable, "-c", ASK, sandbox.extend_url, str(tmp_path / "b"), "7"]
         pipe = subprocess.PIPE

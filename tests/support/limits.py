@@ -130,7 +130,7 @@ def ask(
             free[client] += 1
             if wait:
                 told = math.ceil(wait) if retry_after else rng.uniform(0.5, 1)
-                budgets[client].refused(now, told, epoch)
+                budgets[client].pause(now, told, epoch)
             if asleep[client]:
                 asleep[client] = False
                 at(now, client)
@@ -138,7 +138,7 @@ def ask(
         if not free[client]:
             asleep[client] = True
             continue
-        turn = budgets[client].turn(now)
+        turn = budgets[client].take_turn(now)
         if turn.wait > 0:
             at(now + turn.wait + rng.uniform(0, late), client)
             continue

@@ -137,7 +137,7 @@ import logging, sys
 from docruns.commands.cli import app, main as cli
 logging.basicConfig(level=logging.DEBUG)
 import docruns.commands.load
-for name in ("httpx", "httpcore", "aiohttp", "asyncio", "dlt", "docruns", "urllib3", "tenacity"):
+for name in ("httpx", "httpcore", "aiohttp", "asyncio", "dlt", "docruns", "urllib3"):
     logging.getLogger(name).setLevel(logging.DEBUG)
 cli.run()
 """
@@ -474,15 +474,37 @@ def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
         ('{"u":"https://a/b?c=1\\u0026token=2","v":1}', '{"u":"https://a/b?…","v":1}'),
         ("https://a/b?c=1 https://a/b?token=2", "https://a/b?c=1 https://a/b?…"),
         ("https://a/b?page=2&design=3", "https://a/b?page=2&design=3"),
+        ('{"u":"https://a/sch\\u00e4n?sig=2"}', '{"u":"https://a/sch\\u00e4n?…"}'),
+        (
+            json.dumps({"raw": '{"u":"https://a/b?sig=2"}'}),
+            json.dumps({"raw": '{"u":"https://a/b?…"}'}, ensure_ascii=False),
+        ),
+        ('{"u":"https://a/b?sig=2\\nand more"}', '{"u":"https://a/b?…\\nand more"}'),
         ("sig=2 is no URL, nor is a?token=1", "sig=2 is no URL, nor is a?token=1"),
         ("https://a/b", "https://a/b"),
         ("", ""),
     ],
 )
-def test_unsigned(text: str, kept: str) -> None:
-    """A URL loses its query where that is a signature or a token; everything else stays to the
-    letter."""
+def test_strip_signed_urls(text: str, kept: str) -> None:
+    """A URL with a signature or a token loses its query; other text stays to the letter."""
     assert strip_signed_urls(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("https://a/b?page=2 and http://c?d", "https://a/b?… and http://c?…"),
+        (
+            '{"u":"https:\\/\\/a\\/sch\\u00e4n?x=2","v":"why?"}',
+            '{"u":"https:\\/\\/a\\/sch\\u00e4n?…","v":"why?"}',
+        ),
+        ("https://a/b?X-Amz-Sig", "https://a/b?…"),
+        ("is it a?b=1", "is it a?b=1"),
+    ],
+)
+def test_strip_url_queries(text: str, kept: str) -> None:
+    """In messages and excerpts each URL loses its query, also one that is cut off."""
+    assert strip_url_queries(text) == kept
 
 
 @pytest.mark.parametrize("key", [KEY, ODD_KEY, "p/q/r/s/t"])

@@ -1,19 +1,18 @@
-"""When a request is sent, and when again: turns, retries, the platform's errors as ours.
+"""When a request is sent, and when again: turns, retries, redaction.
 
-    Request ──► budget (wait for a turn) ──► transport: send, read ──► check ──► Reply
-                      ▲                                                 │
-                      └──────── wait, try again ◄───────────────────────┘ 408, 425, 429, 5xx,
-                                                                          reset, timed out, cut off
+    Request ──► budget (wait for a turn) ──► transport: send, read ──► redact ──► check ──► Reply
+                      ▲                                                             │
+                      └──── wait, try again ◄───────────────────────────────────────┘
+                            after 408, 425, 429, 5xx, a reset, a time-out, a body that is cut off
 
-A `Client` runs an event loop in a thread of its own, so that the callers, dlt's generators, stay
-plain and the network goes on while they flatten. It decides when a request is sent and repeated,
-and nothing else: what an answer means, and which requests are needed, is decided above.
+A `Client` runs an event loop in a thread of its own. Its callers, dlt's generators, stay plain, and
+requests go on while they flatten. The client decides when a request is sent and repeated. Its
+callers decide which requests are needed and what an answer means.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import threading
 import time
@@ -24,31 +23,28 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-import httpx
-import tenacity
-
-from ..core.errors import (
-    ApiError,
-    BusyError,
-    ShapeError,
-    UnreachableError,
-)
-from ..core.settings import is_loopback
+from ..core.errors import ApiError, BusyError, UnreachableError
 from .messages import ConnectionSettings, Outcome, Reply, Request, Usage
+from .redaction import make_redactor
 from .shared_budget import Budget
-from .transport import TooLargeError, Transport, UntrustedError, proxy_for
+from .transport import Transport
 
-# httpx logs whole URLs at INFO, page tokens included
-logging.getLogger("httpx").setLevel(logging.WARNING)
 _AHEAD_BYTES = 64 * 2**20
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+"""How many bytes of answers may wait for the caller, beyond four answers for each connection."""
+
+_STOP_S = 30.0
+"""Seconds in which the event loop must end."""
+
+_RATE_SPAN_S = 10.0
+"""Seconds over which `Usage.per_second` is counted."""
 
 
 class Client:
-    """Sends requests. Use it as a context manager; entered twice, it closes with the last exit.
+    """Sends requests. Use it as a context manager, in any number of threads: the last exit closes.
 
     `explain` turns a refused answer into an error: (status, headers, body, "GET /path").
     `check` raises ShapeError on a body that is no answer although its status is 200.
+    No answer and no error holds the key that the client sends.
     """
 
     def __init__(
@@ -62,10 +58,12 @@ class Client:
         self._budget = budget
         self._explain = explain
         self._check = check
+        self._redact = make_redactor(settings.key)
         self._host = urlsplit(settings.base_url).netloc
+        self._entering = threading.Lock()
         self._entered = 0
         self._measured = (0.0, 0)
-        self._begun: dict[Request, Future[Outcome]] = {}
+        self._prefetched: dict[Request, Future[Outcome]] = {}
         self.usage = Usage()
 
     @property
@@ -74,40 +72,36 @@ class Client:
         return self._settings.base_url
 
     def __enter__(self) -> Self:
-        if self._entered == 0:
-            self._transport = self._make_transport()
-            self._loop = asyncio.new_event_loop()
-            self._places = asyncio.Semaphore(self._settings.concurrency)
-            self._gate = asyncio.Lock()
-            self._thread = threading.Thread(
-                target=self._loop.run_forever, name="docruns-http", daemon=True
-            )
-            self._thread.start()
-        self._entered += 1
+        with self._entering:
+            if self._entered == 0:
+                self._start()
+            self._entered += 1
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._entered -= 1
-        if self._entered == 0:
-            self._begun.clear()
-            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=30)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=30)
-            self._loop.close()
+        with self._entering:
+            self._entered -= 1
+            if self._entered == 0:
+                self._stop()
 
-    def _make_transport(self) -> Transport:
-        url = self._settings.base_url
-        return Transport(
-            url,
-            self._settings.headers,
-            connections=self._settings.concurrency,
-            idle_s=self._settings.timeout,
-            total_s=self._settings.total_timeout,
-            max_bytes=int(self._settings.max_response_mb * 2**20),
-            proxy=None if is_loopback(url) else proxy_for(url),
+    def _start(self) -> None:
+        self._transport = Transport(self._settings)
+        self._loop = asyncio.new_event_loop()
+        self._places = asyncio.Semaphore(self._settings.concurrency)
+        self._gate = asyncio.Lock()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="docruns-http", daemon=True
         )
+        self._thread.start()
 
-    async def _stop(self) -> None:
+    def _stop(self) -> None:
+        self._prefetched.clear()
+        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result(timeout=_STOP_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=_STOP_S)
+        self._loop.close()
+
+    async def _cancel_all(self) -> None:
         current = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() if task is not current]
         for task in tasks:
@@ -116,10 +110,10 @@ class Client:
         await self._transport.aclose()
 
     def begin(self, requests: Iterable[Request]) -> None:
-        """Send these together: who asks for one of them the next time gets its answer."""
+        """Send these together. The next `get` or `get_many` of one of them takes its answer."""
         for request in requests:
-            if request not in self._begun:
-                self._begun[request] = self._submit(request)
+            if request not in self._prefetched:
+                self._prefetched[request] = self._submit(request)
 
     def get(self, request: Request) -> Reply:
         """The answer to one request, GET or POST. ApiError when it is refused or never comes."""
@@ -133,9 +127,11 @@ class Client:
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
-        More requests wait for their turns, and answers to be taken, so that the platform's time is
-        used while one answer is slow or the caller is busy: what `ahead` says, or sixteen times
-        `concurrency`, yet no more than four times where these would be more than 64 MiB.
+        More requests wait for their turns, and answers wait for the caller, so that the platform's
+        time is used while one answer is slow or the caller is busy. `ahead` gives how many requests
+        may be under way or answered at once, by default sixteen times `concurrency`. Where so many
+        answers of the size seen so far would take more than 64 MiB it is fewer, but at least four
+        times `concurrency`.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
@@ -160,140 +156,105 @@ class Client:
         return min(fitting, wanted or 16 * self._settings.concurrency)
 
     def _submit(self, request: Request) -> Future[Outcome]:
-        return self._begun.pop(request, None) or self._dispatch(request)
+        return self._prefetched.pop(request, None) or self._dispatch(request)
 
     def _dispatch(self, request: Request) -> Future[Outcome]:
         return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
 
     async def _fetch(self, request: Request) -> Outcome:
-        errand = _Call(request)
-        # kept while it waits to try again, or all that waits for a place would overtake it
+        """One request, tried as often as it may help: the answer, or the error of the last try."""
+        call, attempt = _Call(request), 0
+        # the place is kept between tries, or all that waits for one would overtake this request
         async with self._places:
-            try:
-                return await self._send(errand)
-            except ApiError as error:
-                errand.failed = error
-            try:
-                return await self._retry(errand)
-            except ApiError as error:
-                error.host = self._host
-                return error
+            while True:
+                attempt += 1
+                try:
+                    await self._take_turn(call)
+                    return await self._exchange(request)
+                except ApiError as error:
+                    error.host = self._host
+                    if not call.may_retry(error):
+                        return error
+                    wait = self._pause(error, attempt, call)
+                    if self._is_last(attempt, call, wait):
+                        return error
+                self.usage.retries += 1
+                await asyncio.sleep(wait)
 
-    async def _retry(self, errand: _Call) -> Reply:
-        """As often as it may help, after a try that has failed: most requests need none of this."""
-        attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(errand.may_go_again),
-            wait=lambda state: self._wait(state, errand),
-            stop=lambda state: self._is_over(state, errand),
-            before_sleep=self._count_retry,
-            reraise=True,
-        )
-        reply: Reply = await attempts(self._send_again, errand)
-        return reply
-
-    async def _send_again(self, errand: _Call) -> Reply:
-        failed, errand.failed = errand.failed, None
-        if failed is not None:
-            raise failed
-        return await self._send(errand)
-
-    def _count_retry(self, _: tenacity.RetryCallState) -> None:
-        self.usage.retries += 1
-
-    def _wait(self, state: tenacity.RetryCallState, errand: _Call) -> float:
+    def _pause(self, error: ApiError, attempt: int, call: _Call) -> float:
+        """Seconds until the next try. After a 429 it is 0: the budget stops each request of the key."""
         retry = self._settings.retry
-        grown: float = min(retry.cap, retry.first * 2.0 ** (state.attempt_number - 1))
+        grown = min(retry.cap, retry.first * 2.0 ** (attempt - 1))
         wait = grown * random.uniform(0.5, 1.0)
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, ApiError) and error.retry_after is not None:
+        if error.retry_after is not None:
             wait = max(wait if error.retry_after else 0.0, error.retry_after)
         if isinstance(error, BusyError):
-            # everybody waits, this request for its turn as well
-            paused = self._budget.refused(time.monotonic(), wait, errand.epoch)
-            self.usage.throttled_s += paused
+            self.usage.throttled_s += self._budget.pause(time.monotonic(), wait, call.epoch)
             return 0.0
         return wait
 
-    def _is_over(self, state: tenacity.RetryCallState, errand: _Call) -> bool:
+    def _is_last(self, attempt: int, call: _Call, wait: float) -> bool:
         retry = self._settings.retry
-        then = time.monotonic() + state.upcoming_sleep
-        return state.attempt_number >= retry.attempts or then > errand.began + retry.deadline
+        return attempt >= retry.attempts or time.monotonic() + wait > call.since + retry.deadline
 
-    async def _send(self, errand: _Call) -> Reply:
-        await self._turn(errand)
-        return await self._exchange(errand.request)
-
-    async def _turn(self, errand: _Call) -> None:
-        """Wait until this request may go. BusyError when that is past its deadline."""
+    async def _take_turn(self, call: _Call) -> None:
+        """Wait until this request may be sent. BusyError if that is past its deadline."""
         # one at a time asks: the others need not wake up to see that they must wait
         async with self._gate:
             while True:
                 now = time.monotonic()
-                errand.began = errand.began or now
-                wait, errand.epoch, allowed = self._budget.turn(now)
+                call.since = call.since or now
+                wait, call.epoch, allowed = self._budget.take_turn(now)
                 if wait <= 0:
-                    self._measure(now, allowed)
+                    self._count(now, allowed)
                     return
-                if now + wait > errand.began + self._settings.retry.deadline:
+                if now + wait > call.since + self._settings.retry.deadline:
                     raise BusyError(
                         f"asked to wait, {wait:,.0f} s from now, longer than the "
                         f"{self._settings.retry.deadline:g} s that a request may take",
-                        request=str(errand.request),
+                        request=str(call.request),
                         status=429,
                         retry_after=wait,
                         retryable=False,
                     )
                 await asyncio.sleep(wait)
 
-    def _measure(self, now: float, allowed: float | None) -> None:
+    def _count(self, now: float, allowed: float | None) -> None:
         self.usage.requests += 1
         self.usage.allowed_per_second = allowed
         since, before = self._measured
-        if now - since >= 10:
+        if now - since >= _RATE_SPAN_S:
             if since:
                 self.usage.per_second = (self.usage.requests - before) / (now - since)
             self._measured = now, self.usage.requests
 
     async def _exchange(self, request: Request) -> Reply:
-        name = str(request)
-        try:
-            answer = await self._transport.exchange(request.path, request.params, request.body)
-        except TooLargeError as error:
-            limit = f"max_response_mb is {self._settings.max_response_mb:g}"
-            raise ShapeError(f"{error}; {limit}", request=name, retryable=False) from error
-        except httpx.DecodingError as error:
-            raise ShapeError(str(error), request=name) from error
-        except httpx.TransportError as error:
-            sent = not isinstance(error, _NOT_SENT)
-            failed = UnreachableError(
-                str(error) if sent else f"cannot reach {self._host}: {error}",
-                request=name,
-                retryable=not isinstance(error, UntrustedError),
-            )
-            failed.sent = sent
-            raise failed from error
+        answer = await self._transport.exchange(request)
         self.usage.bytes += len(answer.body)
+        body = self._redact(answer.body)
         if 200 <= answer.status < 300:
-            self._check(answer.body, name)
-            return Reply(answer.body, answer.headers)
-        raise self._explain(answer.status, answer.headers, answer.body, name)
+            self._check(body, str(request))
+            return Reply(body, answer.headers)
+        headers = {
+            name: self._redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+            for name, text in answer.headers.items()
+        }
+        raise self._explain(answer.status, headers, body, str(request))
 
 
 @dataclass
 class _Call:
-    """One request through its tries. `began`: when its first turn was near; `epoch`: its last's;
-    `failed`: why the first one did, until that counts."""
+    """The tries of one request: when it first asked for a turn, and the epoch of its last turn."""
 
     request: Request
-    began: float = 0.0
+    since: float = 0.0
     epoch: int = 0
-    failed: ApiError | None = None
 
-    def may_go_again(self, error: BaseException) -> bool:
-        """Whether another try may help, and does nothing twice."""
-        if not isinstance(error, ApiError) or not error.retryable:
+    def may_retry(self, error: ApiError) -> bool:
+        """Whether another try may help and does nothing twice."""
+        if not error.retryable:
             return False
-        undone = isinstance(error, BusyError) or (
+        not_done = isinstance(error, BusyError) or (
             isinstance(error, UnreachableError) and not error.sent
         )
-        return self.request.idempotent or undone
+        return self.request.idempotent or not_done

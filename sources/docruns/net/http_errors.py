@@ -1,4 +1,4 @@
-"""Refused answers as errors: a status and a platform's message become an `ApiError`."""
+"""Refused answers as errors: a status and the platform's message become an `ApiError`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from ..core.errors import (
     ServerError,
 )
 
-_RETRIED_STATUS = frozenset({408, 425, 429})
+_KINDS: dict[int, type[ApiError]] = {
+    400: InvalidError,
+    401: RefusedError,
+    402: BlockedError,
+    403: RefusedError,
+    404: MissingError,
+    408: ServerError,
+    410: MissingError,
+    422: InvalidError,
+    425: ServerError,
+    429: BusyError,
+}
 
 
 def refusal(
@@ -30,35 +41,22 @@ def refusal(
     retryable: bool | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ApiError:
-    """The error that a status stands for. `retryable` is the platform's own word, if it gave one."""
-    kinds: dict[int, type[ApiError]] = {
-        400: InvalidError,
-        401: RefusedError,
-        402: BlockedError,
-        403: RefusedError,
-        404: MissingError,
-        410: MissingError,
-        422: InvalidError,
-        429: BusyError,
-    }
-    kind = kinds.get(status)
-    if kind is None:
-        passing = status >= 500 or status in _RETRIED_STATUS
-        kind = ServerError if passing or retryable else ApiError
-        if 300 <= status < 400:
-            message = (
-                f"redirected to {_host_of((headers or {}).get('location', ''))}, and not followed"
-            )
-    if status in kinds and status != 429:
-        retryable = False
+    """The error for a status. `retryable` is what the platform itself says; None is nothing.
+
+    What it says counts only for a status that has no error of its own here.
+    """
+    known, headers = _KINDS.get(status), headers or {}
+    kind = known or (ServerError if status >= 500 or retryable else ApiError)
+    if 300 <= status < 400:
+        message = f"redirected to {_host_of(headers.get('location', ''))}, and not followed"
     return kind(
         message or "no message",
         request=request,
         status=status,
         code=code,
         request_id=request_id,
-        retryable=True if kind in (BusyError, ServerError) else retryable,
-        retry_after=retry_after((headers or {}).get("retry-after"), datetime.now(UTC)),
+        retryable=kind in (BusyError, ServerError),
+        retry_after=retry_after(headers.get("retry-after"), datetime.now(UTC)),
     )
 
 
@@ -66,11 +64,11 @@ def _host_of(location: str) -> str:
     try:
         return urlsplit(location).netloc or "the same host"
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait, from a Retry-After in seconds or as an HTTP date; None if it is neither."""
+    """Seconds to wait by a Retry-After, in seconds or as an HTTP date; None if it is neither."""
     if not value:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What goes to a platform and comes back: requests, replies, and how they are sent."""
+"""What is sent to a platform and what comes back: requests, replies, and the settings of both."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ..core.errors import (
-    ApiError,
-)
+from ..core.errors import ApiError
 
 
 def segment(id_: str) -> str:
@@ -20,7 +18,8 @@ def segment(id_: str) -> str:
 class Request(NamedTuple):
     """A GET by path relative to the base URL, or a POST of a JSON body, about a run or list.
 
-    What is not `idempotent` is sent again only where it was not done: it never left, or got a 429.
+    A request that is not `idempotent` is sent again only if the platform has not acted on it: it
+    never left, or it got a 429.
     """
 
     path: str
@@ -34,7 +33,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A good answer: its decompressed body, and its headers with lower-case names."""
+    """A good answer: its decompressed body, and its headers, whose names ignore case."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -50,17 +49,17 @@ class Usage:
     requests: int = 0
     retries: int = 0
     throttled_s: float = 0.0
-    """For how long platforms wanted nothing to be sent."""
+    """Seconds in which the platform allowed no requests, by its 429 answers."""
     bytes: int = 0
     per_second: float = 0.0
     """Requests a second, over the last ten seconds or so."""
     allowed_per_second: float | None = None
-    """What the budget allows by now; None is no limit."""
+    """Requests a second that the budget allows now; None is no limit."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """When to give up: `attempts` tries of one request, or `deadline` seconds after its first turn.
+    """When to give up a request: after `attempts` tries, or `deadline` seconds after its first turn.
 
     Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
     """
@@ -75,13 +74,19 @@ class Retry:
 class ConnectionSettings:
     """How to reach a platform. `timeout` is in seconds, for connecting and between bytes.
 
-    `total_timeout` is for a whole exchange; `max_response_mb` in MiB of decompressed body.
+    `total_timeout` is for a whole exchange, in seconds; `max_response_mb` is in MiB of decompressed
+    body. The headers hold the key: they are not printed.
     """
 
     base_url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     concurrency: int = 16
     timeout: float = 60.0
     retry: Retry = field(default_factory=Retry)
     total_timeout: float = 300.0
     max_response_mb: float = 256.0
+
+    @property
+    def key(self) -> str:
+        """The API key in the authorization header; empty if there is none."""
+        return self.headers.get("authorization", "").rpartition(" ")[2]

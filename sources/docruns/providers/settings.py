@@ -16,8 +16,8 @@ from dlt.common.runtime.run_context import active
 from ..core.errors import ApiError, ConfigError, RefusedError
 from ..core.privacy import make_privacy
 from ..core.settings import Settings, check_base_url, duration, is_loopback, moment
+from ..net.client import Client
 from ..net.messages import ConnectionSettings
-from ..net.redaction import RedactingClient
 from ..net.shared_budget import Budget
 
 REQUESTS_PER_SECOND = 10.0
@@ -41,7 +41,7 @@ class ClientOptions:
 
     def make_client(
         self, section: str, base_url: str, key: str, headers: Mapping[str, str], dialect: Dialect
-    ) -> RedactingClient:
+    ) -> Client:
         """A client of that address, with the request budget of its key. ConfigError names `section`."""
         url = check_base_url(base_url, f"{section}.base_url")
 
@@ -71,7 +71,7 @@ class ClientOptions:
             ceiling or None,
             None if is_loopback(url) else REQUESTS_PER_SECOND,
         )
-        return RedactingClient(connection, budget, explain, dialect.check)
+        return Client(connection, budget, explain, dialect.check)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..core.batch import Batch
 from ..core.errors import ApiError
 from ..core.privacy import Privacy
 from ..core.tables import QUARANTINE
+from ..net.redaction import strip_url_queries
 from .plan import Failure, ListedRun
 
 DETAIL_CHARS = 2000
@@ -18,8 +18,6 @@ DETAIL_CHARS = 2000
 
 # what lists say of a run that is no person's and no document's
 _FACTS = frozenset({"workflowVersionId", "processorId", "processorName", "processorVersionId"})
-
-_QUERY = re.compile(r"(https?:(?:\\?/){2}[^\s\"'?]+)\?[^\s\"']*")
 
 
 def failed_row(resource: str, failure: Failure, body: bytes, now: datetime) -> Batch:
@@ -48,7 +46,7 @@ def redacted_message(error: Exception, privacy: Privacy) -> str:
     """What may be written of an error: its message quotes the answer, and so the document, or a signed URL."""
     if privacy.keeps:
         text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        return _QUERY.sub(r"\1?…", text)
+        return strip_url_queries(text)
     known = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
     return " ".join(
         filter(None, [*known, f"(no more is kept: field_values = {privacy.field_values})"])
@@ -101,4 +99,4 @@ def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
 def excerpt(body: bytes) -> str:
     """The first characters of a body for a table: no URL keeps its query, which may be a key."""
     text = body[: 4 * DETAIL_CHARS].decode(errors="replace")
-    return _QUERY.sub(r"\1?…", text)[:DETAIL_CHARS]
+    return strip_url_queries(text)[:DETAIL_CHARS]
