@@ -27,7 +27,7 @@ from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ApiError, ConfigError
 from docruns.net.client import Client
-from docruns.net.redaction import make_redactor, strip_signed_urls
+from docruns.net.redaction import make_redactor, strip_signed_urls, strip_url_queries
 from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
