@@ -11,9 +11,7 @@ MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-EPOCH_NOW: Final = (
-    1_790_337_600_000  # 2026-09-25T12:00:00Z: the default "now" of the sandbox
-)
+EPOCH_NOW: Final = 1_790_337_600_000  # 2026-09-25T12:00:00Z: the default "now" of the sandbox
 
 
 @lru_cache(maxsize=4096)
