@@ -82,7 +82,8 @@ NAMES = {name_of(path) for path in FILES}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Modules of docruns and foreign top-level packages that a file imports, also inside functions."""
+    """Modules of docruns and foreign top-level packages that a file imports, also inside
+    functions."""
     ours: set[str] = set()
     foreign: set[str] = set()
     package = path.relative_to(PACKAGE).parts[:-1]
@@ -112,7 +113,8 @@ def floor(name: str) -> int:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_point_down(path: Path) -> None:
-    """A module imports its own folder and folders of lower floors, so the tree shows the direction."""
+    """A module imports its own folder and folders of lower floors, so the tree shows the
+    direction."""
     name = name_of(path)
     if not name:
         assert {top(other) for other in imports(path)[0]} == {"providers"}
@@ -132,7 +134,8 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
 def test_each_foreign_package_has_one_owner(path: Path) -> None:
-    """A foreign package is imported where it belongs; the core imports none that touches the world."""
+    """A foreign package is imported where it belongs; the core imports none that touches the
+    world."""
     name, foreign = name_of(path), imports(path)[1]
     for package in foreign & OWNERS.keys():
         assert any(
@@ -182,7 +185,8 @@ def test_folders_are_small() -> None:
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
 def test_modules_and_functions_are_short(path: Path) -> None:
-    """A module of over 400 lines is two ideas; so is a function of over 50 lines or 7 parameters."""
+    """A module of over 400 lines is two ideas; so is a function of over 50 lines or 7
+    parameters."""
     name, text = name_of(path), path.read_text()
     # the tables are one long list of columns
     assert name == "core/tables" or len(text.splitlines()) <= MAX_LINES

@@ -1,4 +1,4 @@
-"""The package as `dlt init` ships it: copied into a stranger's folder and run there."""
+"""The package as `dlt init` delivers it: copied into an empty folder and run there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path, *command: str, **env: str) -> str:
-    """The output of a command in a folder, without the checkout on its path."""
+    """The output of a command in a folder, without the checkout on its import path."""
     import os
 
     done = subprocess.run(
@@ -31,13 +31,14 @@ def run(folder: Path, *command: str, **env: str) -> str:
 
 
 def test_dlt_init_copies_a_source_that_runs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`dlt init docruns duckdb --location <checkout>` gives a folder whose script loads everything."""
+    """`dlt init docruns duckdb --location <checkout>` creates a folder whose script loads
+    everything."""
     checkout, folder = tmp_path / "checkout", tmp_path / "folder"
     shutil.copytree(
         ROOT / "sources", checkout / "sources", ignore=shutil.ignore_patterns("__pycache__")
     )
     folder.mkdir()
-    # dlt wants a repository, and names what was copied by its commit
+    # dlt needs a repository, and records the commit of the copied files
     git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
     run(checkout, *git, "init", "--quiet")
     run(checkout, *git, "add", ".")

@@ -1,4 +1,4 @@
-"""What the documents say is executed."""
+"""The commands, queries and code in the documents are executed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("sql", blocks("sql"))
 def test_queries_of_the_readme_answer(database: Path, sql: str) -> None:
-    """Every query in the README runs on the demo's database and finds something."""
+    """Every query in the README runs on the demo's database and returns rows."""
     with duckdb.connect(str(database), read_only=True) as connection:
         assert connection.execute(sql).fetchall()
 
 
 def test_pipeline_of_the_readme_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python in the README runs as it stands."""
+    """The Python code in the README runs unchanged."""
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     (code,) = blocks("python")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -49,7 +49,7 @@ def test_pipeline_of_the_readme_runs(sandbox: Sandbox, monkeypatch: pytest.Monke
 
 
 def test_commands_of_the_readme_exist() -> None:
-    """Every command and option that the README names is one of the command's."""
+    """Every command and `make` target in the README exists."""
     known = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
     named = set(re.findall(r"\bdocruns (\w+)(?: extend)?$", "\n".join(blocks("sh")), re.MULTILINE))
     assert named
@@ -60,16 +60,16 @@ def test_commands_of_the_readme_exist() -> None:
 
 
 def test_files_that_documents_name_exist() -> None:
-    """Paths in the documents are paths in the repository."""
+    """Every path in the documents exists in the repository."""
     for document in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
         text = (ROOT / document).read_text()
         for name in re.findall(r"`((?:sources|tests|pipelines|notebooks|\.dlt)/[\w./-]+)`", text):
-            # a stranger makes his own secrets
+            # users create their own secrets file
             assert (ROOT / name).exists() or name == ".dlt/secrets.toml", (document, name)
 
 
 def test_job_to_schedule_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`pipelines/extend_to_duckdb.py` loads what is due, again and again."""
+    """`pipelines/extend_to_duckdb.py` loads the due runs each time it runs."""
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     job = [sys.executable, str(ROOT / "pipelines" / "extend_to_duckdb.py")]
     for read in (46, 0):

