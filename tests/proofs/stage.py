@@ -148,7 +148,7 @@ class Platform:
 def platform_process(runs: int, latency: float = 0.0) -> Iterator[Platform]:
     """A platform in a separate process; `latency` is in seconds per request."""
     script = Path(__file__).with_name("serve.py")
-    # -P: the folder of a script is no place to import from
+    # -P: modules are not imported from the script's folder
     command = [sys.executable, "-P", str(script), str(runs), str(latency)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -151,8 +151,8 @@ def test_runs_can_fail_and_be_closed(own: Sandbox, plextera: Http) -> None:
 
 
 def test_extractions_can_be_processed_again(own: Sandbox, plextera: Http) -> None:
-    """An ended extraction gets a new output and a later `updatedAt` each time, and keeps its id and
-    `createdAt`."""
+    """Reprocessing gives an ended extraction a new output and a later `updatedAt` each time; id and
+    `createdAt` stay."""
     http = plextera(own)
     (id,) = own.plextera.add_extractions(kind="invoice")
     seen = [http.get(f"{EXTRACTIONS}/{id}").json()]

@@ -299,7 +299,7 @@ def test_rate_limits_are_per_platform(plextera: Http, client: Client) -> None:
 
 
 def test_statistics_count_both_platforms(own: Sandbox, plextera: Http, client: Client) -> None:
-    """Routes are counted by template, lists and details over both platforms."""
+    """The statistics count routes by template, and lists and details over both platforms."""
     http = plextera(own)
     row = http.get(RUNS).json()["data"][0]
     http.get(f"{RUNS}/{row['id']}")

@@ -53,7 +53,7 @@ def empty() -> Iterator[Sandbox]:
 
 
 def load_into(database: Path, connect: Callable[..., Platform], **options: Any) -> Summary:
-    """A load into a DuckDB file."""
+    """Load a platform into a DuckDB file."""
     platform = connect(**options)
     return load_runs(platform, Target(platform.name, database))
 

@@ -820,7 +820,7 @@ def test_the_lists_are_asked_for_together(
     lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
     assert set(lists.values()) == {1}
     assert len(lists) == 11
-    assert sandbox.stats.max_in_flight >= 8, "six of runs, two of the catalogue"
+    assert sandbox.stats.max_in_flight >= 8, "six lists of runs, two of the catalogue"
 
 
 def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> None:

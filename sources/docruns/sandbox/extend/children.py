@@ -21,10 +21,10 @@ FAILED: Final = ("FAILED_TO_PROCESS_FILE", "The file could not be read.")
 
 
 class ChildRuns(Parts):
-    """Adds the runs of processors to the building blocks."""
+    """Renders processor and parse runs, from the building blocks."""
 
     def parse_of(self, run: Run, child: Child) -> Child | None:
-        """The parse run whose text a processor run read."""
+        """The parse run whose text a processor run used."""
         return next(
             (
                 known

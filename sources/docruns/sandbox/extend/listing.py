@@ -52,7 +52,7 @@ _MARK: Final = b"\xfb\xf0"
 
 
 class Query(NamedTuple):
-    """A checked list request; `start` is True for a first page or a token that begins again."""
+    """A validated list request; `after` is None for a first page or a token that leads to it."""
 
     filters: dict[str, str]
     sort: str

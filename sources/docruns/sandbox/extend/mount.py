@@ -15,7 +15,7 @@ from .routes import Api
 
 
 class ExtendMount:
-    """Extend below its prefix, under any version."""
+    """Extend below its prefix, in every version."""
 
     name: Final = "extend"
     prefix: Final = "/extend"
