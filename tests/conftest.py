@@ -1,4 +1,4 @@
-"""Fixtures that more than one module of tests uses."""
+"""Fixtures that more than one test module uses."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from support.loading import Loader
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Marks of our own."""
+    """Register this project's markers."""
     config.addinivalue_line(
         "markers", "fault(*rows): defends rows of the fault matrix, see faults.py"
     )
 
 
 def pytest_collection_finish() -> None:
-    """The modules of all tests are no garbage: each load would look through them."""
+    """Exclude the modules of all tests from garbage collection: each load would scan them."""
     gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
-    """DuckDB counts at the end what nobody has freed."""
+    """Undo the freeze: DuckDB checks at exit which objects were not freed."""
     gc.unfreeze()
 
 
@@ -48,7 +48,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """A small platform of its own."""
+    """A small platform for one test."""
     with Sandbox(runs=40, seed=3) as running:
         yield running
 
@@ -67,15 +67,18 @@ def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
 
 @pytest.fixture(scope="session")
 def children() -> Iterator[Children]:
-    """Starts `docruns …` in processes of their own, and quickly: docruns is imported once, then forked."""
+    """Starts `docruns …` in separate processes, quickly: docruns is imported once, then forked."""
     with Children() as starter:
         yield starter
 
 
 @pytest.fixture(scope="module")
 def few_runs() -> Iterator[Sandbox]:
-    """A platform of few runs that the tests of one file change as they like, so long as nothing that
-    `loaded_once` holds goes away: files follow each other in any order, and share nothing."""
+    """A platform of few runs that the tests of one file may change.
+
+    No test may remove a run that `loaded_once` contains: test files run in any order and share
+    nothing.
+    """
     with Sandbox(runs=12, standalone=2, seed=5, document_size="light", plextera_runs=0) as running:
         yield running
 
@@ -84,7 +87,7 @@ def few_runs() -> Iterator[Sandbox]:
 def loaded_once(
     children: Children, few_runs: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A database that was loaded from it at the beginning."""
+    """A database that was loaded from `few_runs` before any test changed it."""
     folder = tmp_path_factory.mktemp("loaded")
     assert children.run(folder, "load", "extend", "--base-url", few_runs.extend_url).code == 0
     return folder / "docruns.duckdb"
@@ -92,7 +95,8 @@ def loaded_once(
 
 @pytest.fixture
 def loaded(loaded_once: Path, few_runs: Sandbox, tmp_path: Path) -> Iterator[Path]:
-    """A copy of that database, where the command looks for it; faults and counts end with the test."""
+    """A copy of that database, in the command's default place; faults and counts end with the
+    test."""
     database = tmp_path / "docruns.duckdb"
     shutil.copy(loaded_once, database)
     few_runs.stats.reset()
@@ -102,7 +106,7 @@ def loaded(loaded_once: Path, few_runs: Sandbox, tmp_path: Path) -> Iterator[Pat
 
 @pytest.fixture
 def docruns_load(children: Children, few_runs: Sandbox, loaded: Path) -> Callable[..., Ended]:
-    """`docruns load extend` in a process of its own; what fails is tried once, not five times."""
+    """`docruns load extend` in a separate process; a failed step is tried once, not five times."""
 
     def run(*arguments: str, **how: Any) -> Ended:
         environment = {"LOAD__RAISE_ON_MAX_RETRIES": "1", **how.pop("environment", {})}

@@ -1,4 +1,5 @@
-"""The shape of the code: floors and owners, sizes, what is exported, what `dlt init` needs."""
+"""The structure of the code: layers and owners, sizes, exported names, and what `dlt init`
+needs."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ FLOORS = (
     {"providers"},
     {"commands"},
 )
-"""Folders from the bottom up. A folder imports folders of lower floors only."""
+"""The layers of folders from the bottom up; a folder imports only folders of lower layers."""
 
 STARTS_SANDBOX = ("commands/demo", "commands/cli/app")
 """The only modules that import the sandbox."""
@@ -58,13 +59,13 @@ OWNERS = {
     "msgspec": {"core/", "net/", "providers/", "commands/push/"},
     "sqlglot": {"commands/push/rows"},
 }
-"""Where each foreign package may be imported: a folder ends in a slash."""
+"""The modules that may import each foreign package; a folder ends with a slash."""
 
 NEVER_IN_CORE = {"os", "time", "random", "socket", "asyncio", "threading", "logging", "pathlib"}
 
 MAX_ENTRIES, MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 10, 400, 50, 7
 
-# dlt sources and commands take one parameter for each setting
+# dlt sources and commands have one parameter for each setting
 WIDE = {"providers/extend/source", "providers/plextera/source", "commands/cli/app"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -82,7 +83,8 @@ NAMES = {name_of(path) for path in FILES}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Modules of docruns and foreign top-level packages that a file imports, also inside functions."""
+    """The docruns modules and the foreign top-level packages that a file imports, also inside
+    functions."""
     ours: set[str] = set()
     foreign: set[str] = set()
     package = path.relative_to(PACKAGE).parts[:-1]
@@ -101,23 +103,23 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
 
 
 def top(name: str) -> str:
-    """The folder at the top of the package; empty for the package's own `__init__`."""
+    """The top-level folder of a module; empty for the package's own `__init__`."""
     return name.partition("/")[0] if name in NAMES and name else ""
 
 
 def floor(name: str) -> int:
-    """The floor of a module; the package's own `__init__` stands between providers and commands."""
+    """The layer of a module; the package's own `__init__` is between providers and commands."""
     return next((i for i, folders in enumerate(FLOORS) if top(name) in folders), 3)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_point_down(path: Path) -> None:
-    """A module imports its own folder and folders of lower floors, so the tree shows the direction."""
+    """A module imports only its own folder and folders of lower layers."""
     name = name_of(path)
     if not name:
         assert {top(other) for other in imports(path)[0]} == {"providers"}
         return
-    assert any(top(name) in folders for folders in FLOORS), f"{name} stands on no floor"
+    assert any(top(name) in folders for folders in FLOORS), f"{name} is in no layer"
     for other in imports(path)[0] - {name}:
         if top(other) != top(name):
             assert floor(other) < floor(name), f"{name} imports {other}, which is not below it"
@@ -132,7 +134,8 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
 def test_each_foreign_package_has_one_owner(path: Path) -> None:
-    """A foreign package is imported where it belongs; the core imports none that touches the world."""
+    """Only its owners import a foreign package; the core imports none that uses time, network,
+    files or randomness."""
     name, foreign = name_of(path), imports(path)[1]
     for package in foreign & OWNERS.keys():
         assert any(
@@ -151,12 +154,12 @@ STANDARD = {
 
 
 def test_no_circles() -> None:
-    """Modules import each other in one direction, also inside a folder."""
+    """Modules have no import cycles, also inside a folder."""
     graph = {name_of(path): imports(path)[0] - {name_of(path)} for path in OWN}
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:
-        assert name not in way, f"a circle: {' -> '.join((*way, name))}"
+        assert name not in way, f"an import cycle: {' -> '.join((*way, name))}"
         if name not in done:
             for other in graph.get(name, ()):
                 visit(other, (*way, name))
@@ -167,7 +170,7 @@ def test_no_circles() -> None:
 
 
 def test_folders_are_small() -> None:
-    """Nobody has to read through more than ten entries to find a file."""
+    """A folder has at most ten entries, so that a file is easy to find."""
     entries: defaultdict[Path, set[str]] = defaultdict(set)
     for path in OWN:
         for inner, outer in zip((path, *path.parents), path.parents, strict=False):
@@ -182,9 +185,9 @@ def test_folders_are_small() -> None:
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
 def test_modules_and_functions_are_short(path: Path) -> None:
-    """A module of over 400 lines is two ideas; so is a function of over 50 lines or 7 parameters."""
+    """A module has at most 400 lines, a function at most 50 lines and 7 parameters."""
     name, text = name_of(path), path.read_text()
-    # the tables are one long list of columns
+    # the table declarations are one long list of columns
     assert name == "core/tables" or len(text.splitlines()) <= MAX_LINES
     for function, lines, parameters in functions(text):
         if name in WIDE and (parameters > MAX_PARAMETERS or lines > MAX_FUNCTION_LINES):
@@ -195,7 +198,7 @@ def test_modules_and_functions_are_short(path: Path) -> None:
 
 
 def functions(text: str) -> Iterator[tuple[str, int, int]]:
-    """Each function's name, lines and parameters, `self` and `cls` aside."""
+    """Each function's name, number of lines and number of parameters, without `self` and `cls`."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -204,7 +207,8 @@ def functions(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def is_wide(text: str, function: str) -> bool:
-    """A dlt source, what makes its platform of the same settings, or a command."""
+    """Whether a function is a dlt source, a `connect` function with the same settings, or a
+    command."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.name == function:
             marks = [ast.unparse(decorator) for decorator in node.decorator_list]
@@ -216,35 +220,36 @@ def is_wide(text: str, function: str) -> bool:
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
 def test_a_module_is_not_named_as_its_function(path: Path) -> None:
-    """`from .load import load` would name two things alike."""
+    """No module has a function with its own name: `from .load import load` would give one name two
+    meanings."""
     tree = ast.parse(path.read_text())
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    # a source is named as its platform, and so is the folder: that is what users write
+    # a source has the name of its platform and of its folder, because that is what users write
     assert path.stem not in names
 
 
 def test_inner_packages_are_empty() -> None:
-    """An inner `__init__.py` holds nothing, except the face of each provider."""
+    """An inner `__init__.py` is empty, except the interface of each provider."""
     for path in PACKAGE.rglob("__init__.py"):
         if name_of(path) not in ("", "providers/extend", "providers/plextera") and path in OWN:
             assert path.read_text() == "", path
 
 
 def test_exported_names() -> None:
-    """What the package exports is exactly what its __all__ says, and it is documented."""
+    """The package exports exactly the names in __all__, and each one has a docstring."""
     assert docruns.__all__ == ["extend", "extend_workflow_runs", "plextera"]
     for name in docruns.__all__:
         assert getattr(docruns, name).__doc__
 
 
 def test_only_relative_imports_inside() -> None:
-    """The package works however it arrives: it never names itself."""
+    """The package imports itself only relatively, so it works under any name and place."""
     for path in FILES:
         assert "docruns" not in imports(path)[1], path
 
 
 def test_requirements_are_the_project_s() -> None:
-    """What `dlt init` installs is what the package depends on."""
+    """The requirements that `dlt init` installs equal the package's dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (PACKAGE / "requirements.txt").read_text().split()
     assert sorted(lines) == sorted(project["dependencies"])
@@ -257,7 +262,7 @@ def test_tests_mirror_the_package() -> None:
 
 
 def test_project_stands_alone() -> None:
-    """Nothing in the project names a machine's path or somebody else's workplace."""
+    """No file of the project contains a path of one machine or of somebody's workplace."""
     words = ("/work" + "/", "../sha" + "red", "/roo" + "t/")
     kinds = {".py", ".md", ".toml", ".txt", ".yml", ""}
     for path in ROOT.rglob("*"):

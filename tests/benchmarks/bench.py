@@ -1,14 +1,14 @@
-"""docruns beside what people would use instead: one harness, one corpus, the same rows out.
+"""docruns compared with its alternatives: one harness, one corpus, the same rows as output.
 
-bench.py [work] [wire] [growth] [second]     all unless named; 30 to 40 minutes on two quiet cores
-    --runs N        of the largest load; everything else follows from it
-    --repeat K      of what is short
+bench.py [work] [wire] [growth] [second]     default: all; 30 to 40 minutes on two idle cores
+    --runs N        runs of the largest load; the sizes of all others follow from it
+    --repeat K      repetitions of short measurements
     --rivals a,b    folders below rivals/, or none
-    --cache FOLDER  where corpora and the rivals' environments are kept
-    --print         write no results
+    --cache FOLDER  folder for corpora and the rivals' environments
+    --print         do not write the results
 
-Figures go into RESULTS.md, between its marks, and into results.json. Ends with 1 when a bound
-is broken.
+The figures are written between the marks of RESULTS.md and into results.json. The program exits
+with 1 when a bound is broken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":
-    # a script's folder is no place to import from
+    # import from tests/ instead of the script's folder
     sys.path[0] = str(Path(__file__).parents[1])
 
 from benchmarks import growth, second, wire, work
@@ -41,7 +41,7 @@ assert tuple(MEASURES) == ORDER
 
 
 def main() -> int:
-    """Measure, tell, write."""
+    """Measure, print and write the results."""
     folders = sorted({rival.folder for rival in CONTENDERS})
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -64,7 +64,7 @@ def main() -> int:
         if name in (asked.measure or MEASURES):
             sections.append(measure(bench))
             if not asked.only_print:
-                # after each, so that what was measured is not lost
+                # write after each measurement, so that no figures are lost
                 write(sections)
     broken = [bound for section in sections for bound in section.bounds if bound.holds is False]
     minutes = (time.monotonic() - started) / 60

@@ -1,4 +1,5 @@
-"""What is made once and kept between benchmarks: corpora, and an environment for each rival."""
+"""Files that are made once and kept between benchmarks: corpora, and an environment for each
+rival."""
 
 from __future__ import annotations
 
@@ -20,13 +21,13 @@ _SANDBOX = ROOT / "sources" / "docruns" / "sandbox"
 
 
 class Cache:
-    """A folder; whatever is in it can be made again."""
+    """The cache folder; every file in it can be made again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def corpus(self, size: str, runs: int) -> Path:
-        """So many runs from the sandbox as it is now."""
+        """A corpus of `runs` runs from the current version of the sandbox."""
         made = hashlib.sha256((HERE / "corpus.py").read_bytes())
         for path in sorted(_SANDBOX.rglob("*.py")):
             made.update(path.read_bytes())
@@ -44,7 +45,8 @@ class Cache:
         return path
 
     def python(self, rival: str) -> Path:
-        """The interpreter of a rival's environment. FailedError where it cannot be installed."""
+        """The Python interpreter of a rival's environment; FailedError when it cannot be
+        installed."""
         wanted = RIVALS / rival / "requirements.txt"
         version = ".".join(map(str, sys.version_info[:3]))
         mark = hashlib.sha256(version.encode() + wanted.read_bytes()).hexdigest()[:12]
@@ -54,7 +56,7 @@ class Cache:
             shutil.rmtree(venv, ignore_errors=True)
             python = str(venv / "bin" / "python")
             self._uv("venv", "--python", sys.executable, str(venv))
-            # modules are compiled now, or the first load would do it
+            # compile modules now, else the first load would do it
             self._uv("pip", "install", "--compile-bytecode", "--python", python, "-r", str(wanted))
             (venv / "ready").touch()
         return venv / "bin" / "python"
@@ -64,7 +66,7 @@ class Cache:
         uv = os.environ.get("UV") or shutil.which("uv") or (beside if beside.exists() else None)
         if uv is None:
             raise FailedError("uv is neither on the PATH nor named by UV")
-        # a relative one is the Makefile's
+        # a relative path is relative to the Makefile's folder
         command = [str(ROOT / uv) if os.sep in str(uv) else str(uv), "--quiet", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode:
@@ -73,7 +75,7 @@ class Cache:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder on the same disk that is gone afterwards."""
+        """A temporary folder on the same disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="run-", dir=self.folder) as folder:
             yield Path(folder)

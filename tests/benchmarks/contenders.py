@@ -1,4 +1,4 @@
-"""The rivals: what people would use instead, each in an environment of its own, below rivals/."""
+"""The rivals, the alternatives to docruns, each in its own environment, below rivals/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.processes import TESTS, FailedError, Ran, environment, ours, run
 from benchmarks.report import Bound, Section
 
 Counts = Mapping[str, str]
-"""By table of docruns's: what a database holds of it, as SQL."""
+"""For each table of docruns: the SQL that counts a database's rows for it."""
 
 _SAME: Counts = {
     **{name: f"SELECT count(*) FROM extend.{name}" for name in ("fields", "insights", "citations")},
@@ -34,9 +34,10 @@ _WHY_NESTED = "a row for each path of one output, where docruns has one for each
 
 @dataclass(frozen=True)
 class Rival:
-    """One way of one rival. `work` and `wire` are its runs for each 10,000 that are asked for.
+    """One way to load with one rival.
 
-    0: it takes no part in that measure.
+    `work` and `wire` are its number of runs per 10,000 requested ones; with 0 it takes no part in
+    that measurement.
     """
 
     folder: str
@@ -45,13 +46,13 @@ class Rival:
     work: int = 0
     wire: int = 0
     counts: Counts | None = None
-    """None: nothing is flattened."""
+    """None: the rival flattens nothing."""
     why: str = ""
-    """What makes its counts differ from docruns's."""
+    """The reason why its counts differ from docruns's."""
     merges: bool = True
 
     def runs(self, measure: str, asked: int) -> int:
-        """How many runs it is given: slow ones fewer."""
+        """The number of runs it loads: slow rivals load fewer."""
         return max(20, asked * int(getattr(self, measure)) // 10_000)
 
 
@@ -106,7 +107,7 @@ CONTENDERS = (
 
 
 class Bench:
-    """What every measure is given: how many runs, how often, and who else takes part."""
+    """The settings of every measurement: number of runs, number of repetitions, and the rivals."""
 
     def __init__(self, cache: Cache, runs: int, repeat: int, chosen: set[str] | None) -> None:
         self.cache = cache
@@ -115,18 +116,18 @@ class Bench:
         self.rivals = [r for r in CONTENDERS if chosen is None or r.folder in chosen]
 
     def load(self, rival: Rival, folder: Path, *arguments: object) -> Ran:
-        """One load into folder/rival.duckdb."""
+        """Run one load into folder/rival.duckdb."""
         script = RIVALS / rival.folder / "run.py"
         command: list[str | Path] = [self.cache.python(rival.folder), script]
         command += ["--database", folder / "rival.duckdb"]
         if rival.way:
             command += ["--way", rival.way]
-        # each rival speaks the contract that lies beside them all
+        # each rival implements the contract in rivals/contract.py
         env = environment(folder, [RIVALS])
         return run([*command, *map(str, arguments)], folder, env, too_long_s=900)
 
     def compared(self, rival: Rival, folder: Path, runs: int, ran: Ran, truth: Path) -> str:
-        """What is to be said of its rows; '' where they are docruns's own."""
+        """A note on how the rival's rows differ from docruns's; '' when they are equal."""
         if ran.told.get("runs") != runs:
             raise FailedError(f"{ran.told.get('runs')} runs of {runs:,} arrived")
         if rival.counts is None:
@@ -142,14 +143,14 @@ class Bench:
         return f"{', '.join(differing)}: {rival.why or 'nobody knows why'}"
 
     def check_rows(self, section: Section, rival: Rival, said: str) -> None:
-        """A rival that was written to give docruns's rows must give them."""
+        """Bind a rival that is meant to produce docruns's rows to produce them."""
         if rival.counts is not None and not rival.why:
             what = f"fields, insights and citations of {rival.title}"
             section.bind(Bound(what, said, SAME, said == SAME))
 
 
 def count(database: Path, counts: Counts) -> dict[str, float]:
-    """What SQL finds in a database, asked in another process."""
+    """The results of SQL on a database, run in another process."""
     folder = database.parent
     command = ours("count", database, json.dumps(dict(counts)))
     told: dict[str, Any] = run(command, folder / "count", environment(folder, [TESTS])).told
@@ -157,7 +158,7 @@ def count(database: Path, counts: Counts) -> dict[str, float]:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A folder as it was, for the next repetition."""
+    """A fresh copy of a folder, for the next repetition."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return target

@@ -1,16 +1,16 @@
-"""What the sandbox says, written down once, so that every measure starts from the same bytes.
+"""The sandbox's answers, written to files once, so that every measurement has the same input bytes.
 
     heavy-20000-7/
-      runs.jsonl       workflow runs in full, a line each, the oldest change first
-      <list>.jsonl     rows of the lists that docruns walks, the newest change first
+      runs.jsonl       workflow runs in full, one per line, oldest change first
+      <list>.jsonl     rows of the lists that docruns reads, newest change first
       catalogue.jsonl  {"path": "/extractors", "body": {…}}
-      index.json       where each line begins, and which workflow run it belongs to
-      changed/         the same for one run in a hundred, after people looked at it again
+      index.json       the end of each line, and the workflow run it belongs to
+      changed/         the same for one run in a hundred, after another review
 
-Every run has come to its end, and nothing is there that did not come in a workflow run: a rival
-that reads workflow runs alone reads all there is. The first N runs are a corpus as well.
+Every run has ended, and every object belongs to a workflow run: a rival that reads only workflow
+runs reads everything. The first N runs are a corpus too.
 
-corpus.py SIZE RUNS FOLDER [SEED]     write one
+corpus.py SIZE RUNS FOLDER [SEED]     write a corpus
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CATALOGUE = ("workflows", "extractors", "classifiers", "splitters")
 
 
 class Lines:
-    """A file of lines, read where they lie: nothing of it stays in memory."""
+    """A file of lines that are read from disk on request; none of them stays in memory."""
 
     def __init__(self, path: Path, ends: Iterable[int]) -> None:
         self._file = os.open(path, os.O_RDONLY)
@@ -50,19 +50,19 @@ class Lines:
         return len(self._ends)
 
     def __getitem__(self, number: int) -> bytes:
-        """A line without its end."""
+        """A line without its line end."""
         start = self._ends[number - 1] if number else 0
         return os.pread(self._file, self._ends[number] - start - 1, start)
 
 
 class Corpus:
-    """The oldest `runs` workflow runs of a corpus, and all that the lists say of them."""
+    """The oldest `runs` workflow runs of a corpus, and their rows in all lists."""
 
     def __init__(self, folder: Path, runs: int | None = None) -> None:
         index = json.loads((folder / "index.json").read_text())
         self.ids: list[str] = index["ids"][:runs]
         self.numbers: list[int] = index["numbers"][:runs]
-        """Of each run, its place in the corpus that this one belongs to."""
+        """The position of each run in the whole corpus."""
         self._place = {id_: place for place, id_ in enumerate(self.ids)}
         self._details = Lines(folder / "runs.jsonl", index["runs"])
         known = set(self.numbers)
@@ -80,7 +80,7 @@ class Corpus:
 
     @property
     def bytes(self) -> int:
-        """Of all workflow runs in full."""
+        """The size of all workflow runs in full."""
         return sum(len(self._details[place]) for place in range(len(self.ids)))
 
     def detail(self, run_id: str) -> bytes | None:
@@ -89,24 +89,24 @@ class Corpus:
         return None if place is None else self._details[place]
 
     def rows(self, name: str, but: Iterable[int] = ()) -> tuple[Lines, array[int]]:
-        """The rows of a list, as places in its file, without those of some runs."""
+        """The rows of a list, as positions in its file, without the rows of the runs in `but`."""
         lines, chosen, owners = self._lists[name]
         without = set(but)
         return lines, array("L", [row for row in chosen if owners[row] not in without])
 
     def catalogue(self, path: str) -> bytes:
-        """What there is at a path that is no run's."""
+        """The answer at a catalogue path."""
         line = self._catalogue.get(path)
         return json.dumps(json.loads(line)["body"]).encode() if line else b'{"data":[]}'
 
 
 class Answers:
-    """A platform of what is in a corpus; with a second one, some runs have changed since."""
+    """A platform that answers from a corpus; with a second corpus, the runs in it have changed."""
 
     def __init__(self, base: Corpus, changed: Corpus | None = None) -> None:
         self._all = [changed, base] if changed else [base]
         moved = changed.numbers if changed else []
-        # what has changed since comes first
+        # the changed runs come first
         self._lists = {
             name: [corpus.rows(name, moved if corpus is base else ()) for corpus in self._all]
             for name in LISTS
@@ -135,7 +135,7 @@ class Answers:
 
 
 class _Written:
-    """A file of lines as it grows."""
+    """A file of lines during writing."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -154,7 +154,8 @@ class _Written:
 
 
 def write(size: str, runs: int, folder: Path, seed: int = SEED) -> None:
-    """Invent a platform, read all of it, then let people look at one run in a hundred again."""
+    """Generate a platform, read all of it, then review one run in a hundred again and read
+    those."""
     from docruns.sandbox import Sandbox
 
     with Sandbox(
@@ -181,7 +182,7 @@ def _rows(client: Any, path: str, **params: Any) -> Iterator[Any]:
     """All rows of a list as objects."""
     token: dict[str, str] = {}
     while True:
-        # lists that know no order leave these two aside
+        # lists without sorting ignore the last two
         asked = {"maxPageSize": PAGE_SIZE, "limit": PAGE_SIZE, "sortBy": "updatedAt", **params}
         page = client.get(path, params={**asked, **token}).raise_for_status().json()
         yield from page["data"]
@@ -196,7 +197,7 @@ def _read(
     numbers: dict[str, int] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[str]:
-    """Write down runs, all or some; their ids, the oldest change first."""
+    """Write all or some runs; returns their ids, oldest change first."""
     folder.mkdir(parents=True)
     chosen = None if only is None else set(only)
     listed = [
@@ -232,7 +233,7 @@ def _read(
 
 
 def _catalogue(client: Any) -> Iterator[tuple[str, Any]]:
-    """What is configured: each list, entry and version."""
+    """The configuration: each list, entry and version."""
     for name in _CATALOGUE:
         yield f"/{name}", client.get(f"/{name}", params={"maxPageSize": PAGE_SIZE}).json()
         for entry in _rows(client, f"/{name}", sortBy="createdAt"):

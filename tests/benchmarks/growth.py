@@ -1,4 +1,4 @@
-"""Growth: what more runs, and a larger database, cost each run. Heavy runs, no network."""
+"""Growth: the cost per run with more runs and with a larger database. Heavy runs, no network."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from benchmarks.work import replay
 
 STEPS = (1, 10, 50, 100)
 SMALL = 1000
-"""Runs up to which a load is short enough to be repeated."""
+"""The number of runs up to which a load is short enough to be repeated."""
 
 
 def measure(bench: Bench) -> Section:
-    """Loads of 1, 10, 50 and 100 times as many runs; then some that have changed since."""
+    """Measure loads of 1, 10, 50 and 100 times as many runs, then loads of changed runs."""
     section = Section("growth", "Growth: the same work on more runs, no network")
     unit = max(5, bench.runs // 100)
     corpus = bench.cache.corpus("heavy", unit * STEPS[-1])

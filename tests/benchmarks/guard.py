@@ -1,15 +1,15 @@
-"""Is making rows slower than it was? Bytes to Arrow, against a computation that never changes.
+"""Test whether making rows has become slower: bytes to Arrow, compared with a constant computation.
 
     ratio = CPU of docruns: decode, flatten, Arrow
             / CPU of json.loads and a walk in plain Python over the same bytes, in the same process
 
-Both are repeated in turn, so that whatever disturbs the machine hits both, and of each the fastest
-counts. A ratio says the same on a slow and on a fast machine; it differs between Pythons, so each
-has its own figure.
+Both are repeated alternately, so that disturbances of the machine affect both, and the fastest
+repetition of each counts. The ratio is the same on a slow and on a fast machine; it differs between
+Python versions, so each has its own figure.
 
-python tests/benchmarks/guard.py            print the ratio, the figure, and what is allowed
+python tests/benchmarks/guard.py            print the ratio, the figure and the bound
 python tests/benchmarks/guard.py --renew    write this Python's figure; the commit says why
-python tests/benchmarks/guard.py --spread   twenty ratios from as many processes
+python tests/benchmarks/guard.py --spread   print twenty ratios, each from its own process
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ FIGURES = Path(__file__).with_name("guard.json")
 RUNS = 12
 REPEATS = 15
 WORSE = 1.3
-"""How much more than its figure a ratio may be."""
+"""The allowed factor between a ratio and its figure."""
 CHANCES = 2
-"""How often a ratio that is too high is taken again: what is slower stays slower."""
+"""The number of repetitions for a ratio that is too high: a real slowdown is slow every time."""
 
 Bodies = list[tuple[str, bytes]]
 
 
 def bodies() -> Bodies:
-    """Heavy runs, always the same ones, as the API sends them."""
+    """The same heavy runs every time, as the API sends them."""
     import httpx
 
     from docruns.sandbox import Sandbox
@@ -55,7 +55,8 @@ def bodies() -> Bodies:
 
 
 def ours(runs: Bodies) -> int:
-    """Decode, flatten, Arrow: what a load does to each batch. The number of rows."""
+    """Decode, flatten and convert to Arrow, as a load does with each batch; returns the number of
+    rows."""
     from docruns.core.batch import Batch
     from docruns.providers.extend import workflow_runs
     from docruns.providers.extend.processor_runs import Context
@@ -72,7 +73,7 @@ def ours(runs: Bodies) -> int:
 
 
 def reference(runs: Bodies) -> int:
-    """The standard library's decoder, and a look at every value. Never to be changed."""
+    """Decode with the standard library and visit every value; this function must never change."""
     return sum(_walk(json.loads(body)) for _, body in runs)
 
 
@@ -85,7 +86,7 @@ def _walk(value: Any) -> int:
 
 
 def ratio(runs: Bodies) -> float:
-    """The fastest of ours over the fastest of the reference."""
+    """The fastest time of docruns divided by the fastest time of the reference."""
     best = {ours: float("inf"), reference: float("inf")}
     gc.collect()
     gc.disable()
@@ -100,25 +101,25 @@ def ratio(runs: Bodies) -> float:
 
 
 def _seconds(work: Callable[[Bodies], int], runs: Bodies) -> float:
-    # of this thread alone: others are not in the way, they only heat the caches
+    # the time of this thread alone: other threads do not count
     started = time.thread_time()
     work(runs)
     return time.thread_time() - started
 
 
 def python() -> str:
-    """3.11"""
+    """The Python version, such as 3.11."""
     return ".".join(map(str, sys.version_info[:2]))
 
 
 def figure() -> float | None:
-    """What the ratio was when it was last written down; None for a Python without a figure."""
+    """The recorded ratio; None for a Python version without a figure."""
     found = json.loads(FIGURES.read_text())["ratio"].get(python())
     return None if found is None else float(found)
 
 
 def main() -> int:
-    """Tell, renew, or tell how much it varies."""
+    """Check the ratio, write a new figure, or print the spread."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -139,7 +140,7 @@ def main() -> int:
     for _ in range(CHANCES):
         if was is not None and now > was * WORSE:
             now = min(now, ratio(runs))
-    print(f"{now:.3f} now, {was} written down for Python {python()}, {WORSE:g} times that allowed")
+    print(f"{now:.3f} now, {was} recorded for Python {python()}, {WORSE:g} times that allowed")
     if asked.renew:
         told = json.loads(FIGURES.read_text())
         told["ratio"][python()] = round(now, 3)

@@ -1,7 +1,7 @@
-"""Processes and what they take: the machine's own account of each, from its start to its end.
+"""Processes and their resources, from start to end, as the operating system reports them.
 
-Nothing here imports what it measures: a system tells of no process less memory than that which
-started it had.
+This module does not import what it measures: the system never reports less memory for a process
+than its parent had at its start.
 """
 
 from __future__ import annotations
@@ -26,22 +26,26 @@ TOO_LONG_S = 1800.0
 
 
 class FailedError(Exception):
-    """A process that did not end well; says what it said last."""
+    """A process failed; the message has its last output."""
 
 
 class Ran(NamedTuple):
-    """A process that ended well. CPU includes its children's, and so does memory, where the system tells:
-    what is resident of all of them at once, looked at four times a second, shared pages counted for each."""
+    """A process that succeeded.
+
+    CPU includes its child processes. So does memory where the system reports it: the resident
+    memory of all processes together, sampled four times a second, with shared pages counted for
+    each.
+    """
 
     wall_s: float
     cpu_s: float
     peak_mb: float
     told: dict[str, Any]
-    """The object that it printed last."""
+    """The JSON object in its last line of output."""
 
 
 def environment(folder: Path, paths: Sequence[Path] = (), **more: str) -> dict[str, str]:
-    """This process's environment without anybody's configuration."""
+    """This process's environment without settings of docruns, Python or a virtual environment."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -63,7 +67,7 @@ def run(
     env: Mapping[str, str] | None = None,
     too_long_s: float = TOO_LONG_S,
 ) -> Ran:
-    """Run a command in a folder to its end. FailedError where it fails or takes too long."""
+    """Run a command in a folder to its end; FailedError when it fails or takes too long."""
     folder.mkdir(parents=True, exist_ok=True)
     out, err = folder / "out", folder / "err"
     with out.open("wb") as to_out, err.open("wb") as to_err:
@@ -77,7 +81,7 @@ def run(
             stderr=to_err,
             start_new_session=True,
         )
-        # wait4 knows no end: what takes too long is ended with all that it has started
+        # wait4 has no timeout: the timer kills the process and all that it has started
         alarm = threading.Timer(too_long_s, os.killpg, (process.pid, signal.SIGKILL))
         alarm.start()
         try:
@@ -99,7 +103,7 @@ def run(
 
 @contextmanager
 def _watched(pid: int) -> Iterator[list[float]]:
-    """What is resident of a process and all below it, in MB: the most that was seen."""
+    """The maximum resident memory of a process and all its descendants, in MB."""
     seen, over = [0.0], threading.Event()
 
     def look() -> None:
@@ -119,7 +123,7 @@ def _resident_mb(pid: int) -> float:
     proc = Path("/proc") / str(pid)
     try:
         pages = int((proc / "statm").read_text().split()[1])
-        # each thread has its own children
+        # each thread has its own list of child processes
         lists = [(task / "children").read_text() for task in (proc / "task").iterdir()]
     except (OSError, IndexError):
         return 0.0
@@ -142,7 +146,7 @@ def _last_line(path: Path) -> str:
 
 
 def ours(module: str, *arguments: object) -> list[str]:
-    """The command that runs a module beside this one in the project's own environment."""
+    """The command that runs a module of this folder in the project's own environment."""
     return [sys.executable, "-P", "-m", f"benchmarks.{module}", *map(str, arguments)]
 
 
@@ -154,7 +158,8 @@ class Platform:
         self.base_url = f"{url}/extend"
 
     def set(self, **settings: float) -> None:
-        """Its latency, seconds a request, and its rate limit, requests a second; 0 is none."""
+        """Set the latency (seconds per request) and the rate limit (requests per second); 0 is
+        none."""
         body = json.dumps(settings).encode()
         request = urllib.request.Request(f"{self._url}/_sandbox/settings", body, method="POST")
         urllib.request.urlopen(request, timeout=60).close()
@@ -162,7 +167,7 @@ class Platform:
 
 @contextmanager
 def platform(runs: int, size: str, latency: float) -> Iterator[Platform]:
-    """A platform in a process of its own."""
+    """A platform in a separate process."""
     command = ours("serve", runs, size, latency)
     env = environment(ROOT, [TESTS])
     with subprocess.Popen(

@@ -1,7 +1,7 @@
-"""docruns over a corpus: its source, its client's redaction and checks, its whole load; no socket.
+"""docruns on a corpus: its source, its client's redaction and checks, its complete load; no socket.
 
-The client is docruns's own with one method replaced, the one that gives a request to the network:
-it answers from the corpus, at once. The budget and the transport are what is left out.
+The client is docruns's own with one method replaced, the one that sends a request to the network:
+it answers from the corpus at once. Only the request budget and the transport are left out.
 
 replay.py CORPUS DATABASE [--runs N] [--after] [--chunk-runs N]
     prints {"seconds": …, "runs": …}: the load without imports and without opening the corpus
@@ -49,15 +49,15 @@ class FromDisk(Client):
 
 
 def main() -> None:
-    """One load."""
+    """Run one load."""
     parser = argparse.ArgumentParser()
     parser.add_argument("corpus", type=Path)
     parser.add_argument("database", type=Path)
-    parser.add_argument("--runs", type=int, help="of the corpus, the oldest; default: all")
-    parser.add_argument("--after", action="store_true", help="some runs have changed since")
+    parser.add_argument("--runs", type=int, help="number of the corpus's oldest runs; default: all")
+    parser.add_argument("--after", action="store_true", help="use the changed runs")
     parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS)
     asked = parser.parse_args()
-    # as the command does
+    # the same settings as in the command
     hide_pandas_from_pyarrow()
     limit_arenas()
     changed = Corpus(asked.corpus / "changed") if asked.after else None

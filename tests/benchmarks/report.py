@@ -1,4 +1,4 @@
-"""What was found: rows, bounds, the table in RESULTS.md and the same as JSON."""
+"""The results: rows, bounds, the table in RESULTS.md, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RESULTS = HERE / "results.json"
 
 @dataclass
 class Row:
-    """One way of doing one thing. Figures are medians of `repeats`; None where there are none.
+    """One way to do one task. Figures are medians of `repeats`, None where not measured.
 
-    `seconds` is without imports, `wall_s` the whole process; `cpu_s` is that of all its processes,
-    `peak_mb` is of all of them together.
+    `seconds` is without imports, `wall_s` the whole process; `cpu_s` and `peak_mb` cover all its
+    processes together.
     """
 
     what: str
@@ -37,17 +37,17 @@ class Row:
 
     @property
     def rate(self) -> float | None:
-        """Runs a second, without imports."""
+        """Runs per second, without imports."""
         return self.runs / self.seconds if self.seconds and self.runs else None
 
     @property
     def cpu_ms(self) -> float | None:
-        """CPU of a run, imports included, in milliseconds."""
+        """CPU time per run in milliseconds, imports included."""
         return self.cpu_s / self.runs * 1000 if self.cpu_s is not None and self.runs else None
 
 
 def row(what: str, runs: int, found: Sequence[Ran], note: str = "") -> Row:
-    """The medians of some repetitions of one thing."""
+    """A row with the medians of some repetitions."""
     return Row(
         what,
         runs,
@@ -61,13 +61,13 @@ def row(what: str, runs: int, found: Sequence[Ran], note: str = "") -> Row:
 
 
 def missing(what: str, error: FailedError) -> Row:
-    """What could not be installed or run, and why."""
+    """A row for a rival that could not be installed or run, with the reason."""
     return Row(what, note=f"did not run: {error}")
 
 
 @dataclass
 class Bound:
-    """What is promised, and whether it holds; None where it was not measured."""
+    """A guarantee and whether it holds; None where it was not measured."""
 
     what: str
     found: str
@@ -76,12 +76,12 @@ class Bound:
 
 
 def at_least(what: str, found: float | None, wanted: float, unit: str = "") -> Bound:
-    """A figure that may not be less."""
+    """A figure with a lower bound."""
     return _bound(what, found, f"≥ {wanted:g}{unit}", found is None or found >= wanted, unit)
 
 
 def at_most(what: str, found: float | None, wanted: float, unit: str = "") -> Bound:
-    """A figure that may not be more."""
+    """A figure with an upper bound."""
     return _bound(what, found, f"≤ {wanted:g}{unit}", found is None or found <= wanted, unit)
 
 
@@ -92,7 +92,7 @@ def _bound(what: str, found: float | None, wanted: str, holds: bool, unit: str) 
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
-    """One figure over another, where there are both."""
+    """One figure divided by another, None when one is missing."""
     return one / other if one is not None and other else None
 
 
@@ -103,7 +103,7 @@ def fastest(rows: Sequence[Row]) -> float | None:
 
 @dataclass
 class Section:
-    """What one measure found."""
+    """The results of one measurement."""
 
     name: str
     title: str
@@ -111,16 +111,16 @@ class Section:
     bounds: list[Bound] = field(default_factory=list)
     measured: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
     busy: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
-    """Load of the machine when it began: above 0.5, something else was at work."""
+    """The machine's load at the start: above 0.5, another process was running."""
 
     def add(self, found: Row) -> Row:
-        """Keep a row, and say it."""
+        """Add a row and print it."""
         self.rows.append(found)
         print(f"{self.name}: {_line(found)}", flush=True)
         return found
 
     def bind(self, *bounds: Bound) -> None:
-        """Keep bounds, and say them."""
+        """Add bounds and print them."""
         for bound in bounds:
             self.bounds.append(bound)
             mark = {True: "holds", False: "BROKEN", None: "?"}[bound.holds]
@@ -150,7 +150,7 @@ def _line(found: Row) -> str:
 
 
 def markdown(sections: Sequence[Section]) -> str:
-    """All sections, broken figures in bold."""
+    """All sections as Markdown, with broken figures in bold."""
     head = [
         "what",
         "runs",
@@ -194,7 +194,7 @@ def _table(head: Sequence[str], rows: Any) -> list[str]:
 
 
 def write(sections: Sequence[Section]) -> None:
-    """Put new sections in the place of older ones, in both files."""
+    """Replace older sections with new ones, in both files."""
     known = {name: _section(told) for name, told in _known().items()}
     known |= {section.name: section for section in sections}
     ordered = [known.pop(name) for name in ORDER if name in known]

@@ -1,4 +1,4 @@
-"""The second load: nothing is new; what a job costs that runs every few minutes."""
+"""The second load with nothing new: the cost of a job that runs every few minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.wire import LATENCY_S, command
 
 
 def measure(bench: Bench) -> Section:
-    """Load, load again; and what importing dlt alone takes."""
+    """Measure a second load, and the import of dlt alone."""
     section = Section("second", "Second load: nothing is new, 50 ms away")
     runs = max(20, bench.runs // 10)
     with bench.cache.scratch() as folder, platform(runs, "light", 0.0) as served:

@@ -1,6 +1,7 @@
-"""A platform in a process of its own, so that what a client takes is its own; all runs have ended.
+"""A platform in a separate process, so that a client's resources can be measured; all runs have
+ended.
 
-serve.py RUNS SIZE LATENCY      prints its address, serves until its stdin ends; seconds a request
+serve.py RUNS SIZE LATENCY      prints its URL and serves until its stdin ends; seconds per request
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from docruns.sandbox import Sandbox
 
 
 def main() -> None:
-    """Serve as long as somebody holds the other end of stdin."""
+    """Serve until stdin ends."""
     runs, size, latency = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     with Sandbox(
         runs, document_size=size, latency=latency, standalone=0, plextera_runs=0

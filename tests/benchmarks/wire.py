@@ -1,6 +1,6 @@
-"""Wire: the whole command against a platform in another process, 50 ms away.
+"""Wire: the complete command with a platform in another process, 50 ms away.
 
-Then one that allows 75 requests a second, which the load is told.
+Then with a platform that allows 75 requests per second, with this limit as a setting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.report import Row, Section, at_least, at_most, missing, ratio, r
 LATENCY_S = 0.05
 ALLOWED = 75
 CPU_MS = {"heavy": 8.0, "light": 1.8}
-"""With httpx: 0.3 ms a request more than aiohttp alone."""
+"""Bounds for httpx, which takes 0.3 ms per request more than aiohttp alone."""
 BOUNDS = (
     ("rest_api that flattens, the faster one", "rest_api", ("nested", "parquet"), 5.0),
     ("rest_api that lands blobs", "rest_api", ("blobs",), 2.5),
@@ -27,7 +27,7 @@ BOUNDS = (
 
 
 def command(folder: Path, platform: Platform, **settings: object) -> Ran:
-    """`docruns load extend` as it is installed, into folder/rows.duckdb; settings are dlt's."""
+    """Run the installed `docruns load extend` into folder/rows.duckdb; settings are dlt's."""
     docruns = Path(sys.executable).with_name("docruns")
     arguments: list[str | Path] = [docruns, "load", "extend", "--json"]
     arguments += ["--base-url", platform.base_url, "--database", folder / "rows.duckdb"]
@@ -40,14 +40,16 @@ def command(folder: Path, platform: Platform, **settings: object) -> Ran:
 
 
 def measure(bench: Bench) -> Section:
-    """docruns with many runs, each rival with what it does in a minute, then the rate limit.
+    """Measure docruns with many runs, each rival with the runs that it loads in a minute, then the
+    rate limit.
 
-    A rival is compared with what docruns does with the many runs: that over what it does with few, right
-    before and after, times what it does with these few right before and after the rival.
+    The rate of docruns for a rival is its rate with few runs, measured directly before and after
+    the rival, times the ratio of its rates with many and with few runs, measured next to each
+    other.
     """
     section = Section("wire", "Wire: the whole command, 50 ms away, no rate limit")
-    # a machine that others share is fast in one minute and slow in the next: each rival, and the many runs
-    # that it is compared with, have neighbours, loads of the same few runs right before and after
+    # the speed of a shared machine changes within minutes: each rival, and the many runs that it is
+    # compared with, have a load of the same few runs directly before and after
     first = _beside(bench)
     heavy = _docruns(bench, section, "heavy", bench.runs, 1)
     beside = [_beside(bench)]
@@ -120,7 +122,8 @@ def _rival(bench: Bench, section: Section, rival: Rival) -> Row:
 
 
 def _allowed(bench: Bench, section: Section) -> None:
-    """A load that is told what it may ask: it must ask for all of it, and leave a core idle."""
+    """A load with the rate limit as a setting: it must use all allowed requests and leave a core
+    idle."""
     runs = bench.runs
     with bench.cache.scratch() as folder, platform(runs, "heavy", LATENCY_S) as served:
         served.set(rate_limit=ALLOWED)

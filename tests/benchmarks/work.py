@@ -1,6 +1,6 @@
-"""Work: bytes on disk to rows committed in DuckDB, merged into a database that holds some.
+"""Work: bytes on disk to rows committed in DuckDB, merged into a database that has some rows.
 
-No network: docruns goes through its normal source and load, see replay.py for what is replaced.
+There is no network: docruns uses its normal source and load; replay.py lists what is replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ RATES = (
     ("rest_api, nested, as it comes", "rest_api", "nested"),
     ("DuckDB's read_json and SQL, the faster one", "duckdb_sql", None),
 )
-"""Rivals whose speed is compared and promised nothing: this machine's speed changes between two measures."""
+"""Rivals whose speed is compared without a bound: this machine's speed changes between two
+measurements."""
 
 CPU_OF_SQL = 1.35
 MEMORY_OF_SQL = 0.25
@@ -25,13 +26,13 @@ SMALLER_THAN_JSON = 1 / 8
 
 
 def replay(folder: Path, corpus: Path, *options: object, database: Path | None = None) -> Ran:
-    """docruns over a corpus, into folder/rows.duckdb."""
+    """Run docruns on a corpus, into folder/rows.duckdb."""
     command = ours("replay", corpus, database or folder / "rows.duckdb", *options)
     return run(command, folder, environment(folder, [TESTS]))
 
 
 def measure(bench: Bench) -> Section:
-    """docruns, then each rival."""
+    """Measure docruns, then each rival."""
     section = Section("work", "Work: bytes on disk to rows in DuckDB, no network")
     heavy = _docruns(bench, section, "heavy")
     section.bind(_file_size(bench))
@@ -50,7 +51,8 @@ def measure(bench: Bench) -> Section:
 
 
 def _beside_sql(bench: Bench) -> list[Bound]:
-    """The same bytes through DuckDB's own SQL and through docruns, in turns: the machine is as fast for both."""
+    """Load the same bytes with DuckDB's own SQL and with docruns alternately, so that the machine's
+    speed is the same for both."""
     rival = next((r for r in bench.rivals if r.folder == "duckdb_sql" and r.way == "trees"), None)
     if rival is None:
         return []
@@ -71,7 +73,7 @@ def _beside_sql(bench: Bench) -> list[Bound]:
 
 
 def _file_size(bench: Bench) -> Bound:
-    """The database of heavy runs to the JSON of their answers."""
+    """The bound for the size of a database of heavy runs, relative to the JSON of their answers."""
     runs = max(20, bench.runs // 10)
     corpus = bench.cache.corpus("heavy", bench.runs)
     with bench.cache.scratch() as folder:

@@ -1,7 +1,8 @@
-"""What the README promises, measured at length: python -m proofs [PROOF …], below tests/.
+"""Long measurements of what the README guarantees: python -m proofs [PROOF …], below tests/.
 
-All proofs together take about half an hour on two cores; what they find is written into
-tests/benchmarks/RESULTS.md, between its marks, unless --runs or --kills say otherwise. Ends with 1 when a bound is broken.
+All proofs together take about half an hour on two cores. Without --runs and --kills the program
+writes the figures between the marks of tests/benchmarks/RESULTS.md. It exits with 1 when a bound is
+broken.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def _folder() -> Iterator[Path]:
 
 
 def scale(runs: int, kills: int) -> Figures:
-    """Memory and state of a load of `runs` against a tenth of them."""
+    """Memory and state of a load of `runs`, compared with a load of a tenth of them."""
     from .scale import prove
 
     with _folder() as folder:
@@ -46,7 +47,7 @@ def waste(runs: int, kills: int) -> Figures:
 
 
 def random(runs: int, kills: int) -> Figures:
-    """Kills at random moments, over loads of 3 % of `runs`."""
+    """Kills at random times in loads of 3 % of `runs`."""
     from .kills import prove_random
 
     with _folder() as folder, platform_process(runs * 3 // 100, latency=0.02) as platform:
@@ -54,7 +55,7 @@ def random(runs: int, kills: int) -> Figures:
 
 
 def exact(runs: int, kills: int) -> Figures:
-    """A kill at each point that has been seen to hurt."""
+    """A kill at each point where a kill has caused damage before."""
     from .kills import prove_exact
 
     with _folder() as folder, platform_process(300) as platform:
@@ -62,14 +63,15 @@ def exact(runs: int, kills: int) -> Figures:
 
 
 def budget(runs: int, kills: int) -> Figures:
-    """Loads of as many runs as three platforms allow within three minutes."""
+    """Loads of as many runs as three platforms with rate limits allow in three minutes."""
     from .budget import prove
 
     with _folder() as folder:
         return prove(folder, (5, 10, 75))
 
 
-# scale first: a system tells of no process less memory than that which started it had then
+# scale is first: the system never reports less memory for a process than its parent had at its
+# start
 PROOFS: dict[str, Callable[[int, int], Figures]] = {
     "scale": scale,
     "waste": waste,
@@ -80,13 +82,13 @@ PROOFS: dict[str, Callable[[int, int], Figures]] = {
 
 
 def main() -> int:
-    """Prove, print, write."""
+    """Run the proofs, print and write their figures."""
     parser = argparse.ArgumentParser(prog="proofs", description=__doc__)
-    parser.add_argument("proof", nargs="*", help=f"{', '.join(PROOFS)}; all unless named")
+    parser.add_argument("proof", nargs="*", help=f"{', '.join(PROOFS)}; default: all")
     parser.add_argument(
         "--runs", type=int, default=100_000, help="workflow runs of the largest load"
     )
-    parser.add_argument("--kills", type=int, default=30, help="kills at random moments")
+    parser.add_argument("--kills", type=int, default=30, help="kills at random times")
     asked = parser.parse_args()
     if unknown := set(asked.proof) - PROOFS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -115,7 +117,7 @@ def _rows(figures: Figures) -> list[str]:
 
 
 def _write(rows: list[str]) -> None:
-    """In place of the rows of the same proofs; those of proofs that did not run stay."""
+    """Replace the rows of these proofs in the document; the rows of other proofs stay."""
     text = DOCUMENT.read_text()
     before, _, rest = text.partition("<!-- prove -->")
     table, _, after = rest.partition("<!-- /prove -->")

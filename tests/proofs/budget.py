@@ -1,4 +1,5 @@
-"""The request budget: nobody tells a load what is allowed, and it uses that, and no more."""
+"""The request budget: a load finds the platform's rate limit without a setting, uses it and does
+not exceed it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ REFUSED = 0.01
 
 
 def prove(folder: Path, rates: Sequence[int]) -> Figures:
-    """First loads from a platform of each rate, side by side, long enough to settle."""
+    """Parallel first loads from a platform of each rate, long enough for the budget to settle."""
     with ThreadPoolExecutor(len(rates)) as pool:
         found = pool.map(lambda rate: _load(folder / str(rate), rate), rates)
         return [figure for figures in found for figure in figures]
@@ -41,19 +42,19 @@ def _load(folder: Path, rate: int) -> Figures:
 
 
 def at_least(what: str, found: float, bound: float) -> Figure:
-    """A share that may not be less."""
+    """A share with a lower bound."""
     return Figure(NAME, what, f"{found:.3f}", f"≥ {bound}", found >= bound)
 
 
 def shares(seconds: Sequence[tuple[int, int]], rate: float) -> tuple[float, float]:
-    """What was answered well of what is allowed, and what was refused of all that was sent."""
+    """(good answers as a share of the allowed ones, 429s as a share of all answers)."""
     answered, refused = sum(n for n, _ in seconds), sum(no for _, no in seconds)
     used = (answered - refused) / (rate * len(seconds))
     return round(used, 4), round(refused / max(answered, 1), 4)
 
 
 def settled(seconds: Sequence[tuple[int, int]], rate: float) -> int:
-    """Seconds after which every window is within the bounds."""
+    """The number of seconds after which every window is within the bounds."""
     since = 0
     for start in range(len(seconds) - WINDOW_S + 1):
         used, refused = shares(seconds[start : start + WINDOW_S], rate)

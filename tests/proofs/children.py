@@ -1,4 +1,5 @@
-"""Commands in processes of their own: started at once, stopped at will, and told of afterwards."""
+"""Commands in separate processes: quick to start, to be signalled at any time, with their
+results."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 
 class Ended(NamedTuple):
-    """A process that came to an end; `code` is -9 for one that was killed."""
+    """A process that has ended; `code` is -9 for one that was killed."""
 
     code: int
     seconds: float
@@ -25,7 +26,7 @@ class Ended(NamedTuple):
 
 
 class Child:
-    """A process that runs. Its output goes to the files `out` and `err` in its folder."""
+    """A running process; its output goes to the files `out` and `err` in its folder."""
 
     def __init__(self, launcher: subprocess.Popen[str], folder: Path) -> None:
         assert launcher.stdout is not None
@@ -34,11 +35,11 @@ class Child:
         self.pid = int(self._back.readline())
 
     def send(self, sent: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         os.kill(self.pid, sent)
 
     def wait(self) -> Ended:
-        """How it ended."""
+        """Wait for the end of the process; returns its result."""
         code, cpu_s, peak_mb = self._back.readline().split()
         out, err = ((self._folder / name).read_text() for name in ("out", "err"))
         seconds = time.monotonic() - self.started
@@ -46,11 +47,11 @@ class Child:
 
 
 class Children:
-    """Starts `docruns …` again and again, one at a time; use it as a context manager."""
+    """Starts `docruns …` many times, one at a time; use it as a context manager."""
 
     def __enter__(self) -> Self:
         script = Path(__file__).with_name("launcher.py")
-        # -P: the folder of a script is no place to import from
+        # -P: modules are not imported from the script's folder
         self._launcher = subprocess.Popen(
             [sys.executable, "-P", str(script)],
             stdin=subprocess.PIPE,
@@ -78,7 +79,7 @@ class Children:
         environment: dict[str, str] | None = None,
         **how: Any,
     ) -> Child:
-        """Begin a command in a folder, which is its working directory. `how`: see the launcher."""
+        """Start a command with `folder` as working directory; for `how` see the launcher."""
         folder.mkdir(parents=True, exist_ok=True)
         asked = {
             "folder": str(folder),
@@ -92,7 +93,7 @@ class Children:
         return Child(self._launcher, folder)
 
     def run(self, folder: Path, *arguments: str, **how: Any) -> Ended:
-        """A command from its start to its end."""
+        """Run a command to its end."""
         return self.start(folder, *arguments, **how).wait()
 
 

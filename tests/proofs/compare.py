@@ -1,4 +1,4 @@
-"""Two databases, or a database and its platform: where they differ. Reads only."""
+"""Differences between two databases, or between a database and its platform; only reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from docruns.core.tables import TABLES
 from .stage import RUN_LISTS, Platform
 
 PASSING = {"syncs"}
-"""Tables that tell how a database came about."""
+"""Tables that describe how a database was loaded."""
 
-# a parse run inside a workflow run has its dates from the list that showed it first: see Known limits
+# a parse run inside a workflow run has its dates from the first list that contained it: see Known
+# limits
 _DATED_BY_ITS_LIST = "type = 'PARSE' AND workflow_run_id IS NOT NULL"
 
 
 def differences(left: Path, right: Path, dataset: str = "extend") -> list[str]:
-    """One line for every table that the databases do not share row for row; `_dlt_load_id` aside."""
+    """One line for every table whose rows differ between the databases, apart from
+    `_dlt_load_id`."""
     with duckdb.connect() as connection:
         for name, path in (("a", left), ("b", right)):
             quoted = str(path).replace("'", "''")
@@ -64,7 +66,7 @@ def _cell(table: str, column: str) -> str:
 
 
 def doubled_keys(database: Path, dataset: str = "extend") -> int:
-    """Rows of all tables whose primary key another row has too."""
+    """The number of rows, in all tables, with a primary key that another row has too."""
     with duckdb.connect(str(database), read_only=True) as connection:
         held = _columns(
             connection, connection.execute("SELECT current_database()").fetchall()[0][0], dataset
@@ -81,16 +83,17 @@ def doubled_keys(database: Path, dataset: str = "extend") -> int:
 
 
 def doubled_packages(database: Path, dataset: str = "extend") -> int:
-    """Packages that dlt has entered as loaded more than once."""
+    """The number of packages that dlt has recorded as loaded more than once."""
     with duckdb.connect(str(database), read_only=True) as connection:
         sql = f"SELECT count(*) - count(DISTINCT load_id) FROM {dataset}._dlt_loads"
         return int(_one(connection, sql))
 
 
 def missing_runs(database: Path, platform: Platform, dataset: str = "extend") -> int:
-    """Runs that the platform lists otherwise than the database holds them, and runs it does not list.
+    """The number of runs that differ between platform and database, or that the platform does not
+    list.
 
-    A workflow run counts by id, status and last change; a processor run by id.
+    Workflow runs are compared by id, status and last change, processor runs by id.
     """
     lists = {name: platform.rows(f"/{name}") for name in RUN_LISTS}
     workflow_runs = {(r["id"], r["status"], r["updatedAt"]) for r in lists.pop("workflow_runs")}

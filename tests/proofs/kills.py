@@ -1,4 +1,4 @@
-"""Kill -9: at random moments, and at the moments that have been seen to hurt."""
+"""Kill -9 at random times, and at the points where a kill has caused damage before."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ GIVE_UP_S = 180.0
 
 
 class Undisturbed(NamedTuple):
-    """A load that nobody killed."""
+    """A load without a kill."""
 
     database: Path
     details: int
     idle_s: float
     """From the start of the process to its first request."""
     busy_s: float
-    """From then to its end."""
+    """From its first request to its end."""
 
 
 def undisturbed(platform: Platform, command: Command) -> Undisturbed:
-    """Load everything, once."""
+    """Load everything once, without a kill."""
     platform.reset()
     started = time.monotonic()
     process = command.start()
@@ -48,10 +48,10 @@ def undisturbed(platform: Platform, command: Command) -> Undisturbed:
 def prove_random(
     platform: Platform, folder: Path, kills: int, chunk_runs: int, seed: int, per_load: int = 6
 ) -> Figures:
-    """Kill loads of one platform at random moments, each one and its successors until one gets through.
+    """Kill loads of one platform at random times, and the loads after them, until one succeeds.
 
     A database is killed about `per_load` times, then loaded to the end and compared with one that
-    was never disturbed.
+    was loaded without a kill.
     """
     rng = random.Random(seed)
     settings = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
@@ -67,7 +67,7 @@ def prove_random(
         killed = 0
         for _ in range(min(left, per_load)):
             if not _killed(command, idle + rng.uniform(0, span)):
-                # it is faster than the calm one, on a machine that had other things to do
+                # it is faster than the load without a kill, which ran while the machine was busy
                 idle, span = idle * 0.8, span * 0.8
                 break
             where[_stage(command.folder / "dlt")] += 1
@@ -95,7 +95,7 @@ def prove_random(
             round(again / kills, 1),
             float(chunk_runs + CONCURRENCY),
         ),
-        # a package, and what is read ahead of the next one while dlt loads it
+        # a package, and the details that are read ahead for the next one while dlt loads it
         at_most(
             RANDOM,
             "details read again, a kill, in the worst load",
@@ -107,7 +107,7 @@ def prove_random(
 
 
 def _killed(command: Command, after_s: float) -> bool:
-    """Kill a load; False when it was faster."""
+    """Kill a load after some seconds; False when it ended before."""
     process = command.start()
     try:
         process.wait(timeout=after_s)
@@ -120,7 +120,7 @@ def _killed(command: Command, after_s: float) -> bool:
 
 
 def _stage(home: Path) -> str:
-    """What a killed load was at, by what it left on disk."""
+    """The stage of a killed load, derived from the files it left on disk."""
     for stage, pattern in (
         ("in load", "load/normalized/*"),
         ("in normalize", "load/new/*"),
@@ -133,11 +133,12 @@ def _stage(home: Path) -> str:
 
 
 Run = Callable[[Command, str | None], int]
-"""Run a load in a process of its own, killing itself at a point if one is named: its exit code."""
+"""Runs a load in a separate process, which kills itself at the given point; returns its exit
+code."""
 
 
 def runs(children: Children) -> Run:
-    """Loads of those children."""
+    """A function that runs loads with these children."""
     return lambda command, point: (
         children.run(
             command.folder, *command.arguments, environment=command.environment, point=point
@@ -147,13 +148,14 @@ def runs(children: Children) -> Run:
 
 @contextmanager
 def launched() -> Iterator[Run]:
-    """A launcher, for as long as it is needed."""
+    """A function that runs loads with a launcher, which is stopped afterwards."""
     with Children() as children:
         yield runs(children)
 
 
 class Scene(NamedTuple):
-    """A platform that changed after `before` was loaded, and what a database must then hold."""
+    """A platform that changed after `before` was loaded, and the database `calm` that a load must
+    produce."""
 
     platform: Platform
     folder: Path
@@ -165,7 +167,7 @@ class Scene(NamedTuple):
 def scene(
     platform: Platform, folder: Path, run: Run, reviewed: int, added: int, chunk_runs: int
 ) -> Scene:
-    """Load a platform, let it change, load it anew."""
+    """Load a platform, change it, and load it again into another database."""
     settings: dict[str, object] = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
     before = Command(folder / "before", platform.base_url, **settings)
     assert run(before, None) == 0, before.errors()
@@ -177,11 +179,11 @@ def scene(
 
 
 Look = Callable[[Path, Scene], list[str]]
-"""Looks at a database that a kill has left, before it is loaded again: what is wrong with it."""
+"""Checks a database directly after a kill, before the next load; returns the errors."""
 
 
 def kill_at(stage: Scene, name: str, run: Run, look: Look = lambda *_: []) -> list[str]:
-    """Kill a load at a point, look, and load once more: what is wrong then."""
+    """Kill a load at a point, check the database, and load once more; returns the errors."""
     slug = "".join(c if c.isalnum() else "_" for c in name)
     command = Command(stage.folder / slug, stage.platform.base_url, **stage.settings)
     if not POINTS[name].first:
@@ -205,7 +207,7 @@ def kill_at(stage: Scene, name: str, run: Run, look: Look = lambda *_: []) -> li
 
 
 def prove_exact(platform: Platform, folder: Path, names: Sequence[str] = tuple(POINTS)) -> Figures:
-    """Kill at each point, and load once more."""
+    """Kill a load at each point, and load once more."""
     with launched() as run:
         stage = scene(platform, folder, run, reviewed=60, added=20, chunk_runs=50)
         wrong = {name: found for name in names if (found := kill_at(stage, name, run))}

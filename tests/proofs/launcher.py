@@ -1,9 +1,12 @@
-"""Commands in processes of their own that need not import docruns anew: it is imported once, then forked.
+"""Commands in separate processes that need not import docruns: it is imported once, then forked.
 
-A line of JSON in: {"folder", "arguments", "environment", "point", "signal", "file_bytes"}; a line out when the
-process runs, its id, and one when it has ended: exit code (-9 for killed), CPU seconds, peak memory in MB.
-With a point (see `points`) the process sends itself the signal there. `file_bytes` is the size that no file of
-it may pass: what a full disk or a quota looks like. `retry` has other numbers for `http.Retry`, in its order.
+Input is a line of JSON: {"folder", "arguments", "environment", "point", "signal", "file_bytes"}.
+Output is one line with the process id when the process runs, and one when it has ended: exit code
+(-9 for killed), CPU seconds, peak memory in MB.
+
+With a point (see `points`) the process sends the signal to itself there. `file_bytes` is the
+maximum size of any file of the process, like a full disk or a quota. `retry` has other arguments
+for `messages.Retry`, in its order.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any
 
 GIVE_UP_S = 180
 
-# what a load imports on its way: a second of each process
+# modules that a load imports later: a second per process
 _NEEDED = (
     "docruns.providers.extend",
     "docruns.providers.plextera",
@@ -32,7 +35,7 @@ _NEEDED = (
 
 
 def main() -> None:
-    """Serve until stdin ends."""
+    """Start processes until stdin ends."""
     from docruns.commands.cli import main as cli
 
     for name in _NEEDED:
@@ -53,7 +56,7 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
     code = 1
     try:
         signal.alarm(GIVE_UP_S)
-        # the one that asked writes on: its questions are not for this process
+        # the requests on stdin are for the launcher, not for this process
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(asked["folder"])
         os.environ.clear()
@@ -61,7 +64,7 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
         for name, stream in (("out", 1), ("err", 2)):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
         if asked["point"]:
-            # beside this script, whatever the working directory is
+            # import from this script's folder, whatever the working directory is
             sys.path.insert(0, str(Path(__file__).parents[1]))
             from proofs.points import arm
 
@@ -77,7 +80,7 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
         code = 0
     except SystemExit as end:
         code = int(end.code or 0)
-    except Exception:  # noqa: BLE001 - the process that asked is told
+    except Exception:  # noqa: BLE001 - the error is reported to the parent process
         import traceback
 
         traceback.print_exc()

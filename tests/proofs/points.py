@@ -1,6 +1,7 @@
-"""The moments in a load at which a kill has been seen to hurt: functions of dlt, before or after.
+"""The points in a load where a kill has caused damage before: before or after functions of dlt.
 
-extract ──► commit ──► normalize ──► rename, delete ──► DDL ──► staging, merge of each table ──► _dlt_loads
+extract ──► commit ──► normalize ──► rename, delete ──► DDL ──► staging, merge of each table
+    ──► _dlt_loads
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 HELD_BACK_S = 30.0
-"""Longer than a merge takes, after which nothing is held back any more: the kill has come by then."""
+"""Longer than a merge takes; after that no merge waits any more, because the kill has happened."""
 
 
 class Point(NamedTuple):
-    """A moment: around the n-th call of a function, counted over the whole load."""
+    """A point in a load: before or after the n-th call of a function, counted over the whole
+    load."""
 
     target: str
     """module:name.name"""
     after: bool
     call: int = 1
     first: bool = False
-    """Kill the first load of a database, not one that brings changes to it."""
+    """Kill the first load of a database instead of a later load with changes."""
     table: str | None = None
-    """Of a merge: that of this table, before any other table's, in the n-th package."""
+    """For a merge: the merge of this table, before any other table's, in the n-th package."""
 
 
 _EXTRACT = "dlt.extract.extract:Extract"
@@ -91,12 +93,12 @@ _sent = signal.SIGKILL
 
 
 def kill() -> None:
-    """As `kill -9` unless armed otherwise: nothing is flushed, nothing is closed."""
+    """Send the armed signal, by default `kill -9`: nothing is flushed and nothing is closed."""
     os.kill(os.getpid(), _sent)
 
 
 def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
-    """Make this process send itself a signal at a point. Only for processes that are meant to die."""
+    """Make this process send itself a signal at a point; use it only in processes that may die."""
     global _sent
     _sent = sent
     point = POINTS[name]
@@ -125,15 +127,16 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
 
 
 def _arm_alone(table: str, package: int) -> None:
-    """Of a package's merges that of one table is done, and no other."""
+    """Kill when only this table of a package is merged, and no other table."""
     from docruns.store.duckdb.destination import _Merge
 
-    # around its wait for one of two places, or those that are held back would have them
+    # patch before the wait for one of the two merge slots, or the waiting merges would occupy both
     real = _Merge.run
     packages: list[str] = []
 
     def hooked(self: Any) -> None:
-        # dict.fromkeys: merges run in threads, and two may be the first of a package
+        # dict.fromkeys keeps one entry: merges run in threads, and two may be the first of a
+        # package
         packages[:] = dict.fromkeys((*packages, self._load_id))
         if packages.index(self._load_id) + 1 != package:
             real(self)
@@ -148,7 +151,7 @@ def _arm_alone(table: str, package: int) -> None:
 
 
 def _arm_inside_merge(call: int) -> None:
-    """Within the n-th merge: its first DELETE is done, the rest is not."""
+    """Kill inside the n-th merge: after its first DELETE, before the rest."""
     from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
     real = DuckDbSqlClient.execute_many

@@ -1,4 +1,4 @@
-"""Scale: the memory of a load, and the state it keeps, do not follow the number of runs."""
+"""Scale: the memory of a load and the state it stores do not grow with the number of runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def prove(folder: Path, few: int, many: int) -> Figures:
 
 
 def state_bytes(database: Path, dataset: str = "extend") -> tuple[int, int]:
-    """dlt's newest state: bytes as stored, and unpacked."""
+    """The size of dlt's newest state in bytes: (as stored, unpacked)."""
     import duckdb
 
     with duckdb.connect(str(database), read_only=True) as connection:

@@ -1,6 +1,7 @@
-"""A platform of light documents in a process of its own, so that a load's memory and CPU are its own.
+"""A platform of light documents in a separate process, so that a load's memory and CPU can be
+measured.
 
-serve.py RUNS [LATENCY]     prints its address, serves until its stdin ends
+serve.py RUNS [LATENCY]     prints its URL and serves until its stdin ends
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from docruns.sandbox import Sandbox
 
 
 def main() -> None:
-    """Serve as long as somebody holds the other end of stdin."""
+    """Serve until stdin ends."""
     runs, latency = int(sys.argv[1]), float(sys.argv[2])
     with Sandbox(runs, document_size="light", latency=latency, plextera_runs=0) as sandbox:
         print(sandbox.url, flush=True)

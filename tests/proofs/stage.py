@@ -1,4 +1,5 @@
-"""What proofs play on: a platform told what to do over HTTP, and the command in processes of its own."""
+"""The environment of the proofs: a platform with HTTP controls, and the command in separate
+processes."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import httpx
 
 PAGE_SIZE = 1000
 CONCURRENCY = 16
-"""Details in flight: the command's default."""
+"""Detail requests in flight; the command's default."""
 
 RUN_LISTS = (
     "workflow_runs",
@@ -28,7 +29,7 @@ RUN_LISTS = (
     "verify_runs",
 )
 UNORDERED = {"parse_runs"}
-"""Lists that cannot be sorted, and are walked to their ends by every load."""
+"""Lists without sorting, which every load reads to their end."""
 
 CATALOGUE = ("workflows", "extractors", "classifiers", "splitters")
 
@@ -36,7 +37,7 @@ Figures = list["Figure"]
 
 
 class Figure(NamedTuple):
-    """One line of what was found. A figure without a bound holds."""
+    """One line of the results; a figure without a bound always holds."""
 
     proof: str
     what: str
@@ -50,32 +51,32 @@ class Figure(NamedTuple):
 
 
 def at_most(proof: str, what: str, found: float, bound: float, unit: str = "") -> Figure:
-    """A figure that may not pass a bound."""
+    """A figure with an upper bound."""
     return Figure(proof, what, f"{found:,}{unit}", f"≤ {bound:,}{unit}", found <= bound)
 
 
 def exactly(proof: str, what: str, found: object, bound: object) -> Figure:
-    """A figure that is known beforehand."""
+    """A figure that must equal its bound."""
     return Figure(proof, what, f"{found:,}", f"= {bound:,}", found == bound)
 
 
 class Stats(NamedTuple):
-    """GETs that a platform has answered since the last reset, by kind."""
+    """The GET requests that a platform has answered since the last reset, by kind."""
 
     requests: int
     run_lists: int
     catalogue: int
     details: dict[str, int]
-    """By list: `workflow_runs` and the kinds of processor runs."""
+    """The detail requests by list: `workflow_runs` and the kinds of processor runs."""
 
     @property
     def run_details(self) -> int:
-        """Details of runs of any kind."""
+        """The number of detail requests for runs of any kind."""
         return sum(self.details.values())
 
 
 class Platform:
-    """A sandbox, wherever it runs, through its HTTP controls and its API."""
+    """A sandbox in any process, used through its HTTP controls and its API."""
 
     def __init__(self, url: str) -> None:
         self.base_url = f"{url}/extend"
@@ -89,15 +90,15 @@ class Platform:
         self._api.close()
 
     def tell(self, path: str, **body: Any) -> Any:
-        """One of the sandbox's controls."""
+        """Call one of the sandbox's controls."""
         return self._control.post(path, json=body).raise_for_status().json()
 
     def reset(self) -> None:
-        """Count anew."""
+        """Reset the statistics."""
         self.tell("stats/reset")
 
     def stats(self) -> Stats:
-        """What was asked since the last reset."""
+        """The requests since the last reset."""
         counts = self._control.get("stats").raise_for_status().json()
         routes = {route.removeprefix("GET /"): n for route, n in counts["routes"].items()}
         return Stats(
@@ -108,7 +109,7 @@ class Platform:
         )
 
     def seconds(self) -> list[tuple[int, int]]:
-        """Answers of each second since the first one, and how many of them were 429."""
+        """(answers, 429s among them) for each second since the first answer."""
         found = self._control.get("stats").raise_for_status().json()["seconds"]
         counts = {int(second): (answered, refused) for second, (answered, refused) in found.items()}
         return [counts.get(second, (0, 0)) for second in range(min(counts), max(counts) + 1)]
@@ -126,18 +127,18 @@ class Platform:
             token = {"nextPageToken": page["nextPageToken"]}
 
     def detail(self, path: str) -> Any:
-        """One object in full."""
+        """The full object at a path."""
         return self._api.get(path).raise_for_status().json()
 
     def settle(self) -> None:
-        """Bring every workflow run to its end: nothing runs, nothing waits for a person."""
+        """End every workflow run: none is in progress, and none waits for a review."""
         self.tell("extend/finish")
         waiting = [row["id"] for row in self.rows("/workflow_runs", status="NEEDS_REVIEW")]
         if waiting:
             self.tell("extend/review", runs=waiting)
 
     def change(self, reviewed: int, added: int = 0) -> None:
-        """People look at so many runs again, and so many new ones come."""
+        """Review `reviewed` runs again and add `added` new ones."""
         self.tell("extend/review", runs=reviewed)
         if added:
             self.tell("extend/runs", n=added, size="light")
@@ -145,9 +146,9 @@ class Platform:
 
 @contextmanager
 def platform_process(runs: int, latency: float = 0.0) -> Iterator[Platform]:
-    """A platform in a process of its own; latency in seconds per request."""
+    """A platform in a separate process; `latency` is in seconds per request."""
     script = Path(__file__).with_name("serve.py")
-    # -P: the folder of a script is no place to import from
+    # -P: modules are not imported from the script's folder
     command = [sys.executable, "-P", str(script), str(runs), str(latency)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -163,19 +164,21 @@ def platform_process(runs: int, latency: float = 0.0) -> Iterator[Platform]:
 
 
 class Ran(NamedTuple):
-    """A load that came to an end. CPU and memory are those of its process alone."""
+    """A load that has ended; CPU and memory are those of its process alone."""
 
     code: int
     seconds: float
     cpu_s: float
     peak_mb: float
-    """As the system tells it: never less than what the process that started the load had then."""
+    """The system's figure: never less than the memory of the parent process at the start of the
+    load."""
     summary: dict[str, Any]
     errors: str
 
 
 class Command:
-    """`docruns load extend` into a database in a folder of its own; settings are dlt's, in lower case."""
+    """`docruns load extend` into a database in its own folder; settings are dlt's, in lower
+    case."""
 
     def __init__(self, folder: Path, base_url: str, **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,7 +198,7 @@ class Command:
             self.environment[f"SOURCES__EXTEND__{name.upper()}"] = str(value)
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The installed command; what it says goes to files."""
+        """Start the installed command; its output goes to files."""
         command = [str(Path(sys.executable).parent / "docruns"), *self.arguments]
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             return subprocess.Popen(
@@ -203,7 +206,7 @@ class Command:
             )
 
     def finish(self, process: subprocess.Popen[bytes], started: float) -> Ran:
-        """Wait for a load, and tell what it did."""
+        """Wait for the end of a load; returns its figures."""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         unit = 1024 * 1024 if sys.platform == "darwin" else 1024
@@ -217,22 +220,22 @@ class Command:
         )
 
     def run(self) -> Ran:
-        """A load from its start to its end."""
+        """Run a load to its end."""
         started = time.monotonic()
         return self.finish(self.start(), started)
 
     def summary(self) -> dict[str, Any]:
-        """What the last load printed last, or nothing."""
+        """The last line of stdout of the last load as JSON, or an empty dict."""
         lines = (self.folder / "out").read_text().splitlines()
         return dict(json.loads(lines[-1])) if lines else {}
 
     def errors(self) -> str:
-        """What the last load said besides."""
+        """The stderr of the last load."""
         return (self.folder / "err").read_text()
 
 
 def must(ran: Ran) -> Ran:
-    """A load that ended well, or AssertionError with what it said."""
+    """The same load when it succeeded, else AssertionError with its errors."""
     assert ran.code == 0, f"exit code {ran.code}\n{ran.errors}"
     assert ran.summary["complete"], ran.summary
     return ran

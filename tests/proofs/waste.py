@@ -1,4 +1,4 @@
-"""Zero waste: what a load may ask of a platform, counted by the platform."""
+"""Zero waste: the requests that a load may send, counted by the platform."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ OVERLAP = timedelta(hours=1)
 def prove(
     platform: Platform, load: Callable[[], dict[str, Any]], database: Path, changes: int
 ) -> Figures:
-    """Load a settled platform, load again, change some runs, load again; `load` gives its summary."""
+    """Load a settled platform, load again, change some runs, and load again; `load` returns its
+    summary."""
     platform.settle()
     lists = {name: platform.rows(f"/{name}") for name in RUN_LISTS}
     alone = _outside(platform, lists)
@@ -75,18 +76,18 @@ def prove(
 
 
 def agrees(proof: str, what: str, platform: Platform, database: Path) -> Iterator[Figure]:
-    """The database holds every run of the platform as it is now, once."""
+    """The database has the current version of every run of the platform exactly once."""
     yield exactly(proof, f"{what}, runs that differ", missing_runs(database, platform), 0)
     yield exactly(proof, f"{what}, doubled keys", doubled_keys(database), 0)
 
 
 def _pages(rows: int) -> int:
-    # an empty list takes a request as well
+    # an empty list needs a request too
     return max(1, ceil(rows / PAGE_SIZE))
 
 
 def _in_overlap(name: str, rows: list[dict[str, Any]]) -> int:
-    """Rows that a load right after must see again."""
+    """The number of rows that an immediate second load must read again."""
     if name in UNORDERED or not rows:
         return len(rows)
     times = [datetime.fromisoformat(row["updatedAt"]) for row in rows]
@@ -94,7 +95,8 @@ def _in_overlap(name: str, rows: list[dict[str, Any]]) -> int:
 
 
 def _outside(platform: Platform, lists: dict[str, list[dict[str, Any]]]) -> int:
-    """Processor runs that no workflow run brings along, as the platform's own answers tell."""
+    """The number of processor runs outside all workflow runs, counted from the platform's own
+    answers."""
     listed = {
         row["id"]
         for name, rows in lists.items()
@@ -118,7 +120,8 @@ def _ids(value: Any) -> Iterator[str]:
 
 
 def _catalogue(platform: Platform) -> int:
-    """Requests for the whole catalogue: lists, entries, their lists of versions, their versions."""
+    """The number of requests for the whole catalogue: lists, entries, their lists of versions,
+    their versions."""
     requests = 0
     for name in CATALOGUE:
         entries = platform.rows(f"/{name}")

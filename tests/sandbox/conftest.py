@@ -22,14 +22,14 @@ def calm() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox of the test's own."""
+    """A sandbox for one test."""
     with Sandbox(runs=40, seed=5) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    """Makes HTTP clients for a sandbox and closes them."""
+    """A function that makes HTTP clients for a sandbox; they are closed after the test."""
     made: list[httpx.Client] = []
 
     def make(sandbox: Sandbox, version: str = "2026-02-09", **headers: str) -> httpx.Client:
@@ -71,12 +71,13 @@ def walk(
 
 @pytest.fixture
 def plextera() -> Iterator[Callable[..., httpx.Client]]:
-    """Makes HTTP clients for a sandbox's Plextera and closes them."""
+    """A function that makes HTTP clients for a sandbox's Plextera; they are closed after the
+    test."""
     made: list[httpx.Client] = []
 
     def make(sandbox: Sandbox, **headers: str) -> httpx.Client:
         sent = {"authorization": "api-key sk_test", **headers}
-        # without certificates to load, a client is made in a tenth of the time
+        # a client that loads no certificates is created in a tenth of the time
         made.append(
             httpx.Client(base_url=sandbox.plextera_url, headers=sent, timeout=5, verify=False)
         )

@@ -1,4 +1,4 @@
-"""What can be done to the Plextera workspace, in Python and over HTTP, and what the API shows of it."""
+"""The controls of the Plextera workspace, in Python and over HTTP, and their effects in the API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Http = Callable[..., httpx.Client]
 
 @pytest.fixture
 def own() -> Iterator[Sandbox]:
-    """A small sandbox of the test's own."""
+    """A small sandbox for one test."""
     with Sandbox(runs=0, plextera_runs=30, seed=5) as sandbox:
         yield sandbox
 
@@ -29,7 +29,7 @@ def told(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 def child(run: dict[str, Any]) -> dict[str, Any]:
-    """The one run nested in the first step."""
+    """The only run nested in the first step."""
     nested = run["steps"][0]["nestedRuns"]
     assert nested["count"] == len(nested["data"]) == 1
     found: dict[str, Any] = nested["data"][0]
@@ -38,7 +38,8 @@ def child(run: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CLOSED", "PROCESSING"])
 def test_runs_can_be_added(own: Sandbox, plextera: Http, status: str) -> None:
-    """New runs have the status asked for and are the newest of the list; their extractions are there too."""
+    """New runs have the requested status, are the newest of the list, and have their
+    extractions."""
     before = told(own)
     ids = own.plextera.add(3, kind="claim", size="heavy", status=status)
     assert [row["id"] for row in turn_pages(plextera(own), RUNS)[:3]] == ids[::-1]
@@ -52,7 +53,8 @@ def test_runs_can_be_added(own: Sandbox, plextera: Http, status: str) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 40])
 def test_runs_can_be_nested_as_deep_as_asked(own: Sandbox, plextera: Http, depth: int) -> None:
-    """One run lies in the other, each with its own id and steps called the same; the innermost one read a document."""
+    """Runs are nested one in the other, each with its own id and the same step ids; the innermost
+    one read a document."""
     (id,) = own.plextera.add(depth=depth, kind="receipt")
     run = plextera(own).get(f"{RUNS}/{id}").json()
     seen = [run["id"]]
@@ -66,14 +68,15 @@ def test_runs_can_be_nested_as_deep_as_asked(own: Sandbox, plextera: Http, depth
 
 
 def test_nesting_has_no_limit(own: Sandbox, plextera: Http) -> None:
-    """A thousand levels are served, though few JSON readers will take them."""
+    """A thousand levels of nesting are served, although few JSON readers accept them."""
     (id,) = own.plextera.add(depth=1000)
     assert plextera(own).get(f"{RUNS}/{id}").content.count(b'"stepsTotal"') == 1001
 
 
 @pytest.mark.parametrize("depth", [0, 3])
 def test_a_run_can_be_nested_in_itself(own: Sandbox, plextera: Http, depth: int) -> None:
-    """The innermost run shows the outermost once more, with steps that count their runs and do not list them."""
+    """The innermost run repeats the outermost one, with steps that count their runs and do not list
+    them."""
     own.plextera.switch(nested_readable=True)
     (id,) = own.plextera.add(depth=depth, cycle=True)
     run = plextera(own).get(f"{RUNS}/{id}").json()
@@ -90,7 +93,7 @@ def test_a_run_can_be_nested_in_itself(own: Sandbox, plextera: Http, depth: int)
 
 
 def test_a_run_can_have_ten_thousand_steps(own: Sandbox, plextera: Http) -> None:
-    """All steps are listed in order, each under its own id."""
+    """A run with ten thousand steps lists them in order, each with its own id."""
     (id,) = own.plextera.add(steps=10_000, kind="invoice")
     run = plextera(own).get(f"{RUNS}/{id}").json()
     assert [step["id"] for step in run["steps"][:2]] == ["step_01", "step_02"]
@@ -98,7 +101,8 @@ def test_a_run_can_have_ten_thousand_steps(own: Sandbox, plextera: Http) -> None
 
 
 def test_finishing_ends_what_is_under_way(own: Sandbox, plextera: Http) -> None:
-    """Unfinished runs, the runs in them and extractions end COMPLETED, later than anything before, with all their steps."""
+    """`finish` ends unfinished runs, the runs in them and extractions as COMPLETED, after every
+    earlier time, with all their steps."""
     ids = own.plextera.add(4, kind="mailbox-sweep", status="PROCESSING")
     own.plextera.add_extractions(2, status="QUEUED")
     before = told(own)
@@ -108,7 +112,7 @@ def test_finishing_ends_what_is_under_way(own: Sandbox, plextera: Http) -> None:
     after = told(own)
     assert {after[id]["status"] for id in open_before} == {"COMPLETED"}
     assert all(after[id]["updated_at"] > last for id in open_before)
-    # what only comes into being now is not older than what was already seen
+    # new records are not older than records that existed before
     assert all(after[id]["created_at"] > last for id in after.keys() - before.keys())
     for id in ids:
         run = plextera(own).get(f"{RUNS}/{id}").json()
@@ -117,7 +121,7 @@ def test_finishing_ends_what_is_under_way(own: Sandbox, plextera: Http) -> None:
 
 
 def test_a_change_inside_moves_the_runs_around_it(own: Sandbox) -> None:
-    """When a nested run ends, `updatedAt` of all runs above it moves too, and their status does not."""
+    """When a nested run ends, `updatedAt` of all runs above it increases; their status stays."""
     (id,) = own.plextera.add(depth=2, status="PROCESSING")
     before = told(own)
     inside = next(one for one in before.values() if one.get("root_id") == id and one["depth"] == 2)
@@ -130,7 +134,7 @@ def test_a_change_inside_moves_the_runs_around_it(own: Sandbox) -> None:
 
 
 def test_runs_can_fail_and_be_closed(own: Sandbox, plextera: Http) -> None:
-    """A failed run has an error and a failed step without output; a closed one ends without an error."""
+    """A failed run has an error and a failed step without output; a closed one has no error."""
     http = plextera(own)
     (one,) = own.plextera.add(kind="invoice")
     own.plextera.fail(one)
@@ -147,7 +151,8 @@ def test_runs_can_fail_and_be_closed(own: Sandbox, plextera: Http) -> None:
 
 
 def test_extractions_can_be_processed_again(own: Sandbox, plextera: Http) -> None:
-    """An ended extraction gets a new output and a later `updatedAt` each time, and keeps its id and `createdAt`."""
+    """Reprocessing gives an ended extraction a new output and a later `updatedAt` each time; id and
+    `createdAt` stay."""
     http = plextera(own)
     (id,) = own.plextera.add_extractions(kind="invoice")
     seen = [http.get(f"{EXTRACTIONS}/{id}").json()]
@@ -167,7 +172,8 @@ def test_extractions_can_be_processed_again(own: Sandbox, plextera: Http) -> Non
 
 
 def test_deleted_records_are_gone(own: Sandbox, plextera: Http) -> None:
-    """A deleted run goes with the runs in it and leaves its extractions; a step still names a deleted extraction."""
+    """Deleting a run also deletes the runs in it and leaves its extractions; a step still names a
+    deleted extraction."""
     http = plextera(own)
     own.plextera.switch(nested_listed=True)
     (outer,) = own.plextera.add(depth=2)
@@ -198,7 +204,7 @@ def test_deleted_records_are_gone(own: Sandbox, plextera: Http) -> None:
     ],
 )  # fmt: skip
 def test_impossible_wishes_change_nothing(own: Sandbox, control: str, arguments: dict[str, Any]) -> None:  # fmt: skip
-    """A wrong argument is a ValueError, and the workspace is as it was."""
+    """A wrong argument raises ValueError and changes nothing in the workspace."""
     before, switches = told(own), own.plextera.switch()
     with pytest.raises(ValueError):
         getattr(own.plextera, control)(**arguments)
@@ -206,7 +212,7 @@ def test_impossible_wishes_change_nothing(own: Sandbox, control: str, arguments:
 
 
 def test_controls_work_over_http(own: Sandbox, plextera: Http) -> None:
-    """Every control has its address below /_sandbox/plextera and answers with ids or settings."""
+    """Every control has a path below /_sandbox/plextera and answers with ids or settings."""
     at = httpx.Client(base_url=f"{own.url}/_sandbox/plextera")
 
     def post(path: str, **body: Any) -> Any:
@@ -236,7 +242,7 @@ def test_controls_work_over_http(own: Sandbox, plextera: Http) -> None:
 
 
 def test_every_switch_turns_back(own: Sandbox, plextera: Http) -> None:
-    """After every switch was turned and turned back the bytes are what they were."""
+    """After every switch was changed and reset, the bytes are the same as before."""
     http = plextera(own)
     before = [http.get(path, params={"size": 100}).content for path in (RUNS, EXTRACTIONS)]
     usual = own.plextera.switch()
@@ -253,7 +259,8 @@ def test_every_switch_turns_back(own: Sandbox, plextera: Http) -> None:
 
 
 def test_workspaces_are_cheap_to_make() -> None:
-    """Twenty thousand runs take well under a second of work, and none at all before they are asked for."""
+    """Twenty thousand runs take less than three seconds of CPU time, and almost none before their
+    first use."""
     began = time.process_time()
     sandbox = Sandbox(runs=0, plextera_runs=20_000)
     assert time.process_time() - began < 0.2

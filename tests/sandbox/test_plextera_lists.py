@@ -1,4 +1,5 @@
-"""Plextera's way in and its lists: keys, refusals, pages by number that shift, sorting and filters under every switch."""
+"""Plextera's entry and its lists: keys, errors, page numbers that shift, sorting and filters under
+every switch."""
 
 from __future__ import annotations
 
@@ -21,13 +22,13 @@ Http = Callable[..., httpx.Client]
 
 @pytest.fixture
 def own() -> Iterator[Sandbox]:
-    """A small sandbox of the test's own."""
+    """A small sandbox for one test."""
     with Sandbox(runs=4, plextera_runs=30, seed=5) as sandbox:
         yield sandbox
 
 
 def error(reply: httpx.Response, status: int, example: str = "") -> dict[str, Any]:
-    """The body of a refusal, checked against its example and its header."""
+    """The body of an error reply, checked against its example and its header."""
     assert reply.status_code == status, reply.text
     body: dict[str, Any] = reply.json()["error"]
     assert body["requestId"] == reply.headers["x-request-id"]
@@ -40,13 +41,14 @@ def error(reply: httpx.Response, status: int, example: str = "") -> dict[str, An
 
 @pytest.mark.parametrize("sent", ["", "sk_test", "Bearer sk_test", "api-key", "api-key a b", "Api-Key:x"])  # fmt: skip
 def test_keys_come_after_the_word(own: Sandbox, plextera: Http, sent: str) -> None:
-    """A missing key, a bare key, another scheme and a malformed one answer 401."""
+    """A missing key, a key without its scheme, another scheme and a malformed key are answered with
+    401."""
     error(plextera(own, authorization=sent).get(RUNS), 401, "unauthorized")
     assert plextera(own).get(RUNS).status_code == 200
 
 
 def test_only_accepted_keys_pass(plextera: Http) -> None:
-    """With `api_keys` other keys answer 401, before anything is said about the path."""
+    """With `api_keys` other keys are answered with 401, also on unknown paths."""
     with Sandbox(runs=1, api_keys={"sk_live_1"}) as sandbox:
         assert plextera(sandbox, authorization="api-key sk_live_1").get(RUNS).status_code == 200
         assert plextera(sandbox).get(RUNS).status_code == 401
@@ -54,7 +56,8 @@ def test_only_accepted_keys_pass(plextera: Http) -> None:
 
 
 def test_request_ids_are_echoed_or_made(own: Sandbox, plextera: Http) -> None:
-    """A client's request id comes back in header and error body; without one the sandbox makes one per request."""
+    """Header and error body return a client's request id; without one the sandbox makes one per
+    request."""
     given = plextera(own, **{"x-request-id": "mine-1"})
     assert error(given.get(f"{RUNS}/none"), 404, "not_found")["requestId"] == "mine-1"
     made = [plextera(own).get(RUNS).headers["x-request-id"] for _ in range(2)]
@@ -66,7 +69,7 @@ def test_request_ids_are_echoed_or_made(own: Sandbox, plextera: Http) -> None:
     [("text/html", 406), ("application/json;q=0", 406), ("application/json", 200), ("text/html, */*;q=0.1", 200)],
 )  # fmt: skip
 def test_json_must_be_acceptable(own: Sandbox, plextera: Http, accept: str, status: int) -> None:
-    """An Accept header that does not allow JSON answers 406."""
+    """A request whose Accept header does not allow JSON is answered with 406."""
     reply = plextera(own, accept=accept).get(RUNS)
     assert reply.status_code == status
     assert status == 200 or error(reply, 406)["code"] == "NOT_ACCEPTABLE"
@@ -88,12 +91,12 @@ def test_json_must_be_acceptable(own: Sandbox, plextera: Http, accept: str, stat
 def test_whatever_is_not_there_is_refused(
     own: Sandbox, plextera: Http, method: str, path: str, status: int, code: str
 ) -> None:
-    """Unknown paths and ids answer 404, other methods 405, in the one envelope."""
+    """Unknown paths and ids are answered with 404, other methods with 405, in the same envelope."""
     assert error(plextera(own).request(method, path), status)["code"] == code
 
 
 def test_feedback_is_counted_and_refused(own: Sandbox, plextera: Http) -> None:
-    """Giving feedback does nothing but show in the statistics."""
+    """Feedback is refused and changes only the statistics."""
     reply = plextera(own).post(f"{EXTRACTIONS}/x/feedback", json={"message": "wrong"})
     assert error(reply, 405)["retryable"] is False
     assert own.stats.routes == {"POST /document-insights/extractions/{extractionId}/feedback": 1}
@@ -105,12 +108,13 @@ def test_feedback_is_counted_and_refused(own: Sandbox, plextera: Http) -> None:
 def test_parameters_out_of_range_are_refused(
     own: Sandbox, plextera: Http, path: str, params: dict[str, Any]
 ) -> None:
-    """A wrong page, size or status answers 400, never a guess."""
+    """A wrong page, size or status is answered with 400."""
     error(plextera(own).get(path, params=params), 400, "invalid_request")
 
 
 def test_pages_are_numbered_from_zero(own: Sandbox, plextera: Http) -> None:
-    """Fifty rows a page unless asked otherwise, all rows once, totals that add up, and nothing beyond the end."""
+    """A page has fifty rows by default; the pages have every row once and nothing after the end,
+    and the totals add up."""
     http = plextera(own)
     first = http.get(EXTRACTIONS).json()
     total = first["pageInfo"]["totalItems"]
@@ -127,7 +131,7 @@ def test_pages_are_numbered_from_zero(own: Sandbox, plextera: Http) -> None:
 
 
 def test_an_empty_list_is_that_of_the_example(plextera: Http) -> None:
-    """Without rows the envelope is the example's, to the value."""
+    """An empty list equals the example, value for value."""
     with Sandbox(runs=0) as sandbox:
         theirs = json.loads((EXAMPLES / "runs_list_empty.json").read_text())
         assert plextera(sandbox).get(RUNS).json() == theirs
@@ -151,13 +155,14 @@ def test_pages_can_be_numbered_from_one(own: Sandbox, plextera: Http) -> None:
 def test_page_info_tells_as_much_as_the_switch_says(
     own: Sandbox, plextera: Http, position: str, keys: set[str]
 ) -> None:
-    """Totals may be missing from `pageInfo`."""
+    """`page_info` removes totals from `pageInfo`."""
     own.plextera.switch(page_info=position)
     assert plextera(own).get(RUNS).json()["pageInfo"].keys() == keys
 
 
 def test_rows_shift_when_runs_come_and_go(own: Sandbox, plextera: Http) -> None:
-    """Pages are offsets: a new run pushes the last row of a page to the next one, a deleted run makes a reader skip one."""
+    """Pages are offsets: a new run moves the last row of a page to the next page, a deleted run
+    makes a reader miss one."""
     http = plextera(own)
 
     def page(number: int) -> list[str]:
@@ -177,7 +182,8 @@ def test_rows_shift_when_runs_come_and_go(own: Sandbox, plextera: Http) -> None:
 def test_lists_are_sorted_ignored_or_refused(
     own: Sandbox, plextera: Http, path: str, switch: str, key: str
 ) -> None:
-    """Sorting is obeyed both ways, or makes no difference, or answers 400; unfinished rows count as the oldest by end."""
+    """Sorting is obeyed in both directions, ignored, or answered with 400; unfinished rows sort as
+    the oldest by end."""
     http = plextera(own)
     own.plextera.switch(**{switch: "accepted"})
     usual = turn_pages(http, path)
@@ -198,7 +204,7 @@ def test_lists_are_sorted_ignored_or_refused(
 
 @pytest.mark.parametrize("path", [RUNS, EXTRACTIONS])
 def test_status_filters_or_does_not(own: Sandbox, plextera: Http, path: str) -> None:
-    """`status` picks rows, also after they change, or is ignored."""
+    """`status` filters rows, also after they change, or is ignored."""
     http = plextera(own)
     everything = turn_pages(http, path)
     for _ in range(2):
@@ -213,7 +219,7 @@ def test_status_filters_or_does_not(own: Sandbox, plextera: Http, path: str) -> 
 
 
 def test_equal_sandboxes_give_equal_bytes(plextera: Http) -> None:
-    """The same arguments and calls give the same bytes, another seed other ones."""
+    """Equal arguments and calls give equal bytes, another seed gives other bytes."""
 
     def told(seed: int) -> list[bytes]:
         with Sandbox(runs=0, plextera_runs=20, seed=seed) as sandbox:
@@ -232,7 +238,8 @@ def test_equal_sandboxes_give_equal_bytes(plextera: Http) -> None:
 
 
 def test_faults_can_be_for_one_platform(own: Sandbox, plextera: Http, client: Client) -> None:
-    """A fault for Plextera spares Extend and the other way round; without a platform it hits whoever comes first."""
+    """A fault for one platform does not apply to the other; a fault without a platform applies to
+    the next request to either."""
     extend, http = client(own), plextera(own)
     own.fault("status", status=503, platform="plextera")
     assert extend.get("/workflow_runs").status_code == 200
@@ -248,7 +255,8 @@ def test_faults_can_be_for_one_platform(own: Sandbox, plextera: Http, client: Cl
 
 @pytest.mark.parametrize(("status", "name"), [(401, "unauthorized"), (403, "forbidden"), (409, "conflict_retryable"), (422, "validation_failed"), (429, "code_inferred"), (500, "code_inferred")])  # fmt: skip
 def test_status_faults_come_in_the_envelope(own: Sandbox, plextera: Http, status: int, name: str) -> None:  # fmt: skip
-    """An asked-for status comes as the example of it, with Retry-After in seconds where asked for."""
+    """A requested status has the body of its example, with Retry-After in seconds when
+    requested."""
     own.fault("status", f"{RUNS}/*", status=status, retry_after=2)
     reply = plextera(own).get(f"{RUNS}/x")
     error(reply, status, name)
@@ -256,7 +264,8 @@ def test_status_faults_come_in_the_envelope(own: Sandbox, plextera: Http, status
 
 
 def test_pages_can_go_wrong(own: Sandbox, plextera: Http) -> None:
-    """A page can be that of before, the first again, empty, out of order or have a row twice; errors can come with 200."""
+    """A page can be the previous one, the first one, empty, out of order or have a row twice; an
+    error can have status 200."""
     http = plextera(own)
     pages = [http.get(RUNS, params={"page": n, "size": 5}).json()["data"] for n in range(3)]
 
@@ -275,7 +284,8 @@ def test_pages_can_go_wrong(own: Sandbox, plextera: Http) -> None:
 
 
 def test_rate_limits_are_per_platform(plextera: Http, client: Client) -> None:
-    """Beyond the limit a request answers 429 with Retry-After; one platform's requests do not use up the other's."""
+    """A request above the limit is answered with 429 and Retry-After; each platform has its own
+    limit."""
     with Sandbox(runs=2, rate_limit=1) as sandbox:
         http = plextera(sandbox)
         assert http.get(RUNS).status_code == 200
@@ -289,7 +299,7 @@ def test_rate_limits_are_per_platform(plextera: Http, client: Client) -> None:
 
 
 def test_statistics_count_both_platforms(own: Sandbox, plextera: Http, client: Client) -> None:
-    """Routes are counted by template, lists and details over both platforms."""
+    """The statistics count routes by template, and lists and details over both platforms."""
     http = plextera(own)
     row = http.get(RUNS).json()["data"][0]
     http.get(f"{RUNS}/{row['id']}")

@@ -1,4 +1,5 @@
-"""Plextera's payloads against example payloads of the API: the same keys under every switch, and what they say is the truth."""
+"""Plextera's payloads compared with the API's example payloads and with the truth, under every
+switch."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from docruns.sandbox import Sandbox
 EXAMPLES = Path(__file__).parents[1] / "support" / "payloads" / "plextera"
 RUNS, EXTRACTIONS = "/workflow-runs", "/document-insights/extractions"
 
-# the customer's own data, and runs in runs, which are looked at one by one
+# the customer's own data, and nested runs, which are compared one by one
 FREE = {"output", "tags", "nestedRuns"}
 
 Client = Callable[..., httpx.Client]
@@ -24,14 +25,14 @@ Client = Callable[..., httpx.Client]
 
 @pytest.fixture(scope="module")
 def still() -> Iterator[Sandbox]:
-    """A sandbox in which only switches are turned."""
+    """A sandbox whose tests change only switches."""
     with Sandbox(runs=0, plextera_runs=160, seed=3) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def turned(still: Sandbox) -> Iterator[Callable[..., None]]:
-    """Turns switches for one test."""
+    """A function that sets switches for one test."""
     before = still.plextera.switch()
     yield lambda **settings: still.plextera.switch(**settings)
     still.plextera.switch(**before)
@@ -42,7 +43,7 @@ def example(name: str) -> Any:
 
 
 def keys(value: Any, free: frozenset[str] | set[str] = FREE, path: str = "") -> set[str]:
-    """Every key path; list positions are merged, the insides of `free` keys left out."""
+    """Every key path; positions in lists are merged, and values of `free` keys are left out."""
     if isinstance(value, list):
         return set().union(*(keys(item, free, f"{path}[]") for item in value)) if value else set()
     if not isinstance(value, dict):
@@ -59,7 +60,7 @@ def details(http: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]
 
 
 def inner(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The runs nested right below a run."""
+    """The runs nested directly in a run."""
     for step in run["steps"]:
         yield from step["nestedRuns"]["data"]
 
@@ -67,7 +68,7 @@ def inner(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def family(
     run: dict[str, Any], depth: int = 0, above: tuple[str, ...] = ()
 ) -> Iterator[tuple[dict[str, Any], int, tuple[str, ...]]]:
-    """(run, depth, ids above) of a run and all nested in it."""
+    """(run, depth, ids of the runs around it) for a run and all runs nested in it."""
     yield run, depth, above
     for nested in inner(run):
         yield from family(nested, depth + 1, (*above, run["id"]))
@@ -75,7 +76,8 @@ def family(
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "PROCESSING", "CLOSED"])
 def test_runs_have_the_keys_of_the_examples(still: Sandbox, plextera: Client, status: str) -> None:
-    """A run of each status has every key of its example and no other, nested runs like those at the top."""
+    """A run of each status has exactly the keys of its example, and nested runs have the same keys
+    as top-level ones."""
     optional = {".steps[].message", ".steps[].output"}
     want = keys(example(f"run_{status.lower()}")) - optional
     found = details(plextera(still), RUNS, status=status)
@@ -93,10 +95,11 @@ def test_runs_have_the_keys_of_the_examples(still: Sandbox, plextera: Client, st
 
 
 def test_nested_runs_have_the_keys_of_the_example(still: Sandbox, plextera: Client) -> None:
-    """Runs are nested two levels deep, key for key as in the example, some failed inside a completed one."""
+    """Runs are nested two levels deep with exactly the keys of the example, some failed inside a
+    completed one."""
     found = [run for run in details(plextera(still), RUNS) if any(inner(run))]
     free = FREE - {"nestedRuns"}
-    # errors, messages and outputs come at more depths than the example happens to show
+    # errors, messages and outputs occur at more depths than in the example
     odd = (".error", ".error.code", ".error.message", "[].message", "[].output")
     theirs = keys(example("run_nested_two_levels"), free)
     ours = set().union(*(keys(run, free) for run in found if run["status"] == "COMPLETED"))
@@ -114,7 +117,7 @@ def test_nested_runs_have_the_keys_of_the_example(still: Sandbox, plextera: Clie
 def test_listed_runs_carry_steps_as_the_switch_says(
     still: Sandbox, plextera: Client, turned: Callable[..., None], position: str
 ) -> None:
-    """List items are the details, or have no steps, or null for them."""
+    """List items are the details, lack `steps`, or have null for them."""
     turned(steps_in_list=position)
     http = plextera(still)
     for item in turn_pages(http, RUNS)[:60]:
@@ -128,7 +131,8 @@ def test_listed_runs_carry_steps_as_the_switch_says(
 def test_details_can_have_more_than_list_items(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """With `detail_differs` items lack errors, computed durations, step outputs and document sizes; all else is equal."""
+    """With `detail_differs` list items lack errors, computed durations, step outputs and document
+    sizes; all other keys are equal."""
     turned(detail_differs=True)
     http = plextera(still)
     lost: set[str] = set()
@@ -148,7 +152,8 @@ def test_details_can_have_more_than_list_items(
 def test_nested_runs_are_listed_and_readable_as_the_switches_say(
     still: Sandbox, plextera: Client, turned: Callable[..., None], listed: bool, readable: bool
 ) -> None:
-    """Nested runs stand at top level too or do not; an id that is neither listed nor made readable answers 404."""
+    """Nested runs are listed at top level or not; an id that is neither listed nor readable is
+    answered with 404."""
     turned(nested_listed=listed, nested_readable=readable)
     http = plextera(still)
     truth = [run for run in still.plextera.truth() if run["resource"] == "workflow_runs"]
@@ -162,7 +167,8 @@ def test_nested_runs_are_listed_and_readable_as_the_switches_say(
 def test_nested_entries_can_be_summaries(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """With `nested_detail` "summaries" a nested entry has an id, a status, times and a workflow, and no steps."""
+    """With `nested_detail` "summaries" a nested entry has an id, a status, times and a workflow,
+    but no steps."""
     turned(nested_detail="summaries", nested_readable=True)
     http = plextera(still)
     found = [nested for run in details(http, RUNS) for nested in inner(run)]
@@ -183,7 +189,8 @@ def test_nested_entries_can_be_summaries(
 def test_extractions_have_the_keys_of_the_examples(
     still: Sandbox, plextera: Client, status: str
 ) -> None:
-    """An extraction of each status has every key of its example and no other; tags and page counts are not always there."""
+    """An extraction of each status has exactly the keys of its example; tags and page counts are
+    optional."""
     name = "completed__fields_inferred" if status == "COMPLETED" else status.lower()
     optional = {".tags", ".document.pageCount"}
     found = details(plextera(still), EXTRACTIONS, status=status)
@@ -195,7 +202,7 @@ def test_extractions_have_the_keys_of_the_examples(
 def test_listed_extractions_carry_output_as_the_switch_says(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """List items are details without output, or with it."""
+    """List items of extractions are the details, with or without output."""
     http = plextera(still)
     bare = turn_pages(http, EXTRACTIONS)
     turned(output_in_list=True)
@@ -206,7 +213,8 @@ def test_listed_extractions_carry_output_as_the_switch_says(
 
 
 def test_fields_of_shape_a_have_the_keys_of_the_example(still: Sandbox, plextera: Client) -> None:
-    """Scalars, groups, tables, nulls and placements are named as in example A, and `fieldCount` counts."""
+    """Scalars, groups, tables, nulls and placements have the names of example A, and `fieldCount`
+    is right."""
     found = [one["output"] for one in details(plextera(still), EXTRACTIONS, status="COMPLETED")]
     theirs = example("extraction_completed__fields_inferred")["output"]
     assert keys(found, {"value"}) == {f"[]{key}" for key in keys(theirs, {"value"})}
@@ -228,7 +236,8 @@ def test_fields_of_shape_a_have_the_keys_of_the_example(still: Sandbox, plextera
 def test_fields_of_shape_b_have_the_keys_of_the_example(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """Example B's names, repeated ids, bare strings and nulls all occur; children, rows and items are added to them."""
+    """Example B's names, repeated ids, bare strings and nulls all occur, and children, rows and
+    items besides."""
     turned(field_shape="B")
     found = [one["output"] for one in details(plextera(still), EXTRACTIONS, status="COMPLETED")]
     theirs = keys(example("extraction_completed__fields_inferred_alt")["output"])
@@ -242,7 +251,7 @@ def test_fields_of_shape_b_have_the_keys_of_the_example(
 
 
 def plain(field: Any) -> Any:
-    """A served field of either shape as plain JSON."""
+    """A field of either shape as plain JSON."""
     if field.get("type") == "TABLE":
         return [{name: cell["value"] for name, cell in row.items()} for row in field["value"]]
     if "rows" in field:
@@ -257,7 +266,7 @@ def plain(field: Any) -> Any:
 def test_truth_is_what_extractions_say(
     still: Sandbox, plextera: Client, turned: Callable[..., None], shape: str
 ) -> None:
-    """Statuses, times, tags and values of the truth are those that are served, whichever the shape."""
+    """The served statuses, times, tags and values equal the truth in both shapes."""
     turned(field_shape=shape)
     served = {one["id"]: one for one in details(plextera(still), EXTRACTIONS)}
     truth = [one for one in still.plextera.truth() if one["resource"] == "extractions"]
@@ -279,7 +288,8 @@ def test_truth_is_what_extractions_say(
 
 
 def test_truth_is_what_runs_say(still: Sandbox, plextera: Client) -> None:
-    """Every run is served where the truth says: at its depth, below its parent, with its steps; nothing else is."""
+    """Every run is served where the truth has it: at its depth, in its parent, with its steps; no
+    other run is served."""
     truth = {run["id"]: run for run in still.plextera.truth() if run["resource"] == "workflow_runs"}
     seen = set()
     for top in details(plextera(still), RUNS):
@@ -295,7 +305,8 @@ def test_truth_is_what_runs_say(still: Sandbox, plextera: Client) -> None:
 
 
 def test_reading_steps_lead_to_their_extraction(still: Sandbox, plextera: Client) -> None:
-    """A finished reading step's output holds its extraction's id somewhere, under more than one key and at more than one depth."""
+    """The output of a finished reading step contains its extraction's id, under more than one key
+    and at more than one depth."""
     truth = {run["id"]: run for run in still.plextera.truth() if run["resource"] == "workflow_runs"}
     known = {one["id"] for one in still.plextera.truth() if one["resource"] == "extractions"}
     shapes = set()
@@ -310,7 +321,8 @@ def test_reading_steps_lead_to_their_extraction(still: Sandbox, plextera: Client
 
 
 def test_steps_put_out_anything(still: Sandbox, plextera: Client) -> None:
-    """Outputs are objects, arrays, strings, numbers, booleans, null or not there; totals may exceed the steps shown."""
+    """Outputs are objects, arrays, strings, numbers, booleans, null or absent; the total may exceed
+    the steps shown."""
     runs = details(plextera(still), RUNS)
     steps = [step for run in runs for step in run["steps"]]
     kinds = {type(step["output"]) if "output" in step else "absent" for step in steps}
@@ -321,7 +333,7 @@ def test_steps_put_out_anything(still: Sandbox, plextera: Client) -> None:
 
 
 def test_files_have_the_keys_of_the_example(still: Sandbox, plextera: Client) -> None:
-    """A document's file can be looked up by its id."""
+    """GET by id returns the file of a document."""
     http = plextera(still)
     for one in details(http, EXTRACTIONS, status="COMPLETED")[:5]:
         file = http.get(f"/files/{one['document']['fileId']}").json()
@@ -331,7 +343,8 @@ def test_files_have_the_keys_of_the_example(still: Sandbox, plextera: Client) ->
 
 @pytest.mark.parametrize("name", ["run_edge_tolerance", "run_created_202", "extraction_completed__fields_inferred_alt"])  # fmt: skip
 def test_payloads_put_are_served_verbatim(plextera: Client, name: str) -> None:
-    """What is put comes back byte for byte, and as an item of the list; putting it again replaces it."""
+    """A payload that is put is served byte for byte and as an item of the list; putting it again
+    replaces it."""
     resource, path = ("workflow_runs", RUNS) if name.startswith("run") else ("extractions", EXTRACTIONS)  # fmt: skip
     raw = (EXAMPLES / f"{name}.json").read_bytes()
     with Sandbox(runs=0) as sandbox:

@@ -1,4 +1,4 @@
-"""The official client reads the sandbox, and nothing in what it read is outside the models it declares."""
+"""The official client reads the sandbox, and the payloads contain only what its models declare."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ from docruns.sandbox import Sandbox
 
 
 def problems(value: Any, want: Any, path: str = "") -> Iterator[str]:
-    """Everything in a payload that a declared type does not allow: missing or undeclared keys, wrong types, wrong nulls."""
+    """The violations of a declared type in a payload: missing or undeclared keys, wrong types,
+    wrong nulls."""
     origin, args = typing.get_origin(want), typing.get_args(want)
     if origin is not None and hasattr(want, "__metadata__"):
         yield from problems(value, args[0], path)
@@ -66,7 +67,7 @@ def problems(value: Any, want: Any, path: str = "") -> Iterator[str]:
                 break
         yield from best or []
     elif origin is typing.Literal:
-        # reasoning is the only type declared, all three are documented
+        # the model declares only `reasoning`, the documentation has all three
         if value not in args and not (
             path.endswith("insights[].type") and value in ("issue", "review_summary")
         ):
@@ -99,7 +100,7 @@ def problems(value: Any, want: Any, path: str = "") -> Iterator[str]:
 
 
 def _could_be(value: Any, want: Any) -> bool:
-    """False for a model whose constant fields say something else, and for null against anything but null."""
+    """False for a model with other constant fields, and for null against any other type."""
     if value is None or want is type(None):
         return value is None and want is type(None)
     if not (isinstance(want, type) and issubclass(want, pydantic.BaseModel)):
@@ -136,7 +137,7 @@ def _alias(name: str, field: Any) -> str:
 
 
 class Raw:
-    """Keeps the JSON behind what the client parsed."""
+    """Records the JSON that the client parses."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         import httpx
@@ -158,7 +159,7 @@ def raw(calm: Sandbox) -> Iterator[Raw]:
 
 
 def pages(call: Callable[..., Any], raw: Raw, *args: Any, name: str = "data") -> list[Any]:
-    """All rows of a client's list method, as JSON."""
+    """All rows of a list method of the client, as JSON."""
     found: list[Any] = []
     token = None
     while True:
@@ -183,7 +184,8 @@ RESOURCES = [
 def test_the_official_client_reads_every_resource_strictly(
     raw: Raw, name: str, row: Any, full: Any
 ) -> None:
-    """Every page and every object of a resource parses with the official client and fits its declared types exactly."""
+    """The official client parses every page and every object of a resource, and they fit its
+    declared types exactly."""
     resource = getattr(raw.client, name)
     found = pages(resource.list, raw)
     assert found
@@ -195,7 +197,7 @@ def test_the_official_client_reads_every_resource_strictly(
 
 
 def test_the_official_client_reads_versions_strictly(raw: Raw) -> None:
-    """Workflow and extractor versions fit the client's declared types, listed and on their own."""
+    """Workflow and extractor versions fit the client's declared types, in lists and by id."""
     for workflow in pages(raw.client.workflows.list, raw):
         for version in pages(raw.client.workflow_versions.list, raw, workflow["id"]):
             assert list(problems(version, WorkflowVersionSummary)) == []
@@ -209,7 +211,8 @@ def test_the_official_client_reads_versions_strictly(raw: Raw) -> None:
 
 
 def test_the_official_client_reads_the_legacy_paths_strictly(raw: Raw) -> None:
-    """Processor runs and processors under the current version fit the client's legacy types."""
+    """Processor runs and processors under the current version fit the client's types of the old
+    API."""
     for row in pages(raw.client.processor_run.list, raw, name="processorRuns"):
         assert list(problems(row, LegacyProcessorRunSummary)) == []
     for row in raw.bodies[0]["processorRuns"]:
@@ -240,5 +243,5 @@ def test_the_official_client_updates_a_run(sandbox: Sandbox) -> None:
 
 
 def test_versions_are_the_documented_ones() -> None:
-    """The tests cover the three documented versions and one older."""
+    """The tests cover the three documented versions and an older one."""
     assert VERSIONS[:3] == ("2026-02-09", "2025-04-21", "2024-12-23")

@@ -1,4 +1,4 @@
-"""The controls, from Python and over HTTP."""
+"""The controls in Python and over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 def test_added_runs_are_the_newest(sandbox: Sandbox, client: Client) -> None:
-    """Added runs exist at once, in the asked state, after everything older, in both kinds of list."""
+    """Added runs exist at once, with the requested status, after all older runs, in both kinds of
+    list."""
     before = walk(client(sandbox), "/extract_runs")
     ids = sandbox.extend.add(3, kind="invoice")
     waiting = (
@@ -39,7 +40,8 @@ def test_added_runs_are_the_newest(sandbox: Sandbox, client: Client) -> None:
 def test_a_late_review_changes_values_and_moves_the_run(
     sandbox: Sandbox, client: Client, version: str
 ) -> None:
-    """Each late review changes some value, moves updatedAt of the run and of its extract runs, and shows its edits."""
+    """Each late review changes some value, increases updatedAt of the run and of its extract runs,
+    and has its edits."""
     http = client(sandbox, version)
     id = sandbox.extend.add(kind="claim")[0]
     seen = []
@@ -64,7 +66,7 @@ def test_a_late_review_changes_values_and_moves_the_run(
 
 
 def test_a_review_can_take_rows_away(client: Client) -> None:
-    """Some review leaves fewer rows and fewer metadata entries than the machine read."""
+    """At least one review leaves fewer rows and fewer metadata entries than the machine read."""
     with Sandbox(runs=30, document_size="heavy") as sandbox:
         ids = sandbox.extend.review(5)
         shrunk = 0
@@ -84,7 +86,8 @@ def test_reviews_can_share_a_moment(sandbox: Sandbox) -> None:
 
 
 def test_unfinished_runs_finish(sandbox: Sandbox, client: Client) -> None:
-    """finish() ends every unfinished run; its processor runs appear and nothing is dated before the change."""
+    """finish() ends every unfinished run; its processor runs appear, and no date is before the
+    change."""
     ids = sandbox.extend.add(status="PENDING") + sandbox.extend.add(status="PROCESSING")
     mark = max(run["updated_at"] for run in truth(sandbox).values())
     assert set(ids) <= set(sandbox.extend.finish())
@@ -99,7 +102,8 @@ def test_unfinished_runs_finish(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_failed_and_deleted_runs(sandbox: Sandbox, client: Client) -> None:
-    """fail() ends a run without outputs but with a reason; delete() takes it from lists and details, in every version."""
+    """fail() ends a run without outputs and with a reason; delete() removes it from lists and
+    details in every version."""
     http = client(sandbox)
     failed, gone, gone_too = sandbox.extend.add(3, kind="invoice")
     sandbox.extend.fail(failed)
@@ -117,7 +121,8 @@ def test_failed_and_deleted_runs(sandbox: Sandbox, client: Client) -> None:
 def test_metadata_merges_as_switched(
     sandbox: Sandbox, client: Client, merge: str, nested: dict[str, int]
 ) -> None:
-    """Updates merge key by key, nested objects whole or deep as switched; null is kept as null."""
+    """Updates merge key by key, nested objects as a whole or deeply, as the switch says; null is
+    stored as null."""
     sandbox.extend.switch(merge=merge)
     http, id = client(sandbox), sandbox.extend.add()[0]
     http.post(f"/workflow_runs/{id}", json={"metadata": {"n": {"a": 1}, "gone": "x"}})
@@ -128,7 +133,8 @@ def test_metadata_merges_as_switched(
 
 
 def test_updates_move_or_refuse_as_switched(sandbox: Sandbox, client: Client) -> None:
-    """Whether an update moves updatedAt, and whether a finished run takes one, are switches; bad bodies are refused."""
+    """Switches decide whether an update changes updatedAt and whether a finished run accepts one;
+    bad bodies are refused."""
     http, id = client(sandbox, "2025-04-21"), sandbox.extend.add()[0]
     before = truth(sandbox)[id]["updated_at"]
     assert (
@@ -156,7 +162,8 @@ def test_updates_move_or_refuse_as_switched(sandbox: Sandbox, client: Client) ->
 
 
 def test_given_payloads_are_served_verbatim(sandbox: Sandbox, client: Client) -> None:
-    """A payload put into the sandbox comes back byte for byte, listed at the place its times give it, until replaced or deleted."""
+    """A payload that is put is served byte for byte and listed in the order of its times, until it
+    is replaced or deleted."""
     http = client(sandbox)
     hostile = b'{"id": "workflow_run_\\ud83d\\ude00", "status": "PROCESSED", "total": 1.000000000000000000001, "total": 2}'
     row = {
@@ -182,7 +189,8 @@ def test_given_payloads_are_served_verbatim(sandbox: Sandbox, client: Client) ->
 
 
 def test_zero_retention_results_are_consumed_and_counted(sandbox: Sandbox, client: Client) -> None:
-    """Reading a zero-retention verify run takes its only copy; such reads are counted, lists are not."""
+    """Reading a zero-retention verify run uses up its only copy; `verify_reads` counts such reads
+    and not lists."""
     http = client(sandbox)
     ids = [row["id"] for row in rows(http.get("/verify_runs").json())]
     assert sandbox.stats.verify_reads == 0
@@ -193,7 +201,8 @@ def test_zero_retention_results_are_consumed_and_counted(sandbox: Sandbox, clien
 
 
 def test_stats_tell_lists_from_details(sandbox: Sandbox, client: Client) -> None:
-    """Requests are counted by route, lists apart from details, and how many were under way at once; reset begins anew."""
+    """The statistics count requests by route, lists apart from details, and the maximum in flight;
+    reset sets them to zero."""
     http = client(sandbox)
     id = rows(http.get("/workflow_runs").json())[0]["id"]
     http.get(f"/workflow_runs/{id}")
@@ -212,14 +221,15 @@ def test_stats_tell_lists_from_details(sandbox: Sandbox, client: Client) -> None
         )
     until = time.monotonic() + 5
     while sandbox.stats.in_flight and time.monotonic() < until:
-        time.sleep(0.01)  # an answer is there before it is counted as gone
+        time.sleep(0.01)  # the client has the answer before the server counts it as sent
     assert 2 <= sandbox.stats.max_in_flight <= 4 and sandbox.stats.in_flight == 0
     sandbox.stats.reset()
     assert sandbox.stats.requests == 0 and sandbox.stats.routes == {}
 
 
 def test_http_controls_do_what_the_python_ones_do(sandbox: Sandbox, client: Client) -> None:
-    """Everything can be controlled from another process, by JSON over HTTP; a mistake answers 400 with its reason."""
+    """Every control works from another process with JSON over HTTP; a mistake is answered with 400
+    and its reason."""
     control = httpx.Client(base_url=f"{sandbox.url}/_sandbox")
     (id,) = control.post("/extend/runs", json={"n": 1, "kind": "receipt"}).json()["ids"]
     assert control.post("/extend/review", json={"runs": [id]}).json() == {"ids": [id]}
@@ -258,7 +268,7 @@ def test_http_controls_do_what_the_python_ones_do(sandbox: Sandbox, client: Clie
 
 
 def test_controls_are_safe_while_requests_run(sandbox: Sandbox, client: Client) -> None:
-    """Runs can be added, reviewed and deleted from several threads while lists are read; every page stays whole."""
+    """While threads add, review and delete runs, every page of a list stays complete."""
     http, stop = client(sandbox), threading.Event()
 
     def churn() -> None:

@@ -1,4 +1,4 @@
-"""Every fault can be seen from outside, as the thing it is."""
+"""Every fault has its effect on a client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from docruns.sandbox import Sandbox
 def test_status_faults_answer_with_the_versions_error(
     sandbox: Sandbox, client: Client, status: int
 ) -> None:
-    """An asked-for status comes as often as asked for, in the error shape of the version."""
+    """A requested status is sent as often as requested, in the error shape of the version."""
     sandbox.fault("status", "/workflow_runs", status=status, times=2)
     http = client(sandbox)
     assert [http.get("/workflow_runs").status_code for _ in range(3)] == [status, status, 200]
@@ -31,14 +31,15 @@ def test_status_faults_answer_with_the_versions_error(
 def test_retry_after_comes_in_every_form(
     sandbox: Sandbox, client: Client, asked: float | str | None, sent: str
 ) -> None:
-    """Retry-After is seconds, a date, or not there."""
+    """Retry-After is in seconds, a date, or absent."""
     sandbox.fault("status", status=429, retry_after=asked, seconds=30)
     got = client(sandbox).get("/workflow_runs").headers.get("retry-after", "")
     assert got.endswith(sent) and bool(got) == bool(sent)
 
 
 def test_bodies_can_be_wrong_in_every_way(sandbox: Sandbox, client: Client) -> None:
-    """HTML, nothing, an error, half of the JSON and broken JSON all come with status 200."""
+    """HTML, an empty body, an error, half of the JSON and broken JSON are all sent with status
+    200."""
     http = client(sandbox)
     good = http.get("/workflow_runs").content
     for kind in ("html", "empty", "error_200", "truncated_json", "bad_json"):
@@ -66,7 +67,8 @@ def test_bodies_can_be_wrong_in_every_way(sandbox: Sandbox, client: Client) -> N
 def test_connections_break_at_every_point(
     sandbox: Sandbox, client: Client, kind: str, error: type[Exception]
 ) -> None:
-    """A short body, a reset in the middle and a reset before the first byte are transport errors; the next request works."""
+    """A short body, a reset in the middle and a reset before the first byte cause transport errors;
+    the next request works."""
     sandbox.fault(kind)
     http = client(sandbox)
     with pytest.raises(error):
@@ -75,7 +77,7 @@ def test_connections_break_at_every_point(
 
 
 def test_hangs_run_into_the_clients_timeout(sandbox: Sandbox, client: Client) -> None:
-    """A hanging request sends nothing for as long as asked."""
+    """A hanging request sends nothing for the requested time."""
     sandbox.fault("hang", seconds=5)
     with pytest.raises(httpx.ReadTimeout):
         client(sandbox).get("/workflow_runs", timeout=0.1)
@@ -85,7 +87,7 @@ def test_hangs_run_into_the_clients_timeout(sandbox: Sandbox, client: Client) ->
 def test_slow_answers_are_whole(
     sandbox: Sandbox, client: Client, kind: str, seconds: float
 ) -> None:
-    """A late or dripping answer takes its time and is complete."""
+    """A late or dripping answer takes the requested time and is complete."""
     http = client(sandbox)
     good = http.get("/workflow_runs?maxPageSize=1").content
     sandbox.fault(kind, seconds=seconds)
@@ -95,7 +97,8 @@ def test_slow_answers_are_whole(
 
 
 def test_answers_come_in_other_forms(sandbox: Sandbox, client: Client) -> None:
-    """A compressed or chunked answer is whole, a truncated one breaks, and a bomb is a thousand times larger inside."""
+    """A compressed or chunked answer is complete, a truncated one is an error, and a bomb is a
+    thousand times larger inside."""
     http = client(sandbox)
     good = http.get("/workflow_runs").content
     for kind in ("gzip", "chunked"):
@@ -112,14 +115,14 @@ def test_answers_come_in_other_forms(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_redirects_lead_to_another_host(sandbox: Sandbox, client: Client) -> None:
-    """A redirect names another host, where a key must not be sent."""
+    """A redirect leads to another host, to which a client must not send its key."""
     sandbox.fault("redirect", location="http://other.invalid/x")
     reply = client(sandbox).get("/workflow_runs")
     assert (reply.status_code, reply.headers["location"]) == (302, "http://other.invalid/x")
 
 
 def test_pages_can_be_bent(sandbox: Sandbox, client: Client) -> None:
-    """Tokens repeat or go in a circle, pages are empty, out of order or doubled, tokens expire."""
+    """Tokens repeat, form a cycle or expire; pages are empty, out of order or have a row twice."""
     http = client(sandbox)
     params = {"maxPageSize": 5}
     first = http.get("/workflow_runs", params=params).json()
@@ -158,7 +161,8 @@ def test_pages_can_be_bent(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_faults_hit_only_what_they_name(sandbox: Sandbox, client: Client) -> None:
-    """A fault may name a path pattern and a method, spare the first requests and come by chance; clearing ends it."""
+    """A fault can have a path pattern, a method, a number of requests to skip and a probability;
+    clearing removes it."""
     http = client(sandbox)
     sandbox.fault("status", "/workflow_runs/*", times=None)
     run = rows(http.get("/workflow_runs").json())[0]
@@ -175,7 +179,8 @@ def test_faults_hit_only_what_they_name(sandbox: Sandbox, client: Client) -> Non
 
 
 def test_the_rate_limit_refuses_what_is_above_it(client: Client) -> None:
-    """Above the limit requests get 429 with Retry-After and are counted; below it none does."""
+    """Requests above the limit are answered with 429 and Retry-After and are counted; requests
+    below it are not."""
     with Sandbox(runs=1, rate_limit=5) as sandbox:
         http = client(sandbox)
         replies = [http.get("/workflow_runs") for _ in range(8)]
@@ -190,7 +195,7 @@ def test_the_rate_limit_refuses_what_is_above_it(client: Client) -> None:
 
 
 def test_faults_do_not_lose_rows(sandbox: Sandbox, client: Client) -> None:
-    """After its faults are spent, a sandbox lists what it listed before."""
+    """After all faults have applied, a sandbox lists the same rows as before."""
     http = client(sandbox)
     before = walk(http, "/workflow_runs")
     sandbox.fault("empty_page", "/workflow_runs")

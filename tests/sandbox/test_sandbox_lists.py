@@ -1,4 +1,4 @@
-"""Lists: order, pages, tokens, filters; versions of the same run; determinism."""
+"""Lists: order, pages, tokens, filters, versions of the same run, determinism."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from docruns.sandbox import Sandbox
 def test_pages_give_every_run_once_in_order(
     calm: Sandbox, client: Client, version: str, sort: str, direction: str
 ) -> None:
-    """All pages together are all workflow runs, each once, in the asked order, in every version."""
+    """All pages together have every workflow run once, in the requested order, in every version."""
     found = walk(
         client(calm, version), "/workflow_runs", sortBy=sort, sortDir=direction, maxPageSize=23
     )
@@ -27,7 +27,7 @@ def test_pages_give_every_run_once_in_order(
 
 
 def test_defaults_are_ten_rows_newest_change_first(calm: Sandbox, client: Client) -> None:
-    """Without parameters a list gives ten rows, by updatedAt, newest first."""
+    """Without parameters a list has ten rows, ordered by updatedAt, newest first."""
     found = rows(client(calm).get("/workflow_runs").json())
     assert len(found) == 10
     assert [row["updatedAt"] for row in found] == sorted(
@@ -36,7 +36,7 @@ def test_defaults_are_ten_rows_newest_change_first(calm: Sandbox, client: Client
 
 
 def test_several_runs_share_a_moment(calm: Sandbox, client: Client) -> None:
-    """Ties on updatedAt happen, so a watermark alone cannot tell what was loaded."""
+    """Several runs have the same updatedAt, so a watermark alone cannot decide what was loaded."""
     times = [row["updatedAt"] for row in walk(client(calm), "/workflow_runs")]
     assert len(set(times)) < len(times)
 
@@ -53,7 +53,8 @@ def test_page_size_is_checked(calm: Sandbox, client: Client, size: str) -> None:
 
 
 def test_token_belongs_to_its_query(calm: Sandbox, client: Client) -> None:
-    """A token with other filters, order or page size, or not encoded in the URL, is refused with 400."""
+    """A token with other filters, order or page size, or without URL encoding, is refused with
+    400."""
     http = client(calm)
     token = http.get("/workflow_runs", params={"maxPageSize": 5}).json()["nextPageToken"]
     assert {"=", "+", "/", ":"} <= set(token)
@@ -82,14 +83,15 @@ def test_token_belongs_to_its_query(calm: Sandbox, client: Client) -> None:
 def test_last_page_can_end_in_three_ways(
     sandbox: Sandbox, client: Client, switch: str, end: dict[str, str | None]
 ) -> None:
-    """The last page has no token, null, or an empty one, as switched."""
+    """The last page has no token, null, or an empty one, as the switch says."""
     sandbox.extend.switch(last_page=switch)
     reply = client(sandbox).get("/workflow_runs", params={"maxPageSize": 1000}).json()
     assert {key: value for key, value in reply.items() if key == "nextPageToken"} == end
 
 
 def test_filters_select(calm: Sandbox, client: Client) -> None:
-    """Status, workflow, batch and file name filters give exactly the runs that match; an unknown status is refused."""
+    """Status, workflow, batch and file name filters give exactly the matching runs; an unknown
+    status is refused."""
     http = client(calm)
     everything = walk(http, "/workflow_runs")
     some = next(row for row in everything if row["batchId"])
@@ -114,7 +116,8 @@ def test_filters_select(calm: Sandbox, client: Client) -> None:
 
 
 def test_processor_runs_can_be_found_by_their_source(calm: Sandbox, client: Client) -> None:
-    """source=WORKFLOW_RUN with sourceId leads from a workflow run to its processor runs; API to the stand-alone ones."""
+    """source=WORKFLOW_RUN with sourceId gives the processor runs of a workflow run; source=API
+    gives the stand-alone ones."""
     http = client(calm)
     run = next(row for row in walk(http, "/workflow_runs", status="PROCESSED") if row["usage"])
     inside = [
@@ -131,7 +134,7 @@ def test_processor_runs_can_be_found_by_their_source(calm: Sandbox, client: Clie
 
 
 def test_parse_runs_take_their_page_size_from_limit(calm: Sandbox, client: Client) -> None:
-    """/parse_runs ignores maxPageSize and reads limit."""
+    """/parse_runs ignores maxPageSize and uses limit."""
     http = client(calm)
     assert len(rows(http.get("/parse_runs", params={"maxPageSize": 3}).json())) == 10
     assert len(rows(http.get("/parse_runs", params={"limit": 3}).json())) == 3
@@ -141,7 +144,8 @@ def test_parse_runs_take_their_page_size_from_limit(calm: Sandbox, client: Clien
 def test_a_run_that_changes_while_paging_jumps_to_the_front(
     sandbox: Sandbox, client: Client
 ) -> None:
-    """A run reviewed during a descending walk leaves the unread part; the next walk finds it first."""
+    """A run that is reviewed during a descending walk moves out of the unread part; the next walk
+    finds it first."""
     http = client(sandbox)
     first = http.get("/workflow_runs", params={"maxPageSize": 5}).json()
     waiting = next(
@@ -158,7 +162,8 @@ def test_a_run_that_changes_while_paging_jumps_to_the_front(
 
 
 def test_versions_agree_about_a_run(calm: Sandbox, client: Client) -> None:
-    """Id, status, values, metadata and credits of a run are the same in every version; the reviewer is a user id before 2025."""
+    """Id, status, values, metadata and credits of a run are equal in every version; before 2025 the
+    reviewer is a user id."""
     new, old, older, oldest = (client(calm, version) for version in VERSIONS)
     for row in walk(new, "/workflow_runs", status="PROCESSED")[:25]:
         run = new.get(f"/workflow_runs/{row['id']}").json()
@@ -199,7 +204,7 @@ def _values(output: dict) -> object:
 
 
 def test_old_and_new_ids_reach_the_same_processor_run(calm: Sandbox, client: Client) -> None:
-    """A processor run answers to its old and its new id, in both resources."""
+    """A processor run is found by its old and its new id, in both resources."""
     row = rows(client(calm).get("/extract_runs").json())[0]
     old = row["id"].replace("exr_", "dpr_")
     assert client(calm).get(f"/extract_runs/{old}").json()["id"] == row["id"]
@@ -210,7 +215,7 @@ def test_old_and_new_ids_reach_the_same_processor_run(calm: Sandbox, client: Cli
 
 
 def test_listing_processor_runs_under_2024_is_a_switch(sandbox: Sandbox, client: Client) -> None:
-    """Whether 2024-12-23 lists processor runs is unknown, so it can be either."""
+    """Whether 2024-12-23 lists processor runs is unknown, so a switch decides."""
     http = client(sandbox, "2024-12-23")
     assert http.get("/processor_runs").status_code == 404
     sandbox.extend.switch(list_processor_runs_2024=True)
@@ -218,7 +223,8 @@ def test_listing_processor_runs_under_2024_is_a_switch(sandbox: Sandbox, client:
 
 
 def test_equal_seeds_give_equal_bytes(client: Client) -> None:
-    """Two sandboxes made and changed alike answer alike, byte for byte; another seed answers differently."""
+    """Two sandboxes with equal arguments and changes give equal bytes; another seed gives other
+    bytes."""
     answers = []
     for seed in (11, 11, 12):
         with Sandbox(runs=30, seed=seed) as sandbox:
@@ -237,7 +243,7 @@ def test_equal_seeds_give_equal_bytes(client: Client) -> None:
 
 
 def test_now_moves_every_timestamp(client: Client) -> None:
-    """The end of the sixty days is an argument, and nothing is dated after it."""
+    """`now` is the end of the sixty days of history, and no time is after it."""
     with Sandbox(runs=30, now="2026-01-31T00:00:00Z") as sandbox:
         times = [row["updatedAt"] for row in walk(client(sandbox), "/workflow_runs")]
     assert min(times) > "2025-11-30" and max(times) <= "2026-01-31"
@@ -255,7 +261,8 @@ def test_now_moves_every_timestamp(client: Client) -> None:
 def test_bad_headers_are_refused(
     calm: Sandbox, client: Client, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """No key, no version, or an organisation key without a workspace is refused, with a request id."""
+    """A request without a key or a version, or with an organisation key but no workspace, is
+    refused with a request id."""
     reply = (
         client(calm, **{"x-extend-api-version": "2026-02-09", **headers}).get("/workflow_runs")
         if "x-extend-api-version" not in headers
@@ -266,7 +273,7 @@ def test_bad_headers_are_refused(
 
 
 def test_only_known_keys_pass_when_keys_are_given(client: Client) -> None:
-    """With api_keys any other key is refused with 401; the version header comes back."""
+    """With api_keys any other key is refused with 401; replies return the version header."""
     with Sandbox(runs=1, api_keys={"sk_good"}) as sandbox:
         assert client(sandbox).get("/workflow_runs").status_code == 401
         good = client(sandbox, authorization="Bearer sk_good").get("/workflow_runs")
@@ -274,7 +281,8 @@ def test_only_known_keys_pass_when_keys_are_given(client: Client) -> None:
 
 
 def test_removed_and_unknown_paths_say_so(calm: Sandbox, client: Client) -> None:
-    """A removed path answers 410 with the code that says so, an unknown one or an unknown id 404."""
+    """A removed path is answered with 410 and the code ENDPOINT_REMOVED, an unknown path or id with
+    404."""
     http = client(calm)
     assert http.get("/parser_runs/pr_x").json()["code"] == "ENDPOINT_REMOVED"
     assert http.get("/nothing").json()["code"] == "NOT_FOUND"

@@ -1,4 +1,5 @@
-"""The simulated model and its reviewers: wrong when unsure, overconfident where declared, corrected consistently."""
+"""The simulated model and its reviewers: errors at low scores, overconfidence where declared,
+consistent corrections."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ SAMPLES = [Pool(7).sample(kind, "normal", variant) for kind in KINDS for variant
 
 
 def test_low_scores_are_wrong_more_often() -> None:
-    """The lower the review-agent score, the larger the share of wrong values, apart from the boastful fields."""
+    """The lower the review-agent score, the larger the share of wrong values, except in boastful
+    fields."""
     seen: Counter[int] = Counter()
     wrong: Counter[int] = Counter()
     for sample in SAMPLES:
@@ -31,7 +33,8 @@ def test_low_scores_are_wrong_more_often() -> None:
 
 
 def test_boastful_fields_are_sure_and_often_wrong() -> None:
-    """A field declared boastful has the best score and a high confidence, and is wrong far more often than others as sure."""
+    """A boastful field has the best score and a high confidence, and is wrong far more often than
+    others with that score."""
     boastful = {
         (kind.name, field.name)
         for kind in KINDS.values()
@@ -47,7 +50,7 @@ def test_boastful_fields_are_sure_and_often_wrong() -> None:
 
 
 def test_wrong_values_differ_from_true_ones() -> None:
-    """What counts as wrong is really different, and the rest is really equal to the truth."""
+    """Values counted as wrong differ from the truth, and all others equal it."""
     for sample in SAMPLES:
         true = {path: holder[key] for path, _, holder, key in leaves(sample.kind, sample.true)}
         ghosts = f"{sample.kind.rows}[{sample.reading.ghost}]"
@@ -60,7 +63,8 @@ def test_wrong_values_differ_from_true_ones() -> None:
 
 @pytest.mark.parametrize("round", [1, 2, 3])
 def test_edits_lead_from_the_machine_value_to_the_reviewed_one(round: int) -> None:
-    """Applying a review's edits to the machine's value gives the reviewed value; from round two on there always is one."""
+    """Applying a review's edits to the machine's value gives the reviewed value; from round two on
+    there is at least one edit."""
     for sample in SAMPLES:
         done = sample.reviewed(round)
         assert _applied(sample, done.edits) == done.value
@@ -97,7 +101,8 @@ def _applied(sample: Any, edits: dict[str, Any]) -> Any:
 
 
 def test_reviewers_fix_most_of_what_is_wrong_and_add_and_remove_rows() -> None:
-    """A first review leaves few wrong values; somewhere a missed row is added and a ghost row removed."""
+    """A first review leaves few wrong values; at least one adds a missed row and one removes a
+    ghost row."""
     wrong = sum(len(sample.reading.wrong) for sample in SAMPLES)
     fixed = sum(
         len(sample.reading.wrong.keys() & sample.reviewed(1).edits.keys()) for sample in SAMPLES
@@ -115,7 +120,8 @@ def test_reviewers_fix_most_of_what_is_wrong_and_add_and_remove_rows() -> None:
 
 
 def test_values_follow_their_schema() -> None:
-    """Readings and reviewed values have exactly the schema's properties; only primitives are null; enums stay in their list."""
+    """Readings and reviewed values have exactly the schema's properties; only primitives are null;
+    enum values are in their list."""
     for sample in SAMPLES:
         for value in (
             sample.true,
@@ -142,7 +148,7 @@ def _check(value: Any, want: dict[str, Any]) -> None:
 
 
 def test_page_text_says_what_the_document_says() -> None:
-    """The identifying field of a document can be found in the text of its first page."""
+    """The text of a document's first page contains its identifying field."""
     assert all(
         sample.true[sample.kind.key] in sample.text[0] and len(sample.text) == sample.pages
         for sample in SAMPLES
@@ -150,7 +156,7 @@ def test_page_text_says_what_the_document_says() -> None:
 
 
 def test_tags_read_both_ways_and_only_their_own() -> None:
-    """An id leads back to its run; other text, another seed's ids and damaged ids lead nowhere."""
+    """An id gives its run; other text, another seed's ids and damaged ids give none."""
     places = [(index, slot) for index in (0, 1, 99_999, (1 << 40) + 3) for slot in (0, 1, 255)]
     tags = [tag(7, *place) for place in places]
     assert len(set(tags)) == len(places) and [untag(7, text) for text in tags] == places
@@ -163,7 +169,7 @@ def test_tags_read_both_ways_and_only_their_own() -> None:
 
 
 def test_chance_is_even_and_seeded() -> None:
-    """Shares are spread over [0, 1) and depend on every argument."""
+    """Shares are spread evenly over [0, 1) and depend on every argument."""
     draws = [share(3, number) for number in range(4000)]
     assert 0.48 < sum(draws) / len(draws) < 0.52 and len(set(draws)) == len(draws)
     assert (
@@ -172,7 +178,7 @@ def test_chance_is_even_and_seeded() -> None:
 
 
 def test_moments_read_both_ways() -> None:
-    """A timestamp's text gives its milliseconds back; a date without a zone is UTC."""
+    """A timestamp's text converts back to its milliseconds; a date without a zone is UTC."""
     assert stamp(1_779_085_800_007) == "2026-05-18T06:30:00.007Z"
     assert (
         milliseconds("2026-05-18T06:30:00.007Z")

@@ -1,4 +1,4 @@
-"""The sandbox's payloads against example payloads of the API: the same keys, all of them, nothing else."""
+"""The sandbox's payloads compared with the API's example payloads: exactly the same keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FREE = {
     "schema",
 }
 
-# keys the API declares optional; present or absent depending on the run
+# keys that the API declares optional: present or absent depending on the run
 OPTIONAL = {
     ".usage.totalCredits", ".usage.breakdown", ".usage.breakdown[].charges", "[].usage.breakdown[].charges", ".failureReason", ".failureMessage", ".usage",
     ".reviewedBy", ".reviewedAt", ".rejectionNote", ".reviewedByUser", ".batchId", ".endTime", ".startTime", ".initialRunAt",
@@ -38,7 +38,8 @@ OPTIONAL = {
 
 
 def keys(value: Any, path: str = "", free: set[str] = FREE) -> set[str]:
-    """Every key path of a payload; list positions are merged, the insides of the customer's own maps left out."""
+    """Every key path of a payload; positions in lists are merged, and the customer's own maps are
+    left out."""
     if isinstance(value, list):
         return set().union(*(keys(item, f"{path}[]", free) for item in value)) if value else set()
     if not isinstance(value, dict):
@@ -57,7 +58,7 @@ def example(name: str) -> Any:
 
 def assert_same_keys(ours: Any, theirs: Any, free: set[str] = FREE) -> None:
     have, want = keys(ours, free=free), keys(theirs, free=free)
-    # a part that is null or empty on either side says nothing about its inside
+    # a part that is null or empty on either side has no keys to compare
     odd = {
         path for path in have ^ want if not any(path.endswith(optional) for optional in OPTIONAL)
     }
@@ -106,7 +107,8 @@ def details(http: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]
 def test_workflow_runs_have_the_keys_of_the_current_version(
     calm: Sandbox, client: Client, name: str, status: str
 ) -> None:
-    """A full workflow run under 2026-02-09 has every key of the example and no other, null where not applicable."""
+    """A full workflow run under 2026-02-09 has exactly the keys of the example, with null where a
+    key does not apply."""
     theirs = example(name)
     steps = {step["stepType"]: step for step in theirs["stepRuns"]}
     found = list(details(client(calm), "/workflow_runs", status=status))
@@ -137,7 +139,8 @@ def test_workflow_runs_have_the_keys_of_the_current_version(
 def test_processor_runs_have_the_keys_of_the_current_version(
     calm: Sandbox, client: Client, type: str, name: str
 ) -> None:
-    """Extract, classify, split and parse runs have exactly the documented keys, in the full object and in the list row."""
+    """Extract, classify, split and parse runs have exactly the documented keys, in the full object
+    and in list rows."""
     http = client(calm)
     for ours in details(http, f"/{type}_runs"):
         assert_same_keys(ours, example(name))
@@ -146,7 +149,8 @@ def test_processor_runs_have_the_keys_of_the_current_version(
 
 
 def test_outputs_have_the_keys_of_the_current_version(calm: Sandbox, client: Client) -> None:
-    """An entry of output.metadata has the documented keys, citations and edits included, and keys are paths into the value."""
+    """An entry of output.metadata has the documented keys, citations and edits included, and its
+    own key is a path into the value."""
     theirs = example("extract_run.reviewed.2026-02-09")
     entry = theirs["output"]["metadata"]["total"]
     edit = theirs["edits"]["po_number"]
@@ -166,7 +170,7 @@ def test_outputs_have_the_keys_of_the_current_version(calm: Sandbox, client: Cli
 
 
 def test_legacy_outputs_are_flat_field_results(calm: Sandbox, client: Client) -> None:
-    """Extractors configured the old way answer with a fields array in every version."""
+    """Extractors with a fields-array configuration return a fields array in every version."""
     theirs = example("extract_run.legacy_output.2026-02-09")["output"]
     allowed = set().union(*(field.keys() for field in theirs.values()))
     legacy = [
@@ -182,7 +186,8 @@ def test_legacy_outputs_are_flat_field_results(calm: Sandbox, client: Client) ->
 
 @pytest.mark.parametrize("version", ["2025-04-21", "2024-12-23", "2024-11-14"])
 def test_old_workflow_runs_have_the_old_keys(calm: Sandbox, client: Client, version: str) -> None:
-    """Before 2026-02-09 runs come in an envelope, with outputs, and what does not apply is absent rather than null."""
+    """Before 2026-02-09 runs have an envelope and `outputs`, and keys that do not apply are absent
+    instead of null."""
     name = {"2024-11-14": "v1"}.get(version, version)
     http = client(calm, version)
     theirs, summary = example(f"workflow_run.{name}"), example(f"list_workflow_runs.{name}")
@@ -201,7 +206,7 @@ def test_old_workflow_runs_have_the_old_keys(calm: Sandbox, client: Client, vers
         )
         for output in run["outputs"]:
             if output["type"] in want:
-                # a run that was started without metadata has no such key
+                # a run without metadata has no such key
                 assert_same_keys(
                     {"metadata": None, **output}, {"metadata": None, **want[output["type"]]}
                 )
@@ -221,7 +226,7 @@ def test_old_workflow_runs_have_the_old_keys(calm: Sandbox, client: Client, vers
 def test_old_processor_runs_have_the_old_keys(
     calm: Sandbox, client: Client, type: str, name: str
 ) -> None:
-    """2025-04-21 shows every processor run as one kind of object, listed in short rows."""
+    """2025-04-21 has one kind of object for every processor run, and short list rows."""
     http = client(calm, "2025-04-21")
     for ours in details(http, "/processor_runs", processorType=type, status="PROCESSED"):
         theirs = example(f"processor_run.{name}.2025-04-21")
@@ -233,7 +238,7 @@ def test_old_processor_runs_have_the_old_keys(
 
 
 def test_legacy_path_shows_new_ids_in_the_old_shape(calm: Sandbox, client: Client) -> None:
-    """Under 2026-02-09 the old path still works, with the ids and files of the new version."""
+    """Under 2026-02-09 the old path works, with the ids and files of the new version."""
     http = client(calm)
     theirs = example("legacy_processor_run.2026-02-09")
     for ours in details(http, "/processor_runs", processorType="EXTRACT", status="PROCESSED")[:40]:
@@ -244,7 +249,8 @@ def test_legacy_path_shows_new_ids_in_the_old_shape(calm: Sandbox, client: Clien
 
 
 def test_v1_processor_runs_have_the_v1_keys(calm: Sandbox, client: Client) -> None:
-    """The unversioned shape knows no merged processors' usage and gives null for output and edits not yet there."""
+    """The shape without a version has exactly the documented keys, without those of merged
+    processors and usage, and null for output and edits that do not exist yet."""
     http = client(calm, "2024-11-14")
     done, waiting = (
         example("processor_run.v1")["processorRun"],
@@ -288,7 +294,7 @@ def test_lists_have_the_documented_rows(
 def test_single_objects_have_the_documented_keys(
     calm: Sandbox, client: Client, path: str, name: str
 ) -> None:
-    """Every object fetched by id has the keys of the example."""
+    """Every object that is fetched by id has the keys of the example."""
     http = client(calm)
     for row in rows(http.get(path).json()):
         theirs = example(f"{name}.2026-02-09")

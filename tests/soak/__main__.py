@@ -1,9 +1,10 @@
-"""Everything that can go wrong, at random, for minutes: python -m soak [--minutes 10] [--seed N], below tests/.
+"""Random faults for minutes: python -m soak [--minutes 10] [--seed N], below tests/.
 
-Two thirds of the time commands run in processes that are killed and disturbed, the rest is loads in one process.
-At the end the platforms settle, and a load, a sweep and a deep verify must find no difference, and nothing may lie
-about. A line every 30 s, a table at the end; ends with 1 when anything is not as it should be. The seed gives the
-plan: what is done in which turn. When a signal hits a load depends on the machine.
+For two thirds of the time, commands run in processes that are killed and disturbed; the rest of the
+time, loads run in one process. At the end the platforms settle; then a load, a sweep and a deep
+verify must find no difference, and no temporary file may be left. The program prints a line every
+30 s and a table at the end, and exits with 1 on any error. The seed determines the plan, that is,
+the actions of each turn; when a signal hits a load also depends on the machine.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from .turns import Looked, Turns, verdict
 RUNS = 40
 EVERYTHING = 100_000
 GROWTH = 1.25
-"""How much more memory the same work may take at the end than at the beginning."""
+"""The allowed ratio of memory for the same work, end to start."""
 
 
 def main() -> int:
-    """Soak, tell, judge."""
+    """Run the soak and print the results."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
-    parser.add_argument("--keep", action="store_true", help="leave the folder for a look")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
     asked = parser.parse_args()
     print(f"soak --minutes {asked.minutes:g} --seed {asked.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="docruns_soak_"))
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 class _Wrong:
-    """What is not as it should be, told at once."""
+    """Collects errors and prints each one at once."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -98,23 +99,23 @@ def _processes(
     for name in both.urls:
         who = lock_holder(lock_file(Target(name, turns.database)))
         if who is not None:
-            wrong(f"still at work: {who}")
+            wrong(f"lock still held: {who}")
     if children_of(both.pid) != before:
-        wrong("the platform has other children than before")
+        wrong("the platform has different child processes than before")
     if early is not None and (late.sockets > early.sockets + 2 or late.threads > early.threads):
-        wrong(f"the platform holds {late}, and held {early}")
+        wrong(f"the platform uses {late}, and used {early}")
     first, last = max(turns.peaks[:4]), min(turns.peaks[-4:])
     if last > first * GROWTH:
-        wrong(f"a load that finds nothing takes {last:.0f} MB, and took {first:.0f} MB")
+        wrong(f"a load with nothing new uses {last:.0f} MB, and used {first:.0f} MB")
     return [
-        ("turns, and minutes they took", f"{number}, {(time.monotonic() - started) / 60:.1f}"),
+        ("turns, minutes", f"{number}, {(time.monotonic() - started) / 60:.1f}"),
         ("commands", _counts(turns.commands)),
         ("disturbed by", _counts(turns.disturbed)),
         ("exit codes", _counts(turns.codes)),
-        ("faults that struck", _counts(Counter(both.hits()))),
+        ("faults that applied", _counts(Counter(both.hits()))),
         ("changes on the platforms", f"{both.changes:,}"),
         ("temporary folders left by kills", f"{turns.left_by_kills}"),
-        ("memory of a load that finds nothing, first and last", f"{first:.0f}, {last:.0f} MB"),
+        ("memory of a load with nothing new, first and last", f"{first:.0f}, {last:.0f} MB"),
         ("the platform's process, early and late", f"{early}; {late}"),
         ("database at the end", f"{turns.database.stat().st_size / 2**20:.1f} MB"),
     ]
@@ -155,7 +156,7 @@ def _inside(
         wrong(f"memory: {warm} when warm, {end} at the end")
     return [
         ("loads in one process", f"{found.loads}"),
-        ("how they ended", _counts(found.outcomes)),
+        ("outcomes", _counts(found.outcomes)),
         ("the process when warm", str(warm)),
         ("the process at the end", str(end)),
     ]

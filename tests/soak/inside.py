@@ -1,4 +1,5 @@
-"""Hundreds of loads in one process, as a scheduler runs them: what they leave behind in it."""
+"""Hundreds of loads in one process, as a scheduler runs them, and the resources they leave in
+it."""
 
 from __future__ import annotations
 
@@ -36,13 +37,13 @@ from .platforms import FAULTS, Platforms
 from .turns import HOLD, QUICK
 
 WARM = 25
-"""Loads until everything is imported and every cache is as large as it gets."""
+"""The number of loads after which all modules are imported and all caches have their final size."""
 
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 
 
 class Inside(NamedTuple):
-    """What hundreds of loads left in a process."""
+    """The resources that hundreds of loads left in a process."""
 
     loads: int
     outcomes: Counter[str]
@@ -55,7 +56,7 @@ class Inside(NamedTuple):
 def soak_inside(
     folder: Path, both: Platforms, seed: int, seconds: float, tell: Callable[[str], None]
 ) -> Inside:
-    """Load both platforms again and again, with faults; compare what the process holds."""
+    """Load both platforms many times with faults, and compare the resources of the process."""
     _prepare(folder)
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
@@ -79,7 +80,7 @@ def soak_inside(
             outcomes[f"{kind}, well"] += 1
         except DocrunsError as error:
             outcomes[f"{kind}, {type(error).__name__}"] += 1
-        except Exception:  # noqa: BLE001 - an error that is not ours is what is looked for
+        except Exception:  # noqa: BLE001 - the soak searches for errors that are not docruns errors
             wrong.append(f"load {loads}, {kind} {name}: {traceback.format_exc()[-2500:]}")
         both.clear_faults()
         loads += 1
@@ -106,7 +107,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _calm(folder: Path, both: Platforms) -> Held:
-    """The same work each time: two loads that find nothing new; then what the process holds."""
+    """The same work each time: two loads with nothing new; returns the resources of the process."""
     for name in SOURCES:
         for _ in range(2):
             load_runs(_connect(name, both), _target(folder, name))

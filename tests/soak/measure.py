@@ -1,4 +1,4 @@
-"""What a process holds: memory, open files, sockets, threads; read from /proc."""
+"""The resources of a process: memory, open files, sockets and threads, read from /proc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Held(NamedTuple):
-    """What a process holds at a moment. Memory in MB."""
+    """The resources of a process at one time; memory in MB."""
 
     rss_mb: float
     files: int
@@ -23,14 +23,14 @@ class Held(NamedTuple):
 
 
 def held(pid: int | None = None) -> Held:
-    """Of this process, or of another one of ours."""
+    """The resources of this process, or of another one of the same user."""
     folder = Path("/proc") / str(pid or os.getpid())
     files = sockets = 0
     for link in (folder / "fd").iterdir():
         try:
             target = str(link.readlink())
         except FileNotFoundError:
-            # the one that lists the others
+            # the descriptor of the listing itself
             continue
         sockets += target.startswith("socket:")
         files += not target.startswith("socket:")
@@ -40,6 +40,6 @@ def held(pid: int | None = None) -> Held:
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes that it has started and that still run."""
+    """The ids of its running child processes."""
     path = Path("/proc") / str(pid) / "task" / str(pid) / "children"
     return [int(child) for child in path.read_text().split()]

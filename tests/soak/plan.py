@@ -1,4 +1,5 @@
-"""PURE. What happens in a turn, drawn from the seed and the turn's number alone: equal seeds, equal plans."""
+"""The actions of a turn, drawn only from the seed and the turn's number: equal seeds, equal
+plans."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from proofs.points import POINTS
 from .platforms import FAULTS
 
 CALM_EVERY = 20
-"""Turns after which nothing goes wrong for a while, and the databases are compared with the platforms."""
+"""The number of turns before a pause without faults, in which the databases are compared with the
+platforms."""
 
 DISRUPTIONS = (
     ("none", 30), ("signal", 26), ("point", 12), ("reader", 6), ("second", 5), ("no space", 6),
@@ -24,7 +26,7 @@ COMMANDS = (("load", 70), ("load --publish", 12), ("load --full", 4), ("load --s
 
 @dataclass(frozen=True)
 class Turn:
-    """A command on a platform, what disturbs it, and what happens meanwhile."""
+    """A command on a platform, its disruption, and the changes during it."""
 
     number: int
     provider: str
@@ -34,11 +36,11 @@ class Turn:
     details: dict[str, Any] = field(default_factory=dict)
     faults: tuple[tuple[str, str, dict[str, Any]], ...] = ()
     before: int = 0
-    """Changes on the platforms before the command."""
+    """The number of changes on the platforms before the command."""
     during: tuple[float, ...] = ()
-    """Seconds into the command at which something changes on the platforms."""
+    """The seconds after the command's start at which the platforms change."""
     installed: bool = False
-    """The installed command in a new interpreter, not a fork."""
+    """Whether the installed command runs in a new interpreter, not in a fork."""
     chunk_runs: int = 1000
 
     def __str__(self) -> str:
@@ -51,12 +53,12 @@ class Turn:
 
 
 def changes(seed: int, number: int) -> random.Random:
-    """What the platforms' changes of a turn are drawn from."""
+    """The random generator for the platforms' changes in a turn."""
     return random.Random(f"{seed} changes {number}")
 
 
 def turn(seed: int, number: int) -> Turn:
-    """The turn of that number."""
+    """The turn with that number."""
     rng = random.Random(f"{seed} turn {number}")
     provider = rng.choice(("extend", "extend", "plextera"))
     command = _one_of(rng, COMMANDS)
@@ -87,7 +89,7 @@ def _arguments(rng: random.Random, command: str) -> tuple[str, ...]:
         case "load --full":
             return ("--full",)
         case "load --since":
-            # so many days ago, see `moment`
+            # that many days ago, see `moment`
             until = rng.choice(((), ("--until", "@0.05")))
             return ("--since", f"@{rng.randint(1, 40)}", *until)
         case "load --max-runs":
@@ -126,9 +128,10 @@ def _fault(rng: random.Random) -> tuple[str, str, dict[str, Any]]:
     kind, details, paths = rng.choice(FAULTS)
     how: dict[str, Any] = {"times": rng.randint(1, 3), "after": rng.choice((0, 0, 2, 10))}
     if details.get("status") == 429:
-        # many, or one of the first requests, are not a fault but a limit, and the budget keeps to it
+        # several 429s, or one among the first requests, are a limit and not a fault, and the budget
+        # obeys it
         how = {"times": 1, "after": 40}
     elif rng.random() < 0.15:
-        # it stays, and strikes now and then
+        # a permanent fault that applies now and then
         how = {"times": None, "probability": 0.1}
     return kind, rng.choice(paths), {**details, **how}

@@ -1,4 +1,4 @@
-"""Both platforms in a process of their own, and what happens on them: always something, never by the clock."""
+"""Both platforms in a separate process, and their changes, which do not depend on the clock."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FAULTS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("duplicate", {}, LISTS),
 )
 
-# rows 28 and 30 to 32: dates and values that are hard to keep
+# rows 28 and 30 to 32: dates and values that are hard to store
 ODD_VALUES = (
     '{"a": 1}', '{"a": "1"}', '{"a": 1.5}', '{"a": {"b": 1}}', '{"a": [1, 2, 3]}', "{}",
     '{"n": 12345678901234567890123, "m": 1e999, "z": -0.0}', '{"s": "a\\u0000b", "t": "\\ud800"}',
@@ -61,7 +61,7 @@ FUTURE = "2099-01-01T00:00:00Z"
 
 
 class Platforms:
-    """The sandbox, through its controls over HTTP."""
+    """The sandbox, used through its HTTP controls."""
 
     def __init__(self, url: str, pid: int) -> None:
         self.pid = pid
@@ -77,26 +77,26 @@ class Platforms:
         self._control.close()
 
     def tell(self, path: str, /, **body: Any) -> Any:
-        """One of the sandbox's controls."""
+        """Call one of the sandbox's controls."""
         answer = self._control.post(path, json=body)
         if answer.is_error:
             raise ValueError(f"{path} {body}: {answer.text}")
         return answer.json()
 
     def fault(self, kind: str, path: str, details: dict[str, Any]) -> None:
-        """Let something go wrong."""
+        """Add a fault."""
         self.tell("faults", kind=kind, path=path, **details)
 
     def clear_faults(self) -> None:
-        """Nothing goes wrong any more."""
+        """Remove every fault."""
         self._control.delete("faults").raise_for_status()
 
     def hits(self) -> dict[str, int]:
-        """Faults that have struck, by kind."""
+        """The number of faults that have applied, by kind."""
         return dict(self._control.get("stats").raise_for_status().json()["faults"])
 
     def change(self, rng: random.Random) -> None:
-        """One thing happens on one of the platforms."""
+        """Make one change on one of the platforms."""
         self.changes += 1
         name = rng.choice(("extend", "extend", "plextera"))
         kind = rng.choice(
@@ -137,12 +137,12 @@ class Platforms:
         self._ids[name] += self.tell(f"{name}/runs", **given)["ids"]
 
     def _put_odd(self, rng: random.Random) -> None:
-        """A run that is hard to keep, or one that cannot be read at all until it is mended."""
+        """Put a run that is hard to store, or one that no load can read until it is repaired."""
         self._odd += 1
         id_ = f"exr_odd_{rng.randint(1, 12)}"
         row = {"object": "extract_run", "id": id_, "status": "PROCESSED"}
         if rng.random() < 0.1:
-            # of its own: the dates of a run do not go back
+            # a separate run, because the dates of a run never decrease
             row |= {"id": f"exr_future_{self._odd}", "updatedAt": FUTURE}
             id_ = row["id"]
         if rng.random() < 0.25:
@@ -160,7 +160,7 @@ class Platforms:
         self._bad = [bad for bad in self._bad if bad != id_]
 
     def settle(self) -> None:
-        """Faults stop, what is open comes to its end, what is bad is mended."""
+        """Remove the faults, end unfinished runs, and repair unreadable ones."""
         self.clear_faults()
         for name in self.urls:
             self.tell(f"{name}/finish")
@@ -169,13 +169,13 @@ class Platforms:
 
     @property
     def bad(self) -> int:
-        """Runs that no load can read."""
+        """The number of runs that no load can read."""
         return len(set(self._bad))
 
 
 @contextmanager
 def platforms(runs: int, seed: int) -> Iterator[Platforms]:
-    """Both platforms, as long as they are needed."""
+    """Both platforms in a process, which is stopped afterwards."""
     script = Path(__file__).with_name("serve.py")
     command = [sys.executable, "-P", str(script), str(runs), str(seed)]
     with subprocess.Popen(

@@ -1,4 +1,5 @@
-"""Both platforms, light documents: serve.py RUNS SEED prints the address and serves until its stdin ends."""
+"""Both platforms with light documents: serve.py RUNS SEED prints the URL and serves until its stdin
+ends."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ from docruns.sandbox import Sandbox
 
 
 def main() -> None:
-    """Serve as long as somebody holds the other end of stdin."""
+    """Serve until stdin ends."""
     runs, seed = int(sys.argv[1]), int(sys.argv[2])
-    # every change takes seconds there: its clock is behind at first, by less than the overlap, and ahead in the end
+    # every change advances the sandbox's clock by seconds: it starts behind by less than the
+    # overlap and ends ahead of the real time
     now = datetime.now(UTC) - timedelta(minutes=10)
     with Sandbox(runs, seed=seed, document_size="light", now=now) as sandbox:
         print(sandbox.url, flush=True)

@@ -1,4 +1,5 @@
-"""One turn: the platforms change, faults are laid, a command runs and is disturbed, and is then looked at."""
+"""One turn: the platforms change, faults are added, a command runs with a disruption, and its
+result is checked."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from .plan import Turn, changes, turn
 from .platforms import Platforms
 
 QUICK = [6, 0.05, 1.0, 60.0]
-"""Attempts, first wait, longest wait, deadline of requests: a soak has no minutes to wait."""
+"""Attempts, first wait, longest wait, deadline of requests: short, because a soak has no minutes to
+wait."""
 
 HOLD = """
 import duckdb, sys
@@ -40,7 +42,7 @@ SAID_IN_VAIN = ("Traceback (most recent", "Exception ignored", "nanobind", "Warn
 
 
 class Looked(NamedTuple):
-    """What came of a turn."""
+    """The result of a turn."""
 
     turn: Turn
     code: int
@@ -50,7 +52,8 @@ class Looked(NamedTuple):
 
 
 class Turns:
-    """Plays turns in one folder: one database, both platforms, one working folder, one place for what is temporary."""
+    """Runs turns in one folder: one database, both platforms, one working folder, one temporary
+    folder."""
 
     def __init__(self, folder: Path, both: Platforms, seed: int) -> None:
         self.folder, self.both, self.seed = folder, both, seed
@@ -75,14 +78,14 @@ class Turns:
         self._others.__exit__(None, None, None)
 
     def play(self, number: int) -> Looked:
-        """A turn of the plan."""
+        """Run one turn of the plan."""
         one = turn(self.seed, number)
         rng = changes(self.seed, number)
         for _ in range(one.before):
             self.both.change(rng)
         for kind, path, details in one.faults:
             self.both.fault(kind, path, details)
-        # what a limit was learnt from is over
+        # the limit that an earlier load measured has ended
         shutil.rmtree(self.folder / "dlt" / "docruns" / "budgets", ignore_errors=True)
         meddling = threading.Thread(target=self._meddle, args=(one, rng))
         meddling.start()
@@ -98,7 +101,8 @@ class Turns:
         return Looked(one, ended.code, ended.seconds, tuple(complaints), ended.err)
 
     def calm(self, deep: int, number: int) -> list[str]:
-        """Nothing goes wrong: what was loaded must be what the platforms have. What is not?"""
+        """Load, sweep and verify without faults: the database must equal the platforms; returns the
+        differences."""
         wrong: list[str] = []
         for name in self.both.urls:
             for command in (("load",), ("sweep",), ("load",), ("verify", "--deep", str(deep))):
@@ -111,7 +115,7 @@ class Turns:
                 if command == ("load",):
                     self.peaks.append(ended.peak_mb)
         if left := self._lying_about(*self.both.urls):
-            wrong.append(f"lying about: {left}")
+            wrong.append(f"files left over: {left}")
         return wrong
 
     def _meddle(self, one: Turn, rng: random.Random) -> None:
@@ -156,7 +160,7 @@ class Turns:
             return child.wait()
 
     def _installed(self, one: Turn) -> Ended:
-        """The real command, imported anew."""
+        """Run the installed command in a new interpreter."""
         arguments = [one.command]
         if one.command != "status":
             url = self.both.urls[one.provider]
@@ -168,14 +172,14 @@ class Turns:
             command, cwd=self.folder, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
-            # the interpreter takes its time to begin
+            # the interpreter needs time to start
             time.sleep(1.5)
             self._strike(one, process.send_signal)
             out, err = process.communicate()
         return Ended(process.returncode, time.monotonic() - started, 0.0, 0.0, out, err)
 
     def _strike(self, one: Turn, send: Callable[[signal.Signals], None]) -> None:
-        """What comes at a moment of a command's life."""
+        """Disturb a running command once, at a given time."""
         if one.disruption == "signal":
             time.sleep(one.details["after"])
             try:
@@ -193,7 +197,7 @@ class Turns:
 
     @contextmanager
     def _disturbance(self, one: Turn) -> Iterator[None]:
-        """What is there while a command runs."""
+        """Disturb a command from its start to its end."""
         if one.disruption == "reader" and self.database.exists():
             command = [sys.executable, "-c", HOLD, str(self.database), one.details["how"]]
             with subprocess.Popen(
@@ -225,7 +229,7 @@ class Turns:
             yield
 
     def _judge(self, one: Turn, ended: Ended) -> list[str]:
-        """What should not have come of it."""
+        """The errors in the result of a turn."""
         fine = {0, 3}
         if one.faults or one.disruption == "platform stops":
             fine |= {1, 4}
@@ -234,7 +238,7 @@ class Turns:
         if one.command in ("verify", "status") or "--max-runs" in one.arguments:
             fine |= {1, 2}
         if one.command == "sweep":
-            # there may be nothing to sweep yet
+            # there may be nothing loaded yet to sweep
             fine |= {2}
         if one.disruption in ("signal", "point", "scribble"):
             fine |= {{"KILL": -9, "TERM": 143, "INT": 130}[one.details["sent"]]}
@@ -242,7 +246,7 @@ class Turns:
         if ended.code not in fine:
             wrong.append(f"ended with {ended.code}")
         if ended.code == 1 and one.command != "verify" and "docruns: " not in ended.err:
-            wrong.append("failed without a word")
+            wrong.append("failed without a message")
         said = ended.err.replace("with message Traceback (most recent", "")
         wrong += [f"said {word!r}" for word in SAID_IN_VAIN if word in said]
         if one.disruption == "second":
@@ -257,7 +261,10 @@ class Turns:
         return wrong
 
     def _tidy(self, one: Turn, ended: Ended) -> list[str]:
-        """What lies about; after `kill -9` it is taken away, where a next command would not do so."""
+        """The files left over.
+
+        After `kill -9` this removes those that no later command would remove.
+        """
         if one.disruption == "scribble":
             for path in self._work(one.provider).rglob("*"):
                 if path.is_file():
@@ -265,17 +272,18 @@ class Turns:
         if one.command in ("load", "sweep") and ended.code in (0, 3):
             self._killed.discard(one.provider)
         if ended.code == -9:
-            # what it leaves stays until the next load of that platform
+            # its files stay until the next load of that platform
             self._killed.add(one.provider)
             for path in self.temporary.iterdir():
                 self.left_by_kills += 1
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             return []
         left = self._lying_about(*({one.provider} - self._killed))
-        return [f"lying about: {left}"] if left else []
+        return [f"files left over: {left}"] if left else []
 
     def _lying_about(self, *providers: str) -> list[str]:
-        """Temporary files, unfinished copies, and what is in the working folders of those providers."""
+        """Temporary files, unfinished copies, and files in the working folders of these
+        providers."""
         found = list(self.temporary.iterdir())
         found += [path for path in self.folder.iterdir() if path.suffix == ".part"]
         for name in providers:
@@ -286,13 +294,13 @@ class Turns:
         return sorted(str(path.relative_to(self.folder)) for path in found)[:20]
 
     def _work(self, provider: str) -> Path:
-        """Where a load spools."""
+        """The working folder of a load."""
         name = working_folder(Target(provider, self.database)).name
         return self.folder / "dlt" / "docruns" / name
 
 
 def moment(argument: str) -> str:
-    """@12 as the time twelve days ago; anything else as it is."""
+    """@12 as the time twelve days ago; any other argument unchanged."""
     if not argument.startswith("@"):
         return argument
     return (datetime.now(UTC) - timedelta(days=float(argument[1:]))).isoformat()
@@ -311,7 +319,7 @@ def _code(code: int) -> str:
 
 
 def verdict(database: Path) -> dict[str, int]:
-    """Counts that must be nothing, whatever has happened."""
+    """Counts that must be zero after every turn."""
     found = {}
     for report in reports(database, dict):
         name = report["dataset"]

@@ -1,4 +1,4 @@
-"""The example payloads of Extend, read the way a load reads them."""
+"""The example payloads of Extend, parsed as a load parses them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RUNS = sorted(
     )
     for path in FOLDER.glob(f"{pattern}.json")
 )
-"""Names of all payloads that hold one run in full."""
+"""The names of all payloads that contain one complete run."""
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 UPDATED = datetime(2026, 1, 2, tzinfo=UTC)
@@ -58,7 +58,7 @@ def run_of(document: Any) -> dict[str, Any]:
 
 
 def read(document: Any, api_version: str, **context: Any) -> ParsedRun:
-    """The rows of one run; its list row tells two dates and nothing else."""
+    """The rows of one run; its list row has two dates and nothing else."""
     run = run_of(document)
     listed = ListedRun(run["id"], None, CREATED, UPDATED)
     known = Context(api_version, "ws_1", **context)

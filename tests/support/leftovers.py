@@ -1,5 +1,4 @@
-"""Everything that a load leaves behind, as bytes that can be searched: unpacked, decoded, cell by
-cell."""
+"""Everything that a load leaves behind, as searchable bytes: unpacked, decoded, cell by cell."""
 
 from __future__ import annotations
 
@@ -25,7 +24,8 @@ _PACKED = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
 
 
 def everything(*places: Path) -> dict[str, bytes]:
-    """All files in some folders by their path: as they are, and by `path!` what is in them."""
+    """All files in some folders by path: under `path` their bytes, under `path!` their unpacked
+    content."""
     found: dict[str, bytes] = {}
     for place in places:
         for path in sorted([place] if place.is_file() else place.rglob("*")):
@@ -38,7 +38,7 @@ def everything(*places: Path) -> dict[str, bytes]:
 
 
 def unpacked(raw: bytes) -> Iterator[bytes]:
-    """What is packed in some bytes: gzip, zlib, and base64 of either or of text."""
+    """The unpacked content of some bytes: gzip, zlib, and base64 of either or of text."""
     for unpack in (gzip.decompress, zlib.decompress) if raw else ():
         try:
             inner = unpack(raw)
@@ -69,7 +69,7 @@ def _cells(path: Path, raw: bytes) -> Iterator[bytes]:
 
 
 Cells = tuple[str, str, str, list[str]]
-"""schema.table or file, column, its type, and its distinct cells as texts."""
+"""(schema.table or file name, column, type of the column, its distinct cells as texts)."""
 
 
 def parquet_cells(path: Path) -> Iterator[Cells]:
@@ -82,7 +82,7 @@ def parquet_cells(path: Path) -> Iterator[Cells]:
 
 
 def cells(database: Path) -> Iterator[Cells]:
-    """All cells of all tables of a database. A copy is read, with its log."""
+    """All cells of all tables of a database, read from a copy of the file and of its log."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.duckdb"
         shutil.copy(database, copy)
@@ -99,7 +99,7 @@ def cells(database: Path) -> Iterator[Cells]:
                     f'WHERE "{column}" IS NOT NULL'
                 ).fetchall()
                 texts = [text for (text,) in found]
-                # dlt packs its state and its schemas
+                # dlt compresses its state and its schemas
                 packed = " ".join(texts).encode() if table.startswith("_dlt") else b""
                 inner = [more.decode(errors="replace") for more in unpacked(packed)]
                 yield f"{schema}.{table}", column, type_, texts + inner
@@ -109,13 +109,16 @@ _HEAD = 4
 
 
 def quoted(found: dict[str, bytes], texts: Iterable[str]) -> dict[str, set[str]]:
-    """Which of some texts (of four bytes or more) each file holds, as they stand or in JSON; files
-    with none left out."""
+    """The texts (of four bytes or more) that each file contains, literally or as JSON.
+
+    Files without any of the texts are left out.
+    """
     forms: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for text in texts:
         for form in {text.encode(), json.dumps(text)[1:-1].encode()}:
             forms[form[:_HEAD]].append(form)
-    # thousands of texts in a hundred megabytes: only places that begin like one are looked at
+    # for thousands of texts in a hundred megabytes: only positions that start like one of the texts
+    # are compared
     heads = np.array([int.from_bytes(head, "little") for head in forms], dtype=np.uint32)
     begins = np.zeros(1 << 20, dtype=bool)
     begins[_slots(heads)] = True

@@ -1,4 +1,4 @@
-"""Platforms that allow R requests a second, each in its way, and who asks them, simulated."""
+"""Simulated platforms with rate limits of several kinds, and simulated clients."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from docruns.net.shared_budget import Budget
 
 
 class Limit(Protocol):
-    """What a platform lets through."""
+    """The rate limit of a platform."""
 
     def wait(self, now: float) -> float:
-        """0 where a request at `now` is answered, else the seconds until one may be."""
+        """0 when a request at `now` is answered, else the seconds until the next one may be."""
 
 
 class Bucket:
-    """Tokens come evenly, `burst` of them may wait: by default those of a second."""
+    """A token bucket that refills evenly; its size is `burst`, by default the tokens of one
+    second."""
 
     def __init__(self, rate: float, burst: float | None = None) -> None:
         self._rate, self._size = rate, burst or max(rate, 1.0)
@@ -36,7 +37,7 @@ class Bucket:
 
 
 class Window:
-    """So many in each second of the clock, or in each `span` of seconds."""
+    """A fixed window: `rate` requests in each second of the clock, or in each `span` of seconds."""
 
     def __init__(self, rate: float, span: float = 1.0) -> None:
         self._most, self._span = max(1, round(rate * span)), span
@@ -53,7 +54,7 @@ class Window:
 
 
 class Sliding:
-    """So many within any second."""
+    """A sliding window: at most `rate` requests within any second."""
 
     def __init__(self, rate: float) -> None:
         self._most = max(1, round(rate))
@@ -76,7 +77,7 @@ KINDS: dict[str, Callable[[float], Limit]] = {
 
 
 class Answer(NamedTuple):
-    """When a request reached the platform, and whether it was refused."""
+    """When a request reached the platform, and whether the platform refused it."""
 
     at: float
     refused: bool
@@ -95,17 +96,20 @@ def ask(
     demand: float | None = None,
     seed: int = 1,
 ) -> list[Answer]:
-    """Ask for `seconds` as a client does: `slots` in flight, one at a time waiting for a turn.
+    """Send requests for `seconds` as a client does: `slots` in flight, one at a time waiting for a
+    turn.
 
-    Several budgets are several clients. `latency` is that of a whole exchange; who sleeps wakes up
-    to `late` seconds too late; at a `change` the platform follows another limit; `demand` is the
-    requests a second that there are, None for always one more.
+    Several budgets are several clients. `latency` is that of a whole exchange; a client that sleeps
+    wakes up to `late` seconds too late; at a `change` the platform switches to another limit;
+    `demand` is the number of requests per second that the client has to send (None: always one
+    more).
     """
     rng = random.Random(seed)
     budgets = budgets if isinstance(budgets, list) else [budgets]
     free = [slots] * len(budgets)
     answers: list[Answer] = []
-    # (when, number, client, epoch, wait or None on its way); epoch -1: this client asks for a turn
+    # (when, number, client, epoch, wait or None when on its way); epoch -1: this client asks for a
+    # turn
     events: list[tuple[float, int, int, int, float | None]] = []
     number = 0
 
@@ -149,7 +153,8 @@ def ask(
 
 
 class Shares(NamedTuple):
-    """`used`: good answers of those allowed; `refused`: 429s of all answers; `refusals`: them all."""
+    """`used`: share of the allowed requests that were answered; `refused`: share of 429s among all
+    answers; `refusals`: their number."""
 
     used: float
     refused: float
@@ -157,7 +162,7 @@ class Shares(NamedTuple):
 
 
 def shares(answers: list[Answer], rate: float, since: float, until: float) -> Shares:
-    """What came of a rate within a time."""
+    """The shares within a period."""
     within = [answer.refused for answer in answers if since <= answer.at < until]
     good = len(within) - sum(within)
     return Shares(good / rate / (until - since), sum(within) / len(within), sum(within))

@@ -1,4 +1,4 @@
-"""What tests of loads share."""
+"""Helpers for tests of loads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from docruns.sandbox import Sandbox
 from docruns.sync.lists import Platform
 
 Loader = Callable[..., tuple[Summary, Platform]]
-"""Loads a sandbox's runs into a DuckDB file; keywords go to the source."""
+"""A function that loads a sandbox's runs into a DuckDB file; keywords go to the source."""
 
 
 def settled(count: Callable[[], int]) -> int:
-    """A count of requests once it has stood still for half a second: what was asked for has been counted."""
+    """A count of requests after it has not changed for half a second: every request has been
+    counted."""
     seen, since = count(), time.monotonic()
     while time.monotonic() - since < 0.5:
         time.sleep(0.02)
@@ -30,14 +31,14 @@ def settled(count: Callable[[], int]) -> int:
 
 
 def connect(sandbox: Sandbox, provider: str, **options: Any) -> Platform:
-    """A provider's platform, which is the sandbox; keywords are settings."""
+    """A provider's platform, served by the sandbox; keywords are settings."""
     if provider == "extend":
         return connect_extend(**{"base_url": sandbox.extend_url, **options})
     return connect_plextera(**{"base_url": sandbox.plextera_url, **options})
 
 
 def query(database: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Rows of a query on a database that nobody has open."""
+    """The rows of a query on a database that no other process has open."""
     with duckdb.connect(str(database), read_only=True) as connection:
         return connection.execute(sql, list(values)).fetchall()
 
@@ -50,7 +51,7 @@ STATE = " UNION ALL ".join(
 
 
 def state(database: Path) -> list[tuple[object, ...]]:
-    """What the next load begins with: dlt reads the state of packages that are entered as loaded."""
+    """The state the next load starts from: dlt reads the state of packages recorded as loaded."""
     sql = (
         "SELECT load_id, state FROM extend._dlt_loads "
         "LEFT JOIN extend._dlt_pipeline_state ON _dlt_load_id = load_id ORDER BY load_id"

@@ -1,4 +1,4 @@
-"""A sandbox that answers some paths with bytes of ours: what no platform would send, over real HTTP."""
+"""A sandbox that answers some paths with given bytes, such as no platform would send, over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Answer = bytes | Callable[[Request], Reply]
 
 
 def plant(sandbox: Sandbox, answers: Mapping[str, Answer]) -> list[str]:
-    """Answer requests of these paths, unquoted, with these bodies; gives the paths of all requests."""
+    """Answer requests for these paths (unquoted) with these bodies; returns the paths of all
+    requests."""
     handle, asked = sandbox._gate.handle, list[str]()
 
     def planted(request: Request) -> Reply:

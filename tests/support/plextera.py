@@ -1,4 +1,4 @@
-"""Loads of the sandbox's Plextera, and what they leave in the database."""
+"""Loads of the sandbox's Plextera, and the rows they leave in the database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from docruns.sync.lists import Platform
 from support.loading import query
 
 PAGE = 5
-"""Rows on a page: small lists have several pages."""
+"""Rows per page; small, so that short lists have several pages."""
 
 
 def load_plextera(sandbox: Sandbox, database: Path, **options: Any) -> tuple[Summary, Platform]:
@@ -25,9 +25,9 @@ def load_plextera(sandbox: Sandbox, database: Path, **options: Any) -> tuple[Sum
 
 
 def tables(database: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table's rows, in order, without what differs from load to load."""
+    """Every table's rows, in order, without the columns that differ from load to load."""
     found = {}
-    # a table exists from its first row on
+    # a table exists only after its first row
     names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'plextera'"
     there = {name for (name,) in query(database, names)}
     for table in TABLES:

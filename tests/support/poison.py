@@ -1,4 +1,4 @@
-"""Answers that no platform should give, each with what becomes of it: rows, or a reason in quarantine."""
+"""Answers that no platform should send, each with its outcome: rows, or a reason in quarantine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 
 class Poison(NamedTuple):
-    """A run's answer. `reason` is a part of the message in quarantine; None: it is loaded, in full."""
+    """A run's answer; `reason` is part of the message in quarantine, None when the run loads in
+    full."""
 
     name: str
     body: bytes
@@ -21,7 +22,7 @@ class Poison(NamedTuple):
 
 
 def nested(levels: int, shape: str = "[%s]", inner: str = "1") -> str:
-    """JSON text that is so many levels deep."""
+    """JSON text with that many levels of nesting."""
     before, after = shape.split("%s")
     return before * levels + inner + after * levels
 
@@ -32,11 +33,11 @@ HOSTILE_KEYS = [
     "Name", "name", "NAME", "\u00e9", "e\u0301", "\u212b", "\u00c5", "\ufb01", "fi", "\u202e", "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
     "lines", "lines[0]", "lines[0].sku", 'lines["sku"]', "value", "metadata", "null", "true", "0", "-1", "__proto__",
 ]  # fmt: skip
-"""Names of fields that something on the way to a table might trip over. All of them come in one object."""
+"""Field names that may break something on the way to a table; all of them are in one object."""
 
 
 def _odd_values() -> dict[str, str]:
-    """Values by name, as JSON text; all of them are loaded as they are."""
+    """Values by name, as JSON text; all of them are loaded unchanged."""
     return {
         "infinite": "1e999",
         "minus infinite": "-1E+999",
@@ -90,9 +91,9 @@ REFUSED_OUTPUTS = {
         "too many fields",
     ),
 }
-"""Outputs that cannot be rows, and why."""
+"""Outputs that cannot become rows, with the reason."""
 
-# bodies that stand in the run's place, with the reason; {id} is the run's own id
+# bodies sent in place of the run, with the reason; {id} is the run's own id
 _ANSWERS: dict[str, tuple[bytes, str]] = {
     "html": (b"<!doctype html><title>Just a moment</title>", "not JSON"),
     "nothing": (b"", "not JSON"),
@@ -199,7 +200,7 @@ def plextera_extractions() -> list[Poison]:
 
 
 def rows_of_a_list(ids: list[str], changed: list[str]) -> list[dict[str, Any]]:
-    """Rows as a list shows them, in the order given."""
+    """Rows as a list returns them, in the given order."""
     return [
         {"id": id_, "status": "PROCESSED", "createdAt": at, "updatedAt": at}
         for id_, at in zip(ids, changed, strict=True)

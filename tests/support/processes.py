@@ -1,4 +1,4 @@
-"""Other processes that hold what a load needs: the lock of a target, or a database file."""
+"""Other processes that have locked what a load needs: the lock of a target, or a database file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# what a load in another process does, without the seconds that it takes to import dlt
+# does the locking of a load in another process, without the seconds it takes to import dlt
 HOLD = """
 import json, os, pathlib, sys
 from filelock import FileLock
@@ -31,7 +31,7 @@ HOLD_FILE = (
 
 @contextmanager
 def another(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has said a line and waits for its stdin to end."""
+    """Another process that has printed a line and waits for the end of its stdin."""
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

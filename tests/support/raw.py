@@ -1,4 +1,4 @@
-"""Servers that no sandbox is: raw answers, TLS with a certificate nobody knows, a proxy."""
+"""Servers beyond the sandbox: raw answers, TLS with an unknown certificate, a proxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# of platform.test, localhost and 127.0.0.1, signed by itself, 2020 to 2120; it protects nothing
+# self-signed certificate of platform.test, localhost and 127.0.0.1, 2020 to 2120; it protects
+# nothing
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgLvb46mK2hbc44CaA
@@ -31,16 +32,17 @@ ug==
 
 
 def answer(body: bytes = b'{"data": []}', status: int = 200, **headers: str) -> bytes:
-    """A whole answer; `content_encoding="gzip"` is a header."""
+    """A complete answer; `content_encoding="gzip"` adds a header."""
     told = {"content-length": str(len(body)), **headers}
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in told.items())
     return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + body
 
 
 class Raw:
-    """Answers its n-th request with the n-th of some bytes, then with the last; b"" closes.
+    """Answers its n-th request with the n-th of the given bytes, later ones with the last; b""
+    closes.
 
-    `requests` are the requests as they came, `connections` the number of connections.
+    `requests` are the requests as received, `connections` the number of connections.
     """
 
     def __init__(self, *answers: bytes, tls: Path | None = None) -> None:
@@ -58,7 +60,7 @@ class Raw:
 
     def __exit__(self, *_: object) -> None:
         for each in self._open:
-            # a thread that waits in it goes on at once
+            # a thread that waits for data on the connection continues at once
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
@@ -88,7 +90,7 @@ class Raw:
 
 
 class Proxy(Raw):
-    """Connects whoever asks to one port of this machine, or answers with another `status`."""
+    """Connects every client to one port of this machine, or answers with another `status`."""
 
     def __init__(self, target: int, status: int = 200) -> None:
         super().__init__(b"")
@@ -110,7 +112,7 @@ class Proxy(Raw):
 
 
 def _requests(connection: socket.socket) -> Iterator[bytes]:
-    """Whole requests, head and body."""
+    """Complete requests, head and body."""
     buffer = b""
     while True:
         while b"\r\n\r\n" not in buffer:
@@ -146,7 +148,7 @@ def _thread(work: Callable[..., None], *arguments: object) -> None:
 
 @contextmanager
 def free_port() -> Iterator[int]:
-    """A port on which nobody listens meanwhile."""
+    """A port on which no process listens inside the block."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Does a database hold what its platform has? For tests of what comes after a fault."""
+"""Compare a database with its platform, in tests of what happens after a fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proofs.stage import Platform
 
 
 def wrong(database: Path, sandbox: Sandbox, dataset: str = "extend") -> dict[str, int]:
-    """What is wrong with an Extend dataset, counted: nothing where it is the truth."""
+    """The counts of errors in an Extend dataset; empty when it equals the platform."""
     platform = Platform(sandbox.url)
     try:
         missing = missing_runs(database, platform, dataset)
@@ -28,5 +28,5 @@ def wrong(database: Path, sandbox: Sandbox, dataset: str = "extend") -> dict[str
 
 
 def spooled(folder: Path) -> list[Path]:
-    """Documents that dlt has left on disk."""
+    """The files with documents that dlt has left on disk."""
     return [path for path in folder.rglob("*") if path.suffix in (".parquet", ".jsonl", ".sql")]

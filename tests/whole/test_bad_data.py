@@ -1,6 +1,8 @@
-"""Answers that no platform should give, over HTTP into DuckDB: loaded in full, or quarantined with a reason.
+"""Answers that no platform should send, over HTTP into DuckDB: they load in full or go to
+quarantine with a reason.
 
-One load carries all of a platform's poison, with sound runs between: those must be there, whatever the others hold.
+One load contains all bad answers of a platform, with good runs between them: the good runs must
+load, whatever the other answers contain.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ SOUND = 5
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no JSON is asked for once more, without waiting; so much poison is no broken platform."""
+    """An answer that is not JSON is retried once, without waiting; many bad runs do not end the
+    load."""
     monkeypatch.setattr("docruns.sync.sync.GIVE_UP_AFTER", 1000)
     given = messages.Retry.__init__
 
@@ -50,13 +53,16 @@ def empty() -> Iterator[Sandbox]:
 
 
 def load_into(database: Path, connect: Callable[..., Platform], **options: Any) -> Summary:
-    """A load into a DuckDB file."""
+    """Load a platform into a DuckDB file."""
     platform = connect(**options)
     return load_runs(platform, Target(platform.name, database))
 
 
 def mixed(runs: list[Poison], sound: list[Poison]) -> list[Poison]:
-    """Sound runs first, last and between; never twenty bad ones in a row, which would mean a broken platform."""
+    """Good runs first, last and between the bad ones.
+
+    There are never twenty bad runs in a row, which would mean a broken platform.
+    """
     bad = [run for run in runs if run.reason]
     good = [run for run in runs if not run.reason]
     share = len(good) // len(bad)
@@ -72,12 +78,12 @@ def mixed(runs: list[Poison], sound: list[Poison]) -> list[Poison]:
 
 
 def moments(n: int) -> list[str]:
-    """As many moments, one second apart."""
+    """`n` timestamps, one second apart."""
     return [f"2026-09-20T{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}Z" for i in range(n)]
 
 
 def compare(database: Path, dataset: str, runs: list[Poison]) -> None:
-    """Each run is where it belongs, with its reason."""
+    """Each run is in its table, or in quarantine with its reason."""
     loaded = {id_ for (id_,) in query(database, f"SELECT id FROM {dataset}.processor_runs")}
     quarantined = dict(
         query(database, f"SELECT id, message FROM {dataset}.quarantine WHERE resolved_at IS NULL")
@@ -93,7 +99,7 @@ def compare(database: Path, dataset: str, runs: list[Poison]) -> None:
 
 
 def rebuilt(database: Path, dataset: str) -> dict[str, Any]:
-    """The value of each run, from its rows of fields."""
+    """The value of each run, rebuilt from its rows of fields."""
     rows: defaultdict[str, list[tuple[str, str | None]]] = defaultdict(list)
     sql = f"SELECT processor_run_id, path, value_json FROM {dataset}.fields ORDER BY 1, position"
     for run_id, path, text in query(database, sql):
@@ -103,7 +109,8 @@ def rebuilt(database: Path, dataset: str) -> dict[str, Any]:
 
 @pytest.mark.fault(31, 32)
 def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
-    """Every odd answer is loaded in full or quarantined with its reason, in each load anew, and no other run is missing."""
+    """Every bad answer loads in full or goes to quarantine with its reason, in every load, and no
+    other run is missing."""
     value = '{"value":{"total":{"amount":9.5,"iso_4217_currency_code":"EUR"},"n":[1,{"a":null}]}}'
     sound = [
         Poison(f"sound {i}", f'{{"id":"sound {i}","status":"PROCESSED","object":"extract_run","output":{value}}}'.encode())
@@ -121,7 +128,7 @@ def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
     first = load_into(database, connect_extend, base_url=empty.extend_url)
     bad = sum(run.reason is not None for run in runs)
     assert (first.complete, first.fetched, first.quarantined) == (True, len(runs) - bad, bad)
-    # a path out of the list, a query or a fragment in an id change nothing about what is asked
+    # a relative path, a query or a fragment in an id does not change the requested path
     assert answers.keys() <= set(asked)
     compare(database, "extend", runs)
     found = rebuilt(database, "extend")
@@ -140,7 +147,8 @@ def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
 
 @pytest.mark.fault(31, 32)
 def test_poisoned_extractions_of_plextera(empty: Sandbox, tmp_path: Path) -> None:
-    """The same with Plextera's extractions; each field stays beside its row as it came."""
+    """The same rule holds for Plextera's extractions; each field is also kept unchanged beside its
+    row."""
     field = '{"name":"total","value":{"amount":9.5},"confidence":0.5}'
     sound = [
         Poison(f"sound {i}", f'{{"id":"sound {i}","status":"COMPLETED","output":{{"fields":[{field}]}}}}'.encode())
@@ -194,24 +202,26 @@ ODD_MOMENTS: list[tuple[str, str | None]] = [
     ('"10000-01-01T00:00:00Z"', None),
     ('"2026-09-20T10:00:00Z\\u0000"', None),
 ]
-"""JSON text of a timestamp, and what is loaded of it; what is none stands in extra."""
+"""JSON text of a timestamp, with the loaded value; text that is not a timestamp is kept in
+`extra`."""
 
 NO_ROWS = [
     "1", '"x"', "[]", "true", "{}", '{"id":null}', '{"id":7}', '{"id":""}', '{"id":"."}', '{"id":".."}', '{"id":{}}',
     '{"id":"' + "i" * 2001 + '"}', '{"id":"' + "i" * 100_000 + '"}', '{"name":"no id","name":"at all"}',
 ]  # fmt: skip
-"""Rows of a list that name no run."""
+"""Rows of a list without a usable run id."""
 
 
 def run_of(id_: str, more: str = "") -> bytes:
-    """A sound answer."""
+    """A good answer."""
     return f'{{"id":{json.dumps(id_)},"status":"PROCESSED"{more}}}'.encode()
 
 
 @pytest.mark.fault(28)
 @pytest.mark.parametrize("platform", ["extend", "plextera"])
 def test_poisoned_rows_of_a_list(platform: str, empty: Sandbox, tmp_path: Path) -> None:
-    """A row that names no run is quarantined as it came; one that names a run is enough, whatever else it says."""
+    """A row without a run id goes to quarantine unchanged; a row with a run id loads, whatever else
+    it contains."""
     rows = {f"at {i}": f'"updatedAt":{text}' for i, (text, _) in enumerate(ODD_MOMENTS)}
     rows |= {f"created {i}": f'"createdAt":{text}' for i, (text, _) in enumerate(ODD_MOMENTS)}
     status = [
@@ -266,7 +276,8 @@ def test_poisoned_rows_of_a_list(platform: str, empty: Sandbox, tmp_path: Path) 
 
 
 def lists_of(platform: str, sandbox: Sandbox) -> tuple[Any, str, str, dict[str, Answer]]:
-    """Source, base URL, path of the list of workflow runs, and empty answers for all other lists."""
+    """Source, base URL, path of the list of workflow runs, and empty answers for all other
+    lists."""
     if platform == "extend":
         kinds = ("extract", "classify", "split", "parse", "edit", "verify")
         others: dict[str, Answer] = {f"/extend/{kind}_runs": EMPTY for kind in kinds}
@@ -280,7 +291,7 @@ EMPTY = b'{"data":[],"pageInfo":{"totalItems":0,"totalPages":0}}'
 
 
 def page_of(*rows: str) -> bytes:
-    """A list of one page."""
+    """A list with one page."""
     return f'{{"data":[{",".join(rows)}],"pageInfo":{{"totalItems":1,"totalPages":1}}}}'.encode()
 
 
@@ -289,7 +300,8 @@ def page_of(*rows: str) -> bytes:
 def test_a_status_that_no_list_can_be_asked_for(
     platform: str, status: str, empty: Sandbox, tmp_path: Path
 ) -> None:
-    """An unfinished run whose status its list refuses, or no address takes, is read by its id."""
+    """An unfinished run is read by its id when the list refuses its status, or when no URL can
+    contain it."""
     source, base, path, answers = lists_of(platform, empty)
     said = f'"id":"w","status":{json.dumps(status)},"updatedAt":"2026-08-01T00:00:00Z"'
     answers |= {path: page_of(f"{{{said}}}"), f"{path}/w": f"{{{said}}}".encode()}
@@ -314,7 +326,8 @@ def test_a_status_that_no_list_can_be_asked_for(
 def test_runs_without_a_timestamp_are_loaded_whenever_they_come(
     platform: str, empty: Sandbox, tmp_path: Path
 ) -> None:
-    """Nothing tells when such a run changed: one that a later load finds is loaded, one that is loaded is not fetched again."""
+    """A run without a usable date is loaded when a later load finds it, and is not fetched again
+    after that."""
     source, base, path, answers = lists_of(platform, empty)
     dated = '{"id":"dated","status":"PROCESSED","updatedAt":"2026-09-20T00:00:00Z"}'
     bare = '{"id":"bare","status":"COMPLETED","updatedAt":null,"createdAt":"soon"}'
@@ -336,7 +349,8 @@ def test_runs_without_a_timestamp_are_loaded_whenever_they_come(
 def test_what_is_in_quarantine_stops_no_later_load(
     empty: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs that failed before are tried first, and say nothing new about the platform: new runs are loaded after them."""
+    """Runs that failed before are retried first and do not count as new failures: new runs load
+    after them."""
     monkeypatch.setattr("docruns.sync.sync.GIVE_UP_AFTER", 3)
     source, base, path, answers = lists_of("extend", empty)
     rows = []

@@ -1,4 +1,4 @@
-"""The package as `dlt init` ships it: copied into a stranger's folder and run there."""
+"""The package as `dlt init` delivers it: copied into an empty folder and run there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path, *command: str, **env: str) -> str:
-    """The output of a command in a folder, without the checkout on its path."""
+    """The output of a command in a folder, without the checkout on its import path."""
     import os
 
     done = subprocess.run(

@@ -477,7 +477,7 @@ def test_readme_is_short() -> None:
 
 
 def test_job_to_schedule_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`pipelines/extend_to_duckdb.py` loads what is due, again and again."""
+    """`pipelines/extend_to_duckdb.py` loads the due runs each time it runs."""
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     job = [sys.executable, str(ROOT / "pipelines" / "extend_to_duckdb.py")]
     for read in (46, 0):

@@ -1,4 +1,4 @@
-"""The fault matrix is whole, and tests/FAULTS.md shows it as it is."""
+"""The fault matrix is complete, and tests/FAULTS.md contains it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MATRIX = range(1, 39)
 
 
 def test_every_fault_has_a_test() -> None:
-    """No row without a test that is named after it, and no mark without a row."""
+    """Every row has a test that is marked with it, and every mark has a row."""
     tests = covered()
     assert set(MATRIX) <= ROWS.keys()
     assert [number for number in ROWS if number not in tests] == []
@@ -16,7 +16,7 @@ def test_every_fault_has_a_test() -> None:
 
 
 def test_the_document_shows_the_matrix() -> None:
-    """The table in tests/FAULTS.md is what the marks give; `python -m support.faults` writes it."""
+    """The table in tests/FAULTS.md equals the marks; `python -m support.faults` writes it."""
     text = DOCUMENT.read_text()
     assert "<!-- faults -->" in text
     assert written(text) == text

@@ -1,4 +1,4 @@
-"""Kill -9 at any moment; `make prove` does the same with more runs, more kills and latency."""
+"""Kill -9 at any point; `make prove` does the same with more runs, more kills and latency."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from support.loading import query
 
 
 def nothing(_: Path, __: Scene) -> list[str]:
-    """Whatever the kill has left is in order."""
+    """No check: the state directly after this kill is not tested."""
     return []
 
 
 def no_table_in_between(database: Path, stage: Scene) -> list[str]:
-    """Each table is as it was or as it is to be: none has lost its old rows and lacks the new ones."""
+    """Each table has its old or its new rows: no table has lost old rows without having the new
+    ones."""
     old, new = (
         {text.partition(":")[0] for text in differences(database, other)}
         for other in (stage.before, stage.calm)
     )
-    # a load is killed in its first chunk: the tables that it has merged hold some of the new rows
+    # the kill hits a load's first chunk: the tables that it has merged contain some of the new rows
     count = "SELECT count(*) FROM extend."
     both = sorted(old & new)
     gone = [t for t in both if query(database, count + t) < query(stage.before, count + t)]
@@ -35,12 +36,12 @@ def no_table_in_between(database: Path, stage: Scene) -> list[str]:
 
 
 def status_tells(database: Path, _: Scene) -> list[str]:
-    """`status` counts the package that is loaded in part."""
+    """`status` counts one half-loaded package."""
     (found,) = reports(database, dict)
     return [] if found["half_loaded_packages"] == 1 else [f"status says {found}"]
 
 
-# one of each kind; all of them take minutes
+# one point of each kind; all points take minutes
 @pytest.mark.parametrize(
     ("point", "look"),
     [
@@ -60,19 +61,19 @@ def status_tells(database: Path, _: Scene) -> list[str]:
     ],
 )
 def test_one_load_heals(stage: Scene, run: Run, point: str, look: Look) -> None:
-    """Wherever a load is killed, the next one leaves every table as if nobody had killed anything."""
+    """After a kill at any point, the next load leaves every table as if there had been no kill."""
     assert kill_at(stage, point, run, look) == []
 
 
 @pytest.fixture(scope="module")
 def run(children: Children) -> Run:
-    """Loads in processes of their own."""
+    """Loads in separate processes."""
     return runs(children)
 
 
 @pytest.fixture(scope="module")
 def stage(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A loaded platform of 40 runs, of which 12 changed since, and 6 new ones."""
+    """A loaded platform of 40 runs, with 12 changed runs and 6 new ones since the load."""
     with Sandbox(runs=40, seed=5, document_size="light", plextera_runs=0) as sandbox:
         platform = Platform(sandbox.url)
         folder = tmp_path_factory.mktemp("kill")
@@ -81,7 +82,8 @@ def stage(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]
 
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """Killed again and again, loads go on from what is committed: nothing lost, doubled or read in vain."""
+    """Loads that are killed repeatedly continue from the committed state: no run is lost, doubled
+    or fetched without need."""
     with Sandbox(runs=80, seed=5, document_size="light", latency=0.02) as sandbox:
         platform = Platform(sandbox.url)
         figures = prove_random(platform, tmp_path, kills=4, chunk_runs=30, seed=1, per_load=4)

@@ -1,4 +1,4 @@
-"""The whole path: sandbox, HTTP, feed, rows, Arrow, dlt, DuckDB."""
+"""The complete path: sandbox, HTTP, feed, rows, Arrow, dlt, DuckDB."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 
 
 def database_rows(database: Path, table: str, order: str) -> list[tuple[Any, ...]]:
-    """A table without dlt's own column, in a fixed order."""
+    """The rows of a table without dlt's own column, in a fixed order."""
     sql = f"SELECT * EXCLUDE (_dlt_load_id) FROM extend.{table} ORDER BY {order}"
     return query(database, sql)
 
 
 def test_database_equals_platform(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """After a load, every run of the platform stands in the database with its status and values."""
+    """After a load, every run of the platform is in the database with its status and values."""
     summary, _ = load_extend(tmp_path / "a.duckdb")
     assert summary.complete
     assert summary.quarantined == 0
@@ -89,7 +89,7 @@ def test_second_load_fetches_nothing(load_extend: Loader, sandbox: Sandbox) -> N
 
 
 def test_changed_runs_only_are_fetched(load_extend: Loader, sandbox: Sandbox) -> None:
-    """After reviews, exactly the reviewed runs are fetched again."""
+    """After reviews, a load fetches exactly the reviewed and the new runs."""
     load_extend()
     reviewed = sandbox.extend.review(4)
     new = sandbox.extend.add(3)
@@ -102,7 +102,8 @@ def test_changed_runs_only_are_fetched(load_extend: Loader, sandbox: Sandbox) ->
 def test_review_replaces_rows_as_a_set(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A database that followed every review equals one that was loaded fresh afterwards."""
+    """A database that was loaded after every change equals one that is loaded afterwards from
+    scratch."""
     followed, fresh = tmp_path / "followed.duckdb", tmp_path / "fresh.duckdb"
     load_extend(followed)
     sandbox.extend.review(10)
@@ -115,7 +116,7 @@ def test_review_replaces_rows_as_a_set(
         order = ", ".join(table.key)
         old, new = (database_rows(path, table.name, order) for path in (followed, fresh))
         if table.name == "processor_runs":
-            # a parse run inside a workflow has its dates from the list that showed it first
+            # a parse run inside a workflow has its dates from the first list that contained it
             times = [table.names.index(c) for c in ("created_at", "updated_at")]
             old, new = (
                 [tuple(c for i, c in enumerate(row) if i not in times) for row in rows]
@@ -126,7 +127,7 @@ def test_review_replaces_rows_as_a_set(
 
 @pytest.mark.fault(29)
 def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A run that comes back with fewer fields, then with none, keeps none of its old rows."""
+    """A run that returns with fewer fields, then with none, keeps none of its old rows."""
     run = {
         "object": "extract_run",
         "id": "exr_shrinks",
@@ -151,7 +152,8 @@ def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: P
 def test_every_table_is_there_after_the_first_load(
     provider: str, runs: int, tmp_path: Path
 ) -> None:
-    """A query for what is in quarantine does not fail because nothing is, nor one for what nobody has sent."""
+    """A query on a table without rows, such as an empty quarantine, or on a column without values
+    does not fail."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs, standalone=0, plextera_runs=runs) as sandbox:
         load_runs(connect(sandbox, provider), Target(provider, database))
@@ -177,7 +179,8 @@ def test_every_table_is_there_after_the_first_load(
 def test_a_column_that_is_new_is_there_after_the_next_load(
     load_extend: Loader, tmp_path: Path
 ) -> None:
-    """A newer docruns finds an older one's tables: what it asks them for it makes first, changes or not."""
+    """A newer docruns adds the missing columns to an older version's tables before it queries them,
+    whether or not runs changed."""
     load_extend()
     database = tmp_path / "t.duckdb"
     with duckdb.connect(str(database)) as connection:
@@ -204,7 +207,8 @@ def test_more_memory_where_it_does_not_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A package that DuckDB's memory does not do for is undone, and loaded again with all there is."""
+    """A package that exceeds DuckDB's memory limit is rolled back and loaded again without a
+    limit."""
     first, _ = load_extend(tmp_path / "a.duckdb", max_runs=limit)
     monkeypatch.setattr("docruns.commands.load.MEMORY", "4MB")
     sandbox.stats.reset()
@@ -223,7 +227,8 @@ def test_more_memory_where_it_does_not_do(
 def test_what_failed_for_memory_is_not_tried_again_in_it(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction that found no memory may be in the way of the next: the package is undone at once."""
+    """A transaction that ran out of memory may conflict with the next one, so the package is rolled
+    back at once."""
     first, _ = load_extend(tmp_path / "a.duckdb")
     merge, start_over = SqlLoadJob.run, Sync.start_over
     tried: list[str] = []
@@ -249,7 +254,7 @@ def test_what_failed_for_memory_is_not_tried_again_in_it(
 def test_two_tables_are_merged_at_once(
     load_extend: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each merge holds memory, and DuckDB has two threads."""
+    """Two merges run at a time, not more: each merge needs memory, and DuckDB has two threads."""
     merge, lock = SqlLoadJob.run, Lock()
     at_work, most = 0, 0
 
@@ -269,7 +274,7 @@ def test_two_tables_are_merged_at_once(
 
 
 def test_chunks_give_the_same_rows(load_extend: Loader, tmp_path: Path) -> None:
-    """Many small packages end in the same database as one large package, with a syncs row each."""
+    """Many small packages give the same database as one large package, with one syncs row each."""
     load_extend(tmp_path / "one.duckdb")
     summary, _ = load_extend(tmp_path / "many.duckdb", chunk_runs=7)
     assert summary.complete
@@ -286,7 +291,7 @@ def test_chunks_give_the_same_rows(load_extend: Loader, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_loads(load_extend: Loader, tmp_path: Path, version: str) -> None:
-    """Each documented API version loads completely, and says so in every row."""
+    """Each documented API version loads completely, and every row has that version."""
     database = tmp_path / "v.duckdb"
     summary, _ = load_extend(database, api_version=version)
     assert summary.complete
@@ -296,7 +301,7 @@ def test_every_version_loads(load_extend: Loader, tmp_path: Path, version: str) 
 
 
 def test_versions_agree(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Four databases, one for each version, agree on all that the versions share."""
+    """Four databases, one for each version, agree on all columns that the versions share."""
     sandbox.extend.switch(list_processor_runs_2024=True)
     shared = {
         "runs": "SELECT id, workflow_id, workflow_name, started_at, ended_at, created_at, updated_at, "
@@ -326,7 +331,7 @@ def test_versions_agree(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -
 
 
 def test_limits_leave_whole_runs(sandbox: Sandbox, tmp_path: Path, load_extend: Loader) -> None:
-    """`max_runs` ends a load early with whole runs, and the next load goes on from there."""
+    """`max_runs` ends a load early with complete runs, and the next load continues from there."""
     database = tmp_path / "m.duckdb"
     first, _ = load_extend(database, max_runs=10)
     assert not first.complete
@@ -346,7 +351,8 @@ def _is_catalogue(route: str) -> bool:
 def test_verify_runs_are_never_fetched(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Reading a verify run can use up the customer's only copy, so its list row is all that loads."""
+    """Reading a verify run can use up the customer's only copy, so a load stores only its list
+    row."""
     load_extend(tmp_path / "v.duckdb")
     assert sandbox.stats.verify_reads == 0
     sql = "SELECT count(*) FROM extend.processor_runs WHERE type = 'VERIFY'"
@@ -373,7 +379,8 @@ def test_no_presigned_url_is_stored(load_extend: Loader, tmp_path: Path) -> None
 def test_one_bad_run_goes_to_quarantine(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A run that cannot be read is quarantined with its reason; all others load; it is tried again."""
+    """A run that cannot be parsed goes to quarantine with its reason and is retried; all other runs
+    load."""
     database = tmp_path / "q.duckdb"
     bad = "exr_bad"
     summary_row = {
@@ -405,7 +412,7 @@ def test_one_bad_run_goes_to_quarantine(
 def test_hostile_text_and_numbers_are_kept(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Numbers keep their digits and text every character, all the way into DuckDB."""
+    """Numbers keep every digit and texts every character, from the answer into DuckDB."""
     literals = {
         "tenth": "0.10",
         "huge": "1e308",
@@ -459,7 +466,8 @@ def test_hostile_text_and_numbers_are_kept(
 def test_columns_do_not_depend_on_data(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Every loaded table has exactly the model's columns with the model's types, and _dlt_load_id."""
+    """Every loaded table has exactly the model's columns with the model's types, and
+    _dlt_load_id."""
     load_extend(tmp_path / "c.duckdb")
     types = {
         "text": "VARCHAR",
@@ -483,7 +491,7 @@ def test_columns_do_not_depend_on_data(
 
 
 def test_every_example_payload_loads(tmp_path: Path, load_extend: Loader) -> None:
-    """All example payloads that hold runs go over HTTP into DuckDB with none in quarantine."""
+    """All example payloads that contain runs load over HTTP into DuckDB, none into quarantine."""
     resources = {"workflow_run": "workflow_runs", "classify_run": "classify_runs"}
     resources |= {"split_run": "split_runs", "parse_run": "parse_runs"}
     put: dict[str, str] = {}
@@ -491,7 +499,8 @@ def test_every_example_payload_loads(tmp_path: Path, load_extend: Loader) -> Non
     with Sandbox(runs=0, standalone=0) as empty:
         for name in RUNS:
             run = run_of(load_payload(name))
-            # webhooks hold the same runs in other envelopes; verify and edit runs are in lists only
+            # webhooks contain the same runs in other envelopes; verify and edit runs exist in lists
+            # only
             if name.startswith(("webhook", "verify", "edit")) or run["id"] in put:
                 continue
             resource = resources.get(run["object"], "extract_runs")
@@ -508,7 +517,7 @@ def test_every_example_payload_loads(tmp_path: Path, load_extend: Loader) -> Non
 
 @pytest.mark.fault(20)
 def test_refused_key_stops_at_once(load_extend: Loader) -> None:
-    """A key that the platform refuses ends the load with the first answer."""
+    """A key that the platform refuses ends the load after the first answer."""
     with Sandbox(runs=3, api_keys={"sk_right"}) as strict:
         with pytest.raises(RefusedError) as caught:
             load_extend(base_url=strict.extend_url, api_key="sk_wrong")
@@ -520,7 +529,7 @@ def test_refused_key_stops_at_once(load_extend: Loader) -> None:
 def test_unreachable_platform_is_named(
     load_extend: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nobody answers, the error names the address."""
+    """When no server answers, the error names the address."""
     from docruns.net import messages
 
     monkeypatch.setattr(messages.Retry, "__init__", lambda self: _retry_once(self))
@@ -535,7 +544,8 @@ def _retry_once(retry: Any) -> None:
 
 @pytest.mark.fault(11)
 def test_database_that_somebody_holds(tmp_path: Path) -> None:
-    """A database that stays open elsewhere ends the load with a plain message, before any request."""
+    """A database that another process keeps open ends the load with a clear message, before any
+    request."""
     import subprocess
     import sys
 
@@ -556,7 +566,7 @@ def test_database_that_somebody_holds(tmp_path: Path) -> None:
 
 @pytest.mark.fault(40)
 def test_database_that_is_none(tmp_path: Path) -> None:
-    """A file that is no database is named."""
+    """The error for a file that is not a database names the file."""
     from docruns.core.errors import DocrunsError
 
     path = tmp_path / "x.duckdb"
@@ -567,7 +577,8 @@ def test_database_that_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.fault(9)
 def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is loaded is known to the database itself: a copy elsewhere, on another machine, goes on."""
+    """The database itself records what is loaded: after a move to another place, a load continues
+    there."""
     load_extend(tmp_path / "a.duckdb")
     (tmp_path / "elsewhere").mkdir()
     moved = (tmp_path / "a.duckdb").rename(tmp_path / "elsewhere" / "b.duckdb")
@@ -579,7 +590,8 @@ def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path:
 
 @pytest.mark.fault(36)
 def test_odd_path_of_the_database(load_extend: Loader, tmp_path: Path) -> None:
-    """Quotes, blanks, equal and percent signs in a path do no harm; what cannot work is refused."""
+    """Quotes, blanks, equal signs and percent signs in a path work; a path that cannot work is
+    refused."""
     folder = tmp_path / "it's a=b 50%"
     folder.mkdir()
     summary, _ = load_extend(folder / "d b.duckdb")
@@ -598,7 +610,7 @@ def test_working_folder_is_empty_afterwards(load_extend: Loader, tmp_path: Path)
 
 
 def test_other_error_is_not_hidden(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An error that is not ours comes out as it is."""
+    """An error that is not a docruns error is raised unchanged."""
     platform = replace(connect(sandbox, "extend"), resources=lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
     with pytest.raises(ZeroDivisionError):
         load_runs(platform, Target("extend", tmp_path / "z.duckdb"))
@@ -606,7 +618,7 @@ def test_other_error_is_not_hidden(sandbox: Sandbox, tmp_path: Path) -> None:
 
 @pytest.fixture
 def unfrozen() -> Iterator[None]:
-    """As in a process that nobody has frozen, which that of the tests is."""
+    """Garbage collection as in an ordinary process; the test process has frozen objects."""
     gc.unfreeze()
     yield
     gc.freeze()
@@ -614,7 +626,7 @@ def unfrozen() -> Iterator[None]:
 
 @pytest.mark.usefixtures("unfrozen")
 def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path) -> None:
-    """What a load changes of the collector and of Arrow's memory is put back, also where it fails."""
+    """A load restores the garbage collector's and Arrow's settings, also when it fails."""
 
     def now() -> tuple[object, ...]:
         return gc.get_threshold(), gc.get_freeze_count(), pa.default_memory_pool().backend_name
@@ -628,7 +640,8 @@ def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path
 
 @pytest.mark.usefixtures("unfrozen")
 def test_what_a_load_leaves_the_next_one_collects() -> None:
-    """Frozen with the rest it would be found by nobody: a process grew by 1 MB with each load."""
+    """Objects that a load leaves are collected by the next load; when they stayed frozen, a process
+    grew by 1 MB per load."""
 
     class Held:
         def __init__(self) -> None:
@@ -648,7 +661,8 @@ def test_what_a_load_leaves_the_next_one_collects() -> None:
 
 @pytest.mark.usefixtures("unfrozen")
 def test_many_loads_in_one_process_leave_nothing(load_extend: Loader, tmp_path: Path) -> None:
-    """As a scheduler runs them: it holds no more after ten loads than after five."""
+    """Many loads in one process, as a scheduler runs them, leave no more objects after ten loads
+    than after five."""
 
     def objects() -> int:
         for _ in range(5):
@@ -663,7 +677,7 @@ def test_many_loads_in_one_process_leave_nothing(load_extend: Loader, tmp_path: 
 def test_duckdb_gets_so_much_and_no_more(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In each package, whatever the size of the database."""
+    """DuckDB has the same memory limit in each package, whatever the size of the database."""
     allowed: list[Any] = []
 
     def noted(connection: Any) -> None:
@@ -680,7 +694,7 @@ def test_duckdb_gets_so_much_and_no_more(
 @pytest.mark.usefixtures("unfrozen")
 @pytest.mark.parametrize("already", [0, 1])
 def test_what_is_frozen_elsewhere_stays_so(already: int) -> None:
-    """Who has frozen his modules, as servers do before they fork, keeps them frozen."""
+    """Objects that a process froze before a load, as servers do before they fork, stay frozen."""
     if already:
         gc.freeze()
     with gc_frozen():
@@ -691,7 +705,8 @@ def test_what_is_frozen_elsewhere_stays_so(already: int) -> None:
 def test_one_batch_is_held_at_a_time(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """dlt takes a batch with each table of the one before; at ten tables that were ten batches."""
+    """At most three batches are in memory: dlt took the next batch with each table of the one
+    before, which made ten batches at ten tables."""
     monkeypatch.setattr(sync_module, "BATCH_ROWS", 1)
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     most = 0
@@ -711,7 +726,7 @@ def test_one_batch_is_held_at_a_time(
 
 
 def _committed_with(monkeypatch: pytest.MonkeyPatch, then: Callable[[Any, int], None]) -> None:
-    """What is to happen after each package, and before the next one is begun."""
+    """Call `then` after each package and before the next one starts."""
     commit, committed = pipeline.load_package, 0
 
     def and_then(running: Any, *about: Any) -> None:
@@ -727,7 +742,8 @@ def _committed_with(monkeypatch: pytest.MonkeyPatch, then: Callable[[Any, int], 
 def test_what_is_committed_leaves_the_log(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Package by package, beside the next one: dlt lets DuckDB keep a gigabyte in memory and in its log."""
+    """Committed rows leave the log after each package, in parallel with the next one; dlt alone
+    lets DuckDB keep a gigabyte in memory and in its log."""
     log = tmp_path / "l.duckdb.wal"
     commit, before, after = pipeline.load_package, [], []
 
@@ -753,12 +769,12 @@ def test_what_is_committed_leaves_the_log(
 def test_a_log_that_cannot_be_emptied_ends_the_load(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs aside: its error is that of the load all the same, and the next load is whole."""
+    """An error of the parallel checkpoint ends the load, and the next load is complete."""
     commit, before = pipeline.load_package, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(*about: Any) -> None:
         commit(*about)
-        # no file may grow any more, as on a full disk
+        # no file may grow, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
 
     try:
@@ -773,7 +789,8 @@ def test_a_log_that_cannot_be_emptied_ends_the_load(
 
 
 def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None:
-    """It takes longer to import, and more memory, than a thousand runs to load."""
+    """The command does not import pandas, which takes more time and memory to import than a
+    thousand runs to load."""
     script = (
         "import atexit, sys; from docruns.commands.cli.main import run; "
         "atexit.register(lambda: print(sorted({'pandas', 'pandas.core'} & sys.modules.keys()))); "
@@ -794,7 +811,8 @@ def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None
 def test_the_lists_are_asked_for_together(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Each once, and one before the others: a load that finds nothing new is little else than waiting for them."""
+    """A load requests each list once, all of them at the same time: a load that finds nothing new
+    mostly waits for them."""
     load_extend(tmp_path / "t.duckdb")
     sandbox.stats.reset()
     sandbox.set(latency=0.2)
@@ -802,11 +820,12 @@ def test_the_lists_are_asked_for_together(
     lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
     assert set(lists.values()) == {1}
     assert len(lists) == 11
-    assert sandbox.stats.max_in_flight >= 8, "six of runs, two of the catalogue"
+    assert sandbox.stats.max_in_flight >= 8, "six lists of runs, two of the catalogue"
 
 
 def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> None:
-    """Those for the catalogue too, which ends when it ends: in a load of many packages, and where nothing is new."""
+    """`syncs` counts every request, those for the catalogue too, in a load of many packages and in
+    a load with nothing new."""
     asked = 0
     for chunk_runs in (7, None):
         summary, _ = load_extend(tmp_path / "r.duckdb", chunk_runs=chunk_runs)
@@ -818,7 +837,8 @@ def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> N
 def test_no_job_is_waited_for_that_is_done(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """dlt looks again when a job says that it is done, or after a second: a third of a load with nothing new."""
+    """A finished job ends dlt's wait at once: dlt's polling interval of a second was a third of a
+    load with nothing new."""
     init = Load.__init__
 
     def patient(self: Load, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,5 @@
-"""Plextera: the whole path, under every combination of what its documentation leaves open."""
+"""Plextera: the complete path, under every combination of the behaviours that its documentation
+leaves open."""
 
 from __future__ import annotations
 
@@ -42,14 +43,15 @@ RUNS = 13
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Sandbox]:
-    """A platform of a few pages, with nested runs, that no test changes but for its switches."""
+    """A platform of a few pages with nested runs; tests change only its switches."""
     with Sandbox(runs=1, plextera_runs=RUNS, seed=11) as sandbox:
         sandbox.plextera.add(1, depth=3)
         yield sandbox
 
 
 def rows_without_database(sandbox: Sandbox, **options: Any) -> dict[str, dict[Any, Any]]:
-    """What a load gives, by table and key, straight from the sync: fast enough for every combination."""
+    """The rows of a load by table and key, directly from the sync: fast enough for every
+    combination."""
     sync = Sync(connect_plextera(base_url=sandbox.plextera_url, page_size=PAGE, **options))
     found: dict[str, dict[Any, Any]] = {table.name: {} for table in TABLES}
     with sync.client:
@@ -60,22 +62,24 @@ def rows_without_database(sandbox: Sandbox, **options: Any) -> dict[str, dict[An
                         if row.pop("_cleared", None):
                             continue
                         key = tuple(row[name] for name in table.key)
-                        # as the merge does: of two rows with one key, the deeper one stays
+                        # like the merge: of two rows with one key, the deeper one stays
                         held = found[table.name].get(key)
                         if held is None or row.get("depth", 0) >= held.get("depth", 0):
                             found[table.name][key] = row
     assert sync.is_complete
     assert sync.metrics.counts.quarantined == 0
     for row in found["processor_runs"].values():
-        # the order in which a run and its extraction are read decides whether the link is known yet
+        # whether the link is known yet depends on the order in which a run and its extraction are
+        # read
         assert row["type"] == "EXTRACT"
     return found
 
 
 def combinations() -> list[dict[str, Any]]:
-    """Every combination of the paging switches, of the content switches, and some of both.
+    """Every combination of the paging switches, every one of the content switches, and some of
+    both.
 
-    All of both are tried with DOCRUNS_EVERY=1, which takes minutes.
+    DOCRUNS_EVERY=1 tries all combinations of both, which takes minutes.
     """
     paging = [
         dict(zip(PAGING, values, strict=True)) for values in itertools.product(*PAGING.values())
@@ -92,7 +96,7 @@ def combinations() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("shape", ["A", "B"])
 def test_every_combination_gives_the_same_rows(platform: Sandbox, shape: str) -> None:
-    """However the open questions are answered, a load ends with the same rows."""
+    """A load gives the same rows under every combination of the open behaviours."""
     expected = None
     for switches in combinations():
         platform.plextera.switch(field_shape=shape, **switches)
@@ -119,7 +123,7 @@ def test_every_combination_gives_the_same_rows(platform: Sandbox, shape: str) ->
 def test_combinations_end_in_the_same_database(
     platform: Sandbox, tmp_path: Path, switches: dict[str, Any]
 ) -> None:
-    """The same, through dlt into DuckDB, and a second load fetches no final run again."""
+    """The same holds through dlt into DuckDB, and a second load fetches no final run again."""
     defaults = {name: values[0] for name, values in {**PAGING, **CONTENT}.items()}
     platform.plextera.switch(field_shape="A", **defaults)
     load_plextera(platform, tmp_path / "expected.duckdb")
@@ -139,14 +143,15 @@ def test_combinations_end_in_the_same_database(
 
 
 def test_database_equals_platform(platform: Sandbox, tmp_path: Path) -> None:
-    """Every run, nested ones among them, and every extraction is there, with its status and parent."""
+    """Every run, nested or not, and every extraction is in the database with its status and
+    parent."""
     platform.plextera.switch(field_shape="A")
     load_plextera(platform, tmp_path / "p.duckdb")
     sql = "SELECT id, status, parent_run_id, parent_step_id, root_run_id, depth FROM plextera.workflow_runs"
     held = {id_: cells for id_, *cells in query(tmp_path / "p.duckdb", sql)}
     sql = "SELECT id, status FROM plextera.processor_runs"
     extractions = dict(query(tmp_path / "p.duckdb", sql))
-    # a step that failed names no extraction
+    # a failed step names no extraction
     sql = (
         "SELECT workflow_run_id, step_id, processor_run_id FROM plextera.workflow_steps "
         "WHERE output IS NOT NULL"
@@ -171,7 +176,8 @@ def test_database_equals_platform(platform: Sandbox, tmp_path: Path) -> None:
 
 
 def test_changes_follow(sandbox: Sandbox, tmp_path: Path) -> None:
-    """New, finished, closed, failed and reprocessed ones are read again; their rows are replaced."""
+    """New, finished, closed, failed and reprocessed runs and extractions are read again, and their
+    rows are replaced."""
     database = tmp_path / "c.duckdb"
     load_plextera(sandbox, database)
     sandbox.plextera.add(3)
@@ -184,7 +190,7 @@ def test_changes_follow(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_run_nested_five_levels_deep(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each level is a row with its parent, its root and its depth."""
+    """Each level of nesting is a row with its parent, its root and its depth."""
     (outermost,) = sandbox.plextera.add(1, depth=5)
     load_plextera(sandbox, tmp_path / "d.duckdb")
     sql = (
@@ -197,7 +203,8 @@ def test_run_nested_five_levels_deep(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_run_nested_deeper_than_the_limit(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is nested deeper than `max_depth` stays as JSON in its step: bounded, and not lost."""
+    """Runs that are nested deeper than `max_depth` stay as JSON in their step, so no data is
+    lost."""
     (outermost,) = sandbox.plextera.add(1, depth=5)
     load_plextera(sandbox, tmp_path / "m.duckdb", max_depth=2)
     sql = "SELECT max(depth) FROM plextera.workflow_runs WHERE root_run_id = ?"
@@ -210,7 +217,7 @@ def test_run_nested_deeper_than_the_limit(sandbox: Sandbox, tmp_path: Path) -> N
 
 
 def test_run_with_a_cycle(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A run that shows up inside itself ends there, and keeps its own place."""
+    """A run that is nested in itself is not followed again, and its row keeps its own place."""
     (outermost,) = sandbox.plextera.add(1, depth=2, cycle=True)
     summary, _ = load_plextera(sandbox, tmp_path / "y.duckdb")
     assert summary.complete
@@ -219,7 +226,7 @@ def test_run_with_a_cycle(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_run_with_ten_thousand_steps(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Many steps are many rows."""
+    """A run with ten thousand steps has ten thousand rows of steps."""
     (run,) = sandbox.plextera.add(1, steps=10_000)
     load_plextera(sandbox, tmp_path / "s.duckdb")
     sql = "SELECT count(*), max(position) FROM plextera.workflow_steps WHERE workflow_run_id = ?"
@@ -227,7 +234,8 @@ def test_run_with_ten_thousand_steps(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_parent_once_seen_is_not_forgotten(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A nested run that changes and is then listed at top level keeps its parent, in a later load too."""
+    """A nested run that changes and is then listed at top level keeps its parent, also in a later
+    load."""
     sandbox.plextera.switch(nested_listed=True, runs_sort="accepted")
     (outermost,) = sandbox.plextera.add(1, depth=2)
     database = tmp_path / "k.duckdb"
@@ -251,13 +259,13 @@ def test_parent_once_seen_is_not_forgotten(sandbox: Sandbox, tmp_path: Path) -> 
 
 
 def test_feedback_is_never_sent(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The connector reads only."""
+    """A load sends GET requests only."""
     load_plextera(sandbox, tmp_path / "f.duckdb")
     assert {route.split()[0] for route in sandbox.stats.routes} == {"GET"}
 
 
 def test_extra_parameters_are_passed_through(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A filter whose name is not documented can be set, and is sent as it is."""
+    """A filter with an undocumented name can be set and is sent unchanged."""
     options = {"extra_params": {"status": "FAILED"}}
     load_plextera(sandbox, tmp_path / "x.duckdb", **options)
     found = query(
@@ -268,7 +276,7 @@ def test_extra_parameters_are_passed_through(sandbox: Sandbox, tmp_path: Path) -
 
 @pytest.mark.parametrize("key", ["api-key sk_1", "sk_1", "API-KEY  sk_1 "])
 def test_key_with_and_without_its_prefix(key: str, tmp_path: Path) -> None:
-    """The key is sent with its prefix, once, however it was given."""
+    """The key is sent with its prefix exactly once, whether or not the setting has the prefix."""
     with Sandbox(runs=1, plextera_runs=2, api_keys={"sk_1"}) as strict:
         summary, _ = load_plextera(strict, tmp_path / "k.duckdb", api_key=key)
     assert summary.complete
@@ -291,7 +299,7 @@ def test_both_platforms_in_one_query(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_one_bad_run_goes_to_quarantine(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A run that answers nonsense is quarantined; the others load."""
+    """A run with an invalid answer goes to quarantine; the other runs load."""
     row = {"id": "bad", "status": "COMPLETED", "updatedAt": "2026-09-25T12:00:00Z"}
     sandbox.plextera.put('{"id": "other"}', row)
     summary, _ = load_plextera(sandbox, tmp_path / "q.duckdb")

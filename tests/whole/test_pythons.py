@@ -1,4 +1,4 @@
-"""The Pythons that are promised: what the project says of them, and what CI runs."""
+"""The supported Python versions: the project's metadata and CI agree."""
 
 from __future__ import annotations
 

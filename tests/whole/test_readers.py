@@ -1,4 +1,5 @@
-"""Others at the same database: readers that stay, readers that poll, a window loaded after a killed load."""
+"""Other users of the database: readers that stay, readers that poll, a window after a killed
+load."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from support.processes import another
 from support.truth import wrong
 
 HELD_S = 2.5
-"""Longer than the time after which a load says that it waits."""
+"""Longer than the time after which a load reports that it waits."""
 
 HOLD = """
 import duckdb, sys
@@ -29,7 +30,7 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
-# opens the database every 10 ms, and tells how often it could and what it saw
+# opens the database every 10 ms and prints how often that worked and which states it read
 POLL = """
 import json, sys, threading, time
 import duckdb
@@ -57,7 +58,8 @@ print(json.dumps([reads, refused, seen]), flush=True)
 def test_a_load_waits_for_a_reader(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, how: str
 ) -> None:
-    """Somebody looks at the database for a while: the load goes on when he is done, and misses nothing."""
+    """While another process has the database open, a load waits; it continues afterwards and misses
+    nothing."""
     few_runs.extend.add(2)
     with another(HOLD, str(loaded), how) as reader:
         assert reader.stdin is not None
@@ -73,7 +75,8 @@ def test_a_load_waits_for_a_reader(
 def test_another_connection_of_this_process(
     load_extend: Loader, few_runs: Sandbox, loaded: Path
 ) -> None:
-    """A notebook is in the middle of something of its own: DuckDB then moves nothing from log to file, and says so."""
+    """While a notebook has an open transaction, a load works: DuckDB then moves nothing from the
+    log to the file, and says so."""
     few_runs.extend.add(2)
     with duckdb.connect(str(loaded)) as notebook:
         notebook.execute("BEGIN; CREATE TABLE mine (a INTEGER)")
@@ -92,7 +95,8 @@ def test_a_reader_that_stays(
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
-    """After the limit the load ends with who it is that has the database open, and has asked for nothing."""
+    """After the waiting limit the load ends with the process that has the database open, and has
+    sent no request."""
     assert open_database.__kwdefaults__["wait_s"] == 30
     monkeypatch.setitem(open_database.__kwdefaults__, "wait_s", 0.5)
     with another(HOLD, str(loaded), how) as reader:
@@ -106,7 +110,8 @@ def test_a_reader_that_stays(
 
 @pytest.mark.fault(12)
 def test_a_reader_that_polls(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """Somebody opens the database itself every 10 ms: all loads succeed, and he sees what whole loads left."""
+    """While a process opens the database every 10 ms, all loads succeed and it reads only the
+    results of complete loads."""
     versions = [query(loaded, STATE)]
     with another(POLL, str(loaded), STATE) as reader:
         for _ in range(3):
@@ -127,14 +132,14 @@ def test_a_reader_that_polls(load_extend: Loader, few_runs: Sandbox, loaded: Pat
 
 
 def _polled(database: Path) -> list[tuple[Any, ...]]:
-    """The state of a database that others read as well."""
+    """The state of a database that other processes read as well."""
     with open_database(database, read_only=True) as connection:
         return connection.execute(STATE).fetchall()
 
 
 @pytest.mark.fault(14)
 def test_a_window_after_a_killed_load(docruns_load: Any, few_runs: Sandbox, loaded: Path) -> None:
-    """Whoever loads a window while a killed load waits to be mended loses nothing, and fetches nothing in vain."""
+    """A load of a window after a killed load loses no run and fetches none without need."""
     assert docruns_load().code == 0
     changed = few_runs.extend.review(30)
     few_runs.stats.reset()
@@ -143,7 +148,7 @@ def test_a_window_after_a_killed_load(docruns_load: Any, few_runs: Sandbox, load
     assert docruns_load("--since", "2026-09-25").code == 0
     assert docruns_load().code == 0
     assert wrong(loaded, few_runs) == {}
-    # the chunk that was killed and what was on its way, once more
+    # the killed chunk and the requests in flight, once more
     assert few_runs.stats.routes["GET /workflow_runs/{id}"] <= len(changed) + 3 + 16
     few_runs.stats.reset()
     assert docruns_load().code == 0
@@ -154,7 +159,8 @@ def test_a_window_after_a_killed_load(docruns_load: Any, few_runs: Sandbox, load
 def test_a_torn_run_that_goes_away(
     docruns_load: Any, children: Children, few_runs: Sandbox, loaded: Path
 ) -> None:
-    """What a kill has torn and the platform has deleted since cannot be mended: it counts as gone, not as torn."""
+    """A run that a kill left half-loaded and that the platform has deleted since counts as deleted,
+    not as half-loaded."""
     (gone,) = few_runs.extend.add(1)
     assert docruns_load().code == 0
     with duckdb.connect(str(loaded)) as connection:

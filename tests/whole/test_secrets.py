@@ -1,5 +1,4 @@
-"""The key is sent, and nothing else is done with it: whatever happens, no trace of it is left
-anywhere."""
+"""The key is sent to the platform and left nowhere else, whatever happens."""
 
 from __future__ import annotations
 
@@ -42,17 +41,16 @@ SALT = "a key for hashes, as long as it should be"
 
 
 def forms(key: str) -> list[str]:
-    """A key as it may be written somewhere."""
+    """The forms in which a key may be written to a file."""
     encoded = base64.b64encode(key.encode()).decode()
     return [key, quote(key), quote(key, safe=""), encoded.rstrip("="), repr(key)[1:-1]]
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A server that gives back what it is sent, wherever it can: in good answers and bad ones,
-    headers and HTML.
+    """A server that echoes the request in good and bad answers, headers and HTML.
 
     /ok/…       lists of runs whose details echo
-    /refuse/…   answers 401 to everything, /broken/… 500
+    /refuse/…   answers every request with 401, /broken/… with 500
     """
 
     protocol_version = "HTTP/1.1"
@@ -99,31 +97,31 @@ class Echo(BaseHTTPRequestHandler):
         if kind == "nothing":
             return {"object": "workflow_run", "said": told}
         if kind == "late":
-            # the first 2,000 characters end within the key
+            # the cut after 2,000 characters falls inside the key
             head = len(json.dumps({"object": "workflow_run", "pad": ""}))
             return {"object": "workflow_run", "pad": "x" * (1985 - head), "said": key}
         return {**run, "failureMessage": f"sent {key}", "name": key, "said": [told]}
 
     def answer(self, status: int, body: Any) -> None:
-        """JSON, or HTML where the body is a text."""
+        """Send JSON, or HTML when the body is a text."""
         is_html = isinstance(body, str)
         raw = body.encode() if is_html else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "text/html" if is_html else "application/json")
         self.send_header("content-length", str(len(raw)))
         self.send_header("x-extend-request-id", self.headers["authorization"])
-        # again at once, so that no test waits for it
+        # retry at once, so that no test waits
         self.send_header("retry-after", "0")
         self.end_headers()
         self.wfile.write(raw)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Write no log."""
 
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[str]:
-    """The address of a server that echoes."""
+    """The URL of a server that echoes."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -131,7 +129,7 @@ def echo() -> Iterator[str]:
         server.shutdown()
 
 
-# the command as it is installed, with all that any library in it can log
+# the installed command, with all logs of all its libraries
 COMMAND = """
 import logging, sys
 from docruns.commands.cli import app, main as cli
@@ -149,7 +147,7 @@ SqlLoadJob.run = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Place:
-    """A folder with a home in it, in which commands run; and what they said."""
+    """A folder with a home directory in which commands run, and their outputs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -160,7 +158,7 @@ class Place:
     def start(
         self, *arguments: str, before: str = "", **environment: str
     ) -> subprocess.Popen[bytes]:
-        """Begin a command; with every log there is, and a key from the environment."""
+        """Start a command with all logs on and a key from the environment."""
         self.number += 1
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOURCES__", "EXTEND_"))}
         with (self.folder / f"said_{self.number}").open("wb") as said:
@@ -176,17 +174,17 @@ class Place:
             )  # fmt: skip
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """A command from its start to its end; what it said."""
+        """Run a command to its end; returns the outputs so far."""
         process = self.start(*arguments, **environment)
         assert process.wait(120) == code, self.said()
         return self.said()
 
     def said(self) -> str:
-        """All that the commands said."""
+        """The outputs of all commands."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("said_*")))
 
     def traces(self, key: str, *kept: str) -> Mapping[str, set[str]]:
-        """Files that hold the key in any form, but for those that the user wrote it into."""
+        """The files that contain the key in any form, except those the user wrote it to."""
         found = everything(self.folder)
         mine = {str(self.folder / name) + mark for name in kept for mark in ("", "!")}
         return quoted({name: body for name, body in found.items() if name not in mine}, forms(key))
@@ -194,14 +192,14 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """A folder of its own."""
+    """A folder for one test."""
     return Place(tmp_path / "place")
 
 
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("name", ["EXTEND_API_KEY", "API_KEY", "file"])
 def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None:
-    """Wherever the key comes from: a load, a check, a sweep and a deep verify leave no trace of
+    """Wherever the key comes from, a load, a check, a sweep and a deep verify leave no trace of
     it."""
     environment = {"SOURCES__EXTEND__FIELD_VALUES": "hash", "SOURCES__EXTEND__HASH_KEY": SALT}
     if name == "file":
@@ -233,8 +231,8 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("key", [KEY, ODD_KEY])
 def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
-    """Answers that give the key back, in runs that are loaded, quarantined, refused or missing, in
-    rows of lists and in headers: tables, state and logs have stars in its place."""
+    """When answers echo the key, in loaded, quarantined, refused or missing runs, in rows of lists
+    and in headers, tables, state and logs have stars in its place."""
     commands: dict[subprocess.Popen[bytes], int] = {}
     for command, provider, mount, code in (
         ("load", "extend", "ok", 3),
@@ -261,7 +259,7 @@ def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
     assert ids == {"another", "nothing", "late", "e500", "e502"}
     assert "***" in found["workflow_run_another"][0]
     assert "***" in found["workflow_run_nothing"][1]
-    # no beginning of it either, where a detail is cut off
+    # where a detail is truncated, it has no beginning of the key either
     assert key[:6] not in "".join(f"{message}{detail}" for message, detail in found.values())
     sql = "SELECT name, failure_message FROM extend.workflow_runs WHERE id LIKE '%good'"
     assert query(database, sql) == [("Bearer ***", "sent Bearer ***")]
@@ -270,7 +268,7 @@ def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
 
 
 def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 403 for one run ends the load, and its message, echoed headers and all, is in dlt's trace
+    """A 403 for one run ends the load, and its message with the echoed headers is in dlt's trace
     without the key."""
     monkeypatch.setattr(Echo, "details", ("good",))
     monkeypatch.setattr(
@@ -286,7 +284,8 @@ def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.Monk
 def test_a_key_that_no_header_can_carry(
     between: str, echo: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is refused before it is sent, by the name of its setting, and not shown."""
+    """A key that no header can carry is refused before it is sent; the error names the setting and
+    does not show the key."""
     caplog.set_level(logging.DEBUG)
     for source in (extend, plextera):
         with pytest.raises(ConfigError) as caught:
@@ -298,7 +297,7 @@ def test_a_key_that_no_header_can_carry(
 
 @pytest.mark.fault(34)
 def test_a_key_of_two_lines(place: Place, echo: str) -> None:
-    """The command refuses it as well, and leaves no trace of either line."""
+    """The command refuses a key with two lines and leaves no trace of either line."""
     for provider in ("extend", "plextera"):
         arguments = ("load", provider, "--base-url", f"{echo}/ok")
         key = {f"{provider.upper()}_API_KEY": f"sk_live_0123456789\n{KEY}"}
@@ -315,11 +314,11 @@ def test_a_key_of_two_lines(place: Place, echo: str) -> None:
     ],
 )
 def test_a_secrets_file_that_cannot_be_read(line: str, sandbox: Sandbox, place: Place) -> None:
-    """However the file is spoilt, nothing quotes it."""
+    """No output quotes a secrets file that cannot be parsed."""
     (place.folder / ".dlt").mkdir()
     (place.folder / ".dlt" / "secrets.toml").write_text(f"[sources.extend]\n{line}\n")
     process = place.start("load", "extend", "--base-url", sandbox.extend_url)
-    # a list of keys is TOML, and no key is needed on loopback
+    # a list of keys is valid TOML, and loopback needs no key
     assert process.wait(60) == (0 if line.endswith("]") else 2)
     assert "Traceback" not in place.said()
     assert place.traces(KEY, ".dlt/secrets.toml") == {}
@@ -327,7 +326,7 @@ def test_a_secrets_file_that_cannot_be_read(line: str, sandbox: Sandbox, place: 
 
 
 def test_a_killed_load(sandbox: Sandbox, place: Place) -> None:
-    """What a kill leaves in the working folder and the database's log has no trace of it."""
+    """The working folder and the database's log after a kill contain no trace of the key."""
     process = place.start(
         "load", "extend", "--base-url", sandbox.extend_url, before=KILLED, EXTEND_API_KEY=KEY
     )
@@ -337,7 +336,8 @@ def test_a_killed_load(sandbox: Sandbox, place: Place) -> None:
 
 
 def test_no_process_list_shows_it(sandbox: Sandbox, place: Place) -> None:
-    """The key is no argument of any command, and a load starts no process that has it as one."""
+    """No command takes the key as an argument, and a load starts no process with it as an
+    argument."""
     for command in app.registered_commands:
         assert command.callback is not None
         assert not [name for name in command.callback.__annotations__ if "key" in name]
@@ -357,7 +357,7 @@ def test_no_process_list_shows_it(sandbox: Sandbox, place: Place) -> None:
 
 
 def test_no_object_shows_it(sandbox: Sandbox) -> None:
-    """Sources, loads and clients can be printed and logged."""
+    """Printed or logged sources, loads and clients do not show the key."""
     options: dict[str, Any] = {"hash_key": SALT, "field_values": "hash"}
     sources = [extend(KEY, **options), plextera(f"api-key {KEY}", **options)]
     for platform in (
@@ -376,8 +376,8 @@ def test_no_object_shows_it(sandbox: Sandbox) -> None:
 
 
 def test_an_ordinary_pipeline_s_trace(echo: str, tmp_path: Path) -> None:
-    """In anybody's own pipeline dlt's trace, pickled and printed at its most talkative, lacks it,
-    and so do errors."""
+    """In a user's own pipeline, dlt's trace (pickled, and printed with all details) and errors do
+    not contain the key."""
     pipeline = dlt.pipeline(
         "mine",
         destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")),
@@ -403,7 +403,7 @@ def test_an_ordinary_pipeline_s_trace(echo: str, tmp_path: Path) -> None:
 def test_errors_of_a_library_s_load(
     echo: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is raised and what is logged, at any level, has stars in its place."""
+    """Errors and logs at any level have stars in place of the key."""
     caplog.set_level(logging.DEBUG)
     for mount in ("refuse", "broken"):
         url = f"{echo}/{mount}"
@@ -422,8 +422,7 @@ def test_errors_of_a_library_s_load(
 
 
 def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Nowhere in the tables is a URL that opens a document without a key: under names that are
-    known, and others."""
+    """No table contains a URL that opens a document without a key, under known names and others."""
     signed = {
         "presignedUrl": "https://files.invalid/a.pdf?X-Amz-Signature=4f1c",
         "downloadUrl": "https://files.invalid/b.pdf?X-Amz-Credential=4f1c&X-Amz-Signature=4f1c",
@@ -509,7 +508,7 @@ def test_strip_url_queries(text: str, kept: str) -> None:
 
 @pytest.mark.parametrize("key", [KEY, ODD_KEY, "p/q/r/s/t"])
 def test_redactor(key: str) -> None:
-    """A key is found as it is, in JSON, with escaped slashes, and in a URL; what is near it
+    """A key is found literally, in JSON, with escaped slashes, and in a URL; the text around it
     stays."""
     hide = make_redactor(key)
     written = json.dumps({"a": f"Bearer {key}", "b": [key]})
@@ -524,7 +523,7 @@ def test_redactor(key: str) -> None:
 
 @pytest.mark.parametrize("word", ["sandbox", "", "1234567890123456"])
 def test_a_word_is_no_secret(word: str) -> None:
-    """What could be any word or number of a document is left alone: the sandbox's stand-in for a
-    key, digits."""
+    """A key that could be any word or number of a document is not redacted: the sandbox's stand-in
+    key, or digits."""
     body = f'{{"name": "{word}", "n": 1234567890123456}}'.encode()
     assert make_redactor(word)(body) == body

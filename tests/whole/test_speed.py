@@ -1,4 +1,4 @@
-"""Making rows does not become slower unnoticed."""
+"""Tests notice when making rows becomes slower."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ SCRIPT = Path(guard.__file__)
 
 
 def test_making_rows_is_no_slower_than_it_was() -> None:
-    """Bytes to Arrow, as a ratio to plain Python, takes at most 1.3 times what is written down."""
-    # coverage slows down what it watches, and only that
+    """The time from bytes to Arrow, as a ratio to plain Python, is at most 1.3 times the recorded
+    figure."""
+    # coverage slows down only the code that it measures
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     done = subprocess.run(
         [sys.executable, "-P", str(SCRIPT)],
@@ -33,7 +34,7 @@ def test_making_rows_is_no_slower_than_it_was() -> None:
 def test_the_guard_tells_what_is_slower(
     found: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ratio of more than 1.3 times its figure fails, and no other."""
+    """Only a ratio of more than 1.3 times its figure fails."""
     figures = tmp_path / "guard.json"
     figures.write_text(json.dumps({"ratio": {guard.python(): 2.0}}))
     monkeypatch.setattr(guard, "FIGURES", figures)
@@ -44,7 +45,7 @@ def test_the_guard_tells_what_is_slower(
 
 
 def test_a_python_without_a_figure_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ratio means nothing where none was written down for the same Python."""
+    """Without a recorded figure for the same Python version, the check passes."""
     figures = tmp_path / "guard.json"
     figures.write_text(json.dumps({"ratio": {}}))
     monkeypatch.setattr(guard, "FIGURES", figures)

@@ -1,4 +1,4 @@
-"""A seeded, stateful fake of the platforms on loopback, for demos, tests and benchmarks."""
+"""A seeded, stateful simulation of the platforms on loopback, for demos, tests and benchmarks."""
 
 from .faults import Fault
 from .server import Sandbox, serve_forever

@@ -1,6 +1,7 @@
-"""Seeded chance without state: every draw is a pure function of (seed, numbers).
+"""Seeded random draws without state: every draw is a pure function of (seed, numbers).
 
-Creating a hundred thousand runs with `random.Random(seed)` objects costs seconds; one multiply-and-shift per draw does not.
+Creating a hundred thousand runs with `random.Random(seed)` objects takes seconds; one
+multiplication and shift per draw takes far less.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ _PAIRS: Final = tuple(low_high[1] + low_high[0] for low_high in product(_LETTERS
 """The two lowest digits of a number, the lowest one first."""
 
 
-# one answer draws the same numbers, and names the same things, several times
+# one reply draws the same numbers and builds the same ids several times
 @lru_cache(maxsize=1 << 13)
 def mix(seed: int, *numbers: int) -> int:
-    """A 64-bit number that looks random and depends on nothing but the arguments (splitmix64 per number)."""
+    """A 64-bit number that looks random and depends only on the arguments (one splitmix64 per
+    number)."""
     state = seed & _MASK
     for number in numbers:
         state = (state + 0x9E3779B97F4A7C15 + number * 0xD1342543DE82EF95) & _MASK
@@ -43,23 +45,24 @@ def share(seed: int, *numbers: int) -> float:
 
 
 def even(seed: int, index: int, step: float) -> float:
-    """A fraction in [0, 1) that is spread evenly over neighbouring indexes, so that even few runs meet every rare case.
+    """A fraction in [0, 1) that is spread evenly over neighbouring indexes.
 
-    `step` is an irrational number (golden ratio, square roots): multiples of it modulo 1 never bunch.
+    Even a small number of runs therefore contains every rare case. `step` is an irrational number
+    (golden ratio, square roots): its multiples modulo 1 never cluster.
     """
     return (index * step + share(seed, 1)) % 1.0
 
 
 def dice(seed: int, *numbers: int) -> Random:
-    """A generator for content that needs many draws; seeded, so equal arguments give equal content."""
+    """A random generator for content that needs many draws; equal arguments give equal content."""
     return Random(mix(seed, *numbers))
 
 
 @lru_cache(maxsize=1 << 13)
 def tag(seed: int, index: int, slot: int) -> str:
-    """The random-looking part of an id, 20 characters; `untag` gets (index, slot) back.
+    """The random-looking part of an id, 20 characters.
 
-    Readable both ways so that a hundred thousand runs need no dictionary of ids.
+    `untag` computes (index, slot) from it, so a hundred thousand runs need no dictionary of ids.
     """
     code = ((index * _SLOTS + slot) * _SCATTER + seed) % _CODE_SPACE
     check = mix(seed, index, slot, 77)
@@ -67,7 +70,7 @@ def tag(seed: int, index: int, slot: int) -> str:
 
 
 def _digits(number: int, width: int) -> str:
-    """So many digits of a number in base 62, the lowest one first; an odd number of them."""
+    """The lowest `width` digits of a number in base 62, lowest first; `width` is odd."""
     pairs = []
     for _ in range(width // 2):
         number, pair = divmod(number, 62 * 62)

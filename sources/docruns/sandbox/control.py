@@ -1,8 +1,10 @@
-"""The controls over HTTP, below `/_sandbox`; the same as the Python ones, for tests in other processes.
+"""The controls over HTTP, below `/_sandbox`, for tests in other processes.
 
-POST /_sandbox/extend/review   {"runs": 3, "together": true}                      -> {"ids": ["workflow_run_..."]}
-POST /_sandbox/faults          {"kind": "status", "status": 429, "retry_after": 1} -> {"faults": [...]}
-GET  /_sandbox/stats                                                              -> {"requests": 12, "routes": {...}, ...}
+They do the same as the Python controls:
+
+POST /_sandbox/extend/review   {"runs": 3, "together": true}    -> {"ids": ["workflow_run_..."]}
+POST /_sandbox/faults          {"kind": "status", "status": 429} -> {"faults": [...]}
+GET  /_sandbox/stats                                            -> {"requests": 12, ...}
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ Body = dict[str, Any]
 
 
 class Control:
-    """Maps (method, path) to a Python control; a wrong argument answers 400 with its message."""
+    """Maps (method, path) to a Python control; a wrong argument is answered with 400 and its
+    message."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

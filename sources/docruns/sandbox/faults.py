@@ -1,4 +1,4 @@
-"""Things that go wrong on request: how a fault is described, and which request it hits."""
+"""Faults that a test requests: how a fault is described, and which request it applies to."""
 
 from __future__ import annotations
 
@@ -30,16 +30,22 @@ KINDS: Final = (
 
 @dataclass(slots=True)
 class Fault:
-    """One thing to go wrong.
+    """A fault for some of the requests.
 
-    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`, `platform` "extend", "plextera" or
-    `*`. It spares the first `after`
-    matches, hits each later one with `probability`, and is spent after `times` hits (None: never). `status` and `retry_after`
-    (seconds, or "date" for an HTTP date `seconds` ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes);
-    `location` to redirect; `megabytes` to bomb, a small gzip body that grows to so many. Kinds gzip and chunked are good replies in
-    another form. Page kinds bend list replies: a token repeated, a cycle of tokens, an empty page with a token, a token
-    called expired, rows out of order, the first row twice. Where pages have numbers instead of tokens, a repeated token is the page
-    before once more, a cycle the first page, and nothing can expire.
+    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`,
+    `platform` "extend", "plextera" or `*`. The fault skips the first `after` matching requests,
+    applies to each later one with `probability`, and is removed after it has applied to `times`
+    requests (None: never).
+
+    Arguments of single kinds: `status` and `retry_after` (seconds, or "date" for an HTTP date
+    `seconds` ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes);
+    `location` to redirect; `megabytes` to bomb, a small gzip body that expands to that size. Kinds
+    gzip and chunked are correct replies in another transfer form.
+
+    Page kinds change the replies of lists: a repeated token, a cycle of tokens, an empty page with
+    a token, a token that is reported as expired, rows out of order, the first row twice. On a
+    platform with page numbers instead of tokens, a repeated token is the previous page again, a
+    cycle is the first page again, and no page expires.
     """
 
     kind: str
@@ -70,7 +76,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force; the first that matches hits."""
+    """The active faults; the first one that matches applies."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -88,7 +94,7 @@ class Faults:
         return [asdict(fault) for fault in self._all]
 
     def take(self, platform: str, method: str, path: str) -> Fault | None:
-        """The fault that hits this request; using one up removes it."""
+        """The fault that applies to this request; a fault with no uses left is removed."""
         for fault in self._all:
             if not fault.matches(platform, method, path):
                 continue
@@ -111,7 +117,8 @@ def retry_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
     if fault.retry_after is None:
         return ()
     if fault.retry_after == "date":
-        # the only use of real time: a date in the past or the sandbox's future would tell a client nothing
+        # the only use of real time: a date in the past, or in the sandbox's own future, would be
+        # useless to a client
         return (
             (
                 "retry-after",
@@ -129,14 +136,14 @@ def retry_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
 
 
 def bomb(megabytes: int) -> bytes:
-    """A gzip body a thousand times smaller than what it holds."""
+    """A gzip body that is a thousand times smaller than its content."""
     packer = zlib.compressobj(1, wbits=31)
     million = b" " * 2**20
     return b"".join([*(packer.compress(million) for _ in range(megabytes)), packer.flush()])
 
 
 def spoil(fault: Fault, reply: Reply) -> Reply:
-    """A good reply, gone wrong on its way out."""
+    """A correct reply, changed as the fault says."""
     half = max(len(reply.body) // 2, 1)
     match fault.kind:
         case "html":

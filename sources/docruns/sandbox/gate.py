@@ -1,4 +1,5 @@
-"""The way in: control, mounts, rate limit, faults and statistics; then the platform answers."""
+"""The entry of every request: controls, mounts, rate limit, faults and statistics, then the
+platform."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _UPDATE: Final = ("POST", "/workflow_runs/{id}")
 
 
 class Bucket:
-    """A token bucket of one second: `rate` requests per second, None for as many as come."""
+    """A token bucket of one second: `rate` requests per second, None for no limit."""
 
     def __init__(self, rate: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -31,7 +32,7 @@ class Bucket:
         self._last = self._clock()
 
     def wait(self) -> float:
-        """0 when a request may pass (and takes its token), else the seconds until the next may."""
+        """0 when a request may pass (it takes a token), else the seconds until the next one may."""
         if self.rate is None:
             return 0.0
         now = self._clock()
@@ -44,7 +45,7 @@ class Bucket:
 
 
 class Mount(Protocol):
-    """A platform as the gate sees it: where it is, which route a path is, and its reply in its own words."""
+    """What the gate needs of a platform: its prefix, the route of a path, and its reply."""
 
     @property
     def name(self) -> str: ...
@@ -62,7 +63,10 @@ class Mount(Protocol):
 
 
 class Gate:
-    """Everything between the socket and the platforms. `latency` is in seconds, `rate_limit` in requests per second and platform."""
+    """Everything between the socket and the platforms.
+
+    `latency` is in seconds, `rate_limit` in requests per second and platform.
+    """
 
     def __init__(
         self,
@@ -85,7 +89,7 @@ class Gate:
         self._control = Control(self)
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request; `finished` must be called when the reply is out."""
+        """Answer one request; the server calls `done` of the reply when the reply has been sent."""
         if request.path == CONTROL or request.path.startswith(f"{CONTROL}/"):
             return self._control.handle(request, request.path.removeprefix(CONTROL))
         for mount in self._mounts:
@@ -121,12 +125,12 @@ class Gate:
         return self.buckets["extend"].rate
 
     def limit(self, rate: float | None) -> None:
-        """Change the rate limit of both platforms; each has its own allowance."""
+        """Change the rate limit of both platforms; each platform has its own token bucket."""
         for bucket in self.buckets.values():
             bucket.set(rate)
 
     def counted(self) -> Stats:
-        """The statistics, with the faults that hit so far."""
+        """The statistics, including the count of the faults that have applied so far."""
         with self.lock:
             self.stats.faults = self.faults.hits
             return self.stats

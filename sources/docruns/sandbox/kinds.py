@@ -1,6 +1,7 @@
-"""The document kinds: which fields a document has, what a true one says, and its JSON schema.
+"""The document kinds: the fields of a document, its true values, and its JSON schema.
 
-A kind is declared once; schema, true values, the flat "fields array" definition and the page text all come from it.
+Each kind is declared once; its schema, true values, flat "fields array" definition and page text
+are all derived from the declaration.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ Value = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `blank` is the share of documents that do not carry it; `boastful` marks one the model is too sure of."""
+    """One field of a document kind.
+
+    `blank` is the share of documents without a value for it. `boastful` marks a field for which the
+    model reports too much confidence.
+    """
 
     name: str
     type: Type
@@ -42,7 +47,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`rows` names the array of objects that makes a document long; `key` the field that identifies it."""
+    """A document kind: `rows` names the array of objects that makes a document long, `key` the
+    field that identifies a document."""
 
     name: str
     title: str
@@ -217,11 +223,11 @@ KINDS: Final = {
 }  # fmt: skip
 
 ROWS: Final = {"light": (1, 1), "normal": (2, 7), "heavy": (24, 24)}
-"""How many rows a document of each size has: from, to (inclusive)."""
+"""The number of rows in a document of each size: (minimum, maximum), both inclusive."""
 
 
 def truth(kind: Kind, rng: Random, size: str) -> Value:
-    """What a document of this kind really says."""
+    """The true values of a document of this kind."""
     low, high = ROWS[size]
     return {field.name: _true(field, rng, rng.randint(low, high)) for field in kind.fields}
 
@@ -245,7 +251,10 @@ def _true(field: Field, rng: Random, rows: int) -> Any:
 
 
 def leaves(kind: Kind, value: Value) -> Iterator[tuple[str, Field, Value, str]]:
-    """(path, field, holder, key) of each value a person would call a field; currency and signature count as one."""
+    """(path, field, holder, key) of each value that a person would call a field.
+
+    A currency or a signature counts as one field.
+    """
     for field in kind.fields:
         if field.type == "array":
             for position, row in enumerate(value[field.name]):
@@ -259,7 +268,7 @@ def leaves(kind: Kind, value: Value) -> Iterator[tuple[str, Field, Value, str]]:
 
 
 def schema(kind: Kind) -> Value:
-    """The kind as the JSON schema an extractor is configured with."""
+    """The JSON schema with which an extractor for this kind is configured."""
     return _object(kind.fields)
 
 

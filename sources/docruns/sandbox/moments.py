@@ -1,4 +1,4 @@
-"""Milliseconds since 1970 to RFC 3339 text and back, and the clock that stamps late changes."""
+"""Conversion between milliseconds since 1970 and RFC 3339 text, and the clock of later changes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
-EPOCH_NOW: Final = (
-    1_790_337_600_000  # 2026-09-25T12:00:00Z: the sandbox's "now" unless told otherwise
-)
+EPOCH_NOW: Final = 1_790_337_600_000  # 2026-09-25T12:00:00Z: the default "now" of the sandbox
 
 
 @lru_cache(maxsize=4096)
@@ -31,7 +29,8 @@ def stamp(ms: int) -> str:
 
 
 def milliseconds(moment: datetime | str | int) -> int:
-    """Any of the three ways to say a moment, as milliseconds since 1970 (naive datetimes are UTC)."""
+    """A datetime, RFC 3339 text or a number, as milliseconds since 1970 (naive datetimes are
+    UTC)."""
     if isinstance(moment, int):
         return moment
     if isinstance(moment, str):
@@ -42,7 +41,7 @@ def milliseconds(moment: datetime | str | int) -> int:
 
 
 class Clock:
-    """The sandbox's own time: it moves only when asked, so the same calls give the same timestamps."""
+    """The sandbox's own time: only calls advance it, so the same calls give the same timestamps."""
 
     __slots__ = ("now", "step")
 
@@ -56,6 +55,6 @@ class Clock:
         return self.now
 
     def advance(self, ms: int) -> int:
-        """Let time pass; time never goes back."""
+        """Advance the time by `ms`; the time never goes back."""
         self.now += max(ms, 0)
         return self.now

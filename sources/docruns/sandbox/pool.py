@@ -1,6 +1,7 @@
-"""A bounded pool of documents, so that a hundred thousand runs share a few hundred generated contents.
+"""A bounded pool of documents: a hundred thousand runs share a few hundred generated contents.
 
-Runs differ in ids, times and states; what their documents say comes from one of `VARIANTS` samples per kind and size.
+Runs differ in ids, times and states; the content of their documents comes from one of `VARIANTS`
+samples per kind and size.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ TERMS: Final = "\n\n".join(
 
 
 class Sample:
-    """One document: what it says, how the model reads it, and what each round of review makes of it."""
+    """One document: its true values, the model's reading, and the result of each round of
+    review."""
 
     def __init__(self, seed: int, kind: Kind, size: str, variant: int) -> None:
         self.kind = kind
@@ -51,7 +53,8 @@ class Sample:
 
     @property
     def newer(self) -> bool:
-        """Two thirds of the documents went through a model that no longer gives log probabilities."""
+        """Whether the model of this document gives no log probabilities; true for two thirds of
+        them."""
         return self.variant % 3 != 0
 
     @cached_property
@@ -63,7 +66,7 @@ class Sample:
         return read(self.kind, self.true, self._dice(2), newer=self.newer, pages=self.pages)
 
     def reviewed(self, round: int) -> Reviewed:
-        """The state after the given round of review, counted from 1."""
+        """The result of the given round of review, counted from 1."""
         if round not in self._reviews:
             self._reviews[round] = review(
                 self.kind, self.reading, self._dice(2 + round), round=round
@@ -72,7 +75,8 @@ class Sample:
 
     @cached_property
     def text(self) -> tuple[str, ...]:
-        """The pages as markdown: a heading, the fields as a list, the rows as a table on every page."""
+        """The pages as markdown: a heading, the fields as a list, and the rows as a table on every
+        page."""
         head = [f"# {self.kind.title} {self.true[self.kind.key] or ''}".rstrip()]
         table = ["| Description | Amount |", "| --- | --- |"]
         head += [
@@ -92,7 +96,7 @@ class Sample:
 
 
 class Pool:
-    """Every sample of one seed, made when first asked for."""
+    """Every sample of one seed; a sample is created on first use."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -1,7 +1,7 @@
-"""The simulated extraction model: what it reads from a document, how sure it is, and where it is wrong.
+"""The simulated extraction model: the values it reads, its confidence in them, and its errors.
 
-The lower the score, the more often a value is wrong; a few fields are wrong often while the model is sure of them
-(`Field.boastful`), so a calibration study over the sandbox finds something true.
+The lower the score, the more often a value is wrong. A few fields (`Field.boastful`) are often
+wrong at a high score, so a calibration study over the sandbox has something to find.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 from .kinds import Field, Kind, Value, leaves, words
 
 SCORES: Final = ((5, 0.62), (4, 0.18), (3, 0.10), (2, 0.06), (1, 0.04))
-"""Review-agent score and its share among fields."""
+"""Review-agent scores, each with its share of the fields."""
 
 WRONG: Final = {5: 0.012, 4: 0.05, 3: 0.16, 2: 0.38, 1: 0.62}
-"""How often a field with that score is wrong."""
+"""The share of the fields with that score that are wrong."""
 
 WRONG_BOASTFUL: Final = 0.36
 MISSED_ROW: Final = 0.09
@@ -31,8 +31,11 @@ Box = tuple[int, int, int, int]
 
 
 class Entry(NamedTuple):
-    """What the model says about one path: confidences are 0..1, the score 1..5, boxes are (left, top, right, bottom) in page pixels,
-    one per place where the text stands."""
+    """The model's metadata for one path.
+
+    Confidences are 0..1, the score is 1..5. Boxes are (left, top, right, bottom) in page pixels,
+    one per place where the text is printed.
+    """
 
     score: int | None
     ocr: float | None
@@ -44,7 +47,11 @@ class Entry(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A machine result: its value, an entry per path, the true value per wrong leaf, rows missed and the index of a ghost row."""
+    """A machine result.
+
+    It has the value, an entry per path, the true value of each wrong leaf, the missed rows, and the
+    index of a row that does not exist in the document (`ghost`).
+    """
 
     value: Value
     entries: dict[str, Entry]
@@ -55,7 +62,7 @@ class Reading(NamedTuple):
 
 
 def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Reading:
-    """Read a document as the model would; a `newer` model no longer gives log probabilities."""
+    """Read a document as the model would; a `newer` model gives no log probabilities."""
     value = copy.deepcopy(true)
     rows: list[Value] = value[kind.rows]
     missed: tuple[Value, ...] = ()
@@ -193,7 +200,7 @@ def _invented(field: Field, rng: Random) -> Any:
 
 
 def _swapped(text: str, rng: Random) -> str:
-    """Two characters read as their look-alikes."""
+    """The text with characters replaced by similar-looking ones."""
     look_alike = (
         str.maketrans("0158BOSIl", "O1S8805I1")
         if rng.random() < 0.5

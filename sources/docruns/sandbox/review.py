@@ -1,4 +1,4 @@
-"""What a person does with a reading: corrects wrong values, adds a missed row, removes a ghost one."""
+"""A person's review of a reading: corrects wrong values, adds a missed row, removes a ghost row."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Edit(NamedTuple):
 
 
 class Reviewed(NamedTuple):
-    """The value after review, the entries that still stand, and one edit per touched path.
+    """The value after review, the entries that still apply, and one edit per touched path.
 
-    Paths of changed and removed values are those of the machine result; an added row has its path in the reviewed value.
+    Paths of changed and removed values refer to the machine result, the path of an added row to the
+    reviewed value.
     """
 
     value: Value
@@ -37,8 +38,11 @@ class Reviewed(NamedTuple):
 
 
 def review(kind: Kind, reading: Reading, rng: Random, *, round: int) -> Reviewed:
-    """Review a reading. In round 1 a person may overlook a wrong value and may find nothing to change;
-    every later round changes something that earlier rounds did not, and even rounds drop the last row."""
+    """Review a reading.
+
+    In round 1 a person may overlook a wrong value and may find nothing to change. Every later round
+    changes something that earlier rounds did not change, and even rounds drop the last row.
+    """
     value = copy.deepcopy(reading.value)
     entries = dict(reading.entries)
     edits: dict[str, Edit | None] = {}
@@ -62,7 +66,7 @@ def review(kind: Kind, reading: Reading, rng: Random, *, round: int) -> Reviewed
         if round % 2 == 0 and len(rows) > 1:
             _remove(kind.rows, rows, len(rows) - 1, entries, edits, rng)
     if edits and rng.random() < 0.1:
-        # a field opened and closed again without a change leaves a null entry
+        # a field that a person opened and closed without a change has a null entry
         edits.setdefault(kind.key, None)
     return Reviewed(value, entries, edits)
 

@@ -1,4 +1,4 @@
-"""The sandbox as a server: real HTTP on loopback, in a background thread, gone without a trace when stopped."""
+"""The sandbox as an HTTP server on loopback, in a background thread; it leaves no files behind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from .wire import Connection
 
 
 class Sandbox:
-    """A seeded fake of the platforms; use it as a context manager or with `start()` and `stop()`.
+    """A seeded simulation of the platforms; use it as a context manager or with `start()` and
+    `stop()`.
 
-    `runs` is the number of Extend's workflow runs at the start, `standalone` that of its processor runs outside workflows (a tenth
-    of `runs` unless given), `plextera_runs` that of Plextera's top-level runs (as many as `runs` unless given). `latency` is in
-    seconds per request, `rate_limit` in requests per second and platform (None: unlimited). With `api_keys` only those keys are
-    accepted, else any. `now` fixes the end of the sixty days the runs are spread over. Equal arguments and an equal order of calls
-    give equal bytes, down to timestamps.
+    `runs` is the number of Extend's workflow runs at the start, `standalone` that of its processor
+    runs outside workflows (default: a tenth of `runs`), `plextera_runs` that of Plextera's
+    top-level runs (default: `runs`). `latency` is in seconds per request, `rate_limit` in requests
+    per second and platform (None: unlimited). With `api_keys` only those keys are accepted, else
+    any key. The runs are spread over the sixty days before `now`. Equal arguments and an equal
+    order of calls give equal bytes, timestamps included.
     """
 
     def __init__(
@@ -65,21 +67,21 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a trailing slash; known once started."""
+        """The server's URL without a trailing slash; the port is known after the start."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def stats(self) -> Stats:
-        """What has been asked so far; `stats.reset()` begins anew."""
+        """The counts of the requests so far; `stats.reset()` sets them to zero."""
         return self._gate.counted()
 
     def fault(self, kind: str, path: str = "*", **details: Any) -> None:
-        """Make something go wrong; the arguments are those of `Fault`."""
+        """Add a fault; the arguments are those of `Fault`."""
         with self._gate.lock:
             self._gate.faults.add(Fault(kind, path, **details))
 
     def clear_faults(self) -> None:
-        """Nothing goes wrong any more."""
+        """Remove every fault."""
         with self._gate.lock:
             self._gate.faults.clear()
 
@@ -98,7 +100,7 @@ class Sandbox:
 
     @property
     def plextera(self) -> Plextera:
-        """The Plextera workspace; made when first asked for."""
+        """The Plextera workspace; it is created on first use."""
         return self._gate.plextera.platform
 
     @property
@@ -107,7 +109,7 @@ class Sandbox:
         return f"{self.url}{self._gate.plextera.prefix}"
 
     def start(self) -> Self:
-        """Listen; returns when requests are answered."""
+        """Start the server; returns when it answers requests."""
         self._ready.clear()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run()), name="docruns-sandbox", daemon=True
@@ -120,7 +122,8 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Close every connection and end the thread; harmless when not started."""
+        """Close every connection and end the thread; does nothing when the server is not
+        running."""
         if self._thread is None:
             return
         if self._loop is not None and self._stopping is not None:
@@ -166,7 +169,7 @@ class Sandbox:
 
 
 def serve_forever(sandbox: Sandbox, started: Callable[[Sandbox], None] | None = None) -> None:
-    """Serve until interrupted (Ctrl-C returns); `started` is called when the address is known."""
+    """Serve until Ctrl-C, then return; `started` is called when the address is known."""
     with sandbox:
         if started is not None:
             started(sandbox)

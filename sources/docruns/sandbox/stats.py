@@ -1,4 +1,4 @@
-"""What the sandbox was asked."""
+"""Counts of the requests that the sandbox received."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 
 @dataclass(slots=True)
 class Stats:
-    """Counts since the start or the last reset. `routes` is keyed "GET /workflow_runs/{id}"; `lists` and `details` count GETs with
-    and without an id in the path; `throttled` counts 429 replies, `verify_reads` GETs of a single verify run, `faults` hits by kind.
-    `updates` counts updates of workflow runs that were answered in full, by path.
-    `seconds` is keyed by whole seconds of this machine's monotonic clock: [answered, of these refused with 429].
-    Requests overlap in `in_flight` only while replies take time (latency, slow faults): the rest is answered one after another."""
+    """Counts since the start or the last reset.
+
+    `routes` is keyed "GET /workflow_runs/{id}". `details` counts GET requests with an id in the
+    path, `lists` those without. `throttled` counts 429 replies, `verify_reads` GET requests for a
+    single verify run, `faults` the faults that applied, by kind. `updates` counts by path the
+    updates of workflow runs whose reply was complete. `seconds` is keyed by whole seconds of this
+    machine's monotonic clock: [replies, of these 429 replies]. `in_flight` exceeds 1 only while
+    replies take time (latency, slow faults): all other requests are answered one after another.
+    """
 
     requests: int = 0
     routes: dict[str, int] = field(default_factory=dict)
@@ -30,7 +34,7 @@ class Stats:
     seconds: dict[int, list[int]] = field(default_factory=dict)
 
     def began(self, method: str, template: str) -> None:
-        """A request came in; `template` is its route."""
+        """Count a request that arrived; `template` is its route."""
         self.requests += 1
         key = f"{method} {template}"
         self.routes[key] = self.routes.get(key, 0) + 1
@@ -53,11 +57,11 @@ class Stats:
         self.errors += status >= 400
 
     def updated(self, path: str) -> None:
-        """An update was made, and its answer left whole."""
+        """Count an update that was made and whose reply was complete."""
         self.updates[path] = self.updates.get(path, 0) + 1
 
     def reset(self) -> None:
-        """Begin counting anew; requests under way stay counted as in flight."""
+        """Set the counts to zero; requests without a reply yet stay counted in `in_flight`."""
         flying = self.in_flight
         self.faults.clear()
         self.__init__()  # type: ignore[misc]  # the dataclass's own defaults are the zero state

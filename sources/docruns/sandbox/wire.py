@@ -1,8 +1,8 @@
-"""HTTP/1.1 on asyncio, small enough to break on purpose.
+"""HTTP/1.1 on asyncio, small enough to send broken replies on purpose.
 
-A framework hides the socket; the sandbox must cut replies short, drip them, reset connections and lie about lengths, and it
-must cost little per request (measured with one client on one core: 13,900 small replies/s here, 7,200 from a bare ASGI
-application under uvicorn and h11).
+A framework hides the socket. The sandbox must truncate replies, drip them, reset connections and
+send wrong lengths, and it must cost little per request (measured with one client on one core:
+13,900 small replies/s here, 7,200 from a bare ASGI application under uvicorn and h11).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BODY_LIMIT: Final = 64 * 1024 * 1024
 
 
 class Request(NamedTuple):
-    """`query` keeps the order sent; header names are lower case."""
+    """One request; `query` has the order of the URL, header names are lower case."""
 
     method: str
     path: str
@@ -36,9 +36,13 @@ class Request(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """How a reply leaves: `delay` seconds before the first byte; only the first `cut` bytes of the body, then the end;
-    `abort` makes that end a reset; `drip` pauses so many seconds before every `piece` bytes; `headless` sends nothing at all;
-    `chunked` sends chunks of `piece` bytes and no length."""
+    """How a reply is sent.
+
+    `delay`: seconds before the first byte. `cut`: only the first `cut` bytes of the body are sent,
+    then the connection is closed; with `abort` it is reset. `drip`: seconds of pause after each
+    `piece` bytes. `headless`: nothing is sent. `chunked`: chunks of `piece` bytes are sent, without
+    a length.
+    """
 
     delay: float = 0.0
     cut: int | None = None
@@ -50,7 +54,7 @@ class Delivery(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """`done` is called once, when the reply has left or its connection is gone."""
+    """One reply; `done` is called once, when it has been sent or the connection is lost."""
 
     status: int
     body: bytes
@@ -65,7 +69,8 @@ Handler = Callable[[Request], Reply]
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: requests are answered in order, the next one is read when a reply is through."""
+    """One keep-alive connection: it answers requests in order and reads the next one after a
+    reply."""
 
     def __init__(self, handler: Handler, open_ones: set[Connection]) -> None:
         self._handler = handler
@@ -105,7 +110,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _serve(self) -> None:
-        """Answer every complete request in the buffer, until one reply needs time."""
+        """Answer every complete request in the buffer, up to the first reply that takes time."""
         while self._task is None and self._transport is not None:
             request = self._take()
             if request is None:
@@ -152,14 +157,14 @@ class Connection(asyncio.Protocol):
             if how.cut is None:
                 pieces.append(b"0\r\n\r\n")
         for piece in pieces:
-            # the client may have gone while this waited
+            # the client may have closed the connection during the pause
             if (transport := self._transport) is None:
                 return
             transport.write(piece)
             if how.drip:
                 await asyncio.sleep(how.drip)
         if how.abort:
-            # let the client see the first bytes before the reset
+            # lets the client read the first bytes before the reset
             await asyncio.sleep(0.02)
 
     def _take(self) -> Request | None:
@@ -213,7 +218,7 @@ def _head(reply: Reply, length: int | None) -> bytes:
 
 
 def _linger_zero(transport: asyncio.Transport) -> None:
-    """Closing a socket with zero linger sends a reset instead of an orderly end."""
+    """Make a later close of the socket send a reset (zero linger) instead of an orderly end."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,11 +1,11 @@
-"""What every rival is told and tells, with the standard library alone.
+"""The command line and the output of every rival, with the standard library alone.
 
 run.py (--base-url URL | --corpus FOLDER) --database FILE [--runs N] [--way NAME]
-    loads, and prints {"seconds": …, "runs": …} last: seconds without imports
+    loads, and prints {"seconds": …, "runs": …} as its last line: seconds without imports
 
-Each runs in an environment of its own, with the folder of this file on PYTHONPATH. A parse run's
-chunks, which are the document itself, are left out by those that look into an answer: docruns
-leaves them out as well.
+Each rival runs in its own environment, with the folder of this file on PYTHONPATH. Rivals that
+parse an answer leave out a parse run's chunks, which are the document itself, because docruns
+leaves them out too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 VERSION = "2026-02-09"
 TOKEN = "bench"
 THREADS = 16
-"""Requests in flight where a rival lets one choose: docruns's own default."""
+"""Requests in flight where a rival has a setting for it; docruns's default."""
 
 
 def arguments() -> argparse.Namespace:
@@ -31,19 +31,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base-url")
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--database", type=Path, required=True)
-    parser.add_argument("--runs", type=int, help="of the corpus, the oldest; default: all")
+    parser.add_argument("--runs", type=int, help="number of the corpus's oldest runs; default: all")
     parser.add_argument("--way", default="")
     return parser.parse_args()
 
 
 def bodies(corpus: Path, runs: int | None) -> Iterator[bytes]:
-    """Workflow runs as the API sends them, read as they are needed."""
+    """Workflow runs as the API sends them, read from the file one at a time."""
     with (corpus / "runs.jsonl").open("rb") as lines:
         yield from islice(lines, runs)
 
 
 def processor_runs(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the steps of a workflow run hold."""
+    """The processor runs in the steps of a workflow run."""
     for step in run["stepRuns"]:
         result = step.get("result") or {}
         for key in ("extractRun", "classifyRun", "splitRun", "parseRun"):
@@ -52,7 +52,7 @@ def processor_runs(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Told:
-    """What is printed at the end."""
+    """The figures that are printed at the end."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -60,7 +60,7 @@ class Told:
 
 @contextmanager
 def measured() -> Iterator[Told]:
-    """Times what is inside."""
+    """Measure and print the time of the block."""
     told = Told()
     started = time.perf_counter()
     yield told

@@ -1,8 +1,8 @@
-"""A workflow run as flat rows, dict by dict: what one writes who needs the fields and no more.
+"""A workflow run as flat rows, dict by dict: the code of a user who needs only the fields.
 
     rows_of(run)  ->  {"workflow_runs": [{…}], "processor_runs": [{…}], "fields": [{…}], …}
 
-The same rows as docruns's, and nearly the same columns.
+The rows equal docruns's, with nearly the same columns.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _extraction(workflow_run_id: str, child: dict[str, Any], rows: Rows) -> None
 
 
 def _nodes(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
-    """Every node below a value: its path, what it is, and its value."""
+    """Every node below a value: (path, kind, value)."""
     steps = value.items() if isinstance(value, dict) else enumerate(value)
     for step, below in steps:
         here = f"{path}[{step}]" if isinstance(step, int) else f"{path}.{step}" if path else step

@@ -1,1 +1,1 @@
-"""The Extend platform of the sandbox: one state, rendered in every dated version of the API."""
+"""The simulated Extend platform: one state, rendered in every dated version of the API."""

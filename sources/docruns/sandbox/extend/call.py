@@ -1,4 +1,4 @@
-"""What an endpoint is given and how it is found: the small vocabulary the route modules share."""
+"""The arguments of an endpoint, its route, and the page of a list: shared by the route modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Call(NamedTuple):
-    """One request as an endpoint sees it: edition 2026, 2025, 2024 or 2023; `twist` bends the pages of a list."""
+    """One request to an endpoint: `edition` is 2026, 2025, 2024 or 2023, `twist` the fault of a
+    list's page."""
 
     request: Request
     edition: int
@@ -33,7 +34,10 @@ class Route(NamedTuple):
 
 
 def edition_of(version: str) -> int:
-    """2026-02-09 -> 2026, 2025-04-21 -> 2025, 2024-12-23 -> 2024, anything older -> 2023; dates between fall back."""
+    """The edition of a version header: the newest edition that is not later than the header's date.
+
+    2026-02-09 -> 2026, 2025-04-21 -> 2025, 2024-12-23 -> 2024, anything older -> 2023.
+    """
     for date, edition in (("2026-02-09", 2026), ("2025-04-21", 2025), ("2024-12-23", 2024)):
         if version >= date:
             return edition
@@ -43,7 +47,7 @@ def edition_of(version: str) -> int:
 def shelf_page(
     state: State, call: Call, query: Query, shelf: Shelf, keep: Callable[[int], bool] | None, row: Callable[[int], Any], name: str
 ) -> bytes:  # fmt: skip
-    """One page of a list, bent as the fault asks."""
+    """One page of a list, changed as the fault says."""
     page = shelf.page(descending=query.descending, after=query.after, limit=query.limit, keep=keep)
     token = None if page.after is None else make_token(query.fingerprint, page.after)
     rows = [row(key) for key in page.keys]
@@ -65,7 +69,7 @@ def shelf_page(
 
 
 def row_matches(row: dict[str, Any], filters: dict[str, str]) -> bool:
-    """Whether a verbatim row passes; it is compared by the keys it happens to have."""
+    """Whether a verbatim row passes the filters; a key that the row lacks counts as None."""
     for name, value in filters.items():
         if name in ("status", "batchId") and row.get(name) != value:
             return False

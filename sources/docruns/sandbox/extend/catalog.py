@@ -1,4 +1,5 @@
-"""What an organisation has configured: extractors, classifiers, splitters and workflows, with their versions and ids."""
+"""The configuration of an organisation: extractors, classifiers, splitters and workflows, with
+their versions and ids."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from ..kinds import KINDS, Field, schema
 from ..moments import DAY, stamp
 
 REGION: Final = 1 << 40
-"""Where the index space of catalogue objects begins; runs are numbered from 0."""
+"""The first index of catalogue objects; runs are numbered from 0."""
 
 PREFIX: Final = {"extract": "ex", "classify": "cl", "split": "spl"}
 OLD_TYPE: Final = {"extract": "EXTRACT", "classify": "CLASSIFY", "split": "SPLITTER"}
@@ -20,7 +21,11 @@ NOUN: Final = {"extract": "extractor", "classify": "classifier", "split": "split
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """A configured model: `documents` names its document kind (extract) or nothing; `legacy` ones answer with a fields array."""
+    """A configured model.
+
+    `documents` names the document kind of an extractor and is empty for others. A `legacy`
+    processor returns a fields array.
+    """
 
     number: int
     type: str
@@ -51,7 +56,11 @@ VERSIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """`steps` are (step type, step name, processor) in order; `weight` is its share of the runs of a mixed sandbox."""
+    """A configured workflow.
+
+    `steps` are (step type, step name, processor) in order; `weight` is its share of the runs of a
+    mixed sandbox.
+    """
 
     number: int
     name: str
@@ -106,7 +115,7 @@ OWNER: Final = {"type": "user", "email": "dana@harborpine.example"}
 
 
 class Catalog:
-    """Ids and times of the configured objects of one sandbox; pure in (seed, now)."""
+    """Ids and times of the configured objects of one sandbox; a pure function of (seed, now)."""
 
     def __init__(self, seed: int, now: int) -> None:
         self.seed = seed
@@ -134,7 +143,7 @@ class Catalog:
         return self.created(number, len(VERSIONS))
 
     def find_processor(self, text: str) -> Processor | None:
-        """By any of its ids, with whatever prefix."""
+        """The processor with that id; the prefix of the id does not matter."""
         ending = text.rsplit("_", 1)[-1]
         return next(
             (known for known in PROCESSORS if self.suffix(0, known.number, 0) == ending), None
@@ -156,9 +165,10 @@ class Catalog:
 
 @lru_cache(maxsize=64)
 def config(processor: Processor, newer: bool, old: bool) -> dict[str, Any]:
-    """How a processor is set up; old versions add a `type` and know no `parseConfig`.
+    """The configuration of a processor; old versions add a `type` and have no `parseConfig`.
 
-    {"baseProcessor": "extraction_performance", "baseVersion": "4.6.0", "schema": {...}, "advancedOptions": {...}}
+    {"baseProcessor": "extraction_performance", "baseVersion": "4.6.0", "schema": {...},
+     "advancedOptions": {...}}
     """
     head: dict[str, Any] = {"type": OLD_TYPE[processor.type]} if old else {}
     match processor.type:
@@ -216,7 +226,7 @@ def config(processor: Processor, newer: bool, old: bool) -> dict[str, Any]:
 
 
 def definition(field: Field, number: str) -> dict[str, Any]:
-    """A field as the fields-array configuration lists it."""
+    """A field in the form of the fields-array configuration."""
     found: dict[str, Any] = {
         "id": number,
         "name": field.name,

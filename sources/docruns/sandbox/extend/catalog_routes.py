@@ -1,4 +1,5 @@
-"""The endpoints of what is configured: workflows, extractors, classifiers, splitters, and the processors of old versions."""
+"""The endpoints of the configuration: workflows, extractors, classifiers, splitters, and the
+processors of old versions."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ Thing = TypeVar("Thing")
 
 
 class CatalogRoutes:
-    """Answers from one platform's catalogue, which never changes."""
+    """Answers requests for one platform's catalogue, which never changes."""
 
     def __init__(self, platform: Extend, modern: Modern, classic: Classic) -> None:
         self.platform = platform
@@ -80,7 +81,7 @@ class CatalogRoutes:
         *,
         allowed: dict[str, tuple[str, ...]] | None = None,
     ) -> bytes:
-        """A page of a short list, in the order things were configured."""
+        """A page of a short list, in the order in which the objects were configured."""
         query = parse_query(call.request, allowed or {})
         shelf = Shelf(
             (self.platform.catalog.start + position * DAY, position)
@@ -104,7 +105,8 @@ class CatalogRoutes:
         return encode({**self.modern.workflow(workflow), "draftVersion": self._steps(workflow, 0)})
 
     def _steps(self, workflow: Workflow, version: int) -> dict[str, Any]:
-        """{"object": "workflow_version", ..., "steps": [{"type": "TRIGGER", "name": "trigger", "next": [{"step": "read"}]}, ...]}"""
+        """{"object": "workflow_version", ..., "steps": [{"type": "TRIGGER", "name": "trigger",
+        "next": [{"step": "read"}]}, ...]}"""
         steps: list[dict[str, Any]] = [
             {"type": "TRIGGER", "name": "trigger", "next": [{"step": workflow.steps[0][1]}]}
         ]

@@ -1,4 +1,5 @@
-"""Processor and parse runs as version 2026-02-09 shows them, inside a workflow run or on their own."""
+"""Processor and parse runs as version 2026-02-09 returns them, inside a workflow run or
+stand-alone."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ FAILED: Final = ("FAILED_TO_PROCESS_FILE", "The file could not be read.")
 
 
 class ChildRuns(Parts):
-    """Adds the runs of processors to the building blocks."""
+    """Renders processor and parse runs, from the building blocks."""
 
     def parse_of(self, run: Run, child: Child) -> Child | None:
-        """The parse run whose text a processor run read."""
+        """The parse run whose text a processor run used."""
         return next(
             (
                 known
@@ -34,7 +35,8 @@ class ChildRuns(Parts):
         )
 
     def child_summary(self, run: Run, child: Child) -> dict[str, Any]:
-        """{"object": "extract_run", "id": "exr_...", "extractor": {...}, "status": ..., "file": {...}, "usage": {...}, "updatedAt": ...}"""
+        """{"object": "extract_run", "id": "exr_...", "extractor": {...}, "status": ..., "file":
+        {...}, "usage": {...}, "updatedAt": ...}"""
         return (
             self._parse(run, child, full=False)
             if child.type == "parse"
@@ -42,7 +44,8 @@ class ChildRuns(Parts):
         )
 
     def child(self, run: Run, child: Child) -> dict[str, Any]:
-        """The full object of a processor or parse run; for extract runs with the outputs spliced in as they were pooled."""
+        """The full object of a processor or parse run; an extract run contains the pooled output
+        bytes."""
         return (
             self._parse(run, child, full=True)
             if child.type == "parse"
@@ -134,7 +137,8 @@ class ChildRuns(Parts):
         }
 
     def classification(self, run: Run, child: Child) -> dict[str, Any]:
-        """{"id": "invoice", "type": "invoice", "confidence": 0.96, "insights": [{"type": "reasoning", "content": "..."}]}"""
+        """{"id": "invoice", "type": "invoice", "confidence": 0.96, "insights": [{"type":
+        "reasoning", "content": "..."}]}"""
         draw = mix(self.platform.seed, run.index, 14, child.slot)
         insights = (
             [
@@ -154,7 +158,8 @@ class ChildRuns(Parts):
         }
 
     def splits(self, run: Run, child: Child) -> dict[str, Any]:
-        """{"splits": [{"id": "splt_...", "type": "invoice", "startPage": 1, "endPage": 2, "fileId": "file_..."}], "isExternal": false}"""
+        """{"splits": [{"id": "splt_...", "type": "invoice", "startPage": 1, "endPage": 2, "fileId":
+        "file_..."}], "isExternal": false}"""
         seed = self.platform.seed
         shown: list[dict[str, Any]] = []
         for file in files_of(seed, run):
@@ -226,12 +231,13 @@ class ChildRuns(Parts):
 
 
 def inline_processor(child: Child) -> Processor:
-    """The extractor whose configuration a run without one was given inline."""
+    """The extractor whose configuration was passed inline to a run without an extractor."""
     return next(known for known in PROCESSORS if known.documents == child.documents)
 
 
 def parsed(pages: tuple[str, ...]) -> dict[str, Any]:
-    """{"chunks": [{"object": "chunk", "type": "page", "content": "# Invoice ...", "blocks": [...]}], "metadata": {"pages": [...]}}"""
+    """{"chunks": [{"object": "chunk", "type": "page", "content": "# Invoice ...", "blocks":
+    [...]}], "metadata": {"pages": [...]}}"""
     width, height = PAGE
     origin = [
         {

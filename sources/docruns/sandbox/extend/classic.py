@@ -1,6 +1,10 @@
-"""The state as the versions before 2026-02-09 show it: envelopes, one kind of processor run, absent instead of null.
+"""The state as the versions before 2026-02-09 return it.
 
-{"success": true, "workflowRun": {"object": "workflow_run", "id": ..., "outputs": [{"object": "document_processor_run", ...}]}}
+These versions have envelopes and one kind of processor run, and leave out keys instead of sending
+null.
+
+{"success": true, "workflowRun": {"object": "workflow_run", "id": ..., "outputs": [
+ {"object": "document_processor_run", ...}]}}
 """
 
 from __future__ import annotations
@@ -33,14 +37,20 @@ OLD_STEPS: Final = ("RULE_VALIDATION", "EXTERNAL_DATA_VALIDATION")
 
 
 class Classic:
-    """Renders one platform for edition 2025 (2025-04-21), 2024 (2024-12-23) or 2023 (anything older)."""
+    """Renders one platform for edition 2025 (2025-04-21), 2024 (2024-12-23) or 2023 (anything
+    older)."""
 
     def __init__(self, platform: State, modern: Modern) -> None:
         self.platform = platform
         self.modern = modern
 
     def file(self, run: Run, file: FileRef, edition: int) -> dict[str, Any]:
-        """2025: {"object": "file", "id": ..., "name": ..., "type": "PDF", "metadata": {...}, "usage": {...}}; before: object, id, name"""
+        """A file.
+
+        {"object": "file", "id": ..., "name": ..., "type": "PDF", "metadata": {...}, "usage": {...}}
+
+        Before 2025 a file has `object`, `id` and `name` only.
+        """
         shown = self.modern.file(run, file)
         if edition < 2025:
             return {key: shown[key] for key in ("object", "id", "name")}
@@ -55,7 +65,8 @@ class Classic:
         return shown
 
     def run_summary(self, run: Run, edition: int) -> dict[str, Any]:
-        """{"id": ..., "status": "PROCESSED", "workflowId": ..., "reviewedByUser": "dana@...", "createdAt": ..., "updatedAt": ...}"""
+        """{"id": ..., "status": "PROCESSED", "workflowId": ..., "reviewedByUser": "dana@...",
+        "createdAt": ..., "updatedAt": ...}"""
         platform, workflow = self.platform, run.workflow
         assert workflow is not None
         return _present({
@@ -94,7 +105,8 @@ class Classic:
             "files": [self.file(run, file, edition) for file in files],
             "failureReason": run.failure and run.failure[0],
             "failureMessage": run.failure and run.failure[1],
-            # the page says it is always there; a run that has not started yet shows when it was made
+            # the documentation says that `initialRunAt` is always present; a run that has not
+            # started yet has its creation time there
             "initialRunAt": stamp(run.started - 600 if run.started else run.created),
             "reviewed": run.reviewed_at is not None,
             "reviewedBy": self._reviewer(run, edition),
@@ -137,7 +149,8 @@ class Classic:
         )
 
     def _steps(self, run: Run) -> list[dict[str, Any]]:
-        """Only steps that check; {"output": {"rules": [...]}} or whatever the customer's own endpoint said."""
+        """The steps that validate: {"output": {"rules": [...]}}, or the response of the customer's
+        own endpoint."""
         if run.ended is None or run.failure or run.status == "CANCELLED" or run.workflow is None:
             return []
         shown: list[dict[str, Any]] = []
@@ -157,7 +170,8 @@ class Classic:
         return shown
 
     def child_summary(self, run: Run, child: Child, *, old: bool) -> dict[str, Any]:
-        """{"id": "dpr_...", "status": "PROCESSED", "processorId": "dp_...", "type": "EXTRACT", "createdAt": ..., "usage": {"credits": 6}}"""
+        """{"id": "dpr_...", "status": "PROCESSED", "processorId": "dp_...", "type": "EXTRACT",
+        "createdAt": ..., "usage": {"credits": 6}}"""
         return _present({
             "id": child_id(self.platform.seed, run, child, old=old),
             "status": child.status,
@@ -171,7 +185,8 @@ class Classic:
     def _processor(self, run: Run, child: Child, *, old: bool) -> dict[str, Any]:
         catalog, processor = self.platform.catalog, child.processor
         if processor is None:
-            # these versions knew no inline configuration; such a run belongs to a processor nobody named
+            # these versions have no inline configuration: such a run gets the id of a processor
+            # that is not configured anywhere
             suffix = tag(self.platform.seed, run.index, 254)
             return {
                 "processorId": f"dp_{suffix}",
@@ -189,7 +204,11 @@ class Classic:
     def child(
         self, run: Run, child: Child, edition: int, *, nested: bool = False
     ) -> dict[str, Any]:
-        """A processor run; `edition` 2026 is the legacy path of the current version (new ids and files, old shape)."""
+        """A processor run.
+
+        `edition` 2026 is the legacy path of the current version: new ids and files in the old
+        shape.
+        """
         platform, type = self.platform, child.type
         outputs = platform.outputs(child)
         legacy = child.processor is not None and child.processor.legacy
@@ -286,7 +305,8 @@ class Classic:
         ]
 
     def parser_run(self, run: Run, child: Child) -> dict[str, Any]:
-        """{"object": "parser_run", "id": ..., "fileId": ..., "chunks": [...], "status": ..., "metrics": {...}, "config": {...}}"""
+        """{"object": "parser_run", "id": ..., "fileId": ..., "chunks": [...], "status": ...,
+        "metrics": {...}, "config": {...}}"""
         shown = self.modern.child(run, child)
         output = shown["output"]
         return _present({
@@ -302,7 +322,8 @@ class Classic:
         })  # fmt: skip
 
     def processor(self, processor: Processor) -> dict[str, Any]:
-        """{"object": "document_processor", "id": "dp_...", "name": ..., "type": "EXTRACT", "versions": [{"id": ..., "version": "1.0"}]}"""
+        """{"object": "document_processor", "id": "dp_...", "name": ..., "type": "EXTRACT",
+        "versions": [{"id": ..., "version": "1.0"}]}"""
         catalog = self.platform.catalog
         return {
             "object": "document_processor",
@@ -337,7 +358,7 @@ OLD_DASHBOARD: Final = "https://dashboard.extend.app"
 
 
 def status_in(status: str, edition: int) -> str:
-    """The oldest versions call a working run PENDING too."""
+    """The status in an edition; the oldest versions report a run in progress as PENDING too."""
     return "PENDING" if edition < 2024 and status == "PROCESSING" else status
 
 

@@ -1,7 +1,7 @@
-"""Refusals, in the words and the shape of each version.
+"""Error replies, in the words and the shape of each version.
 
 2026-02-09:  {"code": "NOT_FOUND", "message": "...", "retryable": false, "requestId": "req_..."}
-before:      {"success": false, "error": "..."}; a 422 or 429 has the newer shape already
+before:      {"success": false, "error": "..."}; a 422 or 429 already has the newer shape
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DOCS: Final = "https://docs.extend.ai/api-reference/error-handling"
 
 
 class RefusedError(Exception):
-    """A request that gets an error answer."""
+    """A request that is answered with an error."""
 
     def __init__(self, status: int, message: str = "", *, docs: bool = False) -> None:
         super().__init__(message)

@@ -1,6 +1,7 @@
 """Query parameters and page tokens of the lists.
 
-GET /workflow_runs?status=PROCESSED&sortBy=updatedAt&sortDir=desc&maxPageSize=100&nextPageToken=%2B%2FB1...%3D%3D%3AAAAB...%3D
+GET /workflow_runs?status=PROCESSED&sortBy=updatedAt&sortDir=desc&maxPageSize=100
+    &nextPageToken=%2B%2FB1...%3D%3D%3AAAAB...%3D
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ PARSE_SOURCES: Final = (
 )
 SORTED: Final = {"sortBy": ("updatedAt", "createdAt"), "sortDir": ("desc", "asc")}
 
-# two bytes that base64 turns into "+/", so that a client that forgets to encode tokens is found out at once
+# base64 encodes these two bytes as "+/", so a client that does not URL-encode tokens fails at once
 _MARK: Final = b"\xfb\xf0"
 
 
 class Query(NamedTuple):
-    """A checked list request; `start` is True for a first page or a token that begins again."""
+    """A validated list request; `after` is None for a first page or a token that leads to it."""
 
     filters: dict[str, str]
     sort: str
@@ -68,7 +69,10 @@ def parse_query(
     size: str = "maxPageSize",
     sortable: bool = True,
 ) -> Query:
-    """Check the parameters of a list: `allowed` maps each filter to its values, () meaning any text. Others are ignored."""
+    """Check the parameters of a list.
+
+    `allowed` maps each filter to its values; () allows any text. Other parameters are ignored.
+    """
     known = {**allowed, **(SORTED if sortable else {})}
     filters: dict[str, str] = {}
     for name, value in request.query:
@@ -90,7 +94,8 @@ def parse_query(
 
 
 def make_token(fingerprint: bytes, after: Position | None) -> str:
-    """`+/Bz5Z0hWQ8NLg==:AAABnx8kPMgAAAAAAAAABwA=`; without a position it leads back to the first page."""
+    """A page token: `+/Bz5Z0hWQ8NLg==:AAABnx8kPMgAAAAAAAAABwA=`; without a position it leads to the
+    first page."""
     time, key = after or (0, 0)
     place = (
         time.to_bytes(8, "big", signed=True) + key.to_bytes(8, "big") + (b"\1" if after else b"\0")
@@ -121,7 +126,8 @@ def _read_token(token: str, fingerprint: bytes) -> Position | None:
 def envelope(
     edition: int, name: str, rows: list[Any], token: str | None, last_page: str
 ) -> dict[str, Any]:
-    """{"object": "list", "data": [...]} since 2026-02-09, {"success": true, "workflowRuns": [...]} before."""
+    """{"object": "list", "data": [...]} since 2026-02-09, {"success": true, "workflowRuns": [...]}
+    before."""
     shown: dict[str, Any] = (
         {"object": "list", "data": rows} if edition >= 2026 else {"success": True, name: rows}
     )

@@ -1,4 +1,5 @@
-"""Workflow runs as version 2026-02-09 shows them: bare objects with typed steps, null instead of absent."""
+"""Workflow runs as version 2026-02-09 returns them: bare objects with typed steps, null instead of
+absent keys."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ REJECTION: Final = "Duplicate of last month"
 
 
 class Modern(ChildRuns):
-    """Renders one platform; parts that never change are encoded once."""
+    """Renders one platform; constant parts are encoded once."""
 
     def run_summary(self, run: Run) -> dict[str, Any]:
-        """{"object": "workflow_run", "id": ..., "status": "PROCESSED", "workflow": {...}, "files": [...], "updatedAt": ..., "usage": {...}}"""
+        """{"object": "workflow_run", "id": ..., "status": "PROCESSED", "workflow": {...}, "files":
+        [...], "updatedAt": ..., "usage": {...}}"""
         platform = self.platform
         workflow, version = run.workflow, self.version_of(run)
         assert workflow is not None
@@ -60,7 +62,8 @@ class Modern(ChildRuns):
         }
 
     def run(self, run: Run) -> dict[str, Any]:
-        """{"object": "workflow_run", "id": ..., "stepRuns": [{"stepType": "EXTRACT", "result": {"extractRun": {...}}}], "usage": {...}}"""
+        """{"object": "workflow_run", "id": ..., "stepRuns": [{"stepType": "EXTRACT", "result":
+        {"extractRun": {...}}}], "usage": {...}}"""
         platform = self.platform
         summary = self.run_summary(run)
         children = children_of(platform.seed, run)
@@ -127,7 +130,7 @@ class Modern(ChildRuns):
         }
 
     def step_id(self, run: Run, name: str) -> str:
-        """Step ids belong to a workflow version, so they differ between versions."""
+        """The id of a step; it belongs to a workflow version, so it differs between versions."""
         assert run.workflow is not None
         steps = [known for _, known, _ in run.workflow.steps]
         return f"step_{self.platform.catalog.suffix(2, run.workflow.number, 16 * self.version_of(run) + steps.index(name))}"
@@ -148,7 +151,7 @@ class Modern(ChildRuns):
         return shown
 
     def check(self, run: Run, type: str) -> dict[str, Any] | None:
-        """The result of a step that checks instead of reading."""
+        """The result of a step that validates instead of reading."""
         draw = mix(self.platform.seed, run.index, 13)
         match type:
             case "RULE_VALIDATION":
@@ -205,6 +208,6 @@ class Modern(ChildRuns):
         return None
 
     def body(self, shown: dict[str, Any], run: Run) -> bytes:
-        """The finished JSON, with the run's own file in place of the pooled one."""
+        """The finished JSON, with the run's own file id in place of the placeholder."""
         file = files_of(self.platform.seed, run)[0]
         return encode(shown).replace(FILE, file_id(self.platform.seed, run, file).encode())

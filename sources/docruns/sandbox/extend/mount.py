@@ -1,4 +1,4 @@
-"""The way into Extend: request id, key, workspace and version, then the endpoint."""
+"""The entry to Extend: request id, key, workspace and version, then the endpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .routes import Api
 
 
 class ExtendMount:
-    """Extend below its prefix, under any version."""
+    """Extend below its prefix, in every version."""
 
     name: Final = "extend"
     prefix: Final = "/extend"
@@ -26,18 +26,19 @@ class ExtendMount:
         self._api_keys = api_keys
 
     def below(self, path: str) -> str:
-        """The path below the mount; the API answers with and without /v1."""
+        """The path below the mount; the API accepts it with and without /v1."""
         return path.removeprefix(self.prefix).removeprefix("/v1")
 
     def template(self, method: str, path: str) -> str | None:
-        """The route that statistics count a request under."""
+        """The route under which the statistics count a request."""
         found = self._api.route(method, path)
         return found[0].template if found else None
 
     def answer(
         self, request: Request, path: str, number: int, wait: float, fault: Fault | None
     ) -> Reply:
-        """The reply to the `number`th request: refused for `wait` seconds, bent by a fault, or good."""
+        """The reply to request `number`: a 429 when it must wait, a fault's reply, or a correct
+        one."""
         request_id = f"req_{mix(self.platform.seed, number, 21):020d}"
         version = request.headers.get("x-extend-api-version", "")
         edition = edition_of(version) if version else 2026

@@ -1,9 +1,11 @@
-"""Readings as JSON, in each version's shape, encoded once per pooled document.
+"""Readings as JSON in the shape of each version, encoded once per pooled document.
 
-2026-02-09:  {"value": {...}, "metadata": {"total": {"ocrConfidence": 0.95, ..., "citations": [{"fileId": ..., "page": {"number": 2, ...}}]}}}
+2026-02-09:  {"value": {...}, "metadata": {"total": {"ocrConfidence": 0.95, ...,
+              "citations": [{"fileId": ..., "page": {"number": 2, ...}}]}}}
 2025-04-21:  the same with {"page": 2, "pageWidth": 1275, "pageHeight": 1650} and no fileId
-before:      entries know no reviewAgentScore and citations no page size
-legacy:      {"total": {"id": "fld_02", "type": "currency", "value": {...}, "confidence": 0.91, "references": [...]}}
+before:      entries without reviewAgentScore, citations without a page size
+legacy:      {"total": {"id": "fld_02", "type": "currency", "value": {...}, "confidence": 0.91,
+              "references": [...]}}
 """
 
 from __future__ import annotations
@@ -20,30 +22,37 @@ from ..wire import encode
 from .catalog import definition
 
 FILE: Final = b"file_@@@@@@@@@@@@@@@@@@@@"
-"""Stands for the run's own file id inside pooled bytes; as long as a real one, replaced in the finished body."""
+"""Placeholder for the run's own file id inside pooled bytes.
+
+It has the length of a real id; the finished body has the real id in its place.
+"""
 
 _WIDTH, _HEIGHT = PAGE
 
 
 class Outputs:
-    """The encoded outputs of one pooled sample; `edition` is 2026, 2025 or 2024 (v1 reads the same as 2024)."""
+    """The encoded outputs of one pooled sample; `edition` is 2026, 2025 or 2024 (v1 equals
+    2024)."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
         self._made: dict[tuple[str, int, int, bool], msgspec.Raw] = {}
 
     def machine(self, edition: int, legacy: bool) -> msgspec.Raw:
-        """What the model said."""
+        """The model's output."""
         return self._output(edition, 0, legacy)
 
     def reviewed(self, edition: int, round: int, legacy: bool) -> msgspec.Raw:
-        """What stands after the given round of review."""
+        """The output after the given round of review."""
         return self._output(edition, round, legacy)
 
     def edits(self, round: int, edition: int) -> msgspec.Raw:
-        """`{"po_number": {"originalValue": null, "editedValue": "PO-9107", "notes": ..., "page": 1, "fieldType": "string"}}`
+        """The edits of a round of review.
 
-        Only 2026-02-09 has null for a field that was opened and left as it was.
+        {"po_number": {"originalValue": null, "editedValue": "PO-9107", "notes": ..., "page": 1,
+         "fieldType": "string"}}
+
+        Only 2026-02-09 has null for a field that was opened and not changed.
         """
         key = ("edits", edition, round, False)
         if key not in self._made:
@@ -132,7 +141,7 @@ def _citation(entry: Entry, box: Box, edition: int) -> dict[str, Any]:
 
 
 def fields_array(kind: Kind, value: Value, entries: dict[str, Entry]) -> dict[str, Any]:
-    """The older output: one result per field, rows without confidences of their own."""
+    """The older output: one result per field; rows have no confidences of their own."""
     return {
         field.name: _result(field, number, value[field.name], entries)
         for number, field in enumerate(kind.fields, 1)
@@ -156,7 +165,7 @@ def _result(field: Field, number: int, value: Any, entries: dict[str, Entry]) ->
 
 
 def _references(field: Field, id: str, entries: dict[str, Entry]) -> Iterator[dict[str, Any]]:
-    """Where a value stands; those of array rows carry the row index as text."""
+    """The places of a value on the pages; references to array rows have the row index as text."""
     for path, entry in entries.items():
         name, _, rest = path.partition("[")
         if name.partition(".")[0] != field.name or not entry.boxes:

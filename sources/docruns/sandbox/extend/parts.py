@@ -1,4 +1,5 @@
-"""The building blocks of version 2026-02-09: files, and summaries of workflows, processors and their versions."""
+"""The building blocks of version 2026-02-09: files, and summaries of workflows, processors and
+their versions."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ DASHBOARD: Final = "https://dashboard.extend.ai"
 
 
 class Parts:
-    """Renders one platform; parts that never change are encoded once."""
+    """Renders one platform; constant parts are encoded once."""
 
     def __init__(self, platform: State) -> None:
         self.platform = platform
@@ -39,7 +40,8 @@ class Parts:
         return found
 
     def workflow(self, workflow: Workflow) -> dict[str, Any]:
-        """{"object": "workflow", "id": "workflow_N4m...", "name": "Accounts payable intake", "createdAt": ..., "createdBy": {...}}"""
+        """{"object": "workflow", "id": "workflow_N4m...", "name": "Accounts payable intake",
+        "createdAt": ..., "createdBy": {...}}"""
         catalog = self.platform.catalog
         return {
             "object": "workflow",
@@ -86,7 +88,8 @@ class Parts:
         }
 
     def file(self, run: Run, file: FileRef) -> dict[str, Any]:
-        """{"object": "file", "id": "file_w3E...", "name": "...", "type": "PDF", "parentFileId": null, "metadata": {"pageCount": 3}, ...}"""
+        """{"object": "file", "id": "file_w3E...", "name": "...", "type": "PDF", "parentFileId":
+        null, "metadata": {"pageCount": 3}, ...}"""
         platform = self.platform
         metadata: dict[str, Any] = {} if run.status == "PENDING" else {"pageCount": file.pages}
         if file.split is not None:
@@ -118,5 +121,5 @@ class Parts:
 
 
 def maybe(ms: int | None) -> str | None:
-    """A moment, or null for one that has not come."""
+    """A time as text, or None for one that has not come yet."""
     return None if ms is None else stamp(ms)

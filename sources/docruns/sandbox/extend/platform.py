@@ -1,4 +1,4 @@
-"""What can be done to the sandbox's Extend organisation from outside its API."""
+"""The controls of the sandbox's Extend organisation, outside its API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .runs import FAILURES, Run, child_id, choose, settle
 from .state import State, Verbatim
 
 Target = int | str | Sequence[str] | None
-"""How many runs (drawn at random), one id, several ids, or None for all that qualify."""
+"""The runs a control changes: a number (drawn at random), one id, several ids, or None for all that
+qualify."""
 
 ENDLESS = 1 << 60
 
@@ -23,7 +24,7 @@ ENDLESS = 1 << 60
 class Extend(State):
     """The controls; each method is thread-safe, and equal calls in equal order have equal effects.
 
-    Every change takes its time from the sandbox's clock, so `updatedAt` only grows.
+    Every change takes its time from the sandbox's clock, so `updatedAt` only increases.
     """
 
     def add(
@@ -37,8 +38,9 @@ class Extend(State):
     ) -> list[str]:
         """Start `n` more workflow runs; returns their ids, oldest first.
 
-        `kind` is a document kind or a workflow's name (None: as the sandbox mixes them), `size` "light", "normal" or "heavy",
-        `status` any of the API's. A `reviewed` run was also looked at by a person.
+        `kind` is a document kind or a workflow's name (None: the sandbox's usual mix), `size`
+        "light", "normal" or "heavy", `status` any status of the API. A person has also reviewed a
+        `reviewed` run.
         """
         with self.lock:
             return [self.run_id(self._start(kind, size, status, reviewed)) for _ in range(n)]
@@ -62,9 +64,10 @@ class Extend(State):
         return run
 
     def review(self, runs: Target = 1, *, together: bool = False) -> list[str]:
-        """People look at runs again, days later if need be: values change, rows come and go, `updatedAt` moves.
+        """Review runs once more: values change, rows are added and removed, `updatedAt` increases.
 
-        Takes runs that are PROCESSED or NEEDS_REVIEW; with `together` they all get the same `updatedAt`. Returns the ids.
+        It takes runs that are PROCESSED or NEEDS_REVIEW; with `together` they all get the same
+        `updatedAt`. Returns the ids. Such a review may come days after the run ended.
         """
         with self.lock:
             chosen = self._choose(runs, lambda run: run.status in ("PROCESSED", "NEEDS_REVIEW"))
@@ -83,7 +86,7 @@ class Extend(State):
         run.updated = run.ended = moment
 
     def finish(self, runs: Target = None) -> list[str]:
-        """Unfinished runs come to an end, PROCESSED; returns their ids."""
+        """End unfinished runs as PROCESSED; returns their ids."""
         with self.lock:
             chosen = self._choose(runs, lambda run: run.status in ("PENDING", "PROCESSING"))
             for run in chosen:
@@ -95,20 +98,20 @@ class Extend(State):
         run.worked = self.clock.tick()
         run.started = run.started or run.worked - 900
         run.status = status
-        # long enough for every child run to end before its workflow run
+        # long enough for every child run to end before its workflow run does
         run.updated = run.ended = self.clock.advance(25_000)
         run.failure = FAILURES[run.index % len(FAILURES)] if status == "FAILED" else None
         if status == "REJECTED":
             self._look_at(run, self.clock.tick(), round=1)
 
     def fail(self, id: str) -> None:
-        """A run ends FAILED, whatever it was before."""
+        """End a run as FAILED, whatever its status was before."""
         with self.lock, self.changing(self._known(id)) as run:
             run.round, run.reviewed_at = 0, None
             self._conclude(run, "FAILED")
 
     def delete(self, id: str) -> None:
-        """A run is gone; its id answers 404 and no list shows it."""
+        """Delete a run: its id answers 404 and no list contains it."""
         with self.lock:
             given = next((known for known in self._verbatim.values() if known.id == id), None)
             self.remove(given or self._known(id))
@@ -116,7 +119,8 @@ class Extend(State):
     def rename(
         self, id: str, *, name: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        """What `POST /workflow_runs/{id}` does; raises ValueError where the API answers 400."""
+        """Do the same as `POST /workflow_runs/{id}`; raises ValueError where the API answers
+        400."""
         with self.lock:
             try:
                 self.update(self._known(id), name=name, metadata=metadata)
@@ -141,10 +145,12 @@ class Extend(State):
         *,
         resource: str = "workflow_runs",
     ) -> str:
-        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the row of the list.
+        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the row of the
+        list.
 
-        `resource` is "workflow_runs" or one of "extract_runs", "classify_runs", "split_runs", "parse_runs"; the version asked
-        for makes no difference. Without a summary the detail's own id and times make one. Replaces an earlier payload of that id.
+        `resource` is "workflow_runs" or one of "extract_runs", "classify_runs", "split_runs",
+        "parse_runs"; every API version returns the same payload. Without a summary the row is made
+        from the detail's id and times. A payload replaces an earlier one with the same id.
         """
         raw = (
             detail
@@ -171,11 +177,14 @@ class Extend(State):
             return given.id
 
     def truth(self) -> Iterator[dict[str, Any]]:
-        """Every run as it is right now, by internal number: what a loaded database must agree with.
+        """The current state of every run, by internal number, to compare a loaded database with.
 
-        {"resource": "workflow_runs", "id", "status", "created_at", "updated_at", "name", "metadata", "reviewed_at" or None,
-        "values": {extract run id: final value}, "corrections": {extract run id: {path: {"original", "edited"}}},
-        "mistakes": {extract run id: [paths the machine got wrong]}}. Ids are those of 2026-02-09.
+        {"resource": "workflow_runs", "id", "status", "created_at", "updated_at", "name",
+         "metadata", "reviewed_at" or None, "values": {extract run id: final value},
+         "corrections": {extract run id: {path: {"original", "edited"}}},
+         "mistakes": {extract run id: [paths that the machine read wrong]}}
+
+        Ids are those of 2026-02-09.
         """
         with self.lock:
             runs = list(self.runs())
@@ -247,7 +256,7 @@ def _workflow(kind: str) -> Workflow:
 
 
 def _row(raw: bytes) -> dict[str, Any]:
-    """A list row from a detail, in whichever envelope it came."""
+    """A list row made from a detail in any of the envelopes."""
     shown = msgspec.json.decode(raw)
     for key in ("workflowRun", "processorRun"):
         shown = shown.get(key, shown)

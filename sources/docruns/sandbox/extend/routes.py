@@ -1,4 +1,4 @@
-"""All endpoints: which path answers what, under which version."""
+"""All endpoints: the answer to each path under each version."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Api:
                 )
 
     def route(self, method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
-        """The route of a path and the ids in it; GET answers HEAD nowhere, as at the vendor."""
+        """The route of a path and the ids in it; no route takes HEAD, as in the vendor's API."""
         parts = path.split("/")
         for route in self._by_shape.get((method, path.count("/")), ()):
             args = []

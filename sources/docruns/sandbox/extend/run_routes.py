@@ -1,4 +1,5 @@
-"""The endpoints of runs: workflow runs, the processor and parse runs inside and outside them, and the old names of both."""
+"""The endpoints of runs: workflow runs, processor and parse runs inside and outside them, and the
+old names of both."""
 
 from __future__ import annotations
 
@@ -158,7 +159,7 @@ class RunRoutes:
         platform = self.platform
         shelf = platform.child_shelf(type, query.sort)
         if "sourceId" in query.filters:
-            # one run's own children: no need to look through everybody's
+            # the children of one run: there is no need to search the children of all runs
             run = platform.find_run(query.filters["sourceId"])
             mine = (
                 {}
@@ -193,7 +194,7 @@ class RunRoutes:
                 case "source" if value != ("API" if run.workflow is None else "WORKFLOW_RUN"):
                     return False
                 case "batchId":
-                    # only batches of processor runs count here, and the sandbox makes none
+                    # only batches of processor runs count here, and the sandbox creates none
                     return False
                 case "processorType" if value != OLD_TYPE[child.type]:
                     return False
@@ -241,7 +242,8 @@ class RunRoutes:
         return encode({"success": True, "parserRun": self.classic.parser_run(*found)})
 
     def update_workflow_run(self, call: Call) -> bytes:
-        """{"name": "HP-20417 (March)", "metadata": {"warehouse_row": "ap-000417", "extend:usage_tags": ["finance"]}}"""
+        """{"name": "HP-20417 (March)", "metadata": {"warehouse_row": "ap-000417",
+        "extend:usage_tags": ["finance"]}}"""
         run = self._run(call.args[0])
         try:
             change = msgspec.json.decode(call.request.body or b"{}")

@@ -1,7 +1,7 @@
-"""A run as a small record, and what it holds as a pure function of that record.
+"""A run as a small record; its content is a pure function of the record.
 
-Only what can change is stored; files, steps and child runs are worked out from (seed, index) when asked for. Child runs
-are kept, as long as their run stays as it is.
+Only values that can change are stored; files, steps and child runs are computed from (seed, index)
+on request. The child runs are cached until their run changes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ FILE_SLOT, CHILD_SLOT, STEP_SLOT, SPLIT_SLOT = 1, 40, 100, 160
 
 
 class Run:
-    """One workflow run, or one stand-alone processor run (`workflow` is None, then `solo` names its processor type).
+    """One workflow run, or one stand-alone processor run.
 
-    Times are milliseconds since 1970; `round` counts reviews, 0 being none; `name` and `metadata` are None until changed;
-    `worked` is when its processors began, None for right after the start.
+    A stand-alone run has no `workflow`; `solo` names its processor type. Times are milliseconds
+    since 1970; `round` counts reviews (0: none); `name` and `metadata` are None until they are
+    changed; `worked` is the time when its processors started, None for directly after the start.
     """
 
     __slots__ = (
@@ -91,7 +92,11 @@ class Run:
 
 
 class FileRef(NamedTuple):
-    """A file of a run; `split` is (split slot, document kind, identifier, first page, last page) for a part of another file."""
+    """A file of a run.
+
+    A part of another file has `split`: (split slot, document kind, identifier, first page, last
+    page).
+    """
 
     slot: int
     name: str
@@ -101,7 +106,11 @@ class FileRef(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A processor or parse run; `variant` picks its pooled document, `files` are its input, `step` the workflow step that made it."""
+    """A processor or parse run.
+
+    `variant` selects its pooled document, `files` are its input, `step` is the workflow step that
+    started it.
+    """
 
     slot: int
     type: str
@@ -126,12 +135,16 @@ def status_of(seed: int, index: int) -> str:
 
 
 def anchor(index: int) -> int:
-    """Every seventeenth run and its two followers were started together: same times, status and batch."""
+    """The first index of the group that a run was started with, or its own index.
+
+    Every seventeenth run and the two after it start together: they have the same times, status and
+    batch.
+    """
     return index - index % 17 if index % 17 < 3 else index
 
 
 def past(seed: int, index: int, workflow: Workflow | None, solo: str, size: str, now: int) -> Run:
-    """A run from the sixty days before `now`; unfinished ones are only hours old."""
+    """A run from the sixty days before `now`; an unfinished one is at most a few hours old."""
     origin = anchor(index)
     status = status_of(seed, origin)
     if solo and status in ("NEEDS_REVIEW", "REJECTED"):
@@ -150,7 +163,8 @@ def past(seed: int, index: int, workflow: Workflow | None, solo: str, size: str,
 
 
 def settle(run: Run, seed: int, origin: int, limit: int) -> None:
-    """Give a new run the times, review and failure its status implies; nothing happens after `limit`."""
+    """Give a new run the times, review and failure that its status implies; nothing happens after
+    `limit`."""
     draw = mix(seed, origin, 3)
     if run.status == "PENDING":
         return
@@ -180,7 +194,7 @@ FAILURES: Final = (
 
 
 def choose(seed: int, index: int, size: str) -> Workflow:
-    """The workflow of a run; neighbours that were started together share it."""
+    """The workflow of a run; runs that start together have the same one."""
     if size == "light":
         return WORKFLOWS[10]
     if size == "heavy":
@@ -198,7 +212,7 @@ def variant_of(seed: int, run: Run, position: int) -> int:
 
 
 def files_of(seed: int, run: Run) -> tuple[FileRef, ...]:
-    """The input files, then the parts a splitter cut (mailroom only)."""
+    """The input files, then the parts that a splitter cut (mailroom only)."""
     serial = f"{run.index:06d}"
     if run.workflow is PACKAGE:
         return (
@@ -240,8 +254,11 @@ def documents_of(seed: int, run: Run, position: int) -> str:
 
 
 def children_of(seed: int, run: Run) -> tuple[Child, ...]:
-    """The processor and parse runs of a run, oldest first; none while it waits, some while it works or when it failed."""
-    # lists ask for them child by child
+    """The processor and parse runs of a run, oldest first.
+
+    A waiting run has none; a run in progress or a failed one has some.
+    """
+    # lists call this once per child
     state = (run.status, run.worked, run.started, run.updated, run.reviewed_at)
     if run.made is None or run.made[0] != state:
         run.made = state, _children(seed, run)
@@ -306,7 +323,7 @@ CHILD_OF_STEP: Final = {
 
 
 def _cut_short(run: Run, made: list[Child]) -> tuple[Child, ...]:
-    """An unfinished or failed run got as far as its first extraction."""
+    """The child runs up to the first extraction, for a run that is unfinished or failed."""
     if run.status in ("PROCESSING", "FAILED", "CANCELLED") and made:
         reached = next(
             (n for n, child in enumerate(made) if child.type == "extract"), len(made) - 1
@@ -322,7 +339,7 @@ def _solo(seed: int, run: Run, files: tuple[FileRef, ...]) -> tuple[Child, ...]:
     documents = documents_of(seed, run, 0)
     processor: Processor | None = {"classify": SORTER, "split": SCANNER}.get(run.solo)
     if run.solo == "extract" and run.index % 5:
-        # every fifth stand-alone extraction was made with an inline configuration
+        # every fifth stand-alone extraction has an inline configuration
         processor = next(known for known in PROCESSORS if known.documents == documents)
     updated = run.updated
     return (

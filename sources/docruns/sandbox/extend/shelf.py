@@ -1,4 +1,5 @@
-"""A list kept in order while its rows change, read page by page from a position rather than an offset."""
+"""A list that stays ordered while its rows change; its pages start at a position, not at an
+offset."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 Position = tuple[int, int]
-"""(time in milliseconds, key): total, because keys are unique, and stable while the row does not change."""
+"""(time in milliseconds, key): a total order, because keys are unique, and stable while the row
+does not change."""
 
 
 class Page(NamedTuple):
-    """The keys of one page and the position to go on after, None when nothing follows."""
+    """The keys of one page and the position of the last row, None when no row follows."""
 
     keys: list[int]
     after: Position | None
@@ -41,9 +43,10 @@ class Shelf:
         limit: int,
         keep: Callable[[int], bool] | None,
     ) -> Page:
-        """At most `limit` keys strictly after a position, in the asked direction.
+        """At most `limit` keys strictly after a position, in the given direction.
 
-        A row that moves while a client pages is seen once, twice or not at all, as with any list that is read by position.
+        A row that moves while a client reads the pages appears once, twice or not at all, as in any
+        list that is read by position.
         """
         rows = self.rows
         if descending:

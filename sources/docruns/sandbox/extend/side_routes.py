@@ -1,4 +1,4 @@
-"""The endpoints beside runs: files, edit runs and verify runs."""
+"""The endpoints of files, edit runs and verify runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ EDIT_STATUSES = ("PROCESSING", "PROCESSED", "FAILED")
 
 
 class SideRoutes:
-    """Answers from one platform's state; remembers which zero-retention results were read."""
+    """Answers requests for one platform's state; records which zero-retention results have been
+    read."""
 
     def __init__(self, platform: Extend, modern: Modern, classic: Classic) -> None:
         self.platform = platform
@@ -80,7 +81,8 @@ class SideRoutes:
         )
 
     def file(self, call: Call) -> bytes:
-        """{"object": "file", "id": ..., "presignedUrl": "https://files.invalid/...?sig=example", "contents": null}"""
+        """{"object": "file", "id": ..., "presignedUrl": "https://files.invalid/...?sig=example",
+        "contents": null}"""
         place = self.platform.find(call.args[0])
         files = files_of(self.platform.seed, place[0]) if place else ()
         if place is None or not 0 <= place[1] - FILE_SLOT < len(files):
@@ -181,7 +183,8 @@ class SideRoutes:
         )
 
     def _edit(self, number: int, *, full: bool) -> dict[str, Any]:
-        """{"object": "edit_run", "id": "edr_...", "file": {...}, "status": "PROCESSED", "metrics": {...}, "usage": {"credits": 4}}"""
+        """{"object": "edit_run", "id": "edr_...", "file": {...}, "status": "PROCESSED", "metrics":
+        {...}, "usage": {"credits": 4}}"""
         made = self._created(3, number)
         shown: dict[str, Any] = {
             "object": "edit_run",
@@ -219,7 +222,8 @@ class SideRoutes:
         )
 
     def verify_run(self, call: Call) -> bytes:
-        """Reading one made with zero retention (every second one) takes its only copy: the next read finds no output."""
+        """A verify run; every second one has zero retention: the first read returns its output,
+        later reads null."""
         number = self._number(call, "vr", 4, VERIFIES)
         shown = self._verify(number, full=True)
         if number % 2 == 0:

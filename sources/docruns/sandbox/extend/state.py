@@ -1,4 +1,5 @@
-"""The state of the sandbox's Extend organisation: its runs, the ordered lists of them, and how they change."""
+"""The state of the sandbox's Extend organisation: its runs, their ordered lists, and their
+changes."""
 
 from __future__ import annotations
 
@@ -25,11 +26,13 @@ SLOTS = 256
 
 @dataclass(slots=True)
 class Switches:
-    """Behaviours the vendor leaves open; each can be changed while the sandbox runs.
+    """Behaviours that the vendor's documentation leaves open; each can be changed while the sandbox
+    runs.
 
-    `merge`: how metadata updates combine. `update_finished`: whether finished runs take updates (else 400).
-    `update_moves`: whether an update moves `updatedAt`. `last_page`: the token of a last page is missing, null or "".
-    `list_processor_runs_2024`: whether `GET /processor_runs` answers under 2024-12-23 (else 404).
+    `merge`: how metadata updates are merged. `update_finished`: whether finished runs accept
+    updates (else 400). `update_moves`: whether an update changes `updatedAt`. `last_page`: whether
+    the token of a last page is missing, null or "". `list_processor_runs_2024`: whether `GET
+    /processor_runs` answers under 2024-12-23 (else 404).
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -41,7 +44,8 @@ class Switches:
 
 @dataclass(slots=True)
 class Verbatim:
-    """A row and a detail served exactly as given, for payloads that the sandbox would never make."""
+    """A row and a detail that are served exactly as given, for payloads that the sandbox does not
+    generate."""
 
     index: int
     resource: str
@@ -56,8 +60,8 @@ class Verbatim:
 class State:
     """A seeded organisation with runs.
 
-    `size` is the document size of generated runs: "mixed" (all workflows), "light" (about 10 KB) or "heavy" (about 130 KB).
-    Holders of `lock` see a state that does not change under them.
+    `size` is the document size of generated runs: "mixed" (all workflows), "light" (about 10 KB) or
+    "heavy" (about 130 KB). While a thread holds `lock`, no other thread changes the state.
     """
 
     def __init__(
@@ -120,7 +124,8 @@ class State:
         )
 
     def find(self, id: str) -> tuple[Run, int] | None:
-        """The run and slot an id belongs to; prefixes do not matter, they differ between versions."""
+        """The run and slot of an id; the prefix does not matter, because it differs between
+        versions."""
         place = untag(self.seed, id.rsplit("_", 1)[-1])
         if place is None or place[0] >= len(self._records):
             return None
@@ -150,14 +155,15 @@ class State:
         return self.given_metadata(run) if run.metadata is None else run.metadata
 
     def given_metadata(self, run: Run) -> dict[str, Any]:
-        """What the run was started with."""
+        """The metadata that the run was started with."""
         return {} if run.index % 7 == 3 else {"internal_id": f"ap-{run.index:06d}"}
 
     def batch_id(self, run: Run) -> str | None:
         return None if run.batch is None else f"batch_{mix(self.seed, run.batch, 11) % 16**8:08x}"
 
     def child_shelf(self, type: str, sort: str) -> Shelf:
-        """The processor runs of one type ("extract", ...; "processor" for all three), built when first listed."""
+        """The processor runs of one type, built on first use: "extract", ...; "processor" for all
+        three."""
         found = self._child_shelves.get((type, sort))
         if found is None:
             rows = (
@@ -180,7 +186,7 @@ class State:
 
     @contextmanager
     def changing(self, run: Run) -> Iterator[Run]:
-        """Change a run inside the block; the lists follow."""
+        """Change a run inside the block; afterwards the lists are up to date."""
         with self.lock:
             self._shelve(run, put=False)
             yield run
@@ -212,7 +218,8 @@ class State:
     def update(
         self, run: Run, *, name: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        """Rename or re-tag a run as `POST /workflow_runs/{id}` does, under the switches that are set."""
+        """Change the name or the metadata of a run as `POST /workflow_runs/{id}` does, under the
+        current switches."""
         if run.status in FINAL and not self.switches.update_finished:
             raise RefusedError(400, "The run is finished and can no longer be changed.")
         merged = _merge(self.metadata(run), metadata or {}, deep=self.switches.merge == "deep")
@@ -232,7 +239,7 @@ class State:
                 run.updated = self.clock.tick()
 
     def remove(self, run: Run | Verbatim) -> None:
-        """Delete a run; the lists forget it and its details answer 404."""
+        """Delete a run: no list contains it, and its details answer 404."""
         with self.lock:
             self._shelve(run, put=False)
             self._records[run.index] = None

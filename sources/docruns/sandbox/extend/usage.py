@@ -1,7 +1,8 @@
-"""Credits: what a run cost, in as much detail as the platform kept at the time.
+"""Credits: the cost of a run, in the detail that the platform recorded at the time of the run.
 
-{"credits": 6, "totalCredits": 10, "breakdown": [{"object": "extract_run", "id": "exr_...", "credits": 6,
- "charges": [{"product": "extraction_performance", "unit": "page", "quantity": 2, "credits": 6}]}]}
+{"credits": 6, "totalCredits": 10, "breakdown": [{"object": "extract_run", "id": "exr_...",
+ "credits": 6, "charges": [{"product": "extraction_performance", "unit": "page", "quantity": 2,
+ "credits": 6}]}]}
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PRODUCT: Final = {
     "extract": "extraction_performance",
 }
 CREDITS_SINCE, TOTALS_SINCE, CHARGES_SINCE = 48 * DAY, 40 * DAY, 30 * DAY
-"""How long before the sandbox's now each level of detail was introduced."""
+"""How long before the sandbox's "now" the platform introduced each level of detail."""
 
 
 def pages_of(child: Child) -> int:
@@ -28,7 +29,7 @@ def pages_of(child: Child) -> int:
 
 
 def credits_of(child: Child) -> int:
-    """Credits of the run alone, without the parsing it set off."""
+    """Credits of the run alone, without the parse run that it started."""
     if child.status != "PROCESSED":
         return 0
     return RATE[child.type] * (1 if child.type == "classify" else pages_of(child))
@@ -63,7 +64,11 @@ def _entry(platform: State, run: Run, child: Child) -> dict[str, Any]:
 def usage(
     platform: State, run: Run, own: list[Child], extra: list[Child], *, full: bool
 ) -> dict[str, Any] | None:
-    """Usage of a run made of `own` parts; `extra` ones count for the total only; `full` adds the breakdown."""
+    """Usage of a run.
+
+    `own` child runs count for the credits and the total, `extra` ones for the total only; `full`
+    adds the breakdown.
+    """
     if not has_usage(platform, run):
         return None
     credits = sum(map(credits_of, own))

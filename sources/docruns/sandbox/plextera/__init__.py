@@ -1,1 +1,2 @@
-"""The Plextera platform: page-numbered lists, runs within runs, extractions, and a switch for whatever is not documented."""
+"""The simulated Plextera platform: page-numbered lists, nested runs, extractions, and a switch for
+each undocumented behaviour."""

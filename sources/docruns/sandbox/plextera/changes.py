@@ -1,4 +1,4 @@
-"""How runs come to their ends, with what is nested in them and around them."""
+"""How runs end, together with the runs nested in them and around them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .workflows import FAILURES, UNREADABLE
 
 
 class Changes(State):
-    """Changes of one record that reach others; callers hold the lock."""
+    """Changes of one record that affect other records; callers hold the lock."""
 
     def conclude(self, record: Record) -> None:
-        """A record ends COMPLETED, a run with the runs and extractions in it."""
+        """End a record as COMPLETED; a run ends together with the runs and extractions in it."""
         if isinstance(record, Extraction):
             with self.changing(record):
                 self.end_extraction(record, "COMPLETED", self.clock.tick())
@@ -34,7 +34,7 @@ class Changes(State):
                 run.updated = end
 
     def end_run(self, run: Run, status: str) -> None:
-        """End a run FAILED or CLOSED; what was under way in it ends the same way."""
+        """End a run as FAILED or CLOSED; runs in progress inside it get the same status."""
         inner, outer = list(subtree(run)), list(ancestors(run))
         waiting = [one for one in self._read_by(inner) if one.status not in ENDED]
         with self.changing(*inner, *outer, *waiting):
@@ -55,6 +55,6 @@ class Changes(State):
                 each.updated = end
 
     def _read_by(self, runs: list[Run]) -> list[Extraction]:
-        """The extractions of some runs, as far as they are still there."""
+        """The extractions of these runs that still exist."""
         found = (self.extractions[number] for run in runs for number in run.extractions.values())
         return [one for one in found if isinstance(one, Extraction)]

@@ -1,6 +1,8 @@
-"""Refusals in the API's one envelope.
+"""Error replies in the API's one envelope.
 
-{"error": {"code": "NOT_FOUND", "message": "...", "requestId": "req_...", "retryable": false}}; 422 adds `details`
+{"error": {"code": "NOT_FOUND", "message": "...", "requestId": "req_...", "retryable": false}}
+
+A 422 adds `details`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from typing import Any, Final
 
 from ..wire import Reply, encode
 
-# the names of 415, 429 and of everything from 500 on are not documented
+# the codes of 415, 429 and of every status from 500 on are not documented
 CODES: Final = {
     400: ("INVALID_REQUEST", "The request is not valid."),
     401: ("UNAUTHORIZED", "API key is missing or not valid."),
@@ -31,7 +33,7 @@ RETRYABLE: Final = frozenset({409, 429, 500, 502, 503, 504})
 
 
 class RefusedError(Exception):
-    """A request that gets an error answer."""
+    """A request that is answered with an error."""
 
     def __init__(self, status: int, message: str = "") -> None:
         super().__init__(message)

@@ -1,8 +1,12 @@
-"""The inside of an extraction's output, which is not documented: two shapes of it, and the plain values behind them.
+"""The fields inside an extraction's output: two shapes, and the plain values behind them.
 
-A: {"id": "fld_01", "name": "total", "type": "NUMBER", "value": 88.1, "confidence": 0.98, "placements": [{"page": 1, "x": 0.6, ...}]}
-B: {"fieldId": "total", "label": "Total", "fieldType": "money", "normalizedValue": {"amount": "88.10", "currency": "EUR"},
-    "confidenceScore": 93, "placement": {"pageIndex": 0, "polygon": [[10, 20], [60, 20], [60, 32], [10, 32]]}}
+The API's documentation does not describe these fields.
+
+A: {"id": "fld_01", "name": "total", "type": "NUMBER", "value": 88.1, "confidence": 0.98,
+    "placements": [{"page": 1, "x": 0.6, ...}]}
+B: {"fieldId": "total", "label": "Total", "fieldType": "money",
+    "normalizedValue": {"amount": "88.10", "currency": "EUR"}, "confidenceScore": 93,
+    "placement": {"pageIndex": 0, "polygon": [[10, 20], [60, 20], [60, 32], [10, 32]]}}
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ Entries = dict[str, Entry]
 
 
 def output(sample: Sample, round: int, shape: str) -> Value:
-    """What an extraction found: the machine's reading, or, processed again, the value of a later round."""
+    """The output of an extraction: the machine's reading or, after reprocessing, a later round's
+    value."""
     value, entries = _found(sample, round)
     if shape == "A":
         shown = _a_fields(sample, value, entries)
@@ -31,10 +36,11 @@ def output(sample: Sample, round: int, shape: str) -> Value:
 
 
 def plain(sample: Sample, round: int, shape: str) -> Value:
-    """The same as plain JSON: groups are objects, tables lists of objects.
+    """The same output as plain JSON: groups are objects, tables are lists of objects.
 
-    A has camelCase names and keeps an amount and its currency (`total`, `totalCurrency`) apart; B has snake_case names and money
-    as {"amount": "88.10", "currency": "EUR"}, null when there is none. Of a field that B repeats this is the first.
+    A has camelCase names and separates an amount from its currency (`total`, `totalCurrency`). B
+    has snake_case names and money as {"amount": "88.10", "currency": "EUR"}, null when there is
+    none. For a field that B repeats, this is the first one.
     """
     value, _ = _found(sample, round)
     shown: Value = {}
@@ -54,7 +60,7 @@ def plain(sample: Sample, round: int, shape: str) -> Value:
 def _found(sample: Sample, round: int) -> tuple[Value, Entries]:
     if round == 0:
         return sample.reading.value, sample.reading.entries
-    # a first review may find nothing to change, a later one always does
+    # a first review may find nothing to change, a later one always changes something
     later = sample.reviewed(round + 1)
     return later.value, later.entries
 
@@ -86,7 +92,7 @@ def _noted(sample: Sample) -> bool:
 
 
 def _a_scalars(field: Field, value: Any) -> Iterator[tuple[str, str, Any]]:
-    """(name, type, value) of the one or two scalars a field becomes."""
+    """(name, type, value) of each scalar of a field; a field has one or two."""
     name = _camel(field.name)
     if field.type == "currency":
         yield name, "NUMBER", value["amount"]
@@ -170,7 +176,7 @@ def _sure(entry: Entry | None) -> float:
 
 
 def _share(page: int, box: tuple[int, int, int, int]) -> Value:
-    """Pixels of the page as shares of its width and height."""
+    """A box in page pixels, converted to shares of the page's width and height."""
     left, top, right, bottom = box
     width, height = PAGE
     return {

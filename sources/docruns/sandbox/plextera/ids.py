@@ -1,6 +1,6 @@
-"""Ids that look like the API's and lead back to a record number, so that no dictionary of ids is needed.
+"""Ids that look like the API's and contain the record number, so no dictionary of ids is needed.
 
-run, extraction: 24 hex digits; file: `file_` and 26 letters and digits.
+Runs and extractions: 24 hex digits. Files: `file_` and 26 letters and digits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILE: Final = "file_01K"
 
 
 def hex_id(seed: int, domain: int, number: int) -> str:
-    """`7a10c4e2b95d3f6081aa2c01` for record `number` of a domain."""
+    """The id of record `number` in a domain, such as `7a10c4e2b95d3f6081aa2c01`."""
     code = (number * _SCATTER + mix(seed, domain)) % _SPACE
     return f"{code:012x}{mix(seed, domain, number) >> 16:012x}"
 
@@ -37,7 +37,7 @@ def number_of(seed: int, domain: int, text: str) -> int | None:
 
 
 def file_id(seed: int, number: int) -> str:
-    """`file_01KQ3T8W5N7B2XDV4HJ6M9RCEA` for the document of extraction `number`."""
+    """The id of the document of extraction `number`, such as `file_01KQ3T8W5N7B2XDV4HJ6M9RCEA`."""
     code = int(hex_id(seed, FILES, number), 16)
     letters = []
     for _ in range(_WIDTH):

@@ -1,4 +1,4 @@
-"""The way into Plextera: request id, Accept, key, then the endpoint."""
+"""The entry to Plextera: request id, Accept, key, then the endpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .routes import Routes
 
 
 class PlexteraMount:
-    """Plextera below its prefix. The workspace is made by `make` when first asked for, since many sandboxes never need it."""
+    """Plextera below its prefix.
+
+    `make` creates the workspace on first use, since many sandboxes never need it.
+    """
 
     name: Final = "plextera"
     prefix: Final = "/plextera/api/public/v1"
@@ -44,14 +47,15 @@ class PlexteraMount:
         return path.removeprefix(self.prefix)
 
     def template(self, method: str, path: str) -> str | None:
-        """The route that statistics count a request under."""
+        """The route under which the statistics count a request."""
         found = Routes.match(method, path)
         return None if isinstance(found, int) else found[0]
 
     def answer(
         self, request: Request, path: str, number: int, wait: float, fault: Fault | None
     ) -> Reply:
-        """The reply to the `number`th request: refused for `wait` seconds, bent by a fault, or good."""
+        """The reply to request `number`: a 429 when it must wait, a fault's reply, or a correct
+        one."""
         request_id = (
             request.headers.get("x-request-id") or f"req_{mix(self._seed, number, 21):026X}"
         )
@@ -69,7 +73,7 @@ class PlexteraMount:
             if isinstance(found, int):
                 raise RefusedError(found)
             if request.method != "GET":
-                # feedback is written, never read back: the sandbox counts the call and takes nothing
+                # feedback cannot be read back: the sandbox counts the request and stores nothing
                 raise RefusedError(405)
             platform, routes = self._parts()
             with platform.lock:

@@ -1,4 +1,7 @@
-"""A list kept in order while its rows change, read by offset: rows before the offset that come or go shift every later page."""
+"""A list that stays ordered while its rows change; its pages start at an offset.
+
+A row that is added or removed before the offset shifts every later page.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Order:
         del self.rows[place]
 
     def slice(self, offset: int, size: int, *, descending: bool) -> list[int]:
-        """At most `size` numbers after the first `offset`, in the asked direction."""
+        """At most `size` numbers after the first `offset` ones, in the given direction."""
         if not descending:
             return [number for _, number in self.rows[offset : offset + size]]
         stop = len(self.rows) - offset

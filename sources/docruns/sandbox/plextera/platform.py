@@ -1,4 +1,4 @@
-"""What can be done to the sandbox's Plextera workspace from outside its API."""
+"""The controls of the sandbox's Plextera workspace, outside its API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .truth import extraction_truth, run_truth
 from .workflows import RELAY, SEEDED, find
 
 Target = int | str | Sequence[str] | None
-"""How many (drawn at random), one id, several ids, or None for all that qualify."""
+"""The records a control changes: a number (drawn at random), one id, several ids, or None for all
+that qualify."""
 
 ENDLESS = 1 << 60
 
@@ -25,8 +26,8 @@ ENDLESS = 1 << 60
 class Plextera(Changes):
     """The controls; each method is thread-safe, and equal calls in equal order have equal effects.
 
-    Every change takes its time from the sandbox's clock, so `updatedAt` only grows. A change of a nested run moves the
-    `updatedAt` of the runs around it too.
+    Every change takes its time from the sandbox's clock, so `updatedAt` only increases. A change of
+    a nested run also changes the `updatedAt` of the runs around it.
     """
 
     def add(
@@ -42,9 +43,10 @@ class Plextera(Changes):
     ) -> list[str]:
         """Start `n` more top-level runs; returns their ids, oldest first.
 
-        `kind` is a document kind or a workflow's id (None: as the sandbox mixes them), `size` "light", "normal" or "heavy",
-        `status` any of the API's. With `steps` each run has that many. With `depth` runs are nested that many levels deep below
-        it, one in the other; with `cycle` the innermost of them (at least one) shows the top-level run as nested in itself.
+        `kind` is a document kind or a workflow's id (None: the sandbox's usual mix), `size`
+        "light", "normal" or "heavy", `status` any status of the API. `steps` is the number of steps
+        of each run. `depth` is the number of levels of runs nested below it, one in the other. With
+        `cycle` the innermost of them (at least one) lists the top-level run as nested in itself.
         """
         _check(size, status, RUN_STATUSES)
         if (steps is not None and steps < 1) or depth < 0:
@@ -100,7 +102,7 @@ class Plextera(Changes):
         size: str | None = None,
         status: str = "COMPLETED",
     ) -> list[str]:
-        """Send in `n` more documents outside any run; returns the extractions' ids, oldest first."""
+        """Start `n` more extractions outside any run; returns their ids, oldest first."""
         _check(size, status, EXTRACTION_STATUSES)
         if kind is not None and kind not in KINDS:
             raise ValueError(f"no document kind {kind!r}; known: {', '.join(KINDS)}")
@@ -114,9 +116,11 @@ class Plextera(Changes):
             return made
 
     def finish(self, target: Target = None) -> list[str]:
-        """Unfinished runs (with the runs and extractions in them) and extractions end COMPLETED; returns their ids.
+        """End unfinished runs (with the runs and extractions in them) and extractions as COMPLETED;
+        returns their ids.
 
-        A number draws among top-level runs; None takes all of them and all extractions that are left.
+        A number draws among top-level runs; None takes all of them and all other unfinished
+        extractions.
         """
         with self.lock:
             chosen = self._pick(target, self._unfinished())
@@ -130,7 +134,8 @@ class Plextera(Changes):
             return [self.id_of(record) for record in chosen]
 
     def fail(self, id: str, *, status: str = "FAILED") -> None:
-        """A run or an extraction ends FAILED, whatever it was before; an extraction may end REJECTED as well."""
+        """End a run or an extraction as FAILED, whatever its status was before; an extraction may
+        also end as REJECTED."""
         with self.lock:
             record = self._known(id)
             if isinstance(record, Extraction):
@@ -144,7 +149,11 @@ class Plextera(Changes):
                 self.end_run(record, "FAILED")
 
     def close(self, target: Target = 1) -> list[str]:
-        """People close unfinished runs, which no event tells; returns their ids. An id closes a run whatever it was before."""
+        """Close unfinished runs, as people do in the application; returns their ids.
+
+        The platform sends no event when a run is closed. An id closes a run whatever its status was
+        before.
+        """
         with self.lock:
             chosen = self._pick(target, self._unfinished())
             for record in chosen:
@@ -154,9 +163,9 @@ class Plextera(Changes):
             return [self.id_of(record) for record in chosen]
 
     def reprocess(self, target: Target = 1, *, finish: bool = True) -> list[str]:
-        """Extractions that had ended are processed again: new output, later `updatedAt`; returns their ids.
+        """Process ended extractions again: new output, later `updatedAt`; returns their ids.
 
-        With `finish` False they are left PROCESSING, their output gone until `finish()` ends them.
+        With `finish` False they stay PROCESSING, without output, until `finish()` ends them.
         """
         with self.lock:
             fitting: list[Record] = [one for one in self._extractions() if one.status in ENDED]
@@ -172,7 +181,8 @@ class Plextera(Changes):
             return [self.id_of(one) for one in chosen]
 
     def delete(self, id: str) -> None:
-        """A run (with the runs nested in it) or an extraction is gone; its id answers 404 and no list shows it."""
+        """Delete a run (with the runs nested in it) or an extraction: its id answers 404 and no
+        list contains it."""
         with self.lock:
             found = self.find_run(id) or self.find_extraction(id)
             if found is None:
@@ -180,9 +190,9 @@ class Plextera(Changes):
             self.remove(found)
 
     def switch(self, **settings: Any) -> dict[str, Any]:
-        """Turn any of the `Switches`; returns them all."""
+        """Set any of the `Switches`; returns them all."""
         with self.lock:
-            # which runs are listed may change
+            # the switches may change which runs are listed
             self._filtered.clear()
             return self.switches.turn(**settings)
 
@@ -193,10 +203,12 @@ class Plextera(Changes):
         *,
         resource: str = "workflow_runs",
     ) -> str:
-        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the item of the list; returns the id.
+        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the item of the
+        list; returns the id.
 
-        `resource` is "workflow_runs" or "extractions". Without a summary the detail is the item, less its `steps` or `output` as
-        the switches say; with one the detail need not even be JSON. Replaces whatever had that id.
+        `resource` is "workflow_runs" or "extractions". Without a summary the item is the detail,
+        without its `steps` or `output` where the switches say so; with a summary the detail need
+        not be JSON. A payload replaces any record with the same id.
         """
         if resource not in ("workflow_runs", "extractions"):
             raise ValueError(f"no resource {resource!r}; known: workflow_runs, extractions")
@@ -226,9 +238,11 @@ class Plextera(Changes):
             return given.id
 
     def truth(self) -> Iterator[dict[str, Any]]:
-        """Every run, then every extraction, as it is right now: what a loaded database must agree with (see the truth module).
+        """The current state of every run, then of every extraction, to compare a loaded database
+        with.
 
-        Nested runs are told whether or not the switches show them; payloads put verbatim are left out.
+        See the truth module for the keys. Nested runs are included whatever the switches say;
+        payloads of `put()` are left out.
         """
         with self.lock:
             runs = [run for run in self.runs if isinstance(run, Run)]

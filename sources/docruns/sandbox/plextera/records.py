@@ -1,4 +1,4 @@
-"""Runs and extractions as small records; what they say is worked out from the record when asked for."""
+"""Runs and extractions as small records; their content is computed from the record on request."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ SPREAD: Final = 60 * DAY
 
 
 class Run:
-    """One workflow run, nested or not. Times are milliseconds since 1970, whole seconds.
+    """One workflow run, nested or not. Times are milliseconds since 1970, in whole seconds.
 
-    `reached` counts the steps that are through, `total` all that the run has; `nested` maps a step's position to the runs it
-    started, `extractions` to the number of its extraction, `echoes` to an ancestor that is shown there once more.
+    `reached` counts the finished steps, `total` all steps of the run. By the position of a step,
+    `nested` has the runs that it started, `extractions` the number of its extraction, and `echoes`
+    an ancestor that the step lists again.
     """
 
     __slots__ = (
@@ -83,7 +84,7 @@ class Run:
 
     @property
     def listed(self) -> int:
-        """How many steps are shown: those that are through, and the one that failed or was begun."""
+        """The number of steps shown: the finished ones, and one that failed or is in progress."""
         if self.reached == self.total:
             return self.total
         begun = self.reached in self.nested or self.reached in self.extractions
@@ -103,7 +104,7 @@ class Run:
 
 
 class Extraction:
-    """One extraction; `variant` picks its pooled document, `round` counts how often it was processed again."""
+    """One extraction; `variant` selects its pooled document, `round` counts its reprocessings."""
 
     __slots__ = (
         "completed",
@@ -134,7 +135,10 @@ class Extraction:
 
 
 class Verbatim:
-    """A payload served exactly as given; `item` is its row in the list, made from the detail when none was given."""
+    """A payload that is served exactly as given.
+
+    `item` is its row in the list; without a given one it is made from the detail.
+    """
 
     __slots__ = (
         "completed",
@@ -167,7 +171,7 @@ class Verbatim:
 
 
 def draw_status(resource: str, seed: int, index: int) -> str:
-    """A status by its share, spread evenly over neighbouring indexes."""
+    """A status, drawn by its share and spread evenly over neighbouring indexes."""
     draw = even(seed, index, GOLDEN)
     for status, part in SHARES[resource]:
         draw -= part
@@ -177,12 +181,13 @@ def draw_status(resource: str, seed: int, index: int) -> str:
 
 
 def draw_moment(seed: int, index: int, status: str, now: int) -> int:
-    """When it began, within the sixty days before `now`; what is unfinished is only hours old."""
+    """The creation time, within the sixty days before `now`; an unfinished record is at most a few
+    hours old."""
     age = mix(seed, index, 1)
     back = HOUR + age % SPREAD if status in ENDED else MINUTE + age % (6 * HOUR)
     return (now - back) // SECOND * SECOND
 
 
 def step_id(place: int) -> str:
-    """`step_01` for the first step: unique within its run only."""
+    """The id of a step, `step_01` for the first one; it is unique within its run only."""
     return f"step_{place + 1:02d}"

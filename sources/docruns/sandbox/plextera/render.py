@@ -1,4 +1,4 @@
-"""Records as the API shows them, put together from encoded fragments that many records share."""
+"""Records as the API returns them, built from encoded fragments that many records share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Shown = dict[str, Any]
 
 
 def moment(ms: int) -> str:
-    """`1779085800000` -> `2026-05-18T06:30:00Z`: the API gives whole seconds."""
+    """`1779085800000` -> `2026-05-18T06:30:00Z`: the API has whole seconds."""
     text = stamp(ms)
     return text[:19] + "Z" if ms % SECOND == 0 else text
 
 
 class Renderer:
-    """Shows the records of one state; the caller holds its lock."""
+    """Renders the records of one state; the caller holds its lock."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -33,13 +33,13 @@ class Renderer:
     # runs
 
     def run(self, run: Run | Verbatim) -> Any:
-        """A run as GET by id shows it."""
+        """A run as GET by id returns it."""
         if isinstance(run, Verbatim):
             return run.raw
         return self._tree(run)
 
     def run_item(self, run: Run | Verbatim) -> Any:
-        """A run as the list shows it."""
+        """A run as the list returns it."""
         switches = self._state.switches
         if isinstance(run, Verbatim):
             shown = run.item
@@ -63,7 +63,10 @@ class Renderer:
         return shown
 
     def _tree(self, root: Run) -> Shown:
-        """A run with its steps and all that is nested in it, innermost first, as nesting has no limit."""
+        """A run with its steps and all runs nested in it.
+
+        It is built from the innermost run outwards, because nesting has no limit.
+        """
         if not root.nested and not root.echoes:
             return self._whole(root, {})
         if self._state.switches.nested_detail == "summaries":
@@ -94,7 +97,7 @@ class Renderer:
             shown["error"] = {"code": run.failure[0], "message": run.failure[1]}
         shown["workflow"] = {"id": run.workflow.id, "name": run.workflow.name}
         draw = mix(self._state.seed, run.number, 12)
-        # a branch that was not taken counts among all steps but is never listed
+        # a step of a branch that was not taken counts in the total but is never listed
         shown["progress"] = {
             "stepsCompleted": run.reached,
             "stepsTotal": run.total + (draw % 9 == 4),
@@ -129,7 +132,10 @@ class Renderer:
         return shown
 
     def _said(self, run: Run, place: int, type: str, draw: int) -> Any:
-        """What a finished step put out; None for no such key. A reading step tells the id of its extraction, in its own way."""
+        """The output of a finished step, None for no such key.
+
+        A step that reads a document outputs the id of its extraction, in one of several shapes.
+        """
         number = run.extractions.get(place)
         if number is None:
             known = OUTPUTS.get(type, (None,))
@@ -161,7 +167,8 @@ class Renderer:
         return {key: head[key] for key in kept if key in head}
 
     def _echo(self, run: Run) -> Shown:
-        """An ancestor, once more: its steps tell how many runs they started, not which."""
+        """An ancestor, repeated: its steps have the number of the runs they started, not the
+        runs."""
         shown = self._head(run)
         shown["steps"] = steps = [self._step(run, place, None) for place in range(run.listed)]
         for step in steps:
@@ -171,7 +178,7 @@ class Renderer:
     # extractions
 
     def extraction(self, one: Extraction | Verbatim) -> Any:
-        """An extraction as GET by id shows it."""
+        """An extraction as GET by id returns it."""
         if isinstance(one, Verbatim):
             return one.raw
         shown = self._extraction(one)
@@ -180,7 +187,7 @@ class Renderer:
         return shown
 
     def extraction_item(self, one: Extraction | Verbatim) -> Any:
-        """An extraction as the list shows it."""
+        """An extraction as the list returns it."""
         switches = self._state.switches
         if isinstance(one, Verbatim):
             if one.made and not switches.output_in_list:
@@ -218,7 +225,7 @@ class Renderer:
         return shown
 
     def file(self, one: Extraction) -> Shown:
-        """The document of an extraction as GET /files/{fileId} shows it."""
+        """The document of an extraction as GET /files/{fileId} returns it."""
         photo = one.status == "REJECTED"
         stem = f"{one.kind.replace('_', '-')}-{one.number:06d}"
         return {
@@ -242,7 +249,7 @@ class Renderer:
 
 
 def tags_of(one: Extraction) -> dict[str, str]:
-    """What the client gave along; some give nothing."""
+    """The tags that the client sent with a document; some clients send none."""
     if one.number % 11 == 5:
         return {}
     case = {"caseId": f"case-{one.number % 997:04d}"}

@@ -1,6 +1,8 @@
-"""The endpoints: GET of two lists and three single resources; everything else is refused.
+"""The endpoints: GET of two lists and three single resources; every other request is answered with
+an error.
 
-GET /workflow-runs?page=0&size=50&status=COMPLETED -> {"data": [...], "pageInfo": {"page": 0, "size": 50, "totalItems": 123, "totalPages": 3}}
+GET /workflow-runs?page=0&size=50&status=COMPLETED -> {"data": [...],
+    "pageInfo": {"page": 0, "size": 50, "totalItems": 123, "totalPages": 3}}
 """
 
 from __future__ import annotations
@@ -127,7 +129,7 @@ PATTERNS: Final = tuple(
 
 
 def _sorting(request: Request, allowed: str) -> tuple[str, bool]:
-    """(key, descending) as asked for, as far as the switch allows."""
+    """(key, descending) of a request, as far as the switch allows sorting."""
     by, direction = request.param("sortBy"), request.param("sort")
     if allowed == "ignored" or (by is None and direction is None):
         return "createdAt", True

@@ -1,4 +1,5 @@
-"""The state of the sandbox's Plextera workspace: its records, the ordered lists of them, and how they come to be."""
+"""The state of the sandbox's Plextera workspace: its records, their ordered lists, and their
+creation."""
 
 from __future__ import annotations
 
@@ -19,10 +20,11 @@ Record = Run | Extraction | Verbatim
 
 
 class State:
-    """A seeded workspace with `runs` top-level runs, their nested runs and extractions, and a tenth as many extractions of their own.
+    """A seeded workspace with `runs` top-level runs.
 
-    `size` is the size of generated documents: "mixed" (as "normal"), "light" or "heavy". Holders of `lock` see a state that does
-    not change under them.
+    It has their nested runs and extractions, and a tenth as many extractions outside runs. `size`
+    is the size of generated documents: "mixed" (as "normal"), "light" or "heavy". While a thread
+    holds `lock`, no other thread changes the state.
     """
 
     def __init__(self, runs: int, seed: int, now: int, size: str = "mixed") -> None:
@@ -51,7 +53,7 @@ class State:
             one = self.new_extraction(kind, self.size, created)
             self.end_extraction(one, status, created + 4 * SECOND)
 
-    # how records come to be
+    # creation of records
 
     def new_run(
         self,
@@ -76,7 +78,10 @@ class State:
         return one
 
     def settle(self, run: Run, limit: int) -> None:
-        """Give a new run the times, steps, nested runs and extractions its status implies; nothing happens after `limit`."""
+        """Give a new run the times, steps, nested runs and extractions that its status implies.
+
+        Nothing happens after `limit`.
+        """
         draw = mix(self.seed, run.number, 3)
         run.started = min(run.created + SECOND * (1 + draw % 2), limit)
         worked = SECOND * (20 + draw % 70)
@@ -91,7 +96,8 @@ class State:
         self.grow(run, run.started)
 
     def grow(self, run: Run, since: int) -> None:
-        """Make the nested runs and extractions of the steps that were reached, none of them older than `since`."""
+        """Create the nested runs and extractions of the steps that were reached, none older than
+        `since`."""
         for place in range(run.listed):
             step = run.step(place)
             if step.documents and place not in run.extractions:
@@ -102,7 +108,7 @@ class State:
                 status = run.step_status(place)
                 calls = run.nested[place] = []
                 for turn in range(times):
-                    # what a step waits for or failed over is the last run it started
+                    # the run that a step waits for, or failed over, is the last one that it started
                     own = status if turn == times - 1 else "COMPLETED"
                     if own == "COMPLETED" and draw // 64 % 8 == turn:
                         own = "FAILED"
@@ -127,7 +133,7 @@ class State:
             run.failure = one.failure
 
     def end_extraction(self, one: Extraction, status: str, moment: int) -> None:
-        """Bring an extraction to a status, terminal or not."""
+        """Set the status of an extraction, terminal or not, with its times and failure."""
         one.status = status
         one.updated = one.created if status == "QUEUED" else moment
         one.completed = moment if status in ENDED else None
@@ -141,7 +147,7 @@ class State:
         return hex_id(self.seed, RUNS if isinstance(record, Run) else EXTRACTIONS, record.number)
 
     def extraction_id(self, number: int) -> str:
-        """The id of an extraction, even when it is gone."""
+        """The id of an extraction, even of a deleted one."""
         return hex_id(self.seed, EXTRACTIONS, number)
 
     def file_of(self, one: Extraction) -> str:
@@ -173,9 +179,11 @@ class State:
     # lists
 
     def order(self, resource: str, sort: str, status: str | None) -> Order:
-        """The list of "workflow_runs" or "extractions" by `createdAt`, `updatedAt` or `completedAt`, of one status if given.
+        """The list of "workflow_runs" or "extractions" by `createdAt`, `updatedAt` or
+        `completedAt`.
 
-        What has not ended counts as ended in 1970.
+        With `status` it has the records of that status only. An unfinished record sorts as if it
+        had ended in 1970.
         """
         nested = self.switches.nested_listed
         whole = self._orders.get((resource, sort, nested))
@@ -204,7 +212,10 @@ class State:
 
     @contextmanager
     def changing(self, *records: Record) -> Iterator[None]:
-        """Change records inside the block; the lists follow, and take in the records that were made there."""
+        """Change records inside the block; afterwards the lists are up to date.
+
+        The lists then also contain the records that were created in the block.
+        """
         with self.lock:
             marks = len(self.runs), len(self.extractions)
             for record in records:
@@ -224,12 +235,13 @@ class State:
                 (order.add if put else order.remove)(_time(record, sort), record.number)
 
     def keep(self, given: Verbatim) -> None:
-        """Put a verbatim record in its place; call inside `changing()`."""
+        """Store a verbatim record; call this inside `changing()`."""
         self._verbatim[given.resource, given.id] = given
         (self.runs if given.resource == "workflow_runs" else self.extractions).append(given)
 
     def remove(self, record: Record) -> None:
-        """Forget a record; a run goes with the runs nested in it, its extractions stay."""
+        """Remove a record; a run goes together with the runs nested in it, but its extractions
+        stay."""
         with self.lock:
             gone: list[Record] = list(subtree(record)) if isinstance(record, Run) else [record]
             for each in gone:
@@ -243,7 +255,8 @@ class State:
 
 
 def subtree(run: Run) -> Iterator[Run]:
-    """A run and all nested in it, parents first; without recursion, as nesting has no limit."""
+    """A run and all runs nested in it, parents first; without recursion, because nesting has no
+    limit."""
     waiting = [run]
     while waiting:
         one = waiting.pop()
@@ -252,7 +265,7 @@ def subtree(run: Run) -> Iterator[Run]:
 
 
 def ancestors(run: Run) -> Iterator[Run]:
-    """From the parent up to the root."""
+    """The runs around a run, from its parent up to the root."""
     while run.parent is not None:
         run = run.parent
         yield run

@@ -1,4 +1,4 @@
-"""What the API's documentation leaves open, each as a switch that can be turned while the sandbox runs."""
+"""Switches for what the API's documentation leaves open; each can be set while the sandbox runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ Sorting = Literal["accepted", "ignored", "refused"]
 
 @dataclass(slots=True)
 class Switches:
-    """The defaults are the documented behaviour, or the plainest one where nothing is documented.
+    """The defaults are the documented behaviour, or the simplest one where nothing is documented.
 
-    `runs_sort`, `extractions_sort`: whether `sortBy` and `sort` are obeyed, ignored, or answered with 400; ignored is createdAt desc.
-    `steps_in_list`: listed runs carry `steps`, lack the key, or have null there.
-    `nested_listed`: nested runs are listed at top level too, and readable by id. `nested_readable`: readable by id though not listed.
-    `nested_detail`: nested entries are runs with steps, or summaries without.
-    `field_shape`: how a field looks, A (`id`, `name`, `value`) or B (`fieldId`, `label`, `normalizedValue`); see the fields module.
-    `output_in_list`: listed extractions carry `output`.
+    `runs_sort`, `extractions_sort`: whether `sortBy` and `sort` are obeyed, ignored (then the order
+    is createdAt desc), or answered with 400.
+    `steps_in_list`: listed runs have `steps`, lack the key, or have null there.
+    `nested_listed`: nested runs are listed at top level too, and GET by id finds them.
+    `nested_readable`: GET by id finds nested runs although no list contains them.
+    `nested_detail`: nested entries are runs with steps, or summaries without steps.
+    `field_shape`: the shape of a field, A (`id`, `name`, `value`) or B (`fieldId`, `label`,
+    `normalizedValue`); see the fields module.
+    `output_in_list`: listed extractions have `output`.
     `page_base`: the number of the first page.
-    `page_info`: complete, without `totalPages`, or with `page` and `size` alone.
+    `page_info`: complete, without `totalPages`, or with `page` and `size` only.
     `status_filter`: whether `status` filters a list.
-    `detail_differs`: list items lack what details have: runs `error`, `computedDurationMs` and the outputs of steps, extractions
-    `error` and what is known of the document's size.
+    `detail_differs`: list items lack keys of the details: runs lack `error`, `computedDurationMs`
+    and the outputs of steps, extractions lack `error` and the size of the document.
     """
 
     runs_sort: Sorting = "ignored"
@@ -44,12 +47,15 @@ class Switches:
         return self.nested_listed or self.nested_readable
 
     def turn(self, **settings: Any) -> dict[str, Any]:
-        """Set any of them, all or none; returns them all. Raises ValueError for an unknown switch or position."""
+        """Set any of the switches, all or none; returns them all.
+
+        Raises ValueError for an unknown switch or value.
+        """
         known = _positions()
         for name, value in settings.items():
             if name not in known:
                 raise ValueError(f"unknown switch {name!r}; known: {', '.join(known)}")
-            # True == 1, hence the types are compared as well
+            # True == 1, so the types are compared as well
             if not any(value == choice and type(value) is type(choice) for choice in known[name]):
                 choices = ", ".join(repr(choice) for choice in known[name])
                 raise ValueError(f"{name} cannot be {value!r}; choose from {choices}")

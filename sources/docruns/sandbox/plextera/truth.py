@@ -1,4 +1,4 @@
-"""What is true of a record, for comparing a loaded database with."""
+"""The true content of a record, to compare a loaded database with."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from .state import State, ancestors
 
 
 def run_truth(state: State, run: Run) -> dict[str, Any]:
-    """{"resource": "workflow_runs", "id", "status", "created_at", "updated_at", "completed_at" or None, "workflow" (its id), "steps"
-    (how many are shown), "parent_id", "parent_step_id" (None for a top-level run), "root_id", "depth" (0 for a top-level run),
-    "extractions": {step id: extraction id}}"""
+    """The true content of a run.
+
+    {"resource": "workflow_runs", "id", "status", "created_at", "updated_at",
+     "completed_at" or None, "workflow" (its id), "steps" (how many are shown), "parent_id",
+     "parent_step_id" (None for a top-level run), "root_id", "depth" (0 for a top-level run),
+     "extractions": {step id: extraction id}}
+    """
     above = list(ancestors(run))
     return {
         "resource": "workflow_runs",
@@ -35,9 +39,12 @@ def run_truth(state: State, run: Run) -> dict[str, Any]:
 
 
 def extraction_truth(state: State, one: Extraction) -> dict[str, Any]:
-    """{"resource": "extractions", "id", "status", "created_at", "updated_at", "completed_at" or None, "file_id", "tags", "values"}
+    """The true content of an extraction.
 
-    `values` is None without output, else as `fields.plain` tells for the shape that is switched on.
+    {"resource": "extractions", "id", "status", "created_at", "updated_at",
+     "completed_at" or None, "file_id", "tags", "values"}
+
+    `values` is None without output, else the result of `fields.plain` for the current shape.
     """
     values = None
     if one.status == "COMPLETED":

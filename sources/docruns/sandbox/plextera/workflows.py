@@ -1,4 +1,4 @@
-"""The workflows of the sandbox's workspace, and what their steps say when they are through."""
+"""The workflows of the sandbox's workspace, and the outputs of their finished steps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import msgspec
 
 
 class Step(NamedTuple):
-    """`documents` is the document kind a `document_insights` step reads; `calls` the workflow a `sub_workflow` step runs
-    between `calls_from` and `calls_to` times, "" for one whose nested runs are given by hand."""
+    """One step of a workflow.
+
+    `documents` is the document kind that a `document_insights` step reads. `calls` is the workflow
+    that a `sub_workflow` step runs between `calls_from` and `calls_to` times, "" for a step whose
+    nested runs are created on request.
+    """
 
     name: str
     type: str
@@ -20,7 +24,11 @@ class Step(NamedTuple):
 
 
 class Workflow(NamedTuple):
-    """`id` is a slug, as at the vendor; `weight` its share among the seeded runs, 0 for those that only run nested or on request."""
+    """One workflow.
+
+    `id` is a slug, as in the vendor's API. `weight` is its share of the seeded runs, 0 for
+    workflows that only run nested or on request.
+    """
 
     id: str
     name: str
@@ -83,7 +91,7 @@ EXTRA: Final = (
     Step("Convert", "data_transformation"),
     Step("Store", "file_handling"),
 )
-"""Steps of runs that are asked to have more of them than their workflow."""
+"""The additional steps of runs that are created with more steps than their workflow has."""
 
 _ABSENT: Final = None
 
@@ -101,7 +109,7 @@ OUTPUTS: Final[dict[str, tuple[msgspec.Raw | None, ...]]] = {
     "file_handling": (_raw(None), _raw({"stored": "archive/2026"}), _ABSENT),
     "sub_workflow": (_raw({"attempted": 1}), _raw({}), _raw(None)),
 }  # fmt: skip
-"""What a finished step puts out, by type; None stands for a step without the key."""
+"""The outputs of finished steps, by type; None stands for a step without the key."""
 
 MESSAGES: Final = ("Archived", "Done in one attempt", "Nothing to do")
 FAILURES: Final = (
@@ -114,7 +122,7 @@ UNSUPPORTED: Final = ("UNSUPPORTED_DOCUMENT", "This kind of document is not supp
 
 
 def find(kind: str) -> Workflow:
-    """The workflow of that id, or the first one that reads documents of that kind."""
+    """The workflow with that id, or the first one that reads documents of that kind."""
     for workflow in WORKFLOWS.values():
         if workflow.id == kind or any(step.documents == kind for step in workflow.steps):
             return workflow

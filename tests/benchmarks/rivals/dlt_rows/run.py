@@ -1,6 +1,7 @@
-"""Flat rows as dicts through dlt: parquet in place of dlt's default, all else as it comes.
+"""Flat rows as dicts through dlt: parquet instead of dlt's default format, all other settings
+default.
 
-The same rows and the same merge as docruns's: a run's rows are replaced together.
+The rows and the merge equal docruns's: all rows of a run are replaced together.
 """
 
 from __future__ import annotations

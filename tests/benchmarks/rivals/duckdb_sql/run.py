@@ -1,11 +1,12 @@
-"""DuckDB alone: read_json and SQL over a file, into tables of fields, insights and citations.
+"""DuckDB alone: read_json and SQL on a file, into tables of fields, insights and citations.
 
-A limit, no rival: it asks nobody, merges nothing, keeps no state, and knows its documents.
+This is a limit and not a rival: it sends no requests, merges nothing, keeps no state, and its SQL
+contains the structure of the documents.
 
-    trees    values walked by json_tree
-    paths    each path that metadata names looked up in its value
+    trees    json_tree walks the values
+    paths    each path in metadata is looked up in its value
 
-Everything as untyped JSON, metadata too, took five times as long.
+Everything as untyped JSON, metadata included, took five times as long.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ STEP = f"""STRUCT(result STRUCT(extractRun STRUCT(
 
 
 def main() -> None:
-    """Three tables of one file."""
+    """Load one file into three tables."""
     asked = arguments()
-    # its readers take whole files
+    # DuckDB's readers read whole files
     file: Path = asked.corpus / "runs.jsonl"
     if asked.runs:
         file = asked.database.with_suffix(".jsonl")

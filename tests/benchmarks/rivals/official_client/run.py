@@ -1,4 +1,5 @@
-"""The platform's own client, 16 threads, rows in Python, pandas, DuckDB: what one writes first."""
+"""The platform's own client, 16 threads, rows in Python, pandas, DuckDB: a user's first
+solution."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ def main() -> None:
         tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for run in pool.map(client.workflow_runs.retrieve, ids):
             told.runs += 1
-            # its own .dict() takes fifty times as long, for warnings
+            # the client's .dict() takes fifty times as long, because of warnings
             plain = run.model_dump(by_alias=True, warnings=False)
             for name, rows in rows_of(plain).items():
                 tables[name] += rows

@@ -1,11 +1,12 @@
-"""PyAirbyte, a declarative source and its DuckDB cache. Outputs land as JSON, not flattened."""
+"""PyAirbyte with a declarative source and its DuckDB cache; outputs are stored as JSON, not
+flattened."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# nobody is told, and no list of connectors is fetched
+# send no telemetry and fetch no list of connectors
 os.environ |= {
     "DO_NOT_TRACK": "1",
     "AIRBYTE_OFFLINE_MODE": "1",

@@ -1,11 +1,12 @@
-"""dlt's own REST API source, as its documentation teaches: a list, and a resource that hangs on it.
+"""dlt's own REST API source, as its documentation teaches it: a list, and a resource that depends
+on it.
 
-    nested     all as it comes: child tables, one request after another, the default file format
+    nested     default settings: child tables, one request after another, the default file format
     parquet    the same tables, 16 requests at a time, parquet
-    blobs      the same, child tables cut at the first level: outputs land as JSON in one column
+    blobs      the same without child tables below the first level: outputs are JSON in one column
 
-A map from paths to metadata would become a column for every path; it is turned into a list first,
-or the load does not end. A configuration is kept as text, for the same reason.
+A map from paths to metadata would become one column per path, and the load would not end, so it is
+converted to a list first. A configuration is stored as text, for the same reason.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ OUTPUTS = ("output", "initialOutput", "reviewedOutput")
 
 
 def loadable(run: dict[str, Any]) -> dict[str, Any]:
-    """The run with its maps as lists."""
+    """The run with its maps converted to lists."""
     for child in processor_runs(run):
         child["config"] = json.dumps(child.get("config"))
         if child["object"] == "parse_run":

@@ -1,6 +1,8 @@
-"""A Singer pipe: the tap beside this, and target-duckdb. Outputs land as JSON, not flattened.
+"""A Singer pipe: the tap in this folder, and target-duckdb; outputs are stored as JSON, not
+flattened.
 
-DuckDB is 1.1: newer ones take a file of one row for a header, and target-duckdb loses that row.
+DuckDB is 1.1: newer versions read a file with one row as a header, and target-duckdb loses that
+row.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from contract import TOKEN, arguments, measured
 
 
 def main() -> None:
-    """tap | target"""
+    """Run the tap and the target."""
     asked = arguments()
     with measured() as told, tempfile.TemporaryDirectory() as folder:
         tap, target = Path(folder) / "tap.json", Path(folder) / "target.json"

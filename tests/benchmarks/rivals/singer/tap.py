@@ -13,14 +13,14 @@ ANYTHING = th.ObjectType(additional_properties=True)
 
 
 class ExtendStream(RESTStream):  # type: ignore[type-arg]
-    """What both streams share."""
+    """The settings of both streams."""
 
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
     next_page_token_jsonpath = "$.nextPageToken"
 
     @property
     def url_base(self) -> str:
-        """The API's address."""
+        """The API's URL."""
         return str(self.config["base_url"])
 
     @property
@@ -35,7 +35,7 @@ class ExtendStream(RESTStream):  # type: ignore[type-arg]
 
 
 class Runs(ExtendStream):
-    """The list."""
+    """The list of runs."""
 
     name = "runs"
     path = "/workflow_runs"
@@ -48,17 +48,17 @@ class Runs(ExtendStream):
     ).to_dict()
 
     def get_url_params(self, context: Any, next_page_token: Any) -> dict[str, Any]:
-        """Pages of a thousand."""
+        """The parameters of a page of a thousand rows."""
         params = {"maxPageSize": 1000, "sortBy": "updatedAt"}
         return {**params, "nextPageToken": next_page_token} if next_page_token else params
 
     def get_child_context(self, record: Any, context: Any) -> dict[str, Any]:
-        """What the details are asked for by."""
+        """The parameters of the detail request."""
         return {"run_id": record["id"]}
 
 
 class WorkflowRuns(ExtendStream):
-    """A run in full. Objects and arrays land as JSON."""
+    """A run in full; objects and arrays are stored as JSON."""
 
     name = "workflow_runs"
     path = "/workflow_runs/{run_id}"
@@ -96,7 +96,7 @@ class TapExtend(Tap):
     ).to_dict()
 
     def discover_streams(self) -> list[ExtendStream]:
-        """Both."""
+        """Both streams."""
         return [Runs(self), WorkflowRuns(self)]
 
 
