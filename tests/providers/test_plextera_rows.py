@@ -358,7 +358,7 @@ JSONS = st.recursive(
 def test_whatever_a_field_looks_like_it_is_kept(elements: list[Any]) -> None:
     """Any elements give rows with unique paths that fit the tables, and each element is kept as it came."""
     fields = [Raw(json.dumps(element).encode()) for element in elements]
-    flat = flatten_outputs("r", None, outputs.answer(fields))
+    flat = flatten_outputs("r", None, outputs.make_output(fields))
     found = [dict(zip(FIELDS.names, row, strict=True)) for row in flat.fields]
     assert len({row["path"] for row in found}) == len(found)
     kept = [json.loads(row["extra"])["element"] for row in found if row["extra"]]
