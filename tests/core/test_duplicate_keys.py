@@ -15,7 +15,7 @@ from docruns.core.errors import ShapeError
 from docruns.core.flatten.flatten import rebuild
 from docruns.core.payload import Payload
 from docruns.core.tables import FIELDS, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS
-from docruns.providers.extend import outputs, workflow_runs
+from docruns.providers.extend import field_metadata, workflow_runs
 from docruns.providers.plextera import runs as plextera
 from docruns.sync.plan import ListedRun
 
@@ -74,7 +74,7 @@ def test_a_value_is_refused_if_and_only_if_it_would_lose_one(
         with pytest.raises(ShapeError, match="comes twice"):
             decode_whole(text)
     else:
-        assert decode_whole(text) == outputs.decode_whole(Raw(text))
+        assert decode_whole(text) == decode_whole(Raw(text))
 
 
 @settings(max_examples=300, deadline=None)
@@ -144,7 +144,7 @@ def test_what_is_said_of_paths_is_not_overwritten(
     """Scores, insights and citations are decoded into structs: the same holds for those."""
     text = Raw(written(value, style, escape).encode())
     try:
-        found = outputs.metadata(text)
+        found = field_metadata.metadata(text)
     except ShapeError:
         assert loses(value)
         return

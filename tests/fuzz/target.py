@@ -121,7 +121,7 @@ def read(kind: str, body: bytes) -> ParsedRun | None:
         reading = READERS[kind](body)
     except REFUSED:
         return None
-    for batch in (reading.batch, *reading.thin.values()):
+    for batch in (reading.batch, *reading.partial.values()):
         check(batch)
     if kind == "extend_processor_run":
         _gives_back(body, reading.batch)

@@ -123,7 +123,7 @@ LISTS: dict[str, tuple[bytes, str]] = {
     "object": (b'{"data":{}}', "'data' is not a list"),
     "text": (b'{"data":"x"}', "'data' is not a list"),
     "error": (b'{"error":"x"}', "an error with status 200"),
-    "token": (b'{"data":[],"nextPageToken":{}}', "the page token is no text"),
+    "token": (b'{"data":[],"nextPageToken":{}}', "the page token is not a text"),
     "deep": (b'{"data":' + b"[" * 2000 + b"]" * 2000 + b"}", "nested too deeply"),
 }
 

@@ -11,10 +11,19 @@ from msgspec import Raw
 
 from docruns.core.batch import Batch
 from docruns.core.flatten.flatten import FlatRows, flatten_outputs
-from docruns.core.flatten.output import NO_OUTPUT, Citation, Edit, FieldMetadata, Insight, Schema
+from docruns.core.flatten.output import (
+    NO_OUTPUT,
+    Citation,
+    Edit,
+    FieldMetadata,
+    Insight,
+    Output,
+    Schema,
+)
 from docruns.core.tables import CITATIONS, FIELDS, INSIGHTS
-from docruns.providers.extend import outputs
-from docruns.providers.extend.outputs import Outputs, extraction, metadata
+from docruns.providers.extend import field_metadata
+from docruns.providers.extend.field_metadata import metadata
+from docruns.providers.extend.outputs import Outputs, extraction
 from docruns.providers.extend.schemas import edits, schema_of
 from docruns.store.arrow import to_tables
 from support.extend_payloads import RUNS, load, run_of
@@ -27,7 +36,7 @@ def raw(value: Any) -> Raw:
 def by_key(text: Raw) -> dict[str, FieldMetadata]:
     """The slow reader alone."""
     parts = msgspec.json.decode(text, type=dict[str, Raw])
-    return {path: outputs._entry_by_key(entry) for path, entry in parts.items()}
+    return {path: field_metadata._entry_by_key(entry) for path, entry in parts.items()}
 
 
 # metadata
@@ -161,7 +170,7 @@ def test_a_score_of_another_type_is_kept_in_extra(entry: Any, extra: str) -> Non
     said = metadata(Raw(b'{"a":' + bytes(text) + b"}"))
     assert said == {"a": FieldMetadata(extra=extra)}
     batch = Batch()
-    flat = flatten_outputs("r", None, outputs.Answer({"a": None}, said))
+    flat = flatten_outputs("r", None, Output({"a": None}, said))
     batch.extend(FIELDS, flat.fields)
     [(_, rows)] = to_tables(batch)
     assert rows.num_rows == 1
@@ -229,7 +238,7 @@ def test_documented_metadata_takes_the_fast_way(name: str, monkeypatch: pytest.M
     def slow(_: Raw) -> FieldMetadata:
         raise AssertionError("read by key")
 
-    monkeypatch.setattr(outputs, "_entry_by_key", slow)
+    monkeypatch.setattr(field_metadata, "_entry_by_key", slow)
     run = run_of(load(name))
     for key in ("output", "initialOutput", "reviewedOutput"):
         found = (run.get(key) or {}).get("metadata")
@@ -248,7 +257,7 @@ def test_the_fast_reader_gives_what_the_slow_one_gives(value: Any) -> None:
 @given(said)
 def test_whatever_metadata_says_fits_the_tables(value: Any) -> None:
     """No shape and no number in it makes a row that no table takes."""
-    flat = flatten_outputs("r", None, outputs.Answer({"a": 1}, metadata(raw(value))))
+    flat = flatten_outputs("r", None, Output({"a": 1}, metadata(raw(value))))
     batch = Batch()
     for table, rows in (
         (FIELDS, flat.fields),
@@ -577,7 +586,7 @@ def test_an_edit_is_read_with_its_note_and_as_it_came() -> None:
 def test_a_box_holds_all_points_of_a_polygon(points: list[tuple[int, int]]) -> None:
     """Rectangles, which are told by two corners, and any others."""
     polygon = [{"x": x, "y": y} for x, y in points]
-    left, top, right, bottom = outputs._box(json.dumps(polygon))
+    left, top, right, bottom = field_metadata._box(json.dumps(polygon))
     if points:
         xs, ys = zip(*points, strict=True)
         assert (left, top, right, bottom) == (min(xs), min(ys), max(xs), max(ys))

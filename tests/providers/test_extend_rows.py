@@ -33,7 +33,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def golden(reading: ParsedRun) -> dict[str, Any]:
     """A reading as JSON: null cells are left out, JSON cells are opened, clearing rows are named."""
-    found: dict[str, Any] = {"is_final": reading.is_final, "inside": list(reading.inside)}
+    found: dict[str, Any] = {"is_final": reading.is_final, "inside": list(reading.nested_ids)}
     cleared: dict[str, list[str]] = {}
     for table in TABLES:
         rows = reading.batch.dicts(table)
@@ -410,7 +410,7 @@ def test_a_nested_run_without_id_stays_in_the_step() -> None:
     reading = workflow({"stepRuns": [step]})
     row = only(reading, WORKFLOW_STEPS)
     assert (json.loads(row["output"]), row["processor_run_id"]) == (step["result"], None)
-    assert reading.batch.dicts(PROCESSOR_RUNS) == [] and reading.inside == ()
+    assert reading.batch.dicts(PROCESSOR_RUNS) == [] and reading.nested_ids == ()
 
 
 def test_steps_follow_outputs_in_old_versions() -> None:

@@ -67,7 +67,7 @@ def scalars(value: Any) -> list[str]:
 
 def cells(reading: ParsedRun) -> str:
     """All cells of all rows as one text, timestamps as they are written in JSON."""
-    batches = [reading.batch, *reading.thin.values()]
+    batches = [reading.batch, *reading.partial.values()]
     texts = []
     for table in TABLES:
         for batch in batches:
@@ -140,7 +140,7 @@ def test_edges_are_tolerated() -> None:
     assert [step["position"] for step in steps] == [1, 2]
     assert [step["nested_run_count"] for step in steps] == [3, None]
     assert steps[0]["output"] == '"plain text"'
-    assert list(reading.thin) == ["7a10c4e2b95d3f6081aa2d13"]
+    assert list(reading.partial) == ["7a10c4e2b95d3f6081aa2d13"]
 
 
 def test_a_run_read_alone_keeps_its_known_parent() -> None:
@@ -358,7 +358,7 @@ JSONS = st.recursive(
 def test_whatever_a_field_looks_like_it_is_kept(elements: list[Any]) -> None:
     """Any elements give rows with unique paths that fit the tables, and each element is kept as it came."""
     fields = [Raw(json.dumps(element).encode()) for element in elements]
-    flat = flatten_outputs("r", None, outputs.answer(fields))
+    flat = flatten_outputs("r", None, outputs.make_output(fields))
     found = [dict(zip(FIELDS.names, row, strict=True)) for row in flat.fields]
     assert len({row["path"] for row in found}) == len(found)
     kept = [json.loads(row["extra"])["element"] for row in found if row["extra"]]

@@ -1,15 +1,16 @@
-"""PURE. What a push would change: rows beside what the platform has.
+"""What a push would change: rows compared with what the platform has. No I/O.
 
-    rows ──► read ──► wishes ──► decide(wish, what is known) ──► Change | Same | Problem
+    rows ──► read ──► wishes ──► diff(wish, known run) ──► Change | Unchanged | Problem
                 └──► problems
 
     row      {"id": "workflow_run_1", "name": "HP-1", "metadata": '{"checked": true}', "metadata.ledger_id": 417}
     known    {"name": "scan.pdf", "metadata": {"checked": true}}
     change   {"name": "HP-1", "metadata": {"ledger_id": 417}}
 
-A cell that is null says nothing. Inside JSON null is a value, and is sent: a key can be set to null, and not be
-taken away. The platform merges metadata key by key and the new value wins; whether an object inside is merged or
-replaced is not documented. What it keeps in its own way is sent once: its answer is remembered, see `Sent`.
+A null cell changes nothing. A null inside JSON is a value, and is sent: a key can be set to null, but not
+removed. The platform merges metadata key by key and the new value wins; Extend does not document whether an
+object inside is merged or replaced. A value that the platform stores in another form is sent once: `LastPush`
+holds its answer.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from ..core.errors import ShapeError
 from ..core.payload import is_usable
 
 METADATA_BYTES = 10_000
-"""Of a run's metadata as compact JSON: the documented 10 KB, taken for the merged object."""
+"""The limit for a run's metadata as compact JSON: the documented 10 KB, applied to the merged object."""
 
 TAGS = "extend:usage_tags"
-"""The reserved key: its characters outside letters, digits, - and _ are stripped without a word."""
+"""A reserved key. The platform silently strips characters other than letters, digits, - and _."""
 
 _TAG = re.compile(r"[A-Za-z0-9_-]+")
 _PREFIX = "metadata."
-# dlt's name for those values of a column that have another type than the first ones
+# dlt's suffix of a column for values of another type than the first ones
 _VARIANT = re.compile(r"__v_[a-z]+$")
 
 
 class DesiredRun(NamedTuple):
-    """A row that can be pushed: `row` is its place, 1-based. `name` None and a missing key say nothing."""
+    """A row that can be pushed. `row` is its number, from 1. None as `name` and missing keys change nothing."""
 
     row: int
     id: str
@@ -63,20 +64,20 @@ class Problem(NamedTuple):
 
 
 class RemoteRun(NamedTuple):
-    """What the platform has. `name` None: this version does not return it."""
+    """A run as the platform has it. None as `name`: this API version does not return it."""
 
     name: str | None
     metadata: dict[str, JSON]
 
     def text(self) -> str:
-        """As JSON, equal for equal contents."""
+        """The run as JSON; equal runs have equal texts."""
         return canonical({"name": self.name, "metadata": self.metadata})
 
 
 class LastPush(NamedTuple):
-    """What was sent of a run before and confirmed, as it is stored, which may be hashed or nothing.
+    """The last confirmed push of a run, as `pushes` stores it: plain, hashed, or empty.
 
-    `name` is the last one sent, `wish` the last row's mark, `after` what the platform had after that.
+    `name` is the last name sent, `wish` the last row's fingerprint, `after` the platform's run after that.
     """
 
     name: str | None = None
@@ -85,7 +86,7 @@ class LastPush(NamedTuple):
 
 
 class Change(NamedTuple):
-    """An update to send: what differs, and `before`, what these keys held until then."""
+    """An update to send: what differs. `before` has the earlier values of the same keys."""
 
     wish: DesiredRun
     name: str | None
@@ -93,11 +94,11 @@ class Change(NamedTuple):
     before: RemoteRun
 
     def body(self) -> bytes:
-        """The request's."""
+        """The body of the request."""
         return number_text(self._of(self.name, self.metadata)).encode()
 
     def undo(self) -> str:
-        """What is overwritten, in the same form; a key that was not there is not in it."""
+        """The values that the update overwrites, in the same form, without keys that the run did not have."""
         return canonical(self._of(self.before.name, self.before.metadata))
 
     def _of(self, name: str | None, metadata: dict[str, JSON]) -> dict[str, JSON]:
@@ -106,18 +107,18 @@ class Change(NamedTuple):
 
 
 class Unchanged(NamedTuple):
-    """A wish that needs no update, and why."""
+    """A wish that needs no update, and the reason."""
 
     wish: DesiredRun
     reason: str
 
 
 Stored = Callable[[str, str], str | None]
-"""How a text is stored in a column of `pushes`: as it is, hashed, or not at all."""
+"""How a text is stored in a column of `pushes`: plain, hashed, or not at all."""
 
 
 def read(rows: Iterable[Mapping[str, Any]]) -> tuple[list[DesiredRun], list[Problem]]:
-    """The rows that can be pushed, and what is wrong with the others: all of it."""
+    """The rows that can be pushed, and all problems of the others."""
     wishes: list[DesiredRun] = []
     problems: dict[Problem, None] = {}
     seen: dict[str, int] = {}
@@ -125,12 +126,12 @@ def read(rows: Iterable[Mapping[str, Any]]) -> tuple[list[DesiredRun], list[Prob
         problems.update(dict.fromkeys(_odd_columns(row)))
         id_ = _text(row.get("id"))
         if not isinstance(id_, str) or not is_usable(id_):
-            said = "has no id" if id_ in (None, "") else f"the id {id_!r} cannot be one"
-            problems[Problem(number, "", said)] = None
+            reason = "has no id" if id_ in (None, "") else f"the id {id_!r} cannot be one"
+            problems[Problem(number, "", reason)] = None
             continue
         if id_ in seen:
-            said = f"row {seen[id_]} is about the same run: one row for a run"
-            problems[Problem(number, id_, said)] = None
+            reason = f"row {seen[id_]} is about the same run: one row for a run"
+            problems[Problem(number, id_, reason)] = None
             continue
         seen[id_] = number
         try:
@@ -149,12 +150,13 @@ def _odd_columns(row: Mapping[str, Any]) -> Iterable[Problem]:
         if not name.startswith(_PREFIX) or name == _PREFIX:
             yield Problem(0, "", f"{name!r} is none of id, name, metadata and metadata.<key>")
         elif found := _VARIANT.search(name):
-            said = f"{name!r} holds values of another type than {name[: found.start()]!r}: give both one type"
-            yield Problem(0, "", said)
+            first = name[: found.start()]
+            reason = f"{name!r} holds values of another type than {first!r}: give both one type"
+            yield Problem(0, "", reason)
 
 
 def _wish(number: int, id_: str, row: Mapping[str, Any]) -> DesiredRun:
-    """ValueError says what is wrong with the row."""
+    """The row as a wish. ValueError: the problem of the row."""
     name = _text(row.get("name"))
     if name is not None and not isinstance(name, str):
         raise ValueError(f"the name is no text: {name!r}")
@@ -181,7 +183,7 @@ def _wish(number: int, id_: str, row: Mapping[str, Any]) -> DesiredRun:
 
 
 def _text(cell: Any) -> Any:
-    """A text as a plain one; a JSON number is none, although it is kept as text."""
+    """A text as a plain `str`. A JSON `Number` is a subclass of `str` and stays a number."""
     is_text = isinstance(cell, str) and not isinstance(cell, Number)
     return str(cell) if is_text else cell
 
@@ -249,7 +251,7 @@ def _check_tags(tags: JSON) -> None:
 def diff(
     wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored
 ) -> Change | Unchanged | Problem:
-    """What is to be done about a wish."""
+    """What to do about a wish."""
     metadata = {
         key: value
         for key, value in wish.metadata.items()
@@ -264,14 +266,14 @@ def diff(
             return Unchanged(wish, "was sent before, and the platform keeps it in its own way")
     size = len(number_text({**known.metadata, **wish.metadata}).encode())
     if metadata and size > METADATA_BYTES:
-        said = f"the run's metadata would have {size:,} bytes, and may have {METADATA_BYTES:,}"
-        return Problem(wish.row, wish.id, said)
+        reason = f"the run's metadata would have {size:,} bytes, and may have {METADATA_BYTES:,}"
+        return Problem(wish.row, wish.id, reason)
     before = {key: known.metadata[key] for key in metadata if key in known.metadata}
     return Change(wish, name, metadata, RemoteRun(None if name is None else known.name, before))
 
 
 def holds(change: Change, known: RemoteRun) -> bool | None:
-    """The run has what the change asked for; None where nobody can tell, for its name is not returned."""
+    """Whether the run has the values of the change. None: unknown, the API does not return the name."""
     has = all(
         key in known.metadata and same(value, known.metadata[key])
         for key, value in change.metadata.items()
@@ -282,7 +284,7 @@ def holds(change: Change, known: RemoteRun) -> bool | None:
 
 
 def _is_called(name: str | None, known: RemoteRun, sent: LastPush, stored: Stored) -> bool:
-    """The run has the name, as far as anybody can tell: where it is not returned, it is the one sent last."""
+    """Whether the run has the name. Where the API does not return it, it is the last one sent."""
     if name is None or known.name is not None:
         return name is None or name == known.name
     return sent.name is not None and sent.name == stored("name", name)
@@ -326,12 +328,12 @@ def _ordered(value: JSON) -> JSON:
 
 
 def fingerprint(wish: DesiredRun) -> str:
-    """What tells one wish from another, wherever its row stands."""
+    """Equal for equal wishes, in whatever row they are."""
     text = canonical([wish.id, wish.name, wish.metadata])
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def fingerprint_all(wishes: Iterable[DesiredRun]) -> str:
-    """What tells one push from another: the same wishes give the same mark, in whatever order."""
+    """Equal for pushes with equal wishes, in any order."""
     text = "\n".join(sorted(map(fingerprint, wishes)))
     return blake2b(text.encode(), digest_size=16).hexdigest()

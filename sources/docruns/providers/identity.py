@@ -1,6 +1,6 @@
-"""Whose runs a dataset holds, and how it stores private columns. A load that differs from it is refused.
+"""Which platform's runs a dataset holds, and how it stores private columns. Refuses a load that differs.
 
-dlt's source state holds both, without a key.
+dlt's source state stores both, without the hash key.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ logger = logging.getLogger("docruns")
 
 
 def check_storage_mode(platform: Platform) -> None:
-    """ConfigError where the dataset holds other runs, or stores private columns in another way than the settings say.
+    """ConfigError where the dataset holds other runs, or stores private columns in another way than the settings.
 
-    Each resource begins with this call: the first one of a new dataset notes both.
+    Each resource begins with this call. In a new dataset the first call writes both to the state.
     """
     check_identity(platform)
     saved, privacy = dlt.current.source_state(), platform.settings.privacy
     has_rows = any(saved.get("resources", {}).values())
-    # a dataset from before there was a choice keeps everything
+    # a dataset from before `field_values` existed keeps everything
     before = saved.get("privacy", "keep" if has_rows else privacy.mark)
     if before != privacy.mark:
         raise storage_mode_error(before, privacy.mark, f"sources.{platform.name}")
@@ -44,8 +44,9 @@ def check_storage_mode(platform: Platform) -> None:
 def check_identity(platform: Platform) -> None:
     """ConfigError where the dataset holds the runs of another platform, host or workspace.
 
-    The state of one would hide the runs of the other. A full load ignores the state and may continue under another
-    name, unless the other API version names runs by other ids: each run would be there twice.
+    The state of one would hide the runs of the other. A full load ignores the state, so it may continue
+    after the platform's address has changed; but not with an API version that has other ids of runs, because
+    each run would be in the dataset twice.
     """
     saved, now = dlt.current.source_state(), platform.settings.origin
     before = saved.get("origin") or dict(now)
@@ -59,14 +60,14 @@ def check_identity(platform: Platform) -> None:
 
 def _identity_error(platform: Platform, name: str, before: Mapping[str, Any]) -> ConfigError:
     now = platform.settings.origin
-    held = f"{dlt.current.pipeline().dataset_name} holds runs of {before.get(name)}"
+    dataset = f"{dlt.current.pipeline().dataset_name} holds runs of {before.get(name)}"
     if name == "api_version":
-        why = f"{held}, and {now[name]} calls them by other ids: each would be there twice."
+        why = f"{dataset}, and {now[name]} has other ids for them: each run would be in it twice."
         hint = f"Name another --dataset (or --database), or set it to {before.get(name)}."
     else:
-        why = f"{held}, and these are of {now[name]}: what is known of one would hide the other's."
+        why = f"{dataset}, and these are of {now[name]}: the state of one would hide runs of the other."
         hint = (
-            "Name another --dataset (or --database). Only where it is the same one under another name: "
+            "Name another --dataset (or --database). Only if it is the same platform under a new address: "
             "--full reads everything again."
         )
     return ConfigError(f"sources.{platform.name}.{name}", why, hint)

@@ -1,6 +1,6 @@
 """Which due runs the destination holds already, and which processor runs lack the link to their workflow run.
 
-dlt's current pipeline is asked each time. Nothing is remembered between loads.
+Each call queries the destination of dlt's current pipeline. Nothing is kept between loads.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..sync.sync import Sync
 def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
     """Due workflow runs that the destination holds as they are listed.
 
-    An interrupted load has brought them, or so many share one moment that the state does not remember them all.
+    An interrupted load has loaded them, or so many runs share one timestamp that the state does not list all.
     """
     pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
     if _is_refreshing():
         return set()
     if sync.platform.has_nested_runs:
-        # a run that once came inside another one keeps its parent when it is fetched on its own
+        # a nested run keeps its parent when it is fetched separately
         for run_id, link in lookup.nested_links(pipeline, ids).items():
             sync.known.links.setdefault(run_id, link)
     stored = lookup.workflow_runs(pipeline, ids)
@@ -34,13 +34,13 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
-    """Due processor runs that the destination holds as they are listed; `sync` learns the parents of the others."""
+    """Due processor runs that the destination holds as they are listed. Adds the others' parents to `sync.known`."""
     pipeline, parents = dlt.current.pipeline(), sync.known.parents
     if _is_refreshing():
         return set()
     runs = [run for run in due if not sync.is_loaded(run.id)]
     if sync.platform.has_nested_runs:
-        # an interrupted load may have loaded the workflow run, and not what its steps have made
+        # an interrupted load may have loaded the workflow run, and not the runs that its steps have made
         unknown = [run.id for run in runs if run.id not in parents]
         for made in lookup.produced_runs(pipeline, unknown):
             parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
@@ -59,7 +59,7 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def _is_refreshing() -> bool:
-    """dlt's `refresh` has dropped the state. It empties the tables once this package is loaded, so nothing stays."""
+    """Whether dlt's `refresh` has dropped the state. It empties the tables when it loads this package."""
     state = dlt.current.load_package_state()["state"]
     return bool(state.get("dropped_tables") or state.get("truncated_tables"))
 
@@ -73,9 +73,10 @@ def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
 
 
 class UnlinkedRuns:
-    """Processor runs that were loaded before the workflow run that made them: they must be loaded again, with the link.
+    """Processor runs that were loaded before the workflow run that made them, so they lack the link to it.
 
-    A workflow run of this load may name them, or one of an earlier load, which the destination knows.
+    They are loaded again, with the link. Their workflow run may be of this load, or of an earlier one that
+    the destination holds.
     """
 
     def __init__(self, sync: Sync) -> None:
@@ -84,7 +85,7 @@ class UnlinkedRuns:
         self._parsed: set[str] = set()
 
     def recording(self, run_list: RunList) -> RunList:
-        """The list. Its runs that are parsed have their links, and are noted."""
+        """The list; runs that it parses are recorded, because they get their links."""
 
         def parse(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
             parsed = run_list.parse(body, run, known)
@@ -94,7 +95,7 @@ class UnlinkedRuns:
         return replace(run_list, parse=parse)
 
     def as_list(self, run_list: RunList) -> RunList:
-        """A list of the unlinked runs. Each one that this load names is looked up once."""
+        """A list of the unlinked runs. Each run that this load names is looked up once."""
         pipeline, parents = dlt.current.pipeline(), self._sync.known.parents
         found = {made.id: made for made in lookup.unlinked(pipeline)}
         new = sorted(parents.keys() - self._looked_up)

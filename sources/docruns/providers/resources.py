@@ -1,7 +1,7 @@
-"""The dlt side that both providers share: the two run resources, and batches into tables with hints.
+"""What all providers share towards dlt: the two run resources, and batches as tables with hints.
 
-workflow_runs    everything that comes with a workflow run
-processor_runs   those that came in no workflow run; waits until the workflow runs are done
+workflow_runs    workflow runs and everything nested in them
+processor_runs   processor runs outside of workflow runs; waits until the workflow runs are done
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs
 
 
 def make_source(sync: Sync) -> DltSource:
-    """The dlt source of one load, as `extend()` and `plextera()` give it."""
+    """The dlt source of one load, as `extend()` and `plextera()` make it."""
     name = sync.platform.name
     resources = partial(sync.platform.resources, sync)
     return dlt.source(resources, name=name, section=name, schema_contract=CONTRACT)()
@@ -66,7 +66,7 @@ class _RunRows:
         self._unlinked = UnlinkedRuns(sync)
 
     def workflow_runs(self) -> Iterator[Tables | None]:
-        """Workflow runs, with all that came in them."""
+        """Workflow runs, and everything nested in them."""
         sync, selected = self._sync, self._begin()
         is_known = partial(known_workflow_runs, sync)
         try:
@@ -81,7 +81,7 @@ class _RunRows:
             sync.workflow_runs_are_done = True
 
     def processor_runs(self) -> Iterator[Tables | None]:
-        """Processor runs that came in no workflow run: these come first, so that no run is fetched twice."""
+        """Processor runs outside of workflow runs. Workflow runs come first, so that no run is fetched twice."""
         sync, selected = self._sync, self._begin()
         states = dlt.current.resource_state()
         while "workflow_runs" in selected and not sync.workflow_runs_are_done:
@@ -97,13 +97,13 @@ class _RunRows:
         yield from self._end_package()
 
     def _begin(self) -> Any:
-        """Each resource begins with this. Gives the names of the selected resources."""
+        """Each resource begins with this call. Gives the names of the selected resources."""
         check_storage_mode(self._sync.platform)
         self._sync.start_package(dlt.current.load_package_state()["load_id"])
         return dlt.current.source().resources.selected
 
     def _walk_all(self) -> Iterator[None]:
-        """Walk all lists before any run is fetched: nested runs lack their dates in some versions, lists know them."""
+        """Walk all lists before any run is fetched: in some versions only lists have the dates of nested runs."""
         states = dlt.current.resource_state("processor_runs")
         lists = [(run_list, states.setdefault(run_list.name, {})) for run_list in self._others]
         main = (self._main, dlt.current.resource_state("workflow_runs"))
@@ -117,10 +117,10 @@ class _RunRows:
 
 
 def _missing_tables() -> Iterator[tuple[Table, Any]]:
-    """Tables that the dataset lacks, or that lack columns, without rows.
+    """Empty tables, where the dataset lacks the table or a column of it.
 
-    A query finds them, also where the platform has sent nothing for them or an older version has made them. Not
-    everywhere: some of dlt's destinations, such as Postgres, take no table without a row.
+    So a query finds each table, also where the platform has sent no row for it or an older version of
+    docruns has made it. Some of dlt's destinations, such as Postgres, take no table without a row.
     """
     if not traits_of(dlt.current.pipeline()).is_staged_once:
         return
@@ -132,10 +132,10 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
 
 
 def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:
-    """Each batch once dlt has had the tables of the one before.
+    """Each batch after dlt has taken all tables of the previous one.
 
-    dlt takes one item of each generator in turn. Without this it would hold ten batches, 130 MB, each with some of
-    its tables still to come.
+    dlt takes one item of each generator in turn. Without this function it would hold ten batches, 130 MB,
+    with tables of each still to come.
     """
     for batch in batches:
         yield batch
@@ -143,20 +143,21 @@ def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:
 
 
 class _ToTables(YieldMapItem):
-    """Opens a batch into its tables after any limit: a limit counts batches, so runs stay whole."""
+    """Splits a batch into its tables. Its place is after dlt's limit, which counts batches: so runs stay whole."""
 
     placement_affinity = 1.2
 
 
 def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
-    """Let a resource that yields `Tables` fill all of them. What may not be written is gone before dlt gets it.
+    """Make a resource that yields `Tables` fill all of them.
 
-    `hints` are those of all resources that fill the same tables.
+    Private values that the settings hash or drop are replaced before dlt gets the rows. Resources that fill
+    the same tables share `hints`.
     """
     _silence_expected_warnings()
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
-    # by package: dlt looks its settings up each time that it is asked for its pipeline
+    # by package: dlt reads its settings again with each call of `dlt.current.pipeline`
     holds_nul: dict[str, bool] = {}
 
     def open_batch(batch: Tables) -> Iterator[Any]:
@@ -182,7 +183,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
 
 @cache
 def _platform_texts(table: Table) -> list[str]:
-    """Columns in which a platform may put its own URLs. A URL that a document contains is a value like any other."""
+    """Columns in which a platform may put its own URLs. A URL that a document contains is a value."""
     return [
         column.name
         for column in table.columns
@@ -191,8 +192,8 @@ def _platform_texts(table: Table) -> list[str]:
 
 
 def _silence_expected_warnings() -> None:
-    """dlt would warn for every batch that JSON comes as Arrow strings, and of merge keys that a dataset has from
-    before docruns used destination scopes."""
+    """dlt warns for every batch that JSON comes as Arrow strings, and of merge keys in datasets from before
+    docruns used destination scopes. Both are expected."""
     logger = logging.getLogger("dlt")
     if not any(isinstance(f, _ExpectedWarnings) for f in logger.filters):
         logger.addFilter(_ExpectedWarnings())

@@ -1,4 +1,4 @@
-"""What both sources take, checked and made into a client and a load's settings. Errors name the setting."""
+"""The settings that all sources share: checks them and makes a client and a load's settings of them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..net.messages import ConnectionSettings
 from ..net.shared_budget import Budget
 
 REQUESTS_PER_SECOND = 10.0
-"""What is allowed on Extend's lowest plan, to begin with; Plextera documents no limit, and this is a polite one."""
+"""The first rate of a load: the limit of Extend's lowest plan. Plextera documents no limit."""
 
 
 class Dialect(NamedTuple):
-    """How a platform's answers are understood; see `Client`."""
+    """How a platform's answers are interpreted; see `Client`."""
 
     explain: Callable[[int, Mapping[str, str], bytes, str], ApiError]
     check: Callable[[bytes, str], None]
@@ -33,7 +33,7 @@ class Dialect(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """The settings of the client that both sources take, as `extend()` describes them."""
+    """The settings of the client that all sources share, as `connect_extend` describes them."""
 
     requests_per_second: float | None
     concurrency: int
@@ -76,7 +76,7 @@ class ClientOptions:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The settings of a load that both sources take, as `extend()` describes them: text, not yet checked."""
+    """The settings of a load that all sources share, not yet checked; `connect_extend` describes them."""
 
     overlap: str
     recheck_for: str
@@ -90,7 +90,7 @@ class LoadOptions:
     drop_columns: Iterable[str] | None
 
     def make_settings(self, section: str, origin: Mapping[str, str | None]) -> Settings:
-        """The same, checked. ConfigError names `section`."""
+        """The settings, checked. ConfigError names the setting."""
         since, until = moment(self.since, "since"), moment(self.until, "until")
         if since is not None and until is not None and since >= until:
             raise ConfigError(
@@ -111,7 +111,7 @@ class LoadOptions:
 
 
 def check_bounds(key: str, number: Any, least: float, most: float = math.inf) -> Any:
-    """The number, or None; ConfigError where it is none within these bounds, both included."""
+    """The number, or None. ConfigError where it is out of bounds, which are inclusive."""
     if number is not None and not least <= number <= most:
         bounds = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
         raise ConfigError(key, f"{number} is not {bounds}.")
@@ -119,15 +119,17 @@ def check_bounds(key: str, number: Any, least: float, most: float = math.inf) ->
 
 
 def refuse_unknown_settings(provider: str, known: Iterable[str]) -> None:
-    """ConfigError for a key of [sources.<provider>] that is no setting: dlt passes over it, and what was meant by it,
-    a host or what is kept of documents, is then something else."""
+    """ConfigError for an unknown key in [sources.<provider>].
+
+    dlt ignores unknown keys, so a misspelled host or `field_values` would silently have its default.
+    """
     names = set(known)
     start = f"SOURCES__{provider}__".upper()
-    for given in dlt.config.config_providers:
-        found, _ = given.get_value(provider, dict, "", "sources")
-        said: dict[str, Any] = found if isinstance(found, dict) else {}
-        for name, value in said.items():
-            # a table of its own is dlt's, of a resource, say
+    for config_provider in dlt.config.config_providers:
+        section, _ = config_provider.get_value(provider, dict, "", "sources")
+        values: dict[str, Any] = section if isinstance(section, dict) else {}
+        for name, value in values.items():
+            # a nested table is a setting of dlt, such as one of a resource
             if name not in names and not isinstance(value, dict):
                 raise _unknown(f"sources.{provider}.{name}", name, names)
     for variable in os.environ:

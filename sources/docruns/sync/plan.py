@@ -1,17 +1,17 @@
-"""PURE. Which listed runs are due, in which order, and what to remember.
+"""Which listed runs are due, in which order, and what the state stores. No I/O, no clock.
 
     state + listed rows ──► Plan: due runs, oldest change first ──► (fetched, committed) ──► state
 
-Lists know no date filter, so a load walks them from the newest change down to the watermark less an
-overlap, and fetches what is due from the oldest change up. The state can then follow the work run by
-run: everything listed up to the watermark is loaded, whenever the work stops.
+Lists have no date filter, so a load walks them from the newest change down to the watermark minus an
+overlap, and fetches due runs from the oldest change up. So the state can advance run by run: whenever a
+load stops, everything listed up to the watermark is loaded.
 
-    watermark   everything listed with a change up to here is loaded
-    lower       ... and from here on: what changed before was left out by `since`; none: everything
-    recent      runs within the overlap below (or at) the watermark, and the change they were loaded at
-    unfinished  loaded runs that are not final, and the status and change they were loaded at
+    watermark   every listed run whose last change is at or before it is loaded
+    lower       ... and at or after this one: `since` left out earlier changes; none: everything is loaded
+    recent      runs within the overlap below (or at) the watermark, with their last change when loaded
+    unfinished  loaded runs that are not final, with their status and last change when loaded
 
-This module does not know what a run is, how it is listed, fetched or stored; it reads no clock.
+This module does not depend on what a run is, or on how it is listed, fetched or stored.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 OLDEST = datetime.min.replace(tzinfo=UTC)
 
 MAX_RECENT = 5000
-"""Runs that a state remembers at most: thousands may share one moment, and states are loaded each time."""
+"""The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the state."""
 
 
 class ListedRun(NamedTuple):
-    """A run as a list shows it. `summary` holds what lists say and details do not, as JSON values."""
+    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values."""
 
     id: str
     status: str | None
@@ -39,12 +39,12 @@ class ListedRun(NamedTuple):
 
     @property
     def changed(self) -> datetime:
-        """What the feed is ordered by; a run without any timestamp counts as the oldest."""
+        """The time that runs are ordered by. A run without a timestamp counts as the oldest."""
         return self.updated_at or self.created_at or OLDEST
 
 
 class Failure(NamedTuple):
-    """A run that could not be loaded: since when, in how many loads, and why at last."""
+    """A run that could not be loaded: since when, in how many loads, and the last error."""
 
     run: ListedRun
     first_seen: datetime
@@ -55,7 +55,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class State:
-    """What a feed remembers between loads. See the module's docstring; `failed` is tried again."""
+    """The state of one list between loads; see the module's docstring. Each load tries `failed` again."""
 
     watermark: datetime | None = None
     lower: datetime | None = None
@@ -66,7 +66,7 @@ class State:
 
     @classmethod
     def load(cls, saved: Mapping[str, Any]) -> State:
-        """From JSON. Timestamps are microseconds since 1970."""
+        """The state from JSON. Timestamps are microseconds since 1970."""
         return cls(
             watermark=_time(saved.get("watermark")),
             lower=_time(saved.get("lower")),
@@ -79,7 +79,7 @@ class State:
         )
 
     def save(self) -> dict[str, Any]:
-        """As JSON."""
+        """The state as JSON."""
         return {
             "watermark": _micros(self.watermark),
             "lower": _micros(self.lower),
@@ -102,9 +102,9 @@ class State:
     def loaded(
         self, run: ListedRun, is_final: bool, overlap: timedelta, now: datetime
     ) -> Failure | None:
-        """A run of the plan is loaded, and with it everything that changed before it.
+        """Advance over a run of the plan that is loaded; all that changed before it is loaded too.
 
-        `now` is when the list was walked: what changed later was not listed, and is not covered.
+        `now` is when the list was walked: later changes were not listed and are not covered.
         Gives the failure that is thereby resolved, if there was one.
         """
         self._note(run, is_final)
@@ -114,7 +114,7 @@ class State:
     def not_loaded(
         self, run: ListedRun, error: str, message: str, overlap: timedelta, now: datetime
     ) -> Failure:
-        """A run of the plan could not be loaded: the feed goes on, and tries it in the next load."""
+        """Advance over a run of the plan that could not be loaded. The next load tries it again."""
         first, attempts = now, 0
         if (before := self.failed.get(run.id)) is not None:
             first, attempts = before.first_seen, before.attempts
@@ -124,7 +124,7 @@ class State:
         return failure
 
     def finished(self, plan: Plan, overlap: timedelta, now: datetime) -> None:
-        """All of the plan is done: the watermark moves up to the first row of the scan."""
+        """All of the plan is done: the watermark advances to the newest change of the scan."""
         for run in plan.unchanged:
             if run.id not in self.unfinished:
                 self._note(run, run.is_final)
@@ -133,7 +133,7 @@ class State:
         self._advance(plan.top or OLDEST, overlap, now)
 
     def forget_unfinished(self, before: datetime) -> None:
-        """Give up waiting for runs whose last change was so long ago."""
+        """Drop unfinished runs whose last change was before `before`."""
         self.unfinished = {k: v for k, v in self.unfinished.items() if v[1] >= before}
 
     def _note(self, run: ListedRun, is_final: bool) -> None:
@@ -144,31 +144,31 @@ class State:
             self.unfinished[run.id] = (run.status, run.changed)
 
     def _advance(self, changed: datetime, overlap: timedelta, now: datetime) -> None:
-        # a change in the future counts as one of now, lest one wrong clock hide what comes after it
+        # a change in the future counts as one of now, so that a wrong clock does not hide later runs
         mark = min(changed, now)
         if mark > (self.watermark or OLDEST):
             self.watermark = mark
         if self.watermark is not None and len(self.recent) > self._kept:
             down_to = _minus(self.watermark, overlap)
             self.recent = _newest({k: v for k, v in self.recent.items() if v >= down_to})
-            # clean again only when it has doubled: forgetting stays cheap for each run
+            # the next clean-up comes when the size has doubled, which keeps the cost per run low
             self._kept = max(256, 2 * len(self.recent))
 
 
 def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
-    """At most MAX_RECENT of them: for the others the destination is asked what it holds."""
+    """The newest MAX_RECENT of them. For the others a load queries the destination."""
     if len(recent) <= MAX_RECENT:
         return recent
-    kept = sorted(recent.items(), key=lambda item: item[1], reverse=True)[:MAX_RECENT]
-    return dict(kept)
+    newest = sorted(recent.items(), key=lambda item: item[1], reverse=True)[:MAX_RECENT]
+    return dict(newest)
 
 
 @dataclass
 class Plan:
-    """What one scan of a list found. `due` is oldest change first; `top` is the newest change.
+    """The result of one scan of a list. `due` is oldest change first; `top` is the newest change.
 
-    `lower` is what the state's will be when all is done. A plan that `is_disjoint` is a window that does
-    not touch what is loaded: it moves no watermark, which would claim what lies between.
+    `lower` is the state's new `lower` when the plan is done. `is_disjoint`: the plan covers a window with a
+    gap to what is loaded. It moves no watermark, because a watermark would cover the gap.
     """
 
     due: list[ListedRun]
@@ -180,7 +180,7 @@ class Plan:
 
 
 def floor(state: State, overlap: timedelta, since: datetime | None = None) -> datetime | None:
-    """Down to where a scan must go; None is all the way."""
+    """The oldest change that a scan must reach; None is the whole list."""
     if state.watermark is None or is_disjoint(state, since):
         return since
     if state.lower is not None and (since is None or since < state.lower):
@@ -190,7 +190,7 @@ def floor(state: State, overlap: timedelta, since: datetime | None = None) -> da
 
 
 def is_disjoint(state: State, since: datetime | None) -> bool:
-    """Between what is loaded and `since` lies a gap."""
+    """Whether there is a gap between what is loaded and `since`."""
     return since is not None and state.watermark is not None and since > state.watermark
 
 
@@ -199,10 +199,10 @@ def scan(
     down_to: datetime | None,
     ordered: Callable[[], bool] = lambda: True,
 ) -> Iterator[list[ListedRun]]:
-    """Pages that come newest change first, until a whole page is older than `down_to`.
+    """Pages, newest change first, until a whole page is older than `down_to`.
 
     A page that is only nearly in order does not end the scan early, and neither does an empty one.
-    Where `ordered()` turns out false, all pages are read.
+    Where `ordered()` is false, all pages are read.
     """
     for page in pages:
         yield page
@@ -221,8 +221,8 @@ def plan_runs(
 ) -> Plan:
     """Sort listed rows into due and unchanged.
 
-    `since` and `until` bound the last change, inclusive and exclusive. A row that is listed twice
-    counts once, with its newest change. Runs that failed before are due whether listed or not.
+    `since` (inclusive) and `until` (exclusive) bound the last change. A run that is listed twice counts
+    once, with its newest change. Runs that failed before are due whether listed or not.
     """
     newest = {failure.run.id: failure.run for failure in state.failed.values()}
     top: datetime | None = None
@@ -256,7 +256,7 @@ def _is_due(state: State, run: ListedRun, down_to: datetime | None) -> bool:
     if run.id in state.recent:
         return run.changed != state.recent[run.id]
     if run.changed == OLDEST:
-        # nothing tells when: the destination may know it
+        # it has no timestamp: the destination may hold it already
         return True
     if state.lower is not None and run.changed < state.lower:
         return True

@@ -1,4 +1,4 @@
-"""PURE. Rows of `quarantine`: a run that could not be loaded, and one that was loaded after all."""
+"""Rows of `quarantine`: runs that could not be loaded, and runs whose failure is resolved. No I/O."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..net.redaction import strip_url_queries
 from .plan import Failure, ListedRun
 
 DETAIL_CHARS = 2000
-"""How much of an answer that cannot be read is kept."""
+"""The most characters of an unreadable answer that are stored."""
 
-# what lists say of a run that is no person's and no document's
+# values of a list's summary that are not about a person or a document
 _FACTS = frozenset({"workflowVersionId", "processorId", "processorName", "processorVersionId"})
 
 
@@ -26,14 +26,14 @@ def failed_row(resource: str, failure: Failure, body: bytes, now: datetime) -> B
 
 
 def resolved_row(resource: str, failure: Failure | None, now: datetime) -> Batch:
-    """The row that says that a run is quarantined no more; none where it was not."""
+    """The row of a run that is no longer quarantined; no row where it was not."""
     if failure is None:
         return Batch()
     return _row(resource, failure, last_seen_at=failure.first_seen, resolved_at=now)
 
 
 def row_without_id(resource: str, row: ListedRun, now: datetime) -> Batch:
-    """The row of a list's entry without an id: nothing can be asked for, its text is what there is."""
+    """The row of a list's entry without an id: it cannot be fetched, so its text is stored."""
     text = str((row.summary or {}).get("row", "")).encode()
     id_ = f"(no id) {hashlib.sha256(text).hexdigest()[:12]}"
     failure = Failure(
@@ -43,18 +43,18 @@ def row_without_id(resource: str, row: ListedRun, now: datetime) -> Batch:
 
 
 def redacted_message(error: Exception, privacy: Privacy) -> str:
-    """What may be written of an error: its message quotes the answer, and so the document, or a signed URL."""
+    """The message of an error without private values: it may quote the document, or a signed URL."""
     if privacy.keeps:
         text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         return strip_url_queries(text)
-    known = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
+    parts = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
     return " ".join(
-        filter(None, [*known, f"(no more is kept: field_values = {privacy.field_values})"])
+        filter(None, [*parts, f"(no more is kept: field_values = {privacy.field_values})"])
     )
 
 
 def redact_error(error: Exception, privacy: Privacy) -> Exception:
-    """The error without what may not be written: dlt writes each error that ends a load, causes included."""
+    """The error without private values. dlt writes each error that ends a load, with its causes."""
     if not privacy.keeps:
         error.args = (redacted_message(error, privacy),)
         error.__cause__ = error.__context__ = None
@@ -64,8 +64,11 @@ def redact_error(error: Exception, privacy: Privacy) -> Exception:
 
 
 def redact_failures(failed: dict[str, Failure], privacy: Privacy) -> dict[str, Failure]:
-    """Failures as a state may hold them. What only its list said of a run is known again when it is listed again;
-    until then a run that has no details cannot be read."""
+    """Failures as a state may store them, without private values of their summaries.
+
+    The summary is complete again when the run is listed again. Until then a run that cannot be fetched by
+    its id cannot be loaded.
+    """
     if privacy.keeps:
         return failed
     return {
@@ -75,7 +78,7 @@ def redact_failures(failed: dict[str, Failure], privacy: Privacy) -> dict[str, F
 
 
 def _facts(run: ListedRun) -> dict[str, Any] | None:
-    summary = {key: said for key, said in (run.summary or {}).items() if key in _FACTS}
+    summary = {key: value for key, value in (run.summary or {}).items() if key in _FACTS}
     if "row" in (run.summary or {}):
         summary["row"] = ""
     return summary or None
@@ -97,6 +100,6 @@ def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
 
 
 def excerpt(body: bytes) -> str:
-    """The first characters of a body for a table: no URL keeps its query, which may be a key."""
+    """The first characters of a body, for a table. URLs lose their queries, which may contain a key."""
     text = body[: 4 * DETAIL_CHARS].decode(errors="replace")
     return strip_url_queries(text)[:DETAIL_CHARS]

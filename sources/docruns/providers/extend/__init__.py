@@ -1,4 +1,4 @@
-"""Extend: its API in every documented version, as a dlt source, and its runs as a dlt destination."""
+"""Extend: a dlt source for every documented API version, and a dlt destination for its workflow runs."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
         and older    {"success": true, "workflowRuns": [{…}], "nextPageToken": "…"}
     GET /workflow_runs/{id}
 
-An unknown id, a path that a version does not have and a removed path all answer 404 or 410.
+An unknown id, a path that a version lacks and a removed path all answer 404 or 410.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
 from .workflow_runs import FINAL_STATUS as FINAL_WORKFLOW_STATUS
 
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
-"""Every documented version, newest first; `v1` stands for the time before dates had documents."""
+"""Every documented version, newest first. `v1` is the API before versions were dated."""
 
 HOSTS = {
     "us": "https://api.extend.ai",
@@ -37,7 +37,7 @@ HOSTS = {
 }
 """Base URL by region."""
 V1_HOST = "https://api-prod.extend.app"
-"""Of the unversioned documents: the older name of the region us."""
+"""The host in the documents of v1: the older name of the region us."""
 
 Params = tuple[tuple[str, str | int], ...]
 """A query's parameters."""
@@ -48,13 +48,13 @@ OLDEST_FIRST: Params = (("sortBy", "createdAt"), ("sortDir", "asc"))
 PAGE_SIZE = 1000
 MAX_PAGES = 100_000
 MAX_STATUS = 100
-"""Characters of a status that a list is asked for; no address takes any length."""
+"""Characters of a status in a list request. Servers limit the length of a URL."""
 
-# the date that the unversioned documents were current under: without a date new keys get a 400
+# the date for v1, which its documents describe: a request with a new key and no date gets a 400
 _V1_DATE = "2024-11-14"
 
-# what a summary says and the details of the same version do not
-_ONLY_LISTED = (
+# keys that a list's summaries have, and the details of the same version lack
+_SUMMARY_KEYS = (
     "workflowVersionId",
     "reviewedByUser",
     "rejectionNote",
@@ -65,7 +65,7 @@ _ONLY_LISTED = (
 
 
 def version(name: str, key: str) -> str:
-    """A documented version, or ConfigError naming the config key."""
+    """The version, if it is documented. ConfigError names the config key."""
     if name not in VERSIONS:
         known = ", ".join(VERSIONS)
         raise ConfigError(key, f"{name!r} is not a version of Extend's API.", f"Known: {known}.")
@@ -73,7 +73,7 @@ def version(name: str, key: str) -> str:
 
 
 def host(api_version: str, region: str, key: str) -> str:
-    """The base URL of a region."""
+    """The base URL of a region. ConfigError names the config key."""
     if region not in HOSTS:
         known = ", ".join(sorted(HOSTS))
         raise ConfigError(key, f"{region!r} is not a region of Extend.", f"Known: {known}.")
@@ -81,28 +81,29 @@ def host(api_version: str, region: str, key: str) -> str:
 
 
 def ids_of(api_version: str) -> str:
-    """The versions that call a processor run by the same id: dpr_… became exr_…, clr_… and splr_…."""
+    """The group of versions with equal ids of processor runs: dpr_… became exr_…, clr_… and splr_…."""
     return VERSIONS[0] if api_version == VERSIONS[0] else f"{VERSIONS[1]} and before"
 
 
 def headers(api_key: str, api_version: str, workspace_id: str | None) -> dict[str, str]:
     """The headers of every request."""
-    sent = {
+    values = {
         "authorization": f"Bearer {api_key}",
         "x-extend-api-version": _V1_DATE if api_version == "v1" else api_version,
         "accept": "application/json",
         "user-agent": "docruns",
     }
     if workspace_id:
-        sent["x-extend-workspace-id"] = workspace_id
-    return sent
+        values["x-extend-workspace-id"] = workspace_id
+    return values
 
 
 @dataclass(frozen=True)
 class ListEndpoint:
-    """One list of runs. `ordered`: newest change first on request; `details`: a run may be fetched.
+    """One list of runs.
 
-    `optional` lists may be missing from an API version, or from the server behind it.
+    `ordered`: the server can send the newest change first. `details`: a run may be fetched by its id.
+    `optional`: an API version, or a server with it, may lack the list.
     """
 
     name: str
@@ -118,12 +119,12 @@ class ListEndpoint:
 
 
 def run_lists(
-    api_version: str, processor_run_list: bool | None
+    api_version: str, list_processor_runs: bool | None
 ) -> tuple[ListEndpoint, list[ListEndpoint]]:
     """The workflow-run list of a version, and its lists of processor runs.
 
-    Verify runs are never fetched: reading one can use up the customer's only copy of it. Whether
-    2024-12-23 lists processor runs is not documented: `processor_run_list` says so, None tries.
+    Verify runs are never fetched: reading one can use up the customer's only copy of it. Extend does not
+    document whether 2024-12-23 lists processor runs: True or False decides, None tries.
     """
     new = api_version == "2026-02-09"
     workflows = ListEndpoint(
@@ -139,9 +140,9 @@ def run_lists(
             ListEndpoint("verify_runs", "data", final, details=False),
         ]
     documented = api_version == "2025-04-21"
-    if processor_run_list is False or (processor_run_list is None and api_version == "v1"):
+    if list_processor_runs is False or (list_processor_runs is None and api_version == "v1"):
         return workflows, []
-    optional = not (documented or processor_run_list)
+    optional = not (documented or list_processor_runs)
     name = "processor_runs"
     return workflows, [
         ListEndpoint(name, "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)
@@ -150,13 +151,13 @@ def run_lists(
 
 @dataclass(frozen=True)
 class CatalogueEndpoint:
-    """One list of the catalogue, and under which path each entry lists its versions."""
+    """One list of the catalogue. `envelope` and `version_envelope` are the keys of its rows and versions."""
 
     name: str
     envelope: str
     version_envelope: str
     type: str | None = None
-    """EXTRACT, CLASSIFY, SPLIT; None where each row says it, or for workflows."""
+    """EXTRACT, CLASSIFY, SPLIT; None for workflows, and where each row has its own type."""
 
 
 def catalogue(api_version: str) -> list[CatalogueEndpoint]:
@@ -176,43 +177,43 @@ def catalogue(api_version: str) -> list[CatalogueEndpoint]:
 def run_pages(
     client: Client, runs: ListEndpoint, status: str | None = None
 ) -> Iterator[list[ListedRun]]:
-    """The list's pages, newest change first where it can be ordered.
+    """The list's pages, newest change first where the server can order it.
 
-    A row without an id that can be asked for has id ''. With a `status`, nothing where the server knows
-    no such status.
+    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it,
+    and no page where the server does not know the status.
     """
-    # parse runs know no order; some servers call their page size limit
+    # parse runs have no order; some servers call the page size `limit`
     params: Params = NEWEST_FIRST if runs.ordered else (("limit", PAGE_SIZE),)
     if status is not None:
         if len(status) > MAX_STATUS:
             return
         params = (*params, ("status", status))
-    # a hundred thousand rows say the same few things: one copy of each is kept
-    said: dict[Any, Any] = {}
+    # a hundred thousand rows repeat a few values: one copy of each is kept
+    copies: dict[Any, Any] = {}
     try:
         for rows in pages(client, f"/{runs.name}", params, runs.envelope):
-            yield [_listed(row, runs, said) for row in rows]
+            yield [_listed(row, runs, copies) for row in rows]
     except InvalidError:
         if status is None:
             raise
 
 
-def _listed(raw: Raw, runs: ListEndpoint, said: dict[Any, Any]) -> ListedRun:
+def _listed(raw: Raw, runs: ListEndpoint, copies: dict[Any, Any]) -> ListedRun:
     try:
         row = Payload(raw, glance=True)
     except ShapeError:
-        # kept as it came, like a row without an id
+        # the row is kept as it came, like one without an id
         row = Payload(b"{}")
     id_ = row.text("id") or ""
     id_ = id_ if is_usable(id_) else ""
     status = row.text("status")
-    status = said.setdefault(status, status)
+    status = copies.setdefault(status, status)
     created, updated = row.time("createdAt"), row.time("updatedAt")
     if not id_ or not runs.details:
-        whole = {"row": bytes(raw).decode(errors="replace")}
-        return ListedRun(id_, status, created, updated, status in runs.final, whole)
-    texts = tuple((key, text) for key in _ONLY_LISTED if (text := row.text(key)) is not None)
-    summary = said.setdefault(texts, dict(texts)) if texts else None
+        row_text = {"row": bytes(raw).decode(errors="replace")}
+        return ListedRun(id_, status, created, updated, status in runs.final, row_text)
+    texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)
+    summary = copies.setdefault(texts, dict(texts)) if texts else None
     return ListedRun(id_, status, created, updated, status in runs.final, summary)
 
 
@@ -222,17 +223,17 @@ def pages(
     params: Params,
     envelope: str,
 ) -> Iterator[list[Raw]]:
-    """The rows of a list, page by page, until an answer has no token; [] while a page is on its way.
+    """The rows of a list, page by page, until an answer has no token. [] while a page is on its way.
 
-    A short or empty page does not end a list. A token that comes again would never end: ShapeError.
-    A token that expires in the middle (400) starts the list anew, once; rows then come twice.
+    A short or empty page does not end a list. A token that repeats would never end: ShapeError. A token
+    that expires (400) starts the list again, once; rows then come twice.
     """
     token, seen, restarted = None, set[str](), False
     while len(seen) < MAX_PAGES:
-        sent: Params = (("maxPageSize", PAGE_SIZE), *params)
+        query: Params = (("maxPageSize", PAGE_SIZE), *params)
         if token is not None:
-            sent += (("nextPageToken", token),)
-        request = Request(path, sent, subject=path)
+            query += (("nextPageToken", token),)
+        request = Request(path, query, subject=path)
         client.begin([request])
         yield []
         try:
@@ -247,18 +248,18 @@ def pages(
         if rows is None and "nextPageToken" not in page:
             raise ShapeError(f"the answer has no list {envelope!r}", request=f"GET {path}")
         try:
-            found = [] if rows is None else _rows(rows)
+            entries = [] if rows is None else _rows(rows)
         except msgspec.MsgspecError as error:
             raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}") from error
-        yield found
+        yield entries
         token = page.label("nextPageToken") or None
         if "nextPageToken" in page:
-            raise ShapeError("the page token is no text", request=f"GET {path}")
+            raise ShapeError("the page token is not a text", request=f"GET {path}")
         if token is None:
             return
         if token in seen:
             raise ShapeError(
-                f"the list goes in circles: page token number {len(seen)} came before",
+                f"the list goes in circles: page token number {len(seen)} repeats an earlier one",
                 request=f"GET {path}",
             )
         seen.add(token)
@@ -270,7 +271,7 @@ _any = msgspec.json.Decoder(Raw).decode
 
 
 def check(body: bytes, request: str) -> None:
-    """ShapeError where a body with status 200 is no answer: not JSON, cut off, or an error in disguise."""
+    """ShapeError where the body of a 200 is no usable answer: not JSON, cut off, or an error."""
     body = clean(body)
     try:
         _any(body)
@@ -288,7 +289,7 @@ def check(body: bytes, request: str) -> None:
 
 
 def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) -> ApiError:
-    """The named error of a refused answer, whatever its body looks like.
+    """The error of a refused request, whatever its body looks like.
 
     {"code": "UNAUTHORIZED", "message": "…", "requestId": "…", "retryable": false}, or wrapped in
     {"error": {…}}, or {"success": false, "error": "text"}, or a gateway's HTML, or nothing.

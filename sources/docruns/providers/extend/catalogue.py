@@ -5,19 +5,18 @@
     GET /extractors/{id}/versions/{v}   {"id": "exv_1", "config": {"schema": {…}}}
     GET /extractors/{id}                {…, "draftVersion": {…, "config": {…}}}
 
-An entry is read again only when its `updatedAt` moved, and a published version only once: it never
-changes. Lists that a server does not have are left out; what cannot be read goes to quarantine, is tried
-again in each load, and stops nothing else.
+An entry is read again only when its `updatedAt` has changed. A published version is read only once,
+because it never changes. Lists that a server does not have are left out. An entry that cannot be read
+goes to quarantine and is tried again in each load; the others are loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Raw
 
@@ -41,45 +40,60 @@ from ...sync.sync import Sync
 from . import api
 from .processor_runs import Context, processor_type
 
+_AT_ONCE = 32
+"""Requests that are sent ahead while dlt takes items of other resources."""
+
+AddEntry = Callable[[Batch, Payload, Context, str | None], None]
+"""Adds the row of an entry; the last argument is the list's processor type."""
+
+AddVersion = Callable[[Batch, Payload, Context, str | None, str], None]
+"""Adds the row of a version; the last two arguments are the list's processor type and the entry's id."""
+
 
 def workflows(
     sync: Sync, context: Context, saved: MutableMapping[str, Any]
 ) -> Iterator[Tables | None]:
-    """Rows of `workflows` and `workflow_versions`, None while answers come; `saved` remembers what was read."""
-    for entries in api.catalogue(context.api_version):
-        if entries.name == "workflows":
-            yield from _changed(sync, context, entries, saved, _workflow, _workflow_version)
+    """Rows of `workflows` and `workflow_versions`; None while answers are on their way.
+
+    `saved` is the resource's state: what was read before.
+    """
+    for endpoint in api.catalogue(context.api_version):
+        if endpoint.name == "workflows":
+            yield from _List(sync, context, endpoint, saved).load(_workflow, _workflow_version)
 
 
 def processors(
     sync: Sync, context: Context, saved: MutableMapping[str, Any]
 ) -> Iterator[Tables | None]:
-    """Rows of `processors` and `processor_versions`, None while answers come; `saved` remembers what was read."""
-    for entries in api.catalogue(context.api_version):
-        if entries.name != "workflows":
-            yield from _changed(sync, context, entries, saved, _processor, _processor_version)
+    """Rows of `processors` and `processor_versions`; None while answers are on their way.
 
-
-_AT_ONCE = 32
-"""Requests that are on their way while others have their turns."""
+    `saved` is the resource's state: what was read before.
+    """
+    for endpoint in api.catalogue(context.api_version):
+        if endpoint.name != "workflows":
+            yield from _List(sync, context, endpoint, saved).load(_processor, _processor_version)
 
 
 class _Failures:
-    """What of one list could not be read, as rows of quarantine."""
+    """What could not be read of one list, as rows of quarantine."""
 
     def __init__(self, sync: Sync, name: str, saved: MutableMapping[str, Any]) -> None:
         self._sync, self._name = sync, name
         # id: [first seen, loads]
         self._before: dict[str, tuple[str, int]] = saved.setdefault("failed", {}).pop(name, {})
-        self._left: dict[str, tuple[str, int]] = dict(self._before)
-        self._fine: set[str] = set()
+        self._open: dict[str, tuple[str, int]] = dict(self._before)
+        self._good: set[str] = set()
         self._saved = saved["failed"]
         self.batch = Batch()
         self.ids: set[str] = set()
+        """Entries that failed in this load, and owners of versions that failed."""
 
     @contextmanager
-    def noted(self, id_: str, owner: str = "", text: bytes = b"") -> Iterator[None]:
-        """Keep what goes wrong with an entry, or with a version of `owner`, instead of raising it."""
+    def recording(self, id_: str, owner: str = "", text: bytes = b"") -> Iterator[None]:
+        """Record an error about an entry, or about a version of `owner`, in place of raising it.
+
+        Errors that concern the whole list are raised.
+        """
         try:
             yield
         except (RefusedError, BusyError, UnreachableError, MissingError):
@@ -88,127 +102,194 @@ class _Failures:
             self.ids |= {id_, owner}
             now = self._sync.clock()
             first, loads = self._before.get(id_, (now.isoformat(), 0))
-            self._left[id_] = (first, loads + 1)
+            self._open[id_] = (first, loads + 1)
             self._sync.metrics.counts.quarantined += 1
             message = quarantine.redacted_message(error, self._sync.settings.privacy)
             failure = self._failure(id_, type(error).__name__, message)
             self.batch.update(quarantine.failed_row(self._name, failure, text, now))
         else:
-            self._fine.add(id_)
+            self._good.add(id_)
 
     def _failure(self, id_: str, error: str, message: str) -> Failure:
-        first, loads = self._left[id_]
+        first, loads = self._open[id_]
         run = ListedRun(id_, None, None, None)
         return Failure(run, datetime.fromisoformat(first), loads, error, message[:500])
 
     def finish(self) -> Batch:
-        """The rows, also of what was read after all; from here on the state knows what failed."""
-        for id_ in (self._fine - self.ids) & self._left.keys():
+        """The rows, with those of failures that are resolved. Writes the open failures to the state."""
+        for id_ in (self._good - self.ids) & self._open.keys():
             failure = self._failure(id_, "", "")
             self.batch.update(quarantine.resolved_row(self._name, failure, self._sync.clock()))
-            del self._left[id_]
-        self._saved[self._name] = self._left
+            del self._open[id_]
+        self._saved[self._name] = self._open
         return self.batch
 
 
-def _changed(
-    sync: Sync,
-    context: Context,
-    entries: api.CatalogueEndpoint,
-    saved: MutableMapping[str, Any],
-    entry_row: Any,
-    version_row: Any,
-) -> Iterator[Tables | None]:
-    read_at: dict[str, str] = saved.setdefault(entries.name, {})
-    versions: dict[str, int] = saved.setdefault("versions", {})
-    failures = _Failures(sync, entries.name, saved)
-    batch = Batch()
-    moved: dict[str, str] = {}
-    list_path = f"/{entries.name}"
-    try:
-        with failures.noted("(list)"):
-            for page in api.pages(sync.client, list_path, api.OLDEST_FIRST, entries.envelope):
+class _Detail(NamedTuple):
+    """A request for an entry or for a version of the entry `owner`."""
+
+    id: str
+    owner: str
+    request: Request
+
+
+class _List:
+    """One list of the catalogue in one load, in four steps.
+
+    entries that changed ──► their drafts ──► their new versions, listed ──► those versions, read
+
+    Each step yields None when its requests have been sent, so that other resources go on meanwhile.
+    """
+
+    def __init__(
+        self,
+        sync: Sync,
+        context: Context,
+        endpoint: api.CatalogueEndpoint,
+        saved: MutableMapping[str, Any],
+    ) -> None:
+        self._sync, self._context, self._endpoint = sync, context, endpoint
+        self._path = f"/{endpoint.name}"
+        # the state: `updatedAt` of each entry when it was read, and the versions that were read
+        self._read_at: dict[str, str] = saved.setdefault(endpoint.name, {})
+        self._read_versions: dict[str, int] = saved.setdefault("versions", {})
+        self._failures = _Failures(sync, endpoint.name, saved)
+        self._batch = Batch()
+        self._changed: dict[str, str] = {}
+        self._new_versions: dict[str, int] = {}
+
+    def load(self, add_entry: AddEntry, add_version: AddVersion) -> Iterator[Tables | None]:
+        """All rows of the list as one batch; None while answers are on their way."""
+        try:
+            yield from self._load_entries(add_entry)
+        except (MissingError, RefusedError) as error:
+            self._sync.plans.leave_out(self._endpoint.name, error)
+            self._failures.finish()
+            return
+        if self._endpoint.name != "processors":
+            yield from self._load_drafts(add_version)
+        due: list[_Detail] = []
+        yield from self._list_versions(due)
+        yield from self._load_versions(due, add_version)
+        yield from self._finish()
+
+    def _load_entries(self, add_entry: AddEntry) -> Iterator[None]:
+        """Walk the list and add the rows of entries that changed since they were read."""
+        pages = api.pages(self._sync.client, self._path, api.OLDEST_FIRST, self._endpoint.envelope)
+        with self._failures.recording("(list)"):
+            for page in pages:
                 if not page:
                     yield None
                 for raw in page:
-                    id_, at = _named(raw)
-                    with failures.noted(id_, text=bytes(raw)):
-                        row = _entry(raw)
-                        if id_ not in moved and read_at.get(id_) != at:
-                            entry_row(batch, row, context, entries.type)
-                            moved[id_] = at
-    except (MissingError, RefusedError) as error:
-        sync.plans.leave_out(entries.name, error)
-        failures.finish()
-        return
-    if entries.name != "processors":
-        drafts = [(id_, id_, Request(f"{list_path}/{segment(id_)}", subject=id_)) for id_ in moved]
-        if drafts:
-            sync.client.begin(request for _, _, request in drafts[:_AT_ONCE])
-            yield None
-        for id_, body in _bodies(sync, failures, drafts):
-            with failures.noted(id_, text=body):
+                    id_, updated_at = _identify(raw)
+                    with self._failures.recording(id_, text=bytes(raw)):
+                        entry = _entry(raw)
+                        if id_ not in self._changed and self._read_at.get(id_) != updated_at:
+                            add_entry(self._batch, entry, self._context, self._endpoint.type)
+                            self._changed[id_] = updated_at
+
+    def _load_drafts(self, add_version: AddVersion) -> Iterator[None]:
+        """Read the changed entries and add the rows of their draft versions."""
+        due = [
+            _Detail(id_, id_, Request(f"{self._path}/{segment(id_)}", subject=id_))
+            for id_ in self._changed
+        ]
+        yield from self._send_ahead(due)
+        for detail, body in self._bodies(due):
+            with self._failures.recording(detail.id, text=body):
                 draft = Payload(body).object("draftVersion")
                 if draft is not None:
-                    version_row(batch, draft, context, entries.type, id_)
-    wanted: list[tuple[str, str, Request]] = []
-    paths = {owner: f"{list_path}/{segment(owner)}/versions" for owner in moved}
-    lists: dict[str, Iterator[list[Raw]]] = {}
-    owners_left = iter(paths)
-    for owner, path in paths.items():
-        if owner not in lists:
-            for some in islice(owners_left, _AT_ONCE):
-                shape = entries.version_envelope
-                lists[some] = api.pages(sync.client, paths[some], (), shape)
-                next(lists[some])  # it is on its way
+                    type_ = self._endpoint.type
+                    add_version(self._batch, draft, self._context, type_, detail.id)
+
+    def _list_versions(self, due: list[_Detail]) -> Iterator[None]:
+        """Walk the changed entries' lists of versions, 32 at once; new versions are added to `due`."""
+        owners = list(self._changed)
+        for start in range(0, len(owners), _AT_ONCE):
+            lists = {
+                owner: api.pages(
+                    self._sync.client,
+                    self._versions_path(owner),
+                    (),
+                    self._endpoint.version_envelope,
+                )
+                for owner in owners[start : start + _AT_ONCE]
+            }
+            for pages in lists.values():
+                next(pages)  # sends the request for the first page
             yield None
-        try:
-            with failures.noted(owner):
-                for page in lists.pop(owner):
-                    for raw in page:
-                        id_, _ = _named(raw)
-                        with failures.noted(id_, owner, bytes(raw)):
-                            if _entry(raw).text("version") != "draft" and id_ not in versions:
-                                request = Request(f"{path}/{segment(id_)}", subject=owner)
-                                wanted.append((id_, owner, request))
-        except MissingError:
-            continue
-    if wanted:
-        sync.client.begin(request for _, _, request in wanted[:_AT_ONCE])
-        yield None
-    owners = {id_: owner for id_, owner, _ in wanted}
-    read: dict[str, int] = {}
-    for id_, body in _bodies(sync, failures, wanted):
-        with failures.noted(id_, owners[id_], body):
-            version = Payload(body)
-            version = version.object("version") or version.object("processorVersion") or version
-            version_row(batch, version, context, entries.type, owners[id_])
-            read[id_] = 1
+            for owner, pages in lists.items():
+                # an entry without versions answers 404
+                with suppress(MissingError), self._failures.recording(owner):
+                    for raw in (raw for page in pages for raw in page):
+                        self._add_new_version(owner, raw, due)
 
-    def move() -> None:
-        versions.update(read)
-        read_at.update({id_: at for id_, at in moved.items() if id_ not in failures.ids})
+    def _versions_path(self, owner: str) -> str:
+        return f"{self._path}/{segment(owner)}/versions"
 
-    batch.update(failures.finish())
-    if len(batch):
-        sync.metrics.rows.update(batch.counts())
-        tables = to_tables(batch, move)
+    def _add_new_version(self, owner: str, raw: Raw, due: list[_Detail]) -> None:
+        """Add a published version to `due` unless it was read before."""
+        id_, _ = _identify(raw)
+        with self._failures.recording(id_, owner, bytes(raw)):
+            if _entry(raw).text("version") != "draft" and id_ not in self._read_versions:
+                path = f"{self._versions_path(owner)}/{segment(id_)}"
+                due.append(_Detail(id_, owner, Request(path, subject=owner)))
+
+    def _load_versions(self, due: list[_Detail], add_version: AddVersion) -> Iterator[None]:
+        """Read versions and add their rows."""
+        yield from self._send_ahead(due)
+        for detail, body in self._bodies(due):
+            with self._failures.recording(detail.id, detail.owner, body):
+                answer = Payload(body)
+                version = answer.object("version") or answer.object("processorVersion") or answer
+                type_ = self._endpoint.type
+                add_version(self._batch, version, self._context, type_, detail.owner)
+                self._new_versions[detail.id] = 1
+
+    def _finish(self) -> Iterator[Tables]:
+        """The rows. The state follows once dlt has them, or at once where there are none."""
+        self._batch.update(self._failures.finish())
+        if not len(self._batch):
+            self._update_state()
+            return
+        self._sync.metrics.rows.update(self._batch.counts())
+        tables = to_tables(self._batch, self._update_state)
         yield tables
         tables.taken()
-    else:
-        move()
+
+    def _update_state(self) -> None:
+        """Remember what was read; entries that failed are read again in the next load."""
+        failed = self._failures.ids
+        self._read_versions.update(self._new_versions)
+        self._read_at.update({id_: at for id_, at in self._changed.items() if id_ not in failed})
+
+    def _send_ahead(self, due: Sequence[_Detail]) -> Iterator[None]:
+        """Send the first requests, and let other resources go on."""
+        if due:
+            self._sync.client.begin(detail.request for detail in due[:_AT_ONCE])
+            yield None
+
+    def _bodies(self, due: Sequence[_Detail]) -> Iterator[tuple[_Detail, bytes]]:
+        """Good answers. Entries that no longer exist are left out; a refused key stops the load."""
+        outcomes = self._sync.client.get_many(detail.request for detail in due)
+        for detail, (_, outcome) in zip(due, outcomes, strict=True):
+            if isinstance(outcome, Reply):
+                yield detail, clean(outcome.body)
+            elif not isinstance(outcome, MissingError):
+                with self._failures.recording(detail.id, detail.owner):
+                    raise outcome
 
 
-def _named(raw: Raw) -> tuple[str, str]:
-    """An entry's id, or a name for one that has none; and when it changed."""
+def _identify(raw: Raw) -> tuple[str, str]:
+    """An entry's id, or a label for one without an id, and its `updatedAt`."""
     try:
         row = Payload(raw, glance=True)
-        id_, at = row.peek("id"), row.peek("updatedAt") or ""
+        id_, updated_at = row.peek("id"), row.peek("updatedAt") or ""
     except ShapeError:
-        id_, at = None, ""
+        id_, updated_at = None, ""
     if id_ is not None and is_usable(id_):
-        return id_, at
-    return f"(no id) {hashlib.sha256(bytes(raw)).hexdigest()[:12]}", at
+        return id_, updated_at
+    return f"(no id) {hashlib.sha256(bytes(raw)).hexdigest()[:12]}", updated_at
 
 
 def _entry(raw: Raw) -> Payload:
@@ -218,20 +299,7 @@ def _entry(raw: Raw) -> Payload:
     return row
 
 
-def _bodies(
-    sync: Sync, failures: _Failures, asked: list[tuple[str, str, Request]]
-) -> Iterator[tuple[str, bytes]]:
-    """Good answers by id: what is gone by now is left out, what is refused stops the load."""
-    outcomes = sync.client.get_many(request for _, _, request in asked)
-    for (id_, owner, _), (_, outcome) in zip(asked, outcomes, strict=True):
-        if isinstance(outcome, Reply):
-            yield id_, clean(outcome.body)
-        elif not isinstance(outcome, MissingError):
-            with failures.noted(id_, owner):
-                raise outcome
-
-
-def _seen(row: Payload, context: Context) -> dict[str, Any]:
+def _common_cells(row: Payload, context: Context) -> dict[str, Any]:
     id_ = row.text("id")
     if not id_:
         raise ShapeError("the answer has no id")
@@ -245,7 +313,7 @@ def _seen(row: Payload, context: Context) -> dict[str, Any]:
 
 
 def _workflow(batch: Batch, row: Payload, context: Context, _: str | None) -> None:
-    cells = _seen(row, context)
+    cells = _common_cells(row, context)
     cells |= {"name": row.text("name"), "updated_at": row.time("updatedAt")}
     row.ignore("object")
     batch.add(WORKFLOWS, WORKFLOWS.row(**cells, extra=row.extra()))
@@ -254,7 +322,7 @@ def _workflow(batch: Batch, row: Payload, context: Context, _: str | None) -> No
 def _workflow_version(
     batch: Batch, row: Payload, context: Context, _: str | None, workflow_id: str
 ) -> None:
-    cells = _seen(row, context)
+    cells = _common_cells(row, context)
     cells |= {
         "workflow_id": workflow_id,
         "version": row.label("version"),
@@ -266,14 +334,14 @@ def _workflow_version(
 
 
 def _processor(batch: Batch, row: Payload, context: Context, type_: str | None) -> None:
-    cells = _seen(row, context)
+    cells = _common_cells(row, context)
     cells |= {
         "type": type_ or processor_type(row.text("type")),
         "name": row.text("name"),
         "updated_at": row.time("updatedAt"),
     }
-    # the version rows say it
     row.ignore("object")
+    # they have rows of their own
     row.drop("versions", "draftVersion")
     batch.add(PROCESSORS, PROCESSORS.row(**cells, extra=row.extra()))
 
@@ -281,7 +349,7 @@ def _processor(batch: Batch, row: Payload, context: Context, type_: str | None) 
 def _processor_version(
     batch: Batch, row: Payload, context: Context, type_: str | None, processor_id: str
 ) -> None:
-    cells = _seen(row, context)
+    cells = _common_cells(row, context)
     config = row.raw("config")
     parts = Payload(config if config and is_object(config) else b"{}", glance=True)
     cells |= {

@@ -1,9 +1,10 @@
-"""Extend's workflow runs as a dlt destination: rows with `id` and `name`, `metadata` or `metadata.<key>` go in.
+"""Extend's workflow runs as a dlt destination for rows with `id` and `name`, `metadata` or `metadata.<key>`.
 
     dlt.pipeline("tags", destination=docruns.extend_workflow_runs()).run(rows)
 
-There is no database here to compare with: each run is read over the API before, so only what differs is sent, also when
-dlt runs a job again. A name that the API version does not return (2026-02-09) cannot be compared, and is sent.
+The destination has no database to compare with. It reads each run over the API first and sends only what
+differs, also when dlt runs a job again. It always sends a name that the API version does not return
+(2026-02-09), because it cannot compare it.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from .source import connect_extend
 logger = logging.getLogger("docruns")
 
 ALL_ROWS = 100_000_000
-"""Of a file at once: rows are all checked before the first one is sent."""
+"""Rows of one call: all rows of a file are checked before the first one is sent."""
 
 
 class RefusedRowsError(DestinationTerminalException):
-    """The rows, or the key: trying again would not help."""
+    """The rows or the key are wrong: another try would not help."""
 
 
 class UnansweredError(DestinationTransientException):
-    """Some updates were not answered: dlt tries again, and what was done is not sent again."""
+    """Some updates got no answer: dlt tries again. Updates that succeeded are not sent again."""
 
 
 @dlt.destination(
@@ -58,18 +59,18 @@ def extend_workflow_runs(
     api_version: str | None = None,
     workspace_id: str | None = None,
 ) -> None:
-    """Write names and metadata back to Extend's workflow runs; a dlt destination for any pipeline.
+    """Write names and metadata back to Extend's workflow runs: a dlt destination for any pipeline.
 
-    Rows have the columns `id`, and `name`, `metadata` (an object, or JSON text) or `metadata.<key>`; each row is about
-    another run. What is not given here comes from `[sources.extend]`, as for `extend()`. Runs that refuse the change
-    are told of in the log, and all others go on.
+    Rows have the columns `id`, and `name`, `metadata` (an object, or JSON text) or `metadata.<key>`. Each row
+    is about another run. Settings that are not passed come from `[sources.extend]`, as for `extend()`. The
+    log names runs whose change the platform refuses; all others are updated.
 
     Raises:
-        RowsError: Rows that cannot be pushed, all of them; nothing of their file was sent.
-        ConfigError: A setting is missing or wrong; names its key.
+        RowsError: Rows that cannot be pushed: the message names all of them. Nothing of their file was sent.
+        ConfigError: A setting is missing or wrong. The message names its key.
         RefusedError: The platform does not accept the key.
     """
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "api_key": api_key,
         "base_url": base_url,
         "api_version": api_version,
@@ -77,7 +78,7 @@ def extend_workflow_runs(
     }
     with private_files():
         try:
-            platform = connect_extend(**{k: v for k, v in given.items() if v is not None})
+            platform = connect_extend(**{k: v for k, v in options.items() if v is not None})
             _push(platform, items.to_pylist() if hasattr(items, "to_pylist") else items)
         except (ConfigError, RefusedError) as error:
             raise RefusedRowsError(str(error)) from error
@@ -109,7 +110,7 @@ def _push(platform: Platform, rows: list[Mapping[str, Any]]) -> None:
 
 
 def _due(platform: Platform, wishes: list[DesiredRun], problems: list[Problem]) -> list[Change]:
-    """What differs from the runs as they are. RowsError with all problems."""
+    """The changes to send: where rows differ from the platform. RowsError with all problems."""
     by_id = {wish.id: wish for wish in wishes}
     due: list[Change] = []
     with platform.client as client:
@@ -126,8 +127,11 @@ def _due(platform: Platform, wishes: list[DesiredRun], problems: list[Problem]) 
                 elif isinstance(decided, Change):
                     due.append(decided)
     if problems:
-        said = [str(problem) for problem in sorted(problems)]
-        # dlt logs it, and keeps it in its trace
-        known = said if platform.settings.privacy.keeps else [f"{len(said):,} rows, not told here"]
-        raise RowsError("extend_workflow_runs", known)
+        messages = [str(problem) for problem in sorted(problems)]
+        privacy = platform.settings.privacy
+        if not privacy.keeps:
+            # dlt logs the error and stores it in its trace
+            number = f"{len(messages):,} rows"
+            messages = [f"{number} (no more is kept: field_values = {privacy.field_values})"]
+        raise RowsError("extend_workflow_runs", messages)
     return due

@@ -1,4 +1,4 @@
-"""PURE. Extend's processor runs, of any kind and API version, as rows: nested ones and those read alone.
+"""Extend's processor runs, of any kind and API version, nested or not, as rows. No I/O.
 
 2026-02-09   {"object": "extract_run", "id": "exr_…", "extractor": {…}, "config": {…}, "output": {…}, "file": {…}}
 and older    {"object": "document_processor_run", "id": "dpr_…", "type": "EXTRACT", "processorId": …, "files": […]}
@@ -7,7 +7,7 @@ and older    {"object": "document_processor_run", "id": "dpr_…", "type": "EXTR
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Raw
 
@@ -21,6 +21,7 @@ from ...core.payload import Payload
 from ...core.tables import CITATIONS, FIELDS, INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
 from ...sync.plan import ListedRun
 from . import outputs, schemas
+from .field_metadata import insights
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 
@@ -40,7 +41,11 @@ _TYPES = {
 
 
 class Context(NamedTuple):
-    """What all rows of a load share. `summaries` are processor runs as their lists show them."""
+    """What all rows of a load share.
+
+    `summaries`: processor runs by id, as their lists show them. They fill in what the details of a
+    nested run lack in some API versions: its dates, its status and its processor.
+    """
 
     api_version: str
     workspace: str | None = None
@@ -55,41 +60,20 @@ def add_processor_run(
     parent: ParentStep | None,
     listed: ListedRun | None,
 ) -> tuple[str | None, bool]:
-    """Add the rows of one processor run, nested or not; its status, and whether that is final."""
+    """Add the rows of one processor run. Gives its status, and whether that is final."""
     id_ = run.text("id") or ""
     batch.clear_run(_TABLES, id_)
     type_ = run_type(run)
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
     config = run.raw("config")
-    # glances: the configuration is kept as it came
-    model = Payload(config if config and is_object(config) else b"{}", glance=True)
-    kind = _part(run, "extractor", "classifier", "splitter")
-    version = _part(run, "extractorVersion", "classifierVersion", "splitterVersion")
-    usage = run.object("usage") or Payload(b"{}")
-    metrics = run.object("metrics") or Payload(b"{}")
-    summary = (listed.summary if listed else None) or {}
-    cells = {
+    cells: dict[str, object] = {
         "id": id_,
         "workspace": context.workspace,
         "api_version": context.api_version,
         "type": type_,
         "status": status,
         "is_final": is_final,
-        "processor_id": run.text("processorId") or kind.text("id") or summary.get("processorId"),
-        "processor_name": run.text("processorName")
-        or kind.text("name")
-        or summary.get("processorName"),
-        "processor_version_id": run.text("processorVersionId")
-        or version.text("id")
-        or summary.get("processorVersionId"),
-        "processor_version": version.label("version"),
-        "base_processor": model.text("baseProcessor", "engine"),
-        "base_version": model.label("baseVersion") or model.label("engineVersion"),
-        "workflow_run_id": parent.workflow_run_id if parent else None,
-        "workflow_step_position": parent.position if parent else None,
-        "source": run.text("source") or ("WORKFLOW_RUN" if parent else None),
-        "source_id": run.text("sourceId") or (parent.workflow_run_id if parent else None),
         "batch_id": run.text("batchId"),
         "parse_run_id": run.text("parseRunId"),
         "reviewed": _reviewed(run, type_, parent),
@@ -99,19 +83,13 @@ def add_processor_run(
         "failure_code": run.text("failureReason"),
         "failure_message": run.text("failureMessage"),
         "metadata": run.json("metadata"),
-        "config": None if config is None else json_text(config),
         "dashboard_url": run.text("dashboardUrl", "url"),
-        "credits": usage.number("credits"),
-        "total_credits": usage.number("totalCredits"),
+        **_processor_cells(run, (listed.summary if listed else None) or {}),
+        **_config_cells(config),
+        **_source_cells(run, parent),
+        **_usage_cells(run, batch, id_),
+        **_output_cells(run, batch, id_, parent, type_, config, context),
     }
-    pages = add_files(run, batch, id_, "processor")
-    cells["page_count"] = metrics.integer("pageCount") or pages
-    cells |= _output(run, batch, id_, parent, type_, config, context)
-    for part in (kind, version):
-        # what a catalogue row says as well
-        part.ignore("object", "createdAt", "updatedAt", "description")
-        part.ignore("createdBy", kind=b"{")
-        part.ignore("extractorId", "classifierId", "splitterId")
     run.ignore_empty("mergedProcessors", "edits")
     run.ignore("object", "outputUrl", "fileUrl")
     if processor_type(run.peek("type")) == type_:
@@ -120,12 +98,70 @@ def add_processor_run(
     return status, is_final
 
 
+def _processor_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
+    """The processor and its version: from the details, else from the list's summary."""
+    processor = _part(run, "extractor", "classifier", "splitter")
+    version = _part(run, "extractorVersion", "classifierVersion", "splitterVersion")
+    id_ = run.text("processorId") or processor.text("id")
+    name = run.text("processorName") or processor.text("name")
+    version_id = run.text("processorVersionId") or version.text("id")
+    cells = {
+        "processor_id": id_ or summary.get("processorId"),
+        "processor_name": name or summary.get("processorName"),
+        "processor_version_id": version_id or summary.get("processorVersionId"),
+        "processor_version": version.label("version"),
+    }
+    for part in (processor, version):
+        # rows of the catalogue have these
+        part.ignore("object", "createdAt", "updatedAt", "description")
+        part.ignore("createdBy", kind=b"{")
+        part.ignore("extractorId", "classifierId", "splitterId")
+    return cells
+
+
+def _config_cells(config: Raw | None) -> dict[str, object]:
+    """The configuration as it came, and the model that it names."""
+    # read at a glance, because the configuration is kept as it came
+    model = Payload(config if config and is_object(config) else b"{}", glance=True)
+    return {
+        "base_processor": model.text("baseProcessor", "engine"),
+        "base_version": model.label("baseVersion") or model.label("engineVersion"),
+        "config": None if config is None else json_text(config),
+    }
+
+
+def _source_cells(run: Payload, parent: ParentStep | None) -> dict[str, object]:
+    """What started the run."""
+    workflow_run_id = parent.workflow_run_id if parent else None
+    return {
+        "workflow_run_id": workflow_run_id,
+        "workflow_step_position": parent.position if parent else None,
+        "source": run.text("source") or ("WORKFLOW_RUN" if parent else None),
+        "source_id": run.text("sourceId") or workflow_run_id,
+    }
+
+
+def _usage_cells(run: Payload, batch: Batch, id_: str) -> dict[str, object]:
+    """Credits and pages. Adds the rows of the run's files, which have page counts too."""
+    usage = run.object("usage") or Payload(b"{}")
+    metrics = run.object("metrics") or Payload(b"{}")
+    pages = add_files(run, batch, id_, "processor")
+    return {
+        "credits": usage.number("credits"),
+        "total_credits": usage.number("totalCredits"),
+        "page_count": metrics.integer("pageCount") or pages,
+    }
+
+
 def _reviewed(run: Payload, type_: str | None, parent: ParentStep | None) -> bool | None:
-    """Up to 2024-12-23 a nested run does not say it: its review's output does, or its workflow run. Parse runs and
-    the like never do: nobody reviews them."""
-    own = run.boolean("reviewed")
-    if own is not None:
-        return own
+    """Whether people reviewed the run; None is unknown.
+
+    Up to 2024-12-23 a nested run has no `reviewed`: a reviewed output or the workflow run shows it.
+    People do not review parse runs, edit runs and verify runs.
+    """
+    reviewed = run.boolean("reviewed")
+    if reviewed is not None:
+        return reviewed
     if "reviewedOutput" in run and run.peek_json("reviewedOutput") != "null":
         return True
     return parent.reviewed if parent and type_ in _REVIEWED else None
@@ -139,7 +175,7 @@ def _part(run: Payload, *keys: str) -> Payload:
 
 
 def run_type(run: Payload) -> str | None:
-    """EXTRACT, CLASSIFY, SPLIT, PARSE, …: one vocabulary for the objects of all versions."""
+    """EXTRACT, CLASSIFY, SPLIT, PARSE, …: one vocabulary for all API versions."""
     object_, type_ = run.peek("object"), run.peek("type")
     known = _TYPES.get(object_ or "")
     if known:
@@ -157,7 +193,7 @@ def processor_type(type_: str | None) -> str | None:
     return _TYPES.get(type_, type_) if type_ else None
 
 
-def _output(
+def _output_cells(
     run: Payload,
     batch: Batch,
     id_: str,
@@ -166,43 +202,34 @@ def _output(
     config: Raw | None,
     context: Context,
 ) -> dict[str, object]:
-    """Rows of what a processor run found, and the cells of its own row that tell of it."""
+    """Add the rows of a run's outputs. Gives the cells of its own row that describe them."""
     final, initial, reviewed = (
         run.raw(key) for key in ("output", "initialOutput", "reviewedOutput")
     )
     if type_ == "PARSE":
-        # chunks and blocks are the document itself: kept only on request
-        chunks = [f'"chunks":{json_text(raw)}' for raw in [run.raw("chunks")] if raw is not None]
-        text = safe_text(final) if final is not None else "{" + chunks[0] + "}" if chunks else None
-        if context.include_parse_output:
-            _keep(run, initialOutput=initial, reviewedOutput=reviewed)
-        kept = text if context.include_parse_output else None
-        return {"output_format": "parse" if text else None, "parse_output": kept}
+        return _parse_cells(run, final, initial, reviewed, context.include_parse_output)
     if type_ == "CLASSIFY" and final is not None and is_object(final):
-        return _classification(run, batch, id_, final, initial, reviewed)
+        return _classification_cells(run, batch, id_, final, initial, reviewed)
     if type_ == "SPLIT" and final is not None and is_object(final):
-        return _splits(run, batch, id_, final, initial, reviewed)
+        return _split_cells(run, batch, id_, final, initial, reviewed)
     if type_ not in ("EXTRACT", None):
         _keep(run, output=final, initialOutput=initial, reviewedOutput=reviewed)
         return {}
     if final is None and initial is None and reviewed is None:
         return {}
-    edits = run.raw("edits")
-    if edits is not None and not is_object(edits):
-        _keep(run, edits=edits)
-        edits = None
     try:
-        found = outputs.extraction(final, initial, reviewed, config)
+        extraction = outputs.extraction(final, initial, reviewed, config)
     except ShapeError as error:
         raise ShapeError(f"run {id_}: {error.message}") from error
-    for key, text in found.extra.items():
+    edits = _edits(run)
+    for key, text in extraction.extra.items():
         run.keep(key, text)
     flat = flatten_outputs(
         id_,
         parent.workflow_run_id if parent else None,
-        found.final,
-        found.initial,
-        found.reviewed,
+        extraction.final,
+        extraction.initial,
+        extraction.reviewed,
         schemas.schema_of(config),
         schemas.edits(edits),
     )
@@ -210,9 +237,34 @@ def _output(
     batch.extend(INSIGHTS, flat.insights)
     batch.extend(CITATIONS, flat.citations)
     return {
-        "output_format": found.format,
+        "output_format": extraction.format,
         "field_count": flat.leaves,
         "edited_count": flat.edited,
+    }
+
+
+def _edits(run: Payload) -> Raw | None:
+    """The reviewer's edits by path. A value that is no object is left for `extra`."""
+    edits = run.raw("edits")
+    if edits is not None and not is_object(edits):
+        _keep(run, edits=edits)
+        return None
+    return edits
+
+
+def _parse_cells(
+    run: Payload, final: Raw | None, initial: Raw | None, reviewed: Raw | None, is_kept: bool
+) -> dict[str, object]:
+    """The output of a parse run: chunks and blocks are the document itself, kept only on request."""
+    chunks = run.raw("chunks")
+    text = None if chunks is None else '{"chunks":' + json_text(chunks) + "}"
+    if final is not None:
+        text = safe_text(final)
+    if is_kept:
+        _keep(run, initialOutput=initial, reviewedOutput=reviewed)
+    return {
+        "output_format": "parse" if text else None,
+        "parse_output": text if is_kept else None,
     }
 
 
@@ -222,7 +274,7 @@ def _keep(run: Payload, **raws: Raw | None) -> None:
             run.keep(key, safe_text(raw))
 
 
-def _classification(
+def _classification_cells(
     run: Payload, batch: Batch, id_: str, final: Raw, initial: Raw | None, reviewed: Raw | None
 ) -> dict[str, object]:
     # {"id": "supplier_invoice", "type": "supplier_invoice", "confidence": 0.96, "insights": […]}
@@ -233,8 +285,8 @@ def _classification(
         "classification": chosen.text("type"),
         "classification_confidence": chosen.number("confidence"),
     }
-    told = outputs.insights(chosen)
-    _insights(batch, id_, "final", told)
+    final_insights = insights(chosen)
+    _add_insights(batch, id_, "final", final_insights)
     if (rest := chosen.extra()) is not None:
         run.keep("output", rest)
     for key, name, raw in (
@@ -250,20 +302,20 @@ def _classification(
         if name == "initial":
             cells["initial_classification"] = other.peek("type")
             cells["initial_confidence"] = Payload(raw).number("confidence")
-        theirs = outputs.insights(other)
-        if theirs != told:
-            _insights(batch, id_, name, theirs)
+        other_insights = insights(other)
+        if other_insights != final_insights:
+            _add_insights(batch, id_, name, other_insights)
         if bytes(raw) != bytes(final):
             run.keep(key, other.extra() or "{}")
     return cells
 
 
-def _insights(batch: Batch, id_: str, output: str, insights: tuple[Insight, ...]) -> None:
-    rows = [(id_, output, "", i, *insight, None) for i, insight in enumerate(insights)]
+def _add_insights(batch: Batch, id_: str, output: str, found: tuple[Insight, ...]) -> None:
+    rows = [(id_, output, "", i, *insight, None) for i, insight in enumerate(found)]
     batch.extend(INSIGHTS, rows)
 
 
-def _splits(
+def _split_cells(
     run: Payload, batch: Batch, id_: str, final: Raw, initial: Raw | None, reviewed: Raw | None
 ) -> dict[str, object]:
     # {"splits": [{"type": "invoice", "startPage": 1, "endPage": 2, "fileId": "file_2", …}], "isExternal": false}
@@ -295,14 +347,14 @@ def _splits(
 
 
 def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
-    """Rows of `files[]` or `file`; the pages of them all, where any says so."""
+    """Add the rows of `files[]` or `file`. Gives the sum of their page counts; None where there are none."""
     # {"id": "file_1", "name": "scan.pdf", "type": "PDF", "metadata": {"pageCount": 3, "parentSplit": {…}}}
     one, many = run.object("file"), run.objects("files")
     pages: int | None = None
     files = many or ([one] if one is not None else [])
     for position, file in enumerate(files):
-        known = file.object("metadata") or Payload(b"{}")
-        count = known.integer("pageCount")
+        metadata = file.object("metadata") or Payload(b"{}")
+        count = metadata.integer("pageCount")
         pages = pages if count is None else (pages or 0) + count
         row = RUN_FILES.row(
             run_id=run_id,
@@ -313,7 +365,7 @@ def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
             type=file.text("type"),
             page_count=count,
             parent_file_id=file.text("parentFileId"),
-            parent_split=known.json("parentSplit"),
+            parent_split=metadata.json("parentSplit"),
             created_at=file.time("createdAt"),
             updated_at=file.time("updatedAt"),
         )

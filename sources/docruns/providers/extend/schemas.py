@@ -1,4 +1,4 @@
-"""PURE. What Extend's configurations and edits say of a field: its type, and the reviewer's change."""
+"""The types of fields from Extend's configurations, and the reviewer's edits. No I/O."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TYPES = {
 
 
 def schema_of(config: Raw | None) -> Schema | None:
-    """What a run's configuration says of its fields: `config.schema`, or the old `config.fields`."""
+    """The types of a run's fields: from `config.schema`, or from the old `config.fields`."""
     if config is None:
         return None
     try:
@@ -45,7 +45,7 @@ def schema_of(config: Raw | None) -> Schema | None:
     return None
 
 
-# the same few configurations come with thousands of runs
+# thousands of runs share a few configurations
 @lru_cache(maxsize=512)
 def _json_schema(raw: bytes) -> Schema | None:
     try:
@@ -82,6 +82,7 @@ def _schema(node: JSON) -> Schema | None:
 
 
 def field_schemas(definitions: list[Payload]) -> dict[str, Schema]:
+    """The types of fields by name, from a list of definitions."""
     # [{"id": "sub_1", "name": "amount", "type": "currency", "schema": […]}]
     found: dict[str, Schema] = {}
     for definition in definitions:
@@ -100,7 +101,8 @@ def field_schemas(definitions: list[Payload]) -> dict[str, Schema]:
 
 
 def edits(raw: Raw | None) -> dict[str, Edit]:
-    """{"po_number": {"originalValue": null, "editedValue": "PO-9", "notes": "…"}, "total": null}."""
+    """The reviewer's edits by path; null entries are skipped."""
+    # {"po_number": {"originalValue": null, "editedValue": "PO-9", "notes": "…"}, "total": null}
     found: dict[str, Edit] = {}
     for path, entry in members(raw).items() if raw is not None else ():
         if bytes(entry) == b"null":

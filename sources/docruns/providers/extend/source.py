@@ -51,40 +51,40 @@ def connect_extend(
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
 ) -> Platform:
-    """Workflow runs, processor runs, their fields and all that hangs on them, from Extend.
+    """Workflow runs, processor runs, their fields and all other rows of a run, from Extend.
 
     Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations, splits
-    and files), `processor_runs` (those that came in no workflow run), `workflows`, `processors`.
-    Each run that is due costs one request; a run that did not change since the last load costs none.
-    Every yield holds whole runs, so any limit leaves whole runs and a true state behind.
+    and files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`.
+    Each run that is due costs one request. A run that did not change since the last load costs none.
+    Every yield holds whole runs, so any limit leaves whole runs and a correct state.
 
     Args:
-        api_key: The key, also read from EXTEND_API_KEY. On this machine's own addresses optional.
-        base_url: The API's address without a path; default: the region's host.
+        api_key: The key, also read from EXTEND_API_KEY. Optional on loopback addresses.
+        base_url: The API's address without a path. Default: the region's host.
         api_version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.
         region: us, us2 (HIPAA) or eu1.
-        workspace_id: For organisation keys, also read from EXTEND_WORKSPACE_ID.
-        requests_per_second: The most requests a second, over everything that uses the key on this machine;
-            default: found out, from 10 up; on loopback without a limit until the first 429.
+        workspace_id: The workspace, for an organisation key. Also read from EXTEND_WORKSPACE_ID.
+        requests_per_second: The most requests a second, for all processes on this machine that use the key.
+            Default: docruns finds the limit, starting at 10; on loopback no limit until the first 429.
         concurrency: Requests in flight.
-        max_response_mb: MiB, unpacked, above which an answer is refused.
-        overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
-        recheck_for: How long after its last change a run that is not final is looked for.
-        chunk_runs: Runs per load package; default: all that are due in one package.
+        max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
+        overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
+        recheck_for: How long after its last change a load looks for a run that is not final.
+        chunk_runs: Runs per load package. Default: all due runs in one package.
         since: Load only runs whose last change is at or after this time, RFC 3339.
         until: Load only runs whose last change is before this time, RFC 3339.
-        max_runs: Fetch at most so many runs.
+        max_runs: The most runs to fetch.
         full: Fetch every run again, changed or not.
         include_parse_output: Keep a parse run's chunks and blocks as JSON in `parse_output`.
-        list_processor_runs: Whether the server lists processor runs before 2025-04-21; default: try.
-        field_values: What is written of private columns (`docruns tables` marks them): keep, hash or drop.
-        hash_key: The key of these hashes; a secret like api_key.
+        list_processor_runs: Whether a server before 2025-04-21 lists processor runs. Default: try.
+        field_values: keep, hash or drop the values of private columns (`docruns tables` marks them).
+        hash_key: The key of these hashes, a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
 
     Raises:
-        ConfigError: A setting is missing or wrong; names its key.
+        ConfigError: A setting is missing or wrong. The message names its key.
         RefusedError: The platform does not accept the key.
-        ApiError: The platform cannot be reached or gives no usable answer.
+        ApiError: The platform cannot be reached or sends no usable answer.
     """
     version = api.version(api_version, "sources.extend.api_version")
     host = api.host(version, region, "sources.extend.region")
@@ -145,7 +145,7 @@ def _key(api_key: str | None, local: bool) -> str:
 def _lists(
     client: Client, context: Context, list_processor_runs: bool | None
 ) -> tuple[RunList, ...]:
-    """The list of workflow runs, then those of processor runs that the API version has."""
+    """The list of workflow runs, then the lists of processor runs that the API version has."""
 
     def parse_workflow_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
         return workflow_runs.workflow_run(body, run, context._replace(summaries=known.listed))
@@ -172,7 +172,7 @@ def _lists(
 
 
 def _resources(sync: Sync, context: Context) -> list[Any]:
-    """The dlt resources of one load."""
+    """The dlt resources of one load: the two that all platforms have, and the catalogue."""
 
     @dlt.resource(name="workflows")
     def workflows() -> Iterator[Tables | None]:

@@ -1,11 +1,12 @@
-"""Extend's update call: what a run has, sending changes on some lanes, and what came of each.
+"""Extend's update call: reads runs as they are, sends changes on several threads, and gives their outcomes.
 
     POST /workflow_runs/{id}  {"name": "HP-1", "metadata": {"ledger_id": 417}}
-        2026-02-09   {"object": "workflow_run", "id": …, "metadata": {…}}         no name in it
+        2026-02-09   {"object": "workflow_run", "id": …, "metadata": {…}}         without the name
         and older    {"success": true, "workflowRun": {"id": …, "name": …, "metadata": {…}}}
 
-The same update twice is as good as once, so it is tried again like any reading. What it refuses is that run's affair:
-400 where finished runs take no updates, 404 where the run is gone. What would refuse every other one stops all.
+An update is idempotent, so it is tried again like a GET. A refused update concerns one run only: 400 where
+finished runs take no updates, 404 where the run no longer exists. An error that would repeat for every other
+run stops all updates.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ from ...net.messages import Request, segment
 from ..changes import Change, RemoteRun
 
 LANES = 16
-"""Updates under way at most; the client allows as many requests as it is told."""
+"""The most updates at a time. The client may allow fewer requests."""
 
 GIVE_UP_AFTER = 20
-"""Calls that fail one after the other before the platform, not the runs, counts as broken."""
+"""After so many failures in a row the platform, not the runs, counts as broken."""
 
 GRACE_S = 1.0
-"""When all stops: how long updates under way may still be answered, and longer than it takes a lane to send one."""
+"""How long a stop waits for answers to updates that were sent; longer than a thread takes to send one."""
 
 STOPS = (RefusedError, BlockedError, BusyError)
-"""Not this run's fault: the next one would fare no better."""
+"""Errors that do not depend on the run: the next update would fail too."""
 
 Outcome = RemoteRun | ApiError
 
@@ -56,9 +57,9 @@ def update(change: Change) -> Request:
 
 
 def known(body: bytes, id_: str) -> RemoteRun:
-    """What an answer says of a run. ShapeError where it is about another one, or none."""
-    whole = Payload(clean(body))
-    run = whole.object("workflowRun") or whole
+    """The run in an answer. ShapeError where the answer is about another run, or none."""
+    answer = Payload(clean(body))
+    run = answer.object("workflowRun") or answer
     if run.text("id") != id_:
         raise ShapeError(f"run {id_}: the answer is about another run, or none")
     raw = run.raw("metadata")
@@ -67,7 +68,7 @@ def known(body: bytes, id_: str) -> RemoteRun:
 
 
 def has(client: Client, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
-    """What the platform has of some runs, read one by one. Raises what stops all."""
+    """The runs as the platform has them, by id. Raises an error that would stop all runs."""
     failures = Failures()
     for request, outcome in client.get_many(map(detail, ids)):
         if isinstance(outcome, ApiError):
@@ -86,7 +87,7 @@ def _known(body: bytes, id_: str) -> Outcome:
 
 
 def is_refusal(error: ApiError) -> bool:
-    """Surely not done, whatever comes of the next try."""
+    """Whether the platform has refused the update, so that it was certainly not done."""
     return (
         error.status is not None
         and 400 <= error.status < 500
@@ -95,13 +96,13 @@ def is_refusal(error: ApiError) -> bool:
 
 
 class Failures:
-    """Tells broken runs from a broken platform."""
+    """Counts failures in a row, to distinguish broken runs from a broken platform."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
 
     def count(self, outcome: ApiError | None) -> None:
-        """Note what came. Raises what stops all, and the last of too many failures in a row."""
+        """Count an outcome. Raises it where it stops all runs, or is one failure in a row too many."""
         if isinstance(outcome, STOPS):
             raise outcome
         if isinstance(outcome, UnreachableError) and not outcome.sent:
@@ -118,52 +119,52 @@ def send(
     begins: Callable[[Change], None],
     ended: Callable[[Change, Outcome], None],
 ) -> Iterator[Change]:
-    """Send changes and give those that are through, in the order of their answers.
+    """Send changes and give those that are answered, in the order of their answers.
 
-    `begins` is called right before a change is sent, and `ended` as soon as it is answered, on a lane's own thread and
-    before the lane sends its next one: what they write is there before anything else happens. Raises what stops all.
-    What is under way then is cut off: it has begun, and not ended.
+    A thread calls `begins` right before it sends a change, and `ended` as soon as it is answered, before it
+    sends its next one: so what these calls write is stored before anything else happens. Raises an error
+    that stops all updates. Updates without an answer are then cut off: they have begun and not ended.
     """
     failures, counting, stopped = Failures(), Lock(), Event()
-    left: SimpleQueue[Change] = SimpleQueue()
-    through: SimpleQueue[Change | BaseException] = SimpleQueue()
+    waiting: SimpleQueue[Change] = SimpleQueue()
+    results: SimpleQueue[Change | BaseException] = SimpleQueue()
     for change in changes:
-        left.put(change)
+        waiting.put(change)
 
     def lane() -> None:
         try:
             while not stopped.is_set():
-                change = left.get_nowait()
+                change = waiting.get_nowait()
                 begins(change)
-                outcome = _answered(client, change)
+                outcome = _send_one(client, change)
                 ended(change, outcome)
                 with counting:
                     failures.count(outcome if isinstance(outcome, ApiError) else None)
-                through.put(change)
+                results.put(change)
         except Empty:
             return
         except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
-            through.put(error)
+            results.put(error)
 
     lanes = [Thread(target=lane, name="docruns-push", daemon=True) for _ in range(LANES)]
     with client:
         try:
-            for one in lanes:
-                one.start()
+            for thread in lanes:
+                thread.start()
             for _ in changes:
-                came = through.get()
-                if isinstance(came, BaseException):
-                    raise came
-                yield came
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
         finally:
             stopped.set()
             give_up = time.monotonic() + GRACE_S
-            for one in lanes:
-                if one.is_alive():
-                    one.join(max(0.0, give_up - time.monotonic()))
+            for thread in lanes:
+                if thread.is_alive():
+                    thread.join(max(0.0, give_up - time.monotonic()))
 
 
-def _answered(client: Client, change: Change) -> Outcome:
+def _send_one(client: Client, change: Change) -> Outcome:
     try:
         return _known(client.get(update(change)).body, change.wish.id)
     except ApiError as error:

@@ -1,6 +1,6 @@
-"""PURE. Extend's answers, of any API version, as rows of the tables.
+"""Extend's answers to detail requests, of any API version, as rows of the tables. No I/O.
 
-Versions differ in names and in what they leave out, not in meaning, so one reader serves all:
+Versions differ in names and in which keys they leave out, not in meaning, so one reader serves all:
 
     2026-02-09   {"object": "workflow_run", "workflow": {…}, "workflowVersion": {…}, "stepRuns": [
                     {"step": {…}, "stepType": "EXTRACT", "result": {"extractRun": {…}}}]}
@@ -10,8 +10,8 @@ Versions differ in names and in what they leave out, not in meaning, so one read
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TypeGuard
+from collections.abc import Collection, Mapping
+from typing import Any, TypeGuard
 
 from ...core.batch import Batch
 from ...core.codec import clean, number_text, safe_text
@@ -28,7 +28,7 @@ _NESTED = ("extractRun", "classifyRun", "splitRun", "parseRun")
 
 
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
-    """Rows of a workflow run and of all that came in it. ShapeError where it cannot be one."""
+    """Rows of a workflow run and of everything nested in it. ShapeError where the answer is no such run."""
     run = _unwrap(body, "workflowRun")
     id_ = _id(run, listed)
     batch = Batch()
@@ -36,61 +36,78 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     summary = listed.summary or {}
     status = run.text("status") or listed.status
     is_final = status in FINAL_STATUS
-    workflow = run.object("workflow") or Payload(b"{}")
-    version = run.object("workflowVersion") or Payload(b"{}")
-    usage = run.object("usage") or Payload(b"{}")
-    reviewed_by = run.text("reviewedByUser", "reviewedBy") or summary.get("reviewedByUser")
-    reviewed_at = run.time("reviewedAt")
-    reviewed = run.boolean("reviewed")
-    cells = {
+    cells: dict[str, Any] = {
         "id": id_,
         "workspace": context.workspace,
         "api_version": context.api_version,
         "status": status,
         "is_final": is_final,
         "name": run.text("name"),
-        "workflow_id": workflow.text("id"),
-        "workflow_name": workflow.text("name"),
-        "workflow_version_id": version.text("id") or summary.get("workflowVersionId"),
-        "workflow_version": version.label("version") or workflow.label("version"),
         "batch_id": run.text("batchId"),
         "created_at": run.time("createdAt") or listed.created_at,
         "updated_at": run.time("updatedAt") or listed.updated_at,
         "initial_run_at": run.time("initialRunAt"),
         "started_at": run.time("startTime"),
         "ended_at": run.time("endTime"),
-        "reviewed": reviewed_at is not None if reviewed is None else reviewed,
-        "reviewed_by": reviewed_by,
-        "reviewed_at": reviewed_at,
         "rejection_note": run.text("rejectionNote") or summary.get("rejectionNote"),
         "failure_code": run.text("failureReason"),
         "failure_message": run.text("failureMessage"),
         "metadata": run.json("metadata"),
         "dashboard_url": run.text("dashboardUrl", "url"),
-        "credits": usage.number("credits"),
-        "total_credits": usage.number("totalCredits"),
         "root_run_id": id_,
         "depth": 0,
+        **_workflow_cells(run, summary),
+        **_usage_cells(run),
+        **_review_cells(run, summary),
     }
     add_files(run, batch, id_, "workflow")
-    whole = ParentStep(id_, None, is_final, cells["reviewed"] is True)
-    inside: dict[str, None] = {}
-    _outputs(run, batch, whole, context, inside)
-    _steps(run, batch, whole, context, inside)
-    # a workflow's own dates and author stand in the catalogue
+    parent = ParentStep(id_, None, is_final, cells["reviewed"] is True)
+    nested_ids: dict[str, None] = {}
+    _add_outputs(run, batch, parent, context, nested_ids)
+    _add_steps(run, batch, parent, context, nested_ids)
+    run.ignore("object", "id")
+    batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
+    return ParsedRun(batch, status, is_final, tuple(nested_ids))
+
+
+def _workflow_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
+    """The workflow and its version: from the details, else from the list's summary."""
+    workflow = run.object("workflow") or Payload(b"{}")
+    version = run.object("workflowVersion") or Payload(b"{}")
+    cells = {
+        "workflow_id": workflow.text("id"),
+        "workflow_name": workflow.text("name"),
+        "workflow_version_id": version.text("id") or summary.get("workflowVersionId"),
+        "workflow_version": version.label("version") or workflow.label("version"),
+    }
+    # rows of the catalogue have the dates and the author
     workflow.ignore("object", "createdAt", "updatedAt")
     version.ignore("object", "createdAt", "name")
     for part in (workflow, version):
         part.ignore("createdBy", kind=b"{")
-    run.ignore("object", "id")
-    batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
-    return ParsedRun(batch, status, is_final, tuple(inside))
+    return cells
+
+
+def _usage_cells(run: Payload) -> dict[str, object]:
+    usage = run.object("usage") or Payload(b"{}")
+    return {"credits": usage.number("credits"), "total_credits": usage.number("totalCredits")}
+
+
+def _review_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
+    """Who reviewed the run and when. A version without `reviewed` has `reviewedAt`."""
+    reviewed, reviewed_at = run.boolean("reviewed"), run.time("reviewedAt")
+    reviewed_by = run.text("reviewedByUser", "reviewedBy") or summary.get("reviewedByUser")
+    return {
+        "reviewed": reviewed_at is not None if reviewed is None else reviewed,
+        "reviewed_by": reviewed_by,
+        "reviewed_at": reviewed_at,
+    }
 
 
 def processor_run(
     body: bytes, listed: ListedRun, context: Context, parent: ParentStep | None = None
 ) -> ParsedRun:
-    """Rows of a processor run that is read on its own; `parent` where an earlier load knows it."""
+    """Rows of a processor run that is fetched separately. `parent`: its step, where an earlier load knows it."""
     run = _unwrap(body, "processorRun")
     _id(run, listed)
     batch = Batch()
@@ -99,15 +116,16 @@ def processor_run(
 
 
 def _unwrap(body: bytes, envelope: str) -> Payload:
-    whole = Payload(clean(body))
-    raw = whole.raw(envelope)
+    """The run in an answer. Unknown keys beside the run go into the run's extra."""
+    answer = Payload(clean(body))
+    raw = answer.raw(envelope)
     if raw is None:
-        return whole
+        return answer
     run = Payload(raw)
-    whole.ignore("object")
-    whole.ignore("success", kind=b"t")
-    if (beside := whole.extra()) is not None and "envelope" not in run:
-        run.keep("envelope", beside)
+    answer.ignore("object")
+    answer.ignore("success", kind=b"t")
+    if (unknown := answer.extra()) is not None and "envelope" not in run:
+        run.keep("envelope", unknown)
     return run
 
 
@@ -121,80 +139,102 @@ def _id(run: Payload, listed: ListedRun) -> str:
     return id_
 
 
-def _may_nest(id_: str | None, whole: ParentStep, inside: Collection[str]) -> TypeGuard[str]:
-    """A nested run that can be one of its own: one with an id, and with no other one's."""
-    return is_usable(id_) and id_ != whole.workflow_run_id and id_ not in inside
+def _is_separate_run(
+    id_: str | None, parent: ParentStep, nested_ids: Collection[str]
+) -> TypeGuard[str]:
+    """A nested run becomes a processor run if it has an id, and one that no other run has."""
+    return is_usable(id_) and id_ != parent.workflow_run_id and id_ not in nested_ids
 
 
-def _outputs(
-    run: Payload, batch: Batch, whole: ParentStep, context: Context, inside: dict[str, None]
+def _add_outputs(
+    run: Payload, batch: Batch, parent: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> None:
-    """`outputs[]` up to 2025-04-21: processor runs without a step; each becomes a step here.
+    """`outputs[]` up to 2025-04-21: processor runs without a step. Each becomes a step here.
 
-    One that cannot be a run of its own stays in the step's output as it came."""
+    One that cannot become a processor run stays in the step's output as it came.
+    """
     for position, child in enumerate(run.objects("outputs") or ()):
-        parent = whole._replace(position=position)
         type_, id_ = run_type(child), child.peek("id")
         cells = {
-            "workflow_run_id": whole.workflow_run_id,
+            "workflow_run_id": parent.workflow_run_id,
             "position": position,
             "type": type_,
         }
-        if not _may_nest(id_, whole, inside):
+        if not _is_separate_run(id_, parent, nested_ids):
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
-        listed = context.summaries.get(id_)
-        status, _ = add_processor_run(child, batch, context, parent, listed)
+        step = parent._replace(position=position)
+        status, _ = add_processor_run(child, batch, context, step, context.summaries.get(id_))
         row = WORKFLOW_STEPS.row(**cells, status=status, processor_run_id=id_)
         batch.add(WORKFLOW_STEPS, row)
-        inside[id_] = None
+        nested_ids[id_] = None
 
 
-def _steps(
-    run: Payload, batch: Batch, whole: ParentStep, context: Context, inside: dict[str, None]
+def _add_steps(
+    run: Payload, batch: Batch, parent: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> None:
-    """`stepRuns[]`: a nested run leaves the step's output and becomes a processor run."""
-    first = len(batch.dicts(WORKFLOW_STEPS))
+    """`stepRuns[]`, after the steps that `outputs[]` gave. Null entries are skipped."""
+    first = batch.counts()[WORKFLOW_STEPS.name]
     for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
-        step = step_run.object("step") or Payload(b"{}")
-        status = step_run.text("status")
-        nested_id, output = None, None
-        result = step_run.object("result", around=_NESTED)
-        files = step_run.objects("files")
-        if result is not None:
-            for key in _NESTED:
-                child = result.object(key)
-                child_id = child.peek("id") if child else None
-                if child is None or not _may_nest(child_id, whole, inside):
-                    continue
-                parent = whole._replace(position=position)
-                add_processor_run(child, batch, context, parent, context.summaries.get(child_id))
-                child.clear()
-                nested_id = child_id
-                inside[child_id] = None
-            output = result.extra()
-            result.clear()
-        elif (raw := step_run.raw("output")) is not None:
-            output = safe_text(raw)
-        if nested_id is None and files:
-            step_run.keep("files", number_text([file.text("id") for file in files]))
-        step_type = step_run.text("stepType")
-        if step_type is None or step_type == step.peek("type"):
-            step_type = step.text("type") or step_type
-        step.ignore("object")
-        step_run.ignore("object", "workflowRunId")
-        batch.add(
-            WORKFLOW_STEPS,
-            WORKFLOW_STEPS.row(
-                workflow_run_id=whole.workflow_run_id,
-                position=position,
-                step_run_id=step_run.text("id"),
-                step_id=step.text("id"),
-                name=step.text("name"),
-                type=step_type,
-                status=status,
-                output=output,
-                processor_run_id=nested_id,
-                extra=step_run.extra(),
-            ),
-        )
+        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
+
+
+def _add_step(
+    step_run: Payload,
+    batch: Batch,
+    place: ParentStep,
+    context: Context,
+    nested_ids: dict[str, None],
+) -> None:
+    """A step's row, and the rows of the processor runs that came in its result."""
+    step = step_run.object("step") or Payload(b"{}")
+    nested_id, output = None, None
+    result = step_run.object("result", around=_NESTED)
+    files = step_run.objects("files")
+    if result is not None:
+        nested_id = _add_nested_runs(result, batch, place, context, nested_ids)
+        output = result.extra()
+        result.clear()
+    elif (raw := step_run.raw("output")) is not None:
+        output = safe_text(raw)
+    if nested_id is None and files:
+        step_run.keep("files", number_text([file.text("id") for file in files]))
+    step_type = step_run.text("stepType")
+    if step_type is None or step_type == step.peek("type"):
+        step_type = step.text("type") or step_type
+    step.ignore("object")
+    step_run.ignore("object", "workflowRunId")
+    row = WORKFLOW_STEPS.row(
+        workflow_run_id=place.workflow_run_id,
+        position=place.position,
+        step_run_id=step_run.text("id"),
+        step_id=step.text("id"),
+        name=step.text("name"),
+        type=step_type,
+        status=step_run.text("status"),
+        output=output,
+        processor_run_id=nested_id,
+        extra=step_run.extra(),
+    )
+    batch.add(WORKFLOW_STEPS, row)
+
+
+def _add_nested_runs(
+    result: Payload,
+    batch: Batch,
+    place: ParentStep,
+    context: Context,
+    nested_ids: dict[str, None],
+) -> str | None:
+    """Move a result's processor runs out of it, into rows of their own. Gives the id of the last one."""
+    nested_id = None
+    for key in _NESTED:
+        child = result.object(key)
+        id_ = child.peek("id") if child else None
+        if child is None or not _is_separate_run(id_, place, nested_ids):
+            continue
+        add_processor_run(child, batch, context, place, context.summaries.get(id_))
+        child.clear()
+        nested_id = id_
+        nested_ids[id_] = None
+    return nested_id

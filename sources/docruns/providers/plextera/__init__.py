@@ -1,4 +1,4 @@
-"""Plextera: its public API v1, as a dlt source."""
+"""Plextera: a dlt source for its public API v1."""
 
 from __future__ import annotations
 

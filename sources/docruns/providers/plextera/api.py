@@ -5,8 +5,8 @@
     GET /workflow-runs/{id}
     GET /document-insights/extractions, GET /document-insights/extractions/{id}
 
-Whether runs can be sorted, how pages are numbered and which filters exist is not documented. Everything
-here works whichever way it is; settings can say it, and save the requests that find it out.
+Plextera does not document whether runs can be sorted, how pages are numbered and which filters exist.
+This module finds out with a few requests, which settings can save.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ...sync.plan import ListedRun
 BASE_URL = "https://api.plextera.com/api/public/v1"
 MAX_PAGES = 1_000_000
 MAX_STATUS = 100
-"""Characters of a status that a list is asked for; no address takes any length."""
+"""Characters of a status in a list request. Servers limit the length of a URL."""
 
 FINAL_RUN_STATUS = frozenset({"COMPLETED", "FAILED", "CLOSED"})
 FINAL_EXTRACTION_STATUS = frozenset({"COMPLETED", "FAILED", "REJECTED"})
@@ -38,7 +38,7 @@ _any = msgspec.json.Decoder(Raw).decode
 
 
 def headers(api_key: str) -> dict[str, str]:
-    """The headers of every request; the key may be given with or without its `api-key` prefix."""
+    """The headers of every request. `api_key` may have its `api-key` prefix."""
     prefix, _, rest = api_key.partition(" ")
     token = rest if prefix.lower() == "api-key" else api_key
     return {
@@ -50,7 +50,7 @@ def headers(api_key: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Paging:
-    """How lists are asked. None: find out. `extra` are parameters passed through as they are."""
+    """How lists are requested. None: find out. `extra` are query parameters, sent as they are."""
 
     size: int = 50
     first: int | None = None
@@ -60,7 +60,7 @@ class Paging:
 
 @dataclass
 class ListEndpoint:
-    """One list of runs, and what was found out about it: `sorted` by last change, newest first."""
+    """One list of runs. `sorted`: its walk has found that the newest change comes first."""
 
     name: str
     path: str
@@ -78,8 +78,8 @@ def run_pages(
 ) -> Iterator[list[ListedRun]]:
     """The list's pages, newest change first where the server sorts.
 
-    A row without an id that can be asked for has id ''. With a `status`, only rows of it; nothing where the
-    server ignores the filter, or knows no such status.
+    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it,
+    and no page where the server ignores the filter or does not know the status.
     """
     if status is None:
         for page in _pages(client, runs, ()):
@@ -98,7 +98,7 @@ def run_pages(
 
 
 def _glance(raw: Raw) -> Payload:
-    """A list's entry, only looked at; one that is no object says nothing."""
+    """A list's entry, of which nothing is kept. An entry that is no object counts as an empty one."""
     try:
         return Payload(raw, glance=True)
     except ShapeError:
@@ -118,11 +118,11 @@ def _listed(raw: Raw, runs: ListEndpoint) -> ListedRun:
 def _pages(
     client: Client, runs: ListEndpoint, filters: tuple[tuple[str, str | int], ...]
 ) -> Iterator[list[Raw]]:
-    """All pages once, whatever the page base, the sorting and the page information turn out to be.
+    """All pages once, with any page base, sorting and page information.
 
     Ends with an empty page, with the last one of `totalPages`, or with a short page where that is missing.
-    A page that repeats the one before is a wrong guess of the base: the numbers then begin at 1. When the
-    list shrinks while it is read, rows move to earlier pages, so the page before is read again.
+    A page that repeats the previous one shows that pages are numbered from 1. When the list shrinks during
+    the walk, rows move to earlier pages, so the previous page is read again.
     """
     walk = _Walk(client, runs, filters)
     page = walk.start()
@@ -143,7 +143,7 @@ def _pages(
             walk.first = 1
             number, page = 2, walk.ask(2)
         elif total is not None and page.total is not None and page.total < total:
-            # rows went away: what moved up a page would be missed
+            # rows were removed: those that moved up a page would be missed
             yield walk.ask(number - 1).rows
         previous, total = page, page.total
     raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=f"GET {runs.path}")
@@ -172,12 +172,12 @@ class _Walk:
         self.sorting: tuple[tuple[str, str | int], ...] = ()
 
     def start(self) -> _Page:
-        """The first page, sorted if the server can: asked for, refused, ignored or never tried."""
-        wanted = (("sortBy", "updatedAt"), ("sort", "desc"))
+        """The first page, sorted if the server can sort. A server may refuse or ignore the order."""
+        newest_first = (("sortBy", "updatedAt"), ("sort", "desc"))
         self.runs.sorted = False
         if self.runs.paging.sort is False:
             return self._first()
-        self.sorting = wanted
+        self.sorting = newest_first
         try:
             page = self._first()
         except InvalidError:
@@ -194,20 +194,20 @@ class _Walk:
         except InvalidError:
             if self.runs.paging.first is not None or self.first == 1:
                 raise
-            # some servers refuse page 0 because theirs begin at 1
+            # some servers refuse page 0: theirs begin at 1
             page = self.ask(1)
             self.first = 1
             return page
 
     def _is_sorted(self, page: _Page) -> bool:
-        """Upside down, the list begins with its oldest change, unless the server ignores the order."""
+        """Whether the opposite order begins with an older change: a server that ignores the order does not."""
         if self.is_last(page, self.first):
             return False
-        upward = (("sortBy", "updatedAt"), ("sort", "asc"))
-        bottom = self.ask(self.first, upward, 1)
-        if not bottom.rows or not page.rows:
+        oldest_first = (("sortBy", "updatedAt"), ("sort", "asc"))
+        opposite = self.ask(self.first, oldest_first, 1)
+        if not opposite.rows or not page.rows:
             return False
-        oldest, newest = (_listed(rows[0], self.runs) for rows in (bottom.rows, page.rows))
+        oldest, newest = (_listed(rows[0], self.runs) for rows in (opposite.rows, page.rows))
         return oldest.id != newest.id and oldest.changed <= newest.changed
 
     def ask(
@@ -238,14 +238,14 @@ class _Walk:
         return _Page(rows, info.integer("totalItems"), info.integer("totalPages"))
 
     def is_last(self, page: _Page, number: int) -> bool:
-        """No page follows."""
+        """Whether no page follows."""
         if page.pages is not None and page.pages > 0:
             return number - self.first + 1 >= page.pages
         return len(page.rows) < self.runs.paging.size
 
 
 def check(body: bytes, request: str) -> None:
-    """ShapeError where a body with status 200 is no answer: not JSON, cut off, or an error in disguise."""
+    """ShapeError where the body of a 200 is no usable answer: not JSON, cut off, or an error."""
     body = clean(body)
     try:
         _any(body)
@@ -255,7 +255,7 @@ def check(body: bytes, request: str) -> None:
         raise ShapeError(f"not JSON: {error}", request=request) from error
     if not body.lstrip().startswith(b"{"):
         raise ShapeError("not a JSON object", request=request)
-    # a run's own `error` is data: it has an id and a status beside it
+    # the `error` of a failed run is data: such a body has an id and a status too
     if len(body) < 2000 and b'"data"' not in body and b'"status"' not in body:
         answer = Payload(body, glance=True)
         if "error" in answer and "id" not in answer:
@@ -263,7 +263,7 @@ def check(body: bytes, request: str) -> None:
 
 
 def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) -> ApiError:
-    """The named error of a refused answer, whatever its body looks like.
+    """The error of a refused request, whatever its body looks like.
 
     {"error": {"code": "NOT_FOUND", "message": "…", "requestId": "req_…", "retryable": false, "details": […]}}
     """

@@ -1,13 +1,13 @@
-"""PURE. Plextera's extraction output as an `Answer`.
+"""Plextera's extraction output as an `Output`. No I/O.
 
     {"fieldCount": 2, "fields": [
        {"id": "fld_1", "name": "total", "type": "NUMBER", "value": 9.5, "confidence": 0.91,
         "placements": [{"page": 2, "x": 0.7, "y": 0.83, "width": 0.11, "height": 0.02}]},
        {"id": "fld_2", "name": "lines", "type": "TABLE", "value": [{"sku": {"value": "A1", "confidence": 0.97}}]}]}
 
-What a field's keys are called is not documented, so each is the first that is there of a list of
-candidates, and every element is kept as it came beside its row. A field's identity is its place: names that
-repeat become items, `name[0]`, `name[1]`, and a field without a name is called by its position.
+Plextera does not document the keys of a field. So each key is the first of a list of candidates that the
+field has, and its row's extra keeps the whole element as it came. The path of a field is its name; names
+that repeat become items, `name[0]`, `name[1]`, and a field without a name has its position as its name.
 """
 
 from __future__ import annotations
@@ -51,19 +51,21 @@ _TYPES = {
 }
 
 
-def answer(fields: list[Raw]) -> Output:
-    """The fields as one object, by name, with what is said of each path; each field as it came stays
-    beside its row. ShapeError where the paths would take too much."""
+def make_output(fields: list[Raw]) -> Output:
+    """The fields as one object, by name, with the metadata of each path.
+
+    The metadata's extra keeps each field as it came. ShapeError where the paths would be too long in all.
+    """
     reader = _Fields()
     elements, texts = [decode(raw) for raw in fields], [json_text(raw) for raw in fields]
-    return Output(reader.object(elements, "", texts), reader.said)
+    return Output(reader.object(elements, "", texts), reader.by_path)
 
 
 class _Fields:
-    """Reads fields into values; `said` is what it finds out about the paths."""
+    """Reads fields into values. `by_path` is the metadata of the paths read so far."""
 
     def __init__(self) -> None:
-        self.said: dict[str, FieldMetadata] = {}
+        self.by_path: dict[str, FieldMetadata] = {}
         self._spent = Spent()
 
     def below(self, path: str, step: str | int) -> str:
@@ -72,37 +74,36 @@ class _Fields:
         return below(path, step)
 
     def note(self, path: str, entry: FieldMetadata) -> None:
-        """Remember an entry; where the value was wrapped once more, the inner one says it better."""
-        inner = self.said.get(path)
+        """Store the metadata of a path. Where a value has two wrappers, the inner one takes precedence."""
+        inner = self.by_path.get(path)
         if inner is not None:
             entry = entry._replace(
                 confidence=entry.confidence if inner.confidence is None else inner.confidence,
                 citations=inner.citations or entry.citations,
                 type=inner.type or entry.type,
             )
-        self.said[path] = entry
+        self.by_path[path] = entry
 
     def object(self, elements: list[JSON], path: str, texts: Sequence[str] = ()) -> dict[str, JSON]:
-        """Elements as an object; `texts` are kept in their rows' extra."""
+        """Elements as an object. `texts` are the elements as they came, for the extra of their rows."""
         names = [_name(element, i) for i, element in enumerate(elements)]
-        often = Counter(names)
+        repeats = Counter(names)
         value: dict[str, JSON] = {}
         for i, (name, element) in enumerate(zip(names, elements, strict=True)):
-            at = self.below(path, name)
-            if often[name] > 1:
-                same: list[JSON] = value.setdefault(name, [])
-                at = self.below(at, len(same))
-                found, entry = self.node(element, at)
-                same.append(found)
+            field_path = self.below(path, name)
+            if repeats[name] > 1:
+                items: list[JSON] = value.setdefault(name, [])
+                field_path = self.below(field_path, len(items))
+                item, entry = self.node(element, field_path)
+                items.append(item)
             else:
-                found, entry = self.node(element, at)
-                value[name] = found
+                value[name], entry = self.node(element, field_path)
             extra = '{"element":' + texts[i] + "}" if texts else None
-            self.note(at, entry._replace(extra=extra))
+            self.note(field_path, entry._replace(extra=extra))
         return value
 
     def node(self, element: JSON, path: str) -> tuple[JSON, FieldMetadata]:
-        """A field's value as plain JSON, and what is said of it."""
+        """A field's value as plain JSON, and its metadata."""
         if type(element) is not dict or not _is_field(element):
             return element, FieldMetadata()
         value = _first(element, _VALUE)
@@ -130,10 +131,10 @@ class _Fields:
         """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue": "A1"}]}]."""
         values: list[JSON] = []
         for i, row in enumerate(rows):
-            at = self.below(path, i)
-            value, entry = self.node(row, at)
+            row_path = self.below(path, i)
+            value, entry = self.node(row, row_path)
             values.append(value)
-            self.note(at, entry._replace(type=None))
+            self.note(row_path, entry._replace(type=None))
         return values
 
     def unwrap(self, value: JSON, path: str) -> JSON:
@@ -143,9 +144,9 @@ class _Fields:
         if type(value) is not dict:
             return value
         if "value" in value and _double(_first(value, _CONFIDENCE)) is not None:
-            found, entry = self.node(value, path)
+            inner, entry = self.node(value, path)
             self.note(path, entry)
-            return found
+            return inner
         return {key: self.unwrap(item, self.below(path, key)) for key, item in value.items()}
 
 
@@ -217,26 +218,29 @@ def _box(polygon: list[Any]) -> tuple[float | None, float | None, float | None, 
 
 
 def extraction_ids(output: JSON, known: Any = ()) -> list[str]:
-    """Ids of extractions in a step's output: under `extractionId` at any depth, else any text that is
-    one of `known`, else the output's own `id`."""
-    named: list[str] = []
+    """Ids of extractions in a step's output.
+
+    These are the texts under `extractionId` at any depth; else all texts that are in `known`; else the
+    output's own `id`.
+    """
+    ids: list[str] = []
     texts: list[str] = []
-    _collect(output, named, texts)
-    if named:
-        return named
-    found = [text for text in texts if text in known]
-    if found:
-        return found
-    own = output.get("id") if type(output) is dict else None
-    return [own] if type(own) is str else []
+    _collect(output, ids, texts)
+    if ids:
+        return ids
+    known_ids = [text for text in texts if text in known]
+    if known_ids:
+        return known_ids
+    own_id = output.get("id") if type(output) is dict else None
+    return [own_id] if type(own_id) is str else []
 
 
-def _collect(value: JSON, named: list[str], texts: list[str], key: str = "") -> None:
+def _collect(value: JSON, ids: list[str], texts: list[str], key: str = "") -> None:
     if type(value) is str:
-        (named if key.lower().replace("_", "") == "extractionid" else texts).append(value)
+        (ids if key.lower().replace("_", "") == "extractionid" else texts).append(value)
     elif type(value) is dict:
         for name, inner in value.items():
-            _collect(inner, named, texts, name)
+            _collect(inner, ids, texts, name)
     elif type(value) is list:
         for inner in value:
-            _collect(inner, named, texts, key)
+            _collect(inner, ids, texts, key)

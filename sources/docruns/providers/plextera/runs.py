@@ -1,10 +1,10 @@
-"""PURE. Plextera's answers as rows of the tables.
+"""Plextera's answers to detail requests as rows of the tables. No I/O.
 
     {"id": "7a10…", "status": "COMPLETED", "workflow": {"id": "…", "name": "…"}, "progress": {…}, "steps": [
        {"id": "step_01", "type": "document_insights", "output": {…}, "nestedRuns": {"count": 1, "data": [{…}]}}]}
 
-A nested run is a row of its own, with its parent. One that comes without its steps is a summary: it goes into
-`ParsedRun.partial`, to be read by its id.
+A nested run becomes a row of its own, with its parent. A nested run without its steps is only a summary:
+its rows go into `ParsedRun.partial`, and the load fetches it by its id.
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
 
 API_VERSION = "v1"
 MAX_DEPTH = 20
-"""Levels of nested runs that become rows; what is nested deeper stays in its step's extra."""
+"""Levels of nested runs that become rows. Runs that are nested deeper stay in their step's extra."""
 
 
 class Context(NamedTuple):
-    """What all rows of a load share. `known` are ids of extractions; `link_of` tells where a run is nested."""
+    """What all rows of a load share.
+
+    `extraction_ids`: ids of all listed extractions. A step's output is searched for them, because its
+    keys are not documented. `link_of(id)`: where a workflow run is nested, as an earlier answer or the
+    destination knows it; None where it is not nested.
+    """
 
     workspace: str | None = None
-    known: Collection[str] = ()
+    extraction_ids: Collection[str] = ()
     link_of: Callable[[str], NestedLink | None] = lambda _: None
     max_depth: int = MAX_DEPTH
 
 
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
-    """Rows of a run and of all runs nested in it. ShapeError where it cannot be one."""
+    """Rows of a run and of all runs nested in it. ShapeError where the answer is no such run."""
     run = Payload(clean(body))
-    id_ = run.text("id", "runId")
-    if id_ is None:
-        raise ShapeError(f"run {listed.id}: the answer has no id")
-    if id_ != listed.id:
-        raise ShapeError(f"run {listed.id}: the answer is about another run, {id_}")
+    id_ = _id(run, listed, "run", "runId")
     reader = _Reader(context, id_)
     status = reader.run(run, id_, context.link_of(id_), listed)
     return ParsedRun(
@@ -69,12 +70,21 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     )
 
 
+def _id(run: Payload, listed: ListedRun, noun: str, other_key: str) -> str:
+    id_ = run.text("id", other_key)
+    if id_ is None:
+        raise ShapeError(f"{noun} {listed.id}: the answer has no id")
+    if id_ != listed.id:
+        raise ShapeError(f"{noun} {listed.id}: the answer is about another {noun}, {id_}")
+    return id_
+
+
 class _Reader:
-    """Collects the rows of one answer."""
+    """Collects the rows of one answer. The attributes are those of `ParsedRun`."""
 
     def __init__(self, context: Context, id_: str) -> None:
         self.context = context
-        self.seen = {id_}
+        self.ids = {id_}
         self.batch = Batch()
         self.nested_ids: list[str] = []
         self.partial: dict[str, Batch] = {}
@@ -88,7 +98,7 @@ class _Reader:
         link: NestedLink | None,
         listed: ListedRun | None,
     ) -> str | None:
-        """Add one run's row and those below it; its status."""
+        """Add the rows of one run, its steps and the runs nested in it. Gives its status."""
         status = run.text("status") or (listed.status if listed else None)
         workflow = run.object("workflow") or Payload(b"{}")
         progress = run.object("progress") or Payload(b"{}")
@@ -124,86 +134,80 @@ class _Reader:
         self.batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
         return status
 
-    def step(
-        self,
-        raw: Raw,
-        position: int,
-        run_id: str,
-        root: str,
-        depth: int,
-    ) -> None:
-        """Add a step's row and the runs nested in it. A null step leaves its place empty."""
+    def step(self, raw: Raw, position: int, run_id: str, root_id: str, depth: int) -> None:
+        """Add a step's row and the runs nested in it. No row has the position of a null step."""
         try:
             step = Payload(raw)
         except ShapeError:
             if bytes(raw) != b"null":
-                row = {"workflow_run_id": run_id, "position": position}
+                cells = {"workflow_run_id": run_id, "position": position}
                 extra = '{"step":' + safe_text(raw) + "}"
-                self.batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**row, extra=extra))
+                self.batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, extra=extra))
             return
         step_id, type_ = step.text("id"), step.text("type")
         output = step.raw("output")
-        nested = step.object("nestedRuns")
-        count = nested.integer("count") if nested is not None else None
-        kept: list[str] = []
-        for entry in (nested.raws("data") or []) if nested is not None else []:
-            kept += self.nested(entry, run_id, step_id, root, depth)
-        if kept and nested is not None:
-            nested.keep("data", "[" + ",".join(kept) + "]")
-        extraction = None
-        if type_ == "document_insights" and output is not None:
-            found = outputs.extraction_ids(decode(output), self.context.known)
-            extraction = found[0] if found else None
-            for made in found:
-                # a later step may pass on what an earlier one has made
-                self.parents.setdefault(made, ParentStep(run_id, position))
-        self.batch.add(
-            WORKFLOW_STEPS,
-            WORKFLOW_STEPS.row(
-                workflow_run_id=run_id,
-                position=position,
-                step_run_id=None,
-                step_id=step_id,
-                name=step.text("name"),
-                type=type_,
-                status=step.text("status"),
-                message=step.text("message"),
-                output=None if output is None else safe_text(output),
-                processor_run_id=extraction,
-                nested_run_count=count,
-                extra=step.extra(),
+        row = WORKFLOW_STEPS.row(
+            workflow_run_id=run_id,
+            position=position,
+            step_run_id=None,
+            step_id=step_id,
+            name=step.text("name"),
+            type=type_,
+            status=step.text("status"),
+            message=step.text("message"),
+            output=None if output is None else safe_text(output),
+            nested_run_count=self.nested_runs(
+                step, NestedLink(run_id, step_id, root_id, depth + 1)
             ),
+            processor_run_id=self.extraction_of(type_, output, ParentStep(run_id, position)),
+            extra=step.extra(),
         )
+        self.batch.add(WORKFLOW_STEPS, row)
 
-    def nested(
-        self,
-        raw: Raw,
-        run_id: str,
-        step_id: str | None,
-        root: str,
-        depth: int,
-    ) -> list[str]:
-        """Add a nested run; the JSON text of what cannot be one, for the step's extra."""
+    def extraction_of(
+        self, type_: str | None, output: Raw | None, parent: ParentStep
+    ) -> str | None:
+        """The first extraction that a step's output names. All that it names get the step as their parent."""
+        if type_ != "document_insights" or output is None:
+            return None
+        ids = outputs.extraction_ids(decode(output), self.context.extraction_ids)
+        for id_ in ids:
+            # a later step may pass on an extraction of an earlier one
+            self.parents.setdefault(id_, parent)
+        return ids[0] if ids else None
+
+    def nested_runs(self, step: Payload, link: NestedLink) -> int | None:
+        """Add the runs nested in a step. Gives the count that the platform states."""
+        nested = step.object("nestedRuns")
+        if nested is None:
+            return None
+        count = nested.integer("count")
+        others = [raw for raw in nested.raws("data") or [] if not self.nested_run(raw, link)]
+        if others:
+            nested.keep("data", "[" + ",".join(map(safe_text, others)) + "]")
+        return count
+
+    def nested_run(self, raw: Raw, link: NestedLink) -> bool:
+        """Add a nested run. False where it cannot be one: it stays in the step's extra."""
         if bytes(raw) == b"null":
-            return []
+            return True
         try:
             run = Payload(raw)
         except ShapeError:
-            return [safe_text(raw)]
+            return False
         id_ = run.text("id", "runId")
-        if not is_usable(id_) or id_ in self.seen or depth >= self.context.max_depth:
-            return [safe_text(raw)]
-        self.seen.add(id_)
-        link = NestedLink(run_id, step_id, root, depth + 1)
+        if not is_usable(id_) or id_ in self.ids or link.depth > self.context.max_depth:
+            return False
+        self.ids.add(id_)
         self.links[id_] = link
         if "steps" in run:
             self.nested_ids.append(id_)
             self.run(run, id_, link, None)
-            return []
-        whole, self.batch = self.batch, Batch()
+            return True
+        outer_batch, self.batch = self.batch, Batch()
         self.run(run, id_, link, None)
-        self.partial[id_], self.batch = self.batch, whole
-        return []
+        self.partial[id_], self.batch = self.batch, outer_batch
+        return True
 
 
 _EXTRACTION_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
@@ -215,11 +219,7 @@ def extraction(
     """Rows of an extraction, as a processor run of type EXTRACT."""
     # {"id": "6b20…", "status": "COMPLETED", "tags": {…}, "document": {…}, "output": {"fieldCount": 7, "fields": […]}}
     run = Payload(clean(body))
-    id_ = run.text("id", "extractionId")
-    if id_ is None:
-        raise ShapeError(f"extraction {listed.id}: the answer has no id")
-    if id_ != listed.id:
-        raise ShapeError(f"extraction {listed.id}: the answer is about another one, {id_}")
+    id_ = _id(run, listed, "extraction", "extractionId")
     batch = Batch()
     batch.clear_run(_EXTRACTION_TABLES, id_)
     status = run.text("status") or listed.status
@@ -245,27 +245,32 @@ def extraction(
         "tags": run.json("tags"),
         "page_count": pages,
     }
-    output = run.object("output")
-    fields = output.raws("fields") if output is not None else None
-    if fields is not None:
-        flat = flatten_outputs(
-            id_,
-            cells["workflow_run_id"],
-            outputs.answer(fields),
-        )
-        batch.extend(FIELDS, flat.fields)
-        batch.extend(INSIGHTS, flat.insights)
-        batch.extend(CITATIONS, flat.citations)
-        cells |= {
-            "output_format": "plextera_fields",
-            "field_count": flat.leaves,
-            "edited_count": flat.edited,
-        }
+    cells |= _output_cells(run, batch, id_, cells["workflow_run_id"])
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
     return ParsedRun(batch, status, status in FINAL_EXTRACTION_STATUS)
 
 
+def _output_cells(
+    run: Payload, batch: Batch, id_: str, workflow_run_id: str | None
+) -> dict[str, object]:
+    """Add the rows of an extraction's fields. Gives the cells of its own row that describe them."""
+    output = run.object("output")
+    fields = output.raws("fields") if output is not None else None
+    if fields is None:
+        return {}
+    flat = flatten_outputs(id_, workflow_run_id, outputs.make_output(fields))
+    batch.extend(FIELDS, flat.fields)
+    batch.extend(INSIGHTS, flat.insights)
+    batch.extend(CITATIONS, flat.citations)
+    return {
+        "output_format": "plextera_fields",
+        "field_count": flat.leaves,
+        "edited_count": flat.edited,
+    }
+
+
 def _file(document: Payload, batch: Batch, run_id: str) -> int | None:
+    """Add the row of the document. Gives its page count."""
     # {"fileId": "file_…", "fileName": "x.pdf", "mimeType": "application/pdf", "sizeBytes": 48213}
     pages = document.integer("pageCount")
     cells = {

@@ -52,39 +52,40 @@ def connect_plextera(
 ) -> Platform:
     """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
 
-    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with fields and
-    citations). Each run that is due costs one request; one that did not change costs none.
+    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with fields
+    and citations). Each run that is due costs one request. A run that did not change since the last load
+    costs none.
 
     Args:
-        api_key: The key, with or without its `api-key` prefix; also read from PLEXTERA_API_KEY. On this
-            machine's own addresses optional.
+        api_key: The key, with or without its `api-key` prefix, also read from PLEXTERA_API_KEY. Optional on
+            loopback addresses.
         base_url: The API's address with its path.
-        workspace: A label for every row: ids are unique within a workspace only.
-        requests_per_second: The most requests a second, over everything that uses the key on this machine;
-            default: found out, from 10 up; on loopback without a limit until the first 429.
+        workspace: A label for every row, because ids are unique within a workspace only.
+        requests_per_second: The most requests a second, for all processes on this machine that use the key.
+            Default: docruns finds the limit, starting at 10; on loopback no limit until the first 429.
         concurrency: Requests in flight.
-        max_response_mb: MiB, unpacked, above which an answer is refused.
-        overlap: How far below the watermark lists are walked again, e.g. 30m, 1h, 2d.
-        recheck_for: How long after its last change a run that is not final is looked for.
-        chunk_runs: Runs per load package; default: all that are due in one package.
+        max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
+        overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
+        recheck_for: How long after its last change a load looks for a run that is not final.
+        chunk_runs: Runs per load package. Default: all due runs in one package.
         since: Load only runs whose last change is at or after this time, RFC 3339.
         until: Load only runs whose last change is before this time, RFC 3339.
-        max_runs: Fetch at most so many runs.
+        max_runs: The most runs to fetch.
         full: Fetch every run again, changed or not.
         page_size: Rows per page, 1 to 100.
-        page_start: Number of the first page, 0 or 1; default: find out.
-        sort_runs: Whether workflow runs can be sorted by last change; default: find out.
-        sort_extractions: The same for extractions.
-        max_depth: Levels of nested runs that become rows of their own.
-        extra_params: Query parameters for both lists, passed through as they are, e.g. a filter.
-        field_values: What is written of private columns (`docruns tables` marks them): keep, hash or drop.
-        hash_key: The key of these hashes; a secret like api_key.
+        page_start: Number of the first page, 0 or 1. Default: docruns finds out.
+        sort_runs: Whether the server can sort workflow runs by last change. Default: docruns finds out.
+        sort_extractions: Whether the server can sort extractions by last change. Default: docruns finds out.
+        max_depth: Levels of nested runs that become rows. Deeper runs stay in the `extra` of their step.
+        extra_params: Query parameters for both lists, sent as they are, e.g. a filter.
+        field_values: keep, hash or drop the values of private columns (`docruns tables` marks them).
+        hash_key: The key of these hashes, a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
 
     Raises:
-        ConfigError: A setting is missing or wrong; names its key.
+        ConfigError: A setting is missing or wrong. The message names its key.
         RefusedError: The platform does not accept the key.
-        ApiError: The platform cannot be reached or gives no usable answer.
+        ApiError: The platform cannot be reached or sends no usable answer.
     """
     url = check_base_url(base_url or api.BASE_URL, "sources.plextera.base_url")
     key = _key(api_key, is_loopback(url))
@@ -134,7 +135,7 @@ def _key(api_key: str | None, local: bool) -> str:
             "is not set.",
             "Put it into .dlt/secrets.toml under [sources.plextera], or set PLEXTERA_API_KEY.",
         )
-    # the prefix and the key are two words
+    # drop the prefix `api-key`
     prefix, _, rest = key.strip().partition(" ")
     return check_key(rest if prefix.lower() == "api-key" else key, "sources.plextera.api_key")
 
@@ -146,7 +147,7 @@ def _lists(
     workspace: str | None,
     max_depth: int,
 ) -> tuple[RunList, ...]:
-    """The list of workflow runs and that of extractions."""
+    """The list of workflow runs and the list of extractions."""
 
     def context_of(known: KnownRuns) -> Context:
         return Context(workspace, known.listed, known.links.get, max_depth)
