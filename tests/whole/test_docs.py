@@ -1,6 +1,6 @@
 """README.md and docs/ are executed: their commands, queries, programs and settings, from top to bottom.
 
-`DOCRUNS_DOCS=write .venv/bin/python -m pytest tests/test_docs.py` rewrites the output blocks from real runs.
+`DOCRUNS_DOCS=write .venv/bin/python -m pytest tests/whole/test_docs.py` rewrites the output blocks from real runs.
 
 What a block's language means:
 
