@@ -51,7 +51,7 @@ OWNERS = {
         "providers/",
         "commands/load",
         "commands/push/refresh",
-        "commands/cli/app",
+        "commands/cli/options",
     },
     "typer": {"commands/cli/"},
     "rich": {"commands/cli/", "commands/demo", "commands/push/report"},

@@ -1,6 +1,6 @@
-"""Three questions that loaded runs answer, as SQL over one dataset.
+"""Three questions about one dataset, as SQL queries.
 
-They count reviewed extractions only: where nobody looked, nobody knows what was right.
+The first two count fields of reviewed runs only: without a review the correct value is not known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import duckdb
 
 
 class Answer(NamedTuple):
-    """A question, the names of the columns that answer it, and the rows."""
+    """A question, and the columns and rows of its query's result."""
 
     question: str
     columns: tuple[str, ...]
@@ -58,11 +58,11 @@ QUESTIONS = {
 
 
 def ask(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[Answer]:
-    """All answers from a loaded dataset."""
+    """Run the query of every question on a loaded dataset."""
     quoted = '"' + dataset.replace('"', '""') + '"'
     answers = []
     for question, sql in QUESTIONS.items():
-        found = connection.execute(sql.format(dataset=quoted))
-        columns = tuple(column[0] for column in found.description or ())
-        answers.append(Answer(question, columns, found.fetchall()))
+        result = connection.execute(sql.format(dataset=quoted))
+        columns = tuple(column[0] for column in result.description or ())
+        answers.append(Answer(question, columns, result.fetchall()))
     return answers
