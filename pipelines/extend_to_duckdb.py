@@ -26,7 +26,7 @@ def main() -> int:
     except DocrunsError as error:
         print(f"extend: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"extend: {summary.fetched} runs read, {summary.quarantined} quarantined, {TARGET}")
+    print(f"extend: {summary.fetched} runs fetched, {summary.quarantined} quarantined, {TARGET}")
     return 3 if summary.quarantined else 0
 
 

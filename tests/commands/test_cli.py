@@ -93,7 +93,7 @@ def test_rate_is_told_beside_what_is_allowed(docruns: Run, monkeypatch: pytest.M
     with Sandbox(runs=5) as few:
         code, out, _ = docruns("load", "extend", "--base-url", few.extend_url)
     assert code == 0
-    assert "of 50 a second that are allowed" in out
+    assert "a second (limit 50)" in out
 
 
 def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
@@ -227,7 +227,7 @@ def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
     assert "--confirm: " in err
     code, out, err = docruns(*arguments)
     assert code == 0, err
-    assert "extend.workflow_runs           2 gone, 0 back" in out
+    assert "extend.workflow_runs           2 marked as deleted, 0 back" in out
     code, out, _ = docruns(*arguments, "--json")
     assert code == 0
     found = json.loads(out.splitlines()[-1])
@@ -303,8 +303,8 @@ def test_demo(docruns: Run) -> None:
     assert "What does each workflow cost?" in out
     again, out, _ = docruns("demo", "--runs", "60")
     assert again == 0
-    assert out.startswith("extend: 0 runs read")
-    assert "plextera: 0 runs read" in out
+    assert out.startswith("extend: 0 runs fetched")
+    assert "plextera: 0 runs fetched" in out
 
 
 def test_demo_never_mixes_with_real_runs(docruns: Run, sandbox: Sandbox) -> None:

@@ -38,7 +38,7 @@ def told(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_rate_and_end(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lists, the list that is missing, the rate and how far it is; plain lines also say how long."""
     text = told(stream, monkeypatch)
-    assert "processor_runs: the server has no such list; left out" in text
+    assert "processor_runs: the server has no such list; skipped" in text
     assert "workflow_runs: 3,000 listed" in text
     assert "100.0/s" in text
     if isinstance(stream, Terminal):

@@ -35,8 +35,8 @@ from docruns.commands.cli import main
 from docruns.commands.load import Summary, load_runs
 from docruns.commands.push import push as module
 from docruns.commands.push import report
-from docruns.commands.push.journal import Journal, records
-from docruns.commands.push.push import Pushed, journal_file, push_rows
+from docruns.commands.push.journal import Journal, read_records
+from docruns.commands.push.push import PushResult, journal_file, push_rows
 from docruns.commands.verify import verify_runs
 from docruns.core.codec import Number, number_text
 from docruns.core.errors import (
@@ -69,7 +69,9 @@ def connect(sandbox: Sandbox, **options: Any) -> Platform:
     return connect_extend(base_url=sandbox.extend_url, **options)
 
 
-def pushed(place: Place, source: str | Rows, *, dry_run: bool = False, **options: Any) -> Pushed:
+def pushed(
+    place: Place, source: str | Rows, *, dry_run: bool = False, **options: Any
+) -> PushResult:
     """Push; keywords go to the source."""
     sandbox, database = place
     platform = connect(sandbox, **options)
@@ -569,7 +571,7 @@ def test_a_dry_run_tells_and_changes_nothing(place: Place) -> None:
     assert (found.rows, found.changes, found.unchanged, calls(sandbox)) == (2, 1, 1, 0)
     assert database.read_bytes() == before
     (change,) = found.differences
-    told = json.loads(report.line(change))
+    told = json.loads(report.as_json_line(change))
     assert told["row"] == 1
     assert told["change"] == {"name": "HP-1", "metadata": {"checked": True, "n": 1.5}}
     assert told["before"]["metadata"] == {"checked": False}
@@ -617,7 +619,7 @@ def test_the_command(place: Place, docruns: Any) -> None:
     assert calls(sandbox) == 0
     code, out, err = docruns("--from", TWO)
     assert code == 0, err
-    assert "extend: 2 of 2 runs changed, 0 were so already" in out
+    assert "extend: 2 of 2 runs changed, 0 already had these values" in out
     code, out, _ = docruns("--from", TWO, "--json")
     assert code == 0
     found = json.loads(out.splitlines()[-1])
@@ -675,7 +677,7 @@ def test_differences_on_a_terminal(
     assert "a·[2Jb" in out
     assert "x" * 59 + "…" in out
     assert "\x1b[2J" not in out
-    assert "1 of 1 runs would change, 0 are so already; nothing was sent" in out
+    assert "1 of 1 runs would change, 0 already have these values; nothing was sent" in out
 
 
 def test_a_file_is_as_good_as_a_query(place: Place, tmp_path: Path) -> None:
@@ -728,7 +730,7 @@ FILES = {
     "e.jsonl": ('{"id": "x"}\n{"id": \n', "e.jsonl, line 2: not JSON"),
     "f.jsonl": ("[1]\n", "f.jsonl, line 1: not a JSON object"),
     "g.parquet": ("PAR1", "g.parquet: not parquet"),
-    "h.xlsx": ("x", "h.xlsx: what it holds is told by its ending: .csv, .jsonl"),
+    "h.xlsx": ("x", "h.xlsx: unknown kind of file. Use one that ends in .csv, .jsonl"),
     "i.sql": ("", "is empty"),
 }
 
@@ -756,13 +758,13 @@ def test_a_file_that_cannot_be_read_is_named(place: Place, tmp_path: Path, name:
     [
         ("missing.csv", "missing.csv does not exist"),
         (" ", "is empty"),
-        ("SELECT nothing FROM nowhere", "neither a file nor a query that works: "),
-        ("SELEC 1", "neither a file nor a query that works: "),
-        ("DELETE FROM extend.workflow_runs", "must be one query (SELECT …), and is DELETE"),
-        ("SELECT 1; DELETE FROM extend.workflow_runs", "SELECT and DELETE; nothing was run"),
+        ("SELECT nothing FROM nowhere", "is not a file, and as a query it fails: "),
+        ("SELEC 1", "is not a file, and as a query it fails: "),
+        ("DELETE FROM extend.workflow_runs", "must be one query (SELECT …), but is DELETE"),
+        ("SELECT 1; DELETE FROM extend.workflow_runs", "SELECT and DELETE. Nothing was run"),
         ("WITH a AS (SELECT 1) UPDATE extend.workflow_runs SET name = 'x' RETURNING id", "UPDATE"),
         ("COPY (SELECT 1) TO 'out.csv'", "is COPY"),
-        ("SELECT id, nextval('s') AS name FROM extend.workflow_runs", "works: "),
+        ("SELECT id, nextval('s') AS name FROM extend.workflow_runs", "it fails: "),
         ("SELECT id, id FROM extend.workflow_runs", "has the column 'id' twice"),
     ],
 )  # fmt: skip
@@ -1207,14 +1209,14 @@ def test_a_journal_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for end in (b'{"id": "b', b'{"id": "b"}', b"\x00\x00\n", b"[]\n"):
         path.write_bytes(whole + end)
-        assert len(records(path)) == 2
+        assert len(read_records(path)) == 2
         journal = Journal(path)
         assert len(journal.records) == 2
         journal.write({"id": "c"})
         journal.close()
-        assert [one["id"] for one in records(path)] == ["a", "a", "c"]
+        assert [one["id"] for one in read_records(path)] == ["a", "a", "c"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert records(tmp_path / "none") == []
+    assert read_records(tmp_path / "none") == []
 
 
 def test_writers_share_a_flush_and_none_returns_before_it(
@@ -1235,7 +1237,7 @@ def test_writers_share_a_flush_and_none_returns_before_it(
     def write(number: int) -> None:
         for line in range(5):
             journal.write({"id": f"{number}.{line}"})
-            assert any(one["id"] == f"{number}.{line}" for one in records(tmp_path / "x.push"))
+            assert any(one["id"] == f"{number}.{line}" for one in read_records(tmp_path / "x.push"))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -1245,7 +1247,7 @@ def test_writers_share_a_flush_and_none_returns_before_it(
     journal.close()
     with pytest.raises(OSError, match="closed"):
         journal.write({"id": "late"})
-    assert len(records(tmp_path / "x.push")) == 80
+    assert len(read_records(tmp_path / "x.push")) == 80
     assert len(flushes) < 40
 
 

@@ -31,7 +31,7 @@ def ended_in_order(ended: Ended, sent: str, folder: Path) -> None:
     """The exit code names the signal, the last line says what is left, and nothing lies about."""
     assert ended.code == CODES[sent], ended.err
     said = [line for line in ended.err.splitlines() if not line.endswith("listed")]
-    assert said[-1].startswith(f"docruns: SIG{sent}; what was committed stays")
+    assert said[-1].startswith(f"docruns: stopped by SIG{sent}. Committed runs stay")
     assert "Traceback" not in ended.err
     assert spooled(folder) == []
 
@@ -138,4 +138,6 @@ def test_a_signal_while_something_is_destroyed(few_runs: Sandbox, loaded: Path) 
     assert time.monotonic() - at < GRACE_S + 5
     assert done.returncode == 143
     assert "Exception ignored" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("docruns: SIGTERM; what was committed stays")
+    assert done.stderr.splitlines()[-1].startswith(
+        "docruns: stopped by SIGTERM. Committed runs stay"
+    )

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from docruns.commands.load import load_runs
-from docruns.commands.sweep import Swept, sweep_deleted
+from docruns.commands.sweep import SweepResult, sweep_deleted
 from docruns.core.errors import ApiError, ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
@@ -22,7 +22,9 @@ from support.loading import connect, query
 Platform = tuple[Sandbox, Path]
 
 
-def swept(sandbox: Sandbox, database: Path, provider: str = "extend", **options: Any) -> Swept:
+def sweep(
+    sandbox: Sandbox, database: Path, provider: str = "extend", **options: Any
+) -> SweepResult:
     """Sweep; `confirm` and `yes` go to the sweep, the rest to the source."""
     how = {name: options.pop(name) for name in ("confirm", "yes") if name in options}
     platform = connect(sandbox, provider, **options)
@@ -84,7 +86,7 @@ def test_gone_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
     came_along = inside(database, run_id)
     assert len(came_along) > 1
     sandbox.extend.delete(run_id)
-    found = swept(sandbox, database)
+    found = sweep(sandbox, database)
     assert deleted(database) == {"workflow_runs": {run_id}, "processor_runs": came_along}
     assert found.marked == {"workflow_runs": 1, "processor_runs": len(came_along)}
     assert (found.confirmed, found.still_there, found.unconfirmed) == (1, 0, 0)
@@ -95,7 +97,7 @@ def test_gone_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
     assert abs((datetime.now(UTC) - at).total_seconds()) < 60
     # again: nothing new is found, nothing is asked for, and the time of the first finding stays
     sandbox.stats.reset()
-    again = swept(sandbox, database)
+    again = sweep(sandbox, database)
     assert again.marked == {"workflow_runs": 0, "processor_runs": 0}
     assert sandbox.stats.details == 0
     assert query(database, "SELECT max(deleted_at) FROM extend.workflow_runs") == [(at,)]
@@ -116,7 +118,7 @@ def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
             [run_id],
         )
     sandbox.extend.delete(other)
-    found = swept(sandbox, database)
+    found = sweep(sandbox, database)
     assert found.restored["workflow_runs"] == 1
     assert found.restored["processor_runs"] == len(inside(database, run_id)) > 0
     assert deleted(database) == {
@@ -143,15 +145,15 @@ def test_only_a_404_counts(platform: Platform) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inventory.ListInventory, "__init__", without_hidden)
-        found = swept(sandbox, database)
+        found = sweep(sandbox, database)
         assert (found.confirmed, found.still_there) == (0, 1)
         sandbox.fault("status", "/workflow_runs/hidden", status=400, times=None)
-        found = swept(sandbox, database)
+        found = sweep(sandbox, database)
         assert (found.confirmed, found.unconfirmed) == (0, 1)
         sandbox.clear_faults()
         sandbox.fault("status", "/workflow_runs/hidden", status=403, times=None)
         with pytest.raises(ApiError):
-            swept(sandbox, database)
+            sweep(sandbox, database)
     assert deleted(database) == {"workflow_runs": set(), "processor_runs": set()}
 
 
@@ -164,7 +166,7 @@ def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) 
     if fault == "status":
         sandbox.fault("status", "/classify_runs", status=400, times=None)
         with pytest.raises(ApiError, match="400"):
-            swept(sandbox, database)
+            sweep(sandbox, database)
     else:
         for run in list(sandbox.extend.truth()):
             if run["resource"] == "workflow_runs" and run["id"] != run_id:
@@ -172,11 +174,11 @@ def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) 
         with pytest.raises(
             DocrunsError, match=r"workflow_runs: the list shows 0 runs, and none of the 25"
         ):
-            swept(sandbox, database)
+            sweep(sandbox, database)
         assert sandbox.stats.details == 0
     assert deleted(database) == {"workflow_runs": set(), "processor_runs": set()}
     if fault == "empty_list":
-        found = swept(sandbox, database, yes=True)
+        found = sweep(sandbox, database, yes=True)
         assert found.marked["workflow_runs"] == 25
 
 
@@ -189,16 +191,16 @@ def test_many_missing_runs_are_not_asked_for_unasked(platform: Platform) -> None
     for id_ in ids:
         sandbox.extend.delete(id_)
     with pytest.raises(ConfigError, match=r"--confirm: (\d+) runs are in no list") as caught:
-        swept(sandbox, database, confirm=4)
+        sweep(sandbox, database, confirm=4)
     assert "--yes" in str(caught.value)
     # and those processor runs whose workflow run is not known
     number = int(str(caught.value).split()[1])
     assert number >= 5
     with pytest.raises(ConfigError, match="--confirm"):
-        swept(sandbox, database, confirm=number - 1)
+        sweep(sandbox, database, confirm=number - 1)
     assert sandbox.stats.details == 0
     assert deleted(database)["workflow_runs"] == set()
-    found = swept(sandbox, database, confirm=number)
+    found = sweep(sandbox, database, confirm=number)
     assert found.marked["workflow_runs"] == 5
     assert found.confirmed == sandbox.stats.details == number
 
@@ -225,7 +227,7 @@ def test_processor_runs_by_their_own_lists(platform: Platform) -> None:
             "INSERT INTO extend.processor_runs BY NAME (SELECT * REPLACE ('vr_used_up' AS id) "
             "FROM extend.processor_runs WHERE type = 'VERIFY' LIMIT 1)"
         )
-    found = swept(sandbox, database)
+    found = sweep(sandbox, database)
     assert deleted(database)["processor_runs"] == {"exr_was_here", "exr_was_inside"}
     assert (found.confirmed, found.unconfirmed) == (2, 1)
     assert sandbox.stats.verify_reads == 0
@@ -241,11 +243,11 @@ def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
         came_along = inside(database, run_id)
         sandbox.extend.delete(run_id)
         sandbox.stats.reset()
-        swept(sandbox, database, api_version="v1")
+        sweep(sandbox, database, api_version="v1")
         assert deleted(database) == {"workflow_runs": {run_id}, "processor_runs": came_along}
         assert sandbox.stats.details == 1
         sandbox.extend.put(f'{{"workflowRun": {{"id": "{run_id}", "status": "PROCESSED"}}}}')
-        swept(sandbox, database, api_version="v1")
+        sweep(sandbox, database, api_version="v1")
         assert deleted(database) == {"workflow_runs": set(), "processor_runs": set()}
 
 
@@ -258,13 +260,13 @@ def test_nested_runs_go_with_their_outermost_run(tmp_path: Path) -> None:
         nested = "SELECT root_run_id, list(id) FROM plextera.workflow_runs WHERE depth > 0 GROUP BY 1 ORDER BY 1"
         found = query(database, nested)
         assert len(found) >= 2
-        assert swept(sandbox, database, "plextera").marked == {
+        assert sweep(sandbox, database, "plextera").marked == {
             "workflow_runs": 0, "processor_runs": 0,
         }  # fmt: skip
         (root, below), (other, _), *_ = found
         sandbox.plextera.delete(root)
         sandbox.stats.reset()
-        swept(sandbox, database, "plextera")
+        sweep(sandbox, database, "plextera")
         assert deleted(database, "plextera")["workflow_runs"] == {root, *below}
         assert other not in deleted(database, "plextera")["workflow_runs"]
         # extractions have a list, and are there as long as it shows them
@@ -281,7 +283,7 @@ def test_runs_of_several_workspaces(platform: Platform) -> None:
                 f"UPDATE extend.workflow_runs SET workspace = '{label}' WHERE (id < 'workflow_run_a') = {first}"
             )
     with pytest.raises(ConfigError, match=r"several workspaces \(ws_a, ws_b\)"):
-        swept(sandbox, database)
+        sweep(sandbox, database)
     assert sandbox.stats.requests == 0
 
 

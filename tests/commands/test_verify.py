@@ -13,7 +13,7 @@ import pytest
 from docruns.commands import verify as module
 from docruns.commands.load import load_runs
 from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import Verified, verify_runs
+from docruns.commands.verify import VerifyResult, verify_runs
 from docruns.core.errors import ConfigError
 from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
@@ -26,7 +26,7 @@ ALL = 10_000
 Platform = tuple[Sandbox, Path]
 
 
-def verified(sandbox: Sandbox, database: Path, **options: Any) -> Verified:
+def verify(sandbox: Sandbox, database: Path, **options: Any) -> VerifyResult:
     """Verify Extend's runs."""
     return verify_runs(
         connect_extend(base_url=sandbox.extend_url),
@@ -35,7 +35,7 @@ def verified(sandbox: Sandbox, database: Path, **options: Any) -> Verified:
     )
 
 
-def kinds(found: Verified) -> dict[str, Any]:
+def kinds(found: VerifyResult) -> dict[str, Any]:
     """The kinds of difference that there are."""
     return {name: different for name, different in found.kinds.items() if different}
 
@@ -76,7 +76,7 @@ def test_equal_after_a_load(platform: Platform) -> None:
     with duckdb.connect(str(database)) as connection:
         connection.execute("UPDATE extend.fields SET _dlt_load_id = 'x'")
     before = database.read_bytes()
-    found = verified(sandbox, database, deep=ALL)
+    found = verify(sandbox, database, deep=ALL)
     assert kinds(found) == {}
     assert not found.differs
     assert found.listed["workflow_runs"] == 25
@@ -91,10 +91,10 @@ def test_equal_after_a_load(platform: Platform) -> None:
 def test_without_a_sample_no_run_is_fetched(platform: Platform) -> None:
     """The lists alone are compared for a request per page; a sample of N costs N requests more, and the lists again."""
     sandbox, database = platform
-    found = verified(sandbox, database)
+    found = verify(sandbox, database)
     assert (sandbox.stats.details, sandbox.stats.lists) == (0, 7)
     assert found.requests == 7
-    found = verified(sandbox, database, deep=3, seed=1)
+    found = verify(sandbox, database, deep=3, seed=1)
     assert sandbox.stats.details == found.sampled == 3
     assert found.requests == 7 + 7 + 3
 
@@ -116,7 +116,7 @@ def test_each_kind_of_difference(platform: Platform) -> None:
             "UPDATE extend.workflow_runs SET updated_at = updated_at - INTERVAL 1 MILLISECOND "
             "WHERE id = ?", [ids[2]],
         )  # fmt: skip
-    found = verified(sandbox, database)
+    found = verify(sandbox, database)
     assert kinds(found) == {
         "returned": [f"workflow_runs/{ids[0]}"],
         "missing": [f"workflow_runs/{ids[1]}"],
@@ -131,16 +131,16 @@ def test_reviews_and_deletions_until_they_are_loaded(platform: Platform) -> None
     sandbox, database = platform
     reviewed = sandbox.extend.review(3)
     (new,) = sandbox.extend.add(1)
-    found = kinds(verified(sandbox, database))
+    found = kinds(verify(sandbox, database))
     stale = {name for name in found["stale"] if name.startswith("workflow_runs/")}
     assert stale == {f"workflow_runs/{id_}" for id_ in reviewed}
     assert f"workflow_runs/{new}" in found["missing"]
     load_extend(sandbox, database)
-    assert kinds(verified(sandbox, database, deep=ALL)) == {}
+    assert kinds(verify(sandbox, database, deep=ALL)) == {}
     sandbox.extend.delete(new)
-    assert f"workflow_runs/{new}" in kinds(verified(sandbox, database))["gone"]
+    assert f"workflow_runs/{new}" in kinds(verify(sandbox, database))["gone"]
     sweep_deleted(connect_extend(base_url=sandbox.extend_url), Target("extend", database))
-    assert kinds(verified(sandbox, database)) == {}
+    assert kinds(verify(sandbox, database)) == {}
 
 
 CHANGES = (
@@ -166,8 +166,8 @@ def test_every_cell_counts(platform: Platform) -> None:
     with duckdb.connect(str(database)) as connection:
         for change, table, _ in CHANGES:
             connection.execute(change.format(t=f"extend.{table}"))
-    assert not verified(sandbox, database).differs
-    found = verified(sandbox, database, deep=20, seed=4)
+    assert not verify(sandbox, database).differs
+    found = verify(sandbox, database, deep=20, seed=4)
     assert {(d.table, d.column) for d in found.cells} == {
         (table, name) for _, table, name in CHANGES
     }
@@ -194,7 +194,7 @@ def test_same_seed_same_runs(platform: Platform, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_load_sample", note)
     for seed in (1, 1, 2):
         with pytest.raises(InterruptedError):
-            verified(sandbox, database, deep=5, seed=seed)
+            verify(sandbox, database, deep=5, seed=seed)
     one, same, other = drawn
     assert len(one) == 5
     assert one == same != other
@@ -205,9 +205,9 @@ def test_quarantined_runs_are_told_apart(platform: Platform) -> None:
     sandbox, database = platform
     row = {"id": "exr_bad", "status": "PROCESSED"}
     sandbox.extend.put('{"id": "another"}', row, resource="extract_runs")
-    assert kinds(verified(sandbox, database)) == {"missing": ["extract_runs/exr_bad"]}
+    assert kinds(verify(sandbox, database)) == {"missing": ["extract_runs/exr_bad"]}
     load_extend(sandbox, database)
-    found = verified(sandbox, database)
+    found = verify(sandbox, database)
     assert kinds(found) == {}
     assert found.quarantined == ["extract_runs/exr_bad"]
 
@@ -231,6 +231,6 @@ def test_plextera_with_nested_runs(tmp_path: Path) -> None:
 def test_no_database(tmp_path: Path, sandbox: Sandbox) -> None:
     """Verifying what is not there is wrong use, and makes no database."""
     with pytest.raises(ConfigError, match="does not exist"):
-        verified(sandbox, tmp_path / "none.duckdb")
+        verify(sandbox, tmp_path / "none.duckdb")
     assert not (tmp_path / "none.duckdb").exists()
     assert sandbox.stats.requests == 0

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 from ..core.flatten.values import NUL_SPELLED
 from ..core.parsed import ParentStep
-from ..core.privacy import storage_mode_error
 from ..core.tables import BY_NAME, PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
 from ..store import destinations, lookup
 from ..store.environment import private_files
@@ -30,7 +29,13 @@ from ..store.failures import translate_errors
 from ..store.lookup import Pipeline
 from ..store.pipeline import open_for_reading
 from ..store.target import Target, require_database
-from ..sync.inventory import InventoryRun, ListInventory, stored_runs
+from ..sync.inventory import (
+    InventoryRun,
+    ListInventory,
+    check_stored_privacy,
+    quarantined_runs,
+    stored_runs,
+)
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
 from ..sync.sync import Sample
@@ -149,9 +154,10 @@ def verify_runs(
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         workflows, processors = stored_runs(running)
         runs = [*workflows, *processors]
-        _compare_lists(result, lists, runs, _quarantined_runs(running))
+        _compare_lists(result, lists, runs, quarantined_runs(running))
         if deep:
-            _check_privacy(platform, running)
+            # otherwise each private cell would differ
+            check_stored_privacy(platform, running)
             sample = _choose_sample(result, lists, runs, deep, seed)
             result.sampled = len(sample)
             with tempfile.TemporaryDirectory(prefix="docruns-") as folder:
@@ -161,16 +167,6 @@ def verify_runs(
                     _compare_cells(result, running, fresh_pipeline)
     result.requests = platform.client.usage.requests - before
     return result
-
-
-def _quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:
-    """Resource and id of each run that is in quarantine now."""
-    columns = ("resource", "id", "resolved_at")
-    return {
-        (resource, id_)
-        for resource, id_, resolved_at in lookup.columns_of(running, "quarantine", columns)
-        if resolved_at is None
-    }
 
 
 def _compare_lists(
@@ -220,13 +216,6 @@ def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
     if listed_change is None or run.updated_at is None:
         return "undated"
     return "stale" if listed_change > _utc(run.updated_at) else None
-
-
-def _check_privacy(platform: Platform, running: Pipeline) -> None:
-    """The sample must store private columns as the database does: otherwise each of their cells would differ."""
-    now = platform.settings.privacy.mark
-    if (then := lookup.stored_privacy(running) or now) != now:
-        raise storage_mode_error(then, now, f"sources.{platform.name}")
 
 
 def _choose_sample(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from ..core.errors import (
-    MissingError,
-)
+from ..core.errors import MissingError
+from ..core.privacy import storage_mode_error
 from ..store import lookup
 from ..store.lookup import Pipeline
 from .lists import Platform, RunList
@@ -89,6 +88,23 @@ def stored_runs(running: Pipeline) -> tuple[list[InventoryRun], list[InventoryRu
         )
     ]
     return workflows, processors
+
+
+def quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:
+    """Resource and id of each run that is in quarantine now."""
+    columns = ("resource", "id", "resolved_at")
+    return {
+        (resource, id_)
+        for resource, id_, resolved_at in lookup.columns_of(running, "quarantine", columns)
+        if resolved_at is None
+    }
+
+
+def check_stored_privacy(platform: Platform, running: Pipeline) -> None:
+    """ConfigError if the destination stores private columns in another way than the settings say."""
+    now = platform.settings.privacy.mark
+    if (then := lookup.stored_privacy(running) or now) != now:
+        raise storage_mode_error(then, now, f"sources.{platform.name}")
 
 
 def newer(one: datetime | None, other: datetime | None) -> datetime | None:
