@@ -1,4 +1,4 @@
-"""Deleted runs are marked, and nothing else is."""
+"""A sweep marks the runs that the platform has deleted, and no others."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Platform = tuple[Sandbox, Path]
 def sweep(
     sandbox: Sandbox, database: Path, provider: str = "extend", **options: Any
 ) -> SweepResult:
-    """Sweep; `confirm` and `yes` go to the sweep, the rest to the source."""
-    how = {name: options.pop(name) for name in ("confirm", "yes") if name in options}
+    """Sweep; `confirm` and `yes` go to `sweep_deleted`, other options to the platform."""
+    limits = {name: options.pop(name) for name in ("confirm", "yes") if name in options}
     platform = connect(sandbox, provider, **options)
-    return sweep_deleted(platform, Target(provider, database), **how)
+    return sweep_deleted(platform, Target(provider, database), **limits)
 
 
 def deleted(database: Path, provider: str = "extend") -> dict[str, set[str]]:
-    """The marked runs, by table."""
+    """The ids of marked runs, by table."""
     return {
         table: {
             id_
@@ -49,7 +49,7 @@ RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5}
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all Extend runs of such a platform: equal seeds give equal runs."""
+    """A database with all Extend runs of such a platform. Equal seeds give equal runs."""
     folder = tmp_path_factory.mktemp("loaded")
     with Sandbox(**RUNS) as sandbox, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
@@ -60,20 +60,20 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def platform(loaded: Path, tmp_path: Path) -> Iterator[Platform]:
-    """A platform that has not changed since, and a copy of the database."""
+    """A platform that has not changed since the load, and a copy of the database."""
     shutil.copy(loaded, tmp_path / "d.duckdb")
     with Sandbox(**RUNS) as sandbox:
         yield sandbox, tmp_path / "d.duckdb"
 
 
 def inside(database: Path, run_id: str) -> set[str]:
-    """The processor runs of a workflow run."""
+    """The ids of the processor runs of a workflow run."""
     sql = "SELECT id FROM extend.processor_runs WHERE workflow_run_id = ?"
     return {id_ for (id_,) in query(database, sql, run_id)}
 
 
-def test_gone_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
-    """A deleted workflow run is marked with all that came in it, for one request; no row goes away."""
+def test_deleted_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
+    """A deleted workflow run is marked with all runs inside it, for one request. No row is deleted."""
     sandbox, database = platform
     count = (
         "SELECT (SELECT count(*) FROM extend.fields), (SELECT count(*) FROM extend.processor_runs)"
@@ -95,7 +95,7 @@ def test_gone_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
     ((at,),) = query(database, "SELECT DISTINCT deleted_at FROM extend.workflow_runs "
                      "WHERE deleted_at IS NOT NULL")  # fmt: skip
     assert abs((datetime.now(UTC) - at).total_seconds()) < 60
-    # again: nothing new is found, nothing is asked for, and the time of the first finding stays
+    # a second sweep finds nothing new, sends no request for a run, and keeps the first time
     sandbox.stats.reset()
     again = sweep(sandbox, database)
     assert again.marked == {"workflow_runs": 0, "processor_runs": 0}
@@ -104,7 +104,7 @@ def test_gone_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
 
 
 def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
-    """A mark goes when the run is back, and with it the marks of what no list shows by itself."""
+    """A run that is listed again loses its mark, together with the runs inside it that no list shows."""
     sandbox, database = platform
     run_id, other = (
         id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 2")
@@ -128,7 +128,7 @@ def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
 
 
 def test_only_a_404_counts(platform: Platform) -> None:
-    """A run that the list does not show but that answers is there; an error is no proof either."""
+    """A run that is missing from the list but answers is not deleted. An error other than 404 proves nothing."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         connection.execute(
@@ -136,7 +136,7 @@ def test_only_a_404_counts(platform: Platform) -> None:
             "FROM extend.workflow_runs LIMIT 1)"
         )
     sandbox.extend.put('{"object": "workflow_run", "id": "hidden", "status": "PROCESSED"}')
-    # a row that moved between pages while the list was walked
+    # as if the row had moved between pages while the list was read
     pages = inventory.ListInventory.__init__
 
     def without_hidden(self: Any, *about: Any) -> None:
@@ -159,7 +159,7 @@ def test_only_a_404_counts(platform: Platform) -> None:
 
 @pytest.mark.parametrize("fault", ["status", "empty_list"])
 def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) -> None:
-    """One list that fails or comes up empty, and no run is marked, whatever the other lists say."""
+    """If one list fails or comes empty, no run is marked, whatever the other lists show."""
     sandbox, database = platform
     run_id = query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 1")[0][0]
     sandbox.extend.delete(run_id)
@@ -182,8 +182,8 @@ def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) 
         assert found.marked["workflow_runs"] == 25
 
 
-def test_many_missing_runs_are_not_asked_for_unasked(platform: Platform) -> None:
-    """More missing runs than `confirm` are refused before the first of those requests."""
+def test_many_requests_need_confirmation(platform: Platform) -> None:
+    """If more runs than `confirm` are missing, the sweep stops before the first request for a run."""
     sandbox, database = platform
     ids = [
         id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 5")
@@ -193,7 +193,7 @@ def test_many_missing_runs_are_not_asked_for_unasked(platform: Platform) -> None
     with pytest.raises(ConfigError, match=r"--confirm: (\d+) runs are in no list") as caught:
         sweep(sandbox, database, confirm=4)
     assert "--yes" in str(caught.value)
-    # and those processor runs whose workflow run is not known
+    # processor runs without a known workflow run count as well
     number = int(str(caught.value).split()[1])
     assert number >= 5
     with pytest.raises(ConfigError, match="--confirm"):
@@ -205,8 +205,8 @@ def test_many_missing_runs_are_not_asked_for_unasked(platform: Platform) -> None
     assert found.confirmed == sandbox.stats.details == number
 
 
-def test_processor_runs_by_their_own_lists(platform: Platform) -> None:
-    """A processor run is gone when its list lacks it and it answers 404: alone, or in a run that is still there."""
+def test_processor_runs_have_lists_of_their_own(platform: Platform) -> None:
+    """A processor run is deleted if its list lacks it and it answers 404, alone or inside a run that is still there."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         # as if the platform had had them once
@@ -216,13 +216,13 @@ def test_processor_runs_by_their_own_lists(platform: Platform) -> None:
                 f"{parent or 'NULL'} AS workflow_run_id) FROM extend.processor_runs "
                 "WHERE type = 'EXTRACT' AND workflow_run_id IS NOT NULL LIMIT 1)"
             )
-        # its ids are not those of this version's lists, and its workflow run is there
+        # this version's lists use other ids, and its workflow run is there
         connection.execute(
             "INSERT INTO extend.processor_runs BY NAME (SELECT * REPLACE ('dpr_older' AS id, "
             "'2025-04-21' AS api_version) FROM extend.processor_runs "
             "WHERE type = 'EXTRACT' AND workflow_run_id IS NOT NULL LIMIT 1)"
         )
-        # nobody may ask for a verify run, so nothing is known of it
+        # a verify run must not be fetched, so it stays unconfirmed
         connection.execute(
             "INSERT INTO extend.processor_runs BY NAME (SELECT * REPLACE ('vr_used_up' AS id) "
             "FROM extend.processor_runs WHERE type = 'VERIFY' LIMIT 1)"
@@ -235,7 +235,7 @@ def test_processor_runs_by_their_own_lists(platform: Platform) -> None:
 
 
 def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
-    """Where no list shows processor runs, they go and come back with their workflow run."""
+    """In a version without lists of processor runs, these are marked and restored with their workflow run."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=6, seed=5) as sandbox:
         load_runs(connect(sandbox, "extend", api_version="v1"), Target("extend", database))
@@ -251,8 +251,8 @@ def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
         assert deleted(database) == {"workflow_runs": set(), "processor_runs": set()}
 
 
-def test_nested_runs_go_with_their_outermost_run(tmp_path: Path) -> None:
-    """Nested runs are in no list and stay unmarked; they are gone when the run around them is."""
+def test_nested_runs_are_marked_with_their_outermost_run(tmp_path: Path) -> None:
+    """Nested runs are in no list. They are marked only if their outermost run is deleted."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=1, plextera_runs=12, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=3)
@@ -269,13 +269,13 @@ def test_nested_runs_go_with_their_outermost_run(tmp_path: Path) -> None:
         sweep(sandbox, database, "plextera")
         assert deleted(database, "plextera")["workflow_runs"] == {root, *below}
         assert other not in deleted(database, "plextera")["workflow_runs"]
-        # extractions have a list, and are there as long as it shows them
+        # extractions have a list, and it still shows them
         assert deleted(database, "plextera")["processor_runs"] == set()
         assert sandbox.stats.details == 1
 
 
 def test_runs_of_several_workspaces(platform: Platform) -> None:
-    """One key sees one workspace, so a dataset with runs of two cannot be swept."""
+    """A dataset with runs of two workspaces cannot be swept: one key sees only one of them."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         for label, first in (("ws_a", True), ("ws_b", False)):
@@ -290,7 +290,7 @@ def test_runs_of_several_workspaces(platform: Platform) -> None:
 def test_files_cannot_be_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform
 ) -> None:
-    """A destination of files has no rows to change, which is said before any request."""
+    """A destination of files has no rows to change: the sweep refuses it before any request."""
     sandbox, _ = platform
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (tmp_path / "lake").as_uri())
     with pytest.raises(ConfigError, match="--destination: filesystem keeps files"):
@@ -298,8 +298,8 @@ def test_files_cannot_be_swept(
     assert sandbox.stats.requests == 0
 
 
-def test_a_run_that_went_between_list_and_details(platform: Platform) -> None:
-    """A load marks a run that answers 404 although it was listed a moment before, and tells no error."""
+def test_a_run_that_is_deleted_between_list_and_details(platform: Platform) -> None:
+    """A load marks a run that was listed and answers 404 a moment later, and does not quarantine it."""
     sandbox, database = platform
     (run_id,) = sandbox.extend.review(1)
     sandbox.fault("status", f"/workflow_runs/{run_id}", status=404, times=None)
