@@ -1,4 +1,5 @@
-"""A push sends names and metadata that differ, each once, also when it is killed or requests fail."""
+"""A push sends names and metadata that differ, each once, also when it is killed or requests
+fail."""
 
 from __future__ import annotations
 
@@ -194,7 +195,8 @@ def all_checked(place: Place) -> None:
 
 
 def test_only_what_differs_is_sent(large: Place) -> None:
-    """1,000 rows with 300 changes make 300 calls. The same push again makes none, and a load fetches no run."""
+    """1,000 rows with 300 changes make 300 calls. The same push again makes none, and a load
+    fetches no run."""
     sandbox, database = large
     first = push(large, CHECKED)
     assert (first.rows, first.changes, first.confirmed, first.unchanged) == (1000, 300, 300, 700)
@@ -222,7 +224,8 @@ def test_only_what_differs_is_sent(large: Place) -> None:
 def test_push_killed_at_random_moments(
     large: Place, children: Children, tmp_path: Path, seed: int
 ) -> None:
-    """A push that is killed again and again stays one push: 300 calls in all, and no answered call twice."""
+    """A push that is killed again and again stays one push: 300 calls in all, and no answered call
+    twice."""
     sandbox, database = large
     sandbox.set(latency=0.03)
     dice = random.Random(seed)
@@ -262,7 +265,8 @@ def test_push_killed_at_random_moments(
 
 
 def test_a_tenth_of_the_answers_fails(large: Place, quick: None) -> None:
-    """With 500s, resets, cut-off bodies and 429s a push ends in the same state, with one row a run in `pushes`."""
+    """With 500s, resets, cut-off bodies and 429s a push ends in the same state, with one row a run
+    in `pushes`."""
     sandbox, database = large
     # more than a few 429s, and the budget takes its time
     busy: dict[str, Any] = {"kind": "status", "status": 429, "retry_after": 0, "times": 2}
@@ -308,7 +312,8 @@ def test_the_official_client_reads_it_back(place: Place) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version(version: str, tmp_path: Path) -> None:
-    """Every API version stores names and metadata. A name that the version does not return stays in `pushes`."""
+    """Every API version stores names and metadata. A name that the version does not return stays in
+    `pushes`."""
     with make_place({**SMALL, "runs": 6}, tmp_path) as place:
         sandbox, database = place
         load(place, api_version=version)
@@ -440,7 +445,8 @@ def json_like(rows: list[Any], ids: list[str]) -> Rows:
 
 
 def test_all_problems_come_together(place: Place) -> None:
-    """One error names the problems of rows, of their runs and of both together, in the order of the rows."""
+    """One error names the problems of rows, of their runs and of both together, in the order of the
+    rows."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -464,10 +470,12 @@ def test_all_problems_come_together(place: Place) -> None:
 
 @pytest.mark.parametrize("moves", [False, True])
 def test_updates_may_move_the_last_change(place: Place, moves: bool) -> None:
-    """Whether or not updates move `updatedAt`, the database equals the platform, and the next load fetches no run."""
+    """Whether or not updates move `updatedAt`, the database equals the platform, and the next load
+    fetches no run."""
     sandbox, _ = place
     sandbox.extend.switch(update_moves=moves)
-    # the dates of a child that still works, or failed, move along, and it is in no workflow run's answer
+    # the dates of a child that still works, or failed, move along, and it is in no workflow run's
+    # answer
     done = [id_ for id_, run in truth(sandbox).items() if run["status"] == "PROCESSED"]
     rows: Rows = [{"id": id_, "metadata.checked": True} for id_ in done]
     assert push(place, rows).confirmed == len(done) > 10
@@ -479,7 +487,8 @@ def test_updates_may_move_the_last_change(place: Place, moves: bool) -> None:
 
 @pytest.mark.parametrize("takes", [True, False])
 def test_finished_runs_may_refuse_updates(place: Place, takes: bool) -> None:
-    """A refused run does not stop the push: all others are changed, and refused ones are counted and named."""
+    """A refused run does not stop the push: all others are changed, and refused ones are counted
+    and named."""
     sandbox, database = place
     sandbox.extend.switch(update_finished=takes)
     final = {"PROCESSED", "FAILED", "CANCELLED", "REJECTED"}
@@ -502,7 +511,8 @@ def test_finished_runs_may_refuse_updates(place: Place, takes: bool) -> None:
 
 @pytest.mark.parametrize("merge", ["shallow", "deep"])
 def test_metadata_may_merge_deep_or_shallow(place: Place, merge: str) -> None:
-    """An object that the platform merges in its own way is sent once, and again after somebody changed it."""
+    """An object that the platform merges in its own way is sent once, and again after somebody
+    changed it."""
     sandbox, database = place
     sandbox.extend.switch(merge=merge)
     id_ = next(iter(truth(sandbox)))
@@ -527,7 +537,8 @@ def test_metadata_may_merge_deep_or_shallow(place: Place, merge: str) -> None:
 
 
 def test_stale_and_unloaded_runs_are_fetched_first(tmp_path: Path) -> None:
-    """A run is fetched before it is compared if it is not loaded, marked, quarantined, or changed since the load."""
+    """A run is fetched before it is compared if it is not loaded, marked, quarantined, or changed
+    since the load."""
     with make_place({**SMALL, "runs": 8}, tmp_path) as place:
         sandbox, database = place
         load(place)
@@ -558,7 +569,8 @@ def test_stale_and_unloaded_runs_are_fetched_first(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_changes_nothing(place: Place) -> None:
-    """A dry run needs no lock and sends nothing. Its differences are those that a push would send."""
+    """A dry run needs no lock and sends nothing. Its differences are those that a push would
+    send."""
     sandbox, database = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -607,7 +619,8 @@ TWO = """
 
 
 def test_the_command(place: Place, docruns: Any) -> None:
-    """`push` prints counts or JSON. It exits with 3 for refused runs, 2 for wrong rows, 0 after a dry run."""
+    """`push` prints counts or JSON. It exits with 3 for refused runs, 2 for wrong rows, 0 after a
+    dry run."""
     sandbox, _ = place
     code, out, err = docruns("--from", TWO, "--dry-run")
     assert code == 0, err
@@ -643,7 +656,8 @@ def test_the_command(place: Place, docruns: Any) -> None:
 def test_push_is_for_extend_only(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plextera's API cannot change runs: `push plextera` is wrong use, and the message names extend."""
+    """Plextera's API cannot change runs: `push plextera` is wrong use, and the message names
+    extend."""
     monkeypatch.setattr(sys, "argv", ["docruns", "push", "plextera", "--from", "x.csv"])
     with pytest.raises(SystemExit) as end:
         main.run()
@@ -681,7 +695,8 @@ def test_differences_on_a_terminal(
 
 
 def test_files_and_queries_give_the_same_rows(place: Place, tmp_path: Path) -> None:
-    """CSV, JSON lines, parquet and a file with a query give the same changes. Empty and null cells change nothing."""
+    """CSV, JSON lines, parquet and a file with a query give the same changes. Empty and null cells
+    change nothing."""
     sandbox, _ = place
     one, two, three = list(truth(sandbox))[:3]
     (tmp_path / "a.csv").write_text(
@@ -840,7 +855,8 @@ def checked(place: Place) -> Rows:
 
 @pytest.mark.parametrize(("status", "error"), [(401, RefusedError), (403, RefusedError)])
 def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exception]) -> None:
-    """After a refused key nothing more is sent. `pushes` has the confirmed runs, and the next push continues this one."""
+    """After a refused key nothing more is sent. `pushes` has the confirmed runs, and the next push
+    continues this one."""
     sandbox, database = place
     sandbox.fault("status", "/workflow_runs/*", method="POST", status=status, after=5, times=None)
     with pytest.raises(error) as caught:
@@ -862,7 +878,8 @@ def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exce
 
 
 def test_no_answer_is_no_confirmation(place: Place, quick: None) -> None:
-    """After a call without an answer the run is fetched again. If it lacks the change, the next push sends it."""
+    """After a call without an answer the run is fetched again. If it lacks the change, the next
+    push sends it."""
     sandbox, database = place
     done, undone = list(truth(sandbox))[:2]
     # the first is done each time, but its answer is lost; the second is not done
@@ -907,7 +924,8 @@ def test_429_past_the_deadline(place: Place, quick: None) -> None:
 
 
 def test_a_run_that_cannot_be_fetched(place: Place, quick: None) -> None:
-    """A run that is not loaded and answers with errors is counted as refused, and all others are changed."""
+    """A run that is not loaded and answers with errors is counted as refused, and all others are
+    changed."""
     sandbox, database = place
     (new,) = sandbox.extend.add(1)
     sandbox.fault("status", f"/workflow_runs/{new}", method="GET", status=500, times=None)
@@ -957,7 +975,8 @@ KEY = "a long random text of somebody's own"
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
-    """Neither table nor journal holds a name or a value, and unchanged runs are not sent: they are compared over the API."""
+    """Neither table nor journal holds a name or a value, and unchanged runs are not sent: they are
+    compared over the API."""
     how: dict[str, Any] = {"field_values": mode, **({"hash_key": KEY} if mode == "hash" else {})}
     seen: list[bytes] = []
     with make_place({**SMALL, "runs": 12, "seed": 9}, tmp_path) as place:
@@ -1002,7 +1021,8 @@ def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
 
 
 def test_a_column_that_stays_empty(tmp_path: Path) -> None:
-    """`drop_columns` also empties columns of `pushes`. Columns that later pushes need cannot be dropped."""
+    """`drop_columns` also empties columns of `pushes`. Columns that later pushes need cannot be
+    dropped."""
     with make_place({**SMALL, "runs": 3}, tmp_path) as place:
         how = {"drop_columns": ["metadata", "before", "after"]}
         load(place, **how)
@@ -1050,7 +1070,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_the_recipe_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The README's query and commands run as printed: each repeated invoice is tagged with the first one."""
+    """The README's query and commands run as printed: each repeated invoice is tagged with the
+    first one."""
     section = README.partition("## Write back")[2].partition("\n## ")[0]
     (sql,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
@@ -1118,7 +1139,8 @@ def pipeline_of(sandbox: Sandbox, folder: Path, **options: Any) -> dlt.Pipeline:
 
 
 def test_a_pipeline_can_end_in_extend(place: Place, tmp_path: Path) -> None:
-    """Rows of any pipeline are pushed as the command pushes them. Run again, the pipeline sends nothing."""
+    """Rows of any pipeline are pushed as the command pushes them. Run again, the pipeline sends
+    nothing."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -1171,7 +1193,8 @@ def test_wrong_rows_fail_a_pipeline_at_once(place: Place, tmp_path: Path) -> Non
 def test_refusals_and_lost_answers_of_a_pipeline(
     place: Place, tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A refused run is named in the log. dlt retries the updates that were not answered, and no others."""
+    """A refused run is named in the log. dlt retries the updates that were not answered, and no
+    others."""
     sandbox, _ = place
     ids = list(truth(sandbox))[:4]
     sandbox.fault("status", f"/workflow_runs/{ids[0]}", method="POST", status=400, times=None)
@@ -1222,7 +1245,8 @@ def test_a_journal_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
 def test_a_record_is_flushed_before_write_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """16 threads at once: each record has its own flush, and is in the file when `write` returns."""
+    """16 threads at once: each record has its own flush, and is in the file when `write`
+    returns."""
     flushes = []
     monkeypatch.setattr(os, "fsync", flushes.append)
     journal = Journal(tmp_path / "x.push")
@@ -1289,7 +1313,8 @@ objects = st.dictionaries(st.text("abc", min_size=1, max_size=2), values, max_si
 
 @given(known=objects, desired=objects.filter(bool))
 def test_what_is_sent_is_what_differs(known: Any, desired: Any) -> None:
-    """Merged key by key, a change gives the desired metadata, changes no other key, and then nothing differs."""
+    """Merged key by key, a change gives the desired metadata, changes no other key, and then
+    nothing differs."""
     wish = changes.DesiredRun(1, "a", None, desired)
     decided = changes.diff(
         wish, changes.RemoteRun(None, known), changes.LastPush(), lambda _, text: text

@@ -73,7 +73,8 @@ def inside(database: Path, run_id: str) -> set[str]:
 
 
 def test_deleted_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
-    """A deleted workflow run is marked with all runs inside it, for one request. No row is deleted."""
+    """A deleted workflow run is marked with all runs inside it, for one request. No row is
+    deleted."""
     sandbox, database = platform
     count = (
         "SELECT (SELECT count(*) FROM extend.fields), (SELECT count(*) FROM extend.processor_runs)"
@@ -104,7 +105,8 @@ def test_deleted_runs_are_marked_and_keep_their_rows(platform: Platform) -> None
 
 
 def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
-    """A run that is listed again loses its mark, together with the runs inside it that no list shows."""
+    """A run that is listed again loses its mark, together with the runs inside it that no list
+    shows."""
     sandbox, database = platform
     run_id, other = (
         id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 2")
@@ -128,7 +130,8 @@ def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
 
 
 def test_only_a_404_counts(platform: Platform) -> None:
-    """A run that is missing from the list but answers is not deleted. An error other than 404 proves nothing."""
+    """A run that is missing from the list but answers is not deleted. An error other than 404
+    proves nothing."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         connection.execute(
@@ -183,7 +186,8 @@ def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) 
 
 
 def test_many_requests_need_confirmation(platform: Platform) -> None:
-    """If more runs than `confirm` are missing, the sweep stops before the first request for a run."""
+    """If more runs than `confirm` are missing, the sweep stops before the first request for a
+    run."""
     sandbox, database = platform
     ids = [
         id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 5")
@@ -206,7 +210,8 @@ def test_many_requests_need_confirmation(platform: Platform) -> None:
 
 
 def test_processor_runs_have_lists_of_their_own(platform: Platform) -> None:
-    """A processor run is deleted if its list lacks it and it answers 404, alone or inside a run that is still there."""
+    """A processor run is deleted if its list lacks it and it answers 404, alone or inside a run
+    that is still there."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         # as if the platform had had them once
@@ -235,7 +240,8 @@ def test_processor_runs_have_lists_of_their_own(platform: Platform) -> None:
 
 
 def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
-    """In a version without lists of processor runs, these are marked and restored with their workflow run."""
+    """In a version without lists of processor runs, these are marked and restored with their
+    workflow run."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=6, seed=5) as sandbox:
         load_runs(connect(sandbox, "extend", api_version="v1"), Target("extend", database))
@@ -299,7 +305,8 @@ def test_files_cannot_be_swept(
 
 
 def test_a_run_that_is_deleted_between_list_and_details(platform: Platform) -> None:
-    """A load marks a run that was listed and answers 404 a moment later, and does not quarantine it."""
+    """A load marks a run that was listed and answers 404 a moment later, and does not quarantine
+    it."""
     sandbox, database = platform
     (run_id,) = sandbox.extend.review(1)
     sandbox.fault("status", f"/workflow_runs/{run_id}", status=404, times=None)

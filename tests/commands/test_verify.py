@@ -70,7 +70,7 @@ def platform(loaded: Path, tmp_path: Path) -> Iterator[Platform]:
 def test_equal_after_a_load(platform: Platform) -> None:
     """Right after a load no list and no cell differs, and verify writes nothing.
 
-    Load ids are not the platform's, and differ from nothing.
+    Load ids do not come from the platform, so they are not compared.
     """
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
@@ -82,14 +82,15 @@ def test_equal_after_a_load(platform: Platform) -> None:
     assert found.listed["workflow_runs"] == 25
     assert found.sampled > 25
     tables = ("workflow_runs", "processor_runs", "fields", "citations", "insights", "splits")
-    held = sum(query(database, f"SELECT count(*) FROM extend.{table}")[0][0] for table in tables)
-    assert found.rows_compared > 0.95 * held
+    stored = sum(query(database, f"SELECT count(*) FROM extend.{table}")[0][0] for table in tables)
+    assert found.rows_compared > 0.95 * stored
     assert sandbox.stats.verify_reads == 0
     assert database.read_bytes() == before
 
 
 def test_without_a_sample_no_run_is_fetched(platform: Platform) -> None:
-    """Without a sample verify sends one request a page. A sample of N costs N requests more, and the lists again."""
+    """Without a sample verify sends one request a page. A sample of N costs N requests more, and
+    the lists again."""
     sandbox, database = platform
     found = verify(sandbox, database)
     assert (sandbox.stats.details, sandbox.stats.lists) == (0, 7)
@@ -161,7 +162,8 @@ CHANGES = (
 
 
 def test_every_cell_counts(platform: Platform) -> None:
-    """A changed cell, a missing row and an extra row are named with table, key, column and both values."""
+    """A changed cell, a missing row and an extra row are named with table, key, column and both
+    values."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         for change, table, _ in CHANGES:
@@ -201,7 +203,8 @@ def test_same_seed_same_runs(platform: Platform, monkeypatch: pytest.MonkeyPatch
 
 
 def test_quarantined_runs_are_no_difference(platform: Platform) -> None:
-    """A run that is missing because it is quarantined is reported as quarantined, and is no difference."""
+    """A run that is missing because it is quarantined is reported as quarantined, and is no
+    difference."""
     sandbox, database = platform
     row = {"id": "exr_bad", "status": "PROCESSED"}
     sandbox.extend.put('{"id": "another"}', row, resource="extract_runs")
@@ -213,7 +216,8 @@ def test_quarantined_runs_are_no_difference(platform: Platform) -> None:
 
 
 def test_plextera_with_nested_runs(tmp_path: Path) -> None:
-    """Nested runs and linked extractions are equal after loads and reprocessing, whichever of them are sampled."""
+    """Nested runs and linked extractions are equal after loads and reprocessing, whichever of them
+    are sampled."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=1, plextera_runs=6, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=2)

@@ -1,4 +1,5 @@
-"""Loads invented runs of both platforms from the built-in sandbox, and answers three questions from them."""
+"""Loads invented runs of both platforms from the built-in sandbox, and answers three questions from
+them."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs call this.
+"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs
+call this.
 
     lock ──► open the database ──► clear what a crash left ──► package, package, … ──► publish ──► Summary
                (bounded wait)        (uncommitted = undone)      chunk_runs runs each
 
-The destination is the only memory. A package commits its rows together with the state that says which runs they are.
-Whatever a killed load left in the working folder is therefore deleted, and its runs (a chunk, and those fetched ahead)
-are fetched again. So dlt never finds two packages at different stages in two folders, and one working folder serves a
-database that was moved, copied or deleted.
+The destination is the only memory. A package commits its rows together with the state that says
+which runs they are. Whatever a killed load left in the working folder is therefore deleted, and its
+runs (a chunk, and those fetched ahead) are fetched again. So dlt never finds two packages at
+different stages in two folders, and one working folder serves a database that was moved, copied or
+deleted.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
 
 CHUNK_RUNS = 1000
-"""Runs per load package unless `chunk_runs` is set: how many runs a kill can make the next load fetch again."""
+"""Runs per load package unless `chunk_runs` is set: how many runs a kill can make the next load
+fetch again."""
 
 RUN_RESOURCES = ("workflow_runs", "processor_runs")
 """The resources that load runs. The others load the catalogue, once a load."""
@@ -47,8 +50,8 @@ RUN_RESOURCES = ("workflow_runs", "processor_runs")
 class Summary:
     """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds.
 
-    `per_second` is the rate of requests over the last ten seconds in which requests were sent, or over the whole load.
-    `allowed_per_second` is the limit at the end of the load; None is no limit.
+    `per_second` is the rate of requests over the last ten seconds in which requests were sent, or
+    over the whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
     """
 
     provider: str
@@ -83,11 +86,12 @@ def load_runs(
 ) -> Summary:
     """Load all runs that are due, or those of a `sample`.
 
-    `publish` is the file that gets a copy of the finished database, replaced in one step; see `store/duckdb/publish`.
-    `on_wait` gets a line when another process has the database open and the load waits for it.
+    `publish` is the file that gets a copy of the finished database, replaced in one step; see
+    `store/duckdb/publish`. `on_wait` gets a line when another process has the database open and the
+    load waits for it.
 
-    Raises DocrunsError. What was committed by then stays, and the next load continues there. Raises LockedError before
-    it does anything if another process loads into the target.
+    Raises DocrunsError. What was committed by then stays, and the next load continues there. Raises
+    LockedError before it does anything if another process loads into the target.
     """
     if publish is not None:
         if target.destination != "duckdb":
@@ -132,7 +136,8 @@ def _load_until_done(
     memory: str | None,
 ) -> int:
     """Load all packages. Returns how many runs a killed load has left at two versions."""
-    # the sync stays open from one package to the next, so that the next runs are fetched while dlt loads
+    # the sync stays open from one package to the next, so that the next runs are fetched while dlt
+    # loads
     with (
         open_pipeline(sync.platform.name, target, on_wait) as running,
         sync,
@@ -159,7 +164,8 @@ def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
 
 
 def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
-    """Load one package after the other, at least one. While one is extracted, the one before is checkpointed."""
+    """Load one package after the other, at least one. While one is extracted, the one before is
+    checkpointed."""
     with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
         load_package(running, source, target)
         checkpoint = checkpoint_aside(running, target, executor)

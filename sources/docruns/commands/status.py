@@ -1,4 +1,5 @@
-"""What a DuckDB file holds, by dataset: runs, watermark, unfinished and quarantined runs, and the process at work on it."""
+"""What a DuckDB file holds, by dataset: runs, watermark, unfinished and quarantined runs, and the
+process at work on it."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ _WAIT_S = 5.0
 def reports(
     database: Path, at_work: Callable[[], Mapping[str, LockHolder]], wait_s: float = _WAIT_S
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `at_work()` gives the process that loads into each dataset; without one it is null.
+    """A report for each dataset. `at_work()` gives the process that loads into each dataset;
+    without one it is null.
 
-    While a load has the database open, no other process can read it. Then the reports hold `at_work` only.
+    While a load has the database open, no other process can read it. Then the reports hold
+    `at_work` only.
     """
     busy = at_work()
     try:
@@ -32,13 +35,16 @@ def reports(
             translate_errors(database),
             open_database(database, read_only=True, wait_s=patience) as connection,
         ):
-            found = [report(connection, dataset) for dataset in datasets(connection)]
+            all_reports = [report(connection, dataset) for dataset in datasets(connection)]
     except LockedError:
         if not busy:
             raise
-        return [{"dataset": name, "at_work": _as_json(who)} for name, who in sorted(busy.items())]
+        return [
+            {"dataset": dataset, "at_work": _as_json(holder)}
+            for dataset, holder in sorted(busy.items())
+        ]
     busy = at_work()
-    return [{**one, "at_work": _as_json(busy.get(one["dataset"]))} for one in found]
+    return [{**each, "at_work": _as_json(busy.get(each["dataset"]))} for each in all_reports]
 
 
 def _as_json(holder: LockHolder | None) -> dict[str, Any] | None:
@@ -49,10 +55,10 @@ def _as_json(holder: LockHolder | None) -> dict[str, Any] | None:
 
 def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """The datasets in a database that hold docruns' tables."""
-    found = connection.execute(
+    schemas = connection.execute(
         "SELECT table_schema FROM information_schema.tables WHERE table_name = 'syncs' ORDER BY 1"
     ).fetchall()
-    return [name for (name,) in found if not name.endswith("_staging")]
+    return [name for (name,) in schemas if not name.endswith("_staging")]
 
 
 def report(

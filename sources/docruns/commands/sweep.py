@@ -1,9 +1,11 @@
-"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are missing from its lists.
+"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are
+missing from its lists.
 
     all lists ──► loaded runs that they lack ──► one GET each: 404? ──► deleted_at, in one transaction
 
-A list can be cut short, and rows move between pages while it is read, so a run that a list lacks is only a suspect.
-Only a 404 or 410 for the run itself proves that it is deleted. The place of a run saves most of these requests:
+A list can be cut short, and rows move between pages while it is read, so a run that a list lacks is
+only a suspect. Only a 404 or 410 for the run itself proves that it is deleted. The place of a run
+saves most of these requests:
 
     outermost workflow run      deleted if its list lacks it and its own GET answers 404
     nested workflow run         deleted if its outermost run is; lists do not show nested runs
@@ -15,12 +17,13 @@ Only a 404 or 410 for the run itself proves that it is deleted. The place of a r
     verify run                  never marked on its own: a GET could use up the customer's only copy, and a list alone
                                 proves nothing
 
-Nothing is marked unless every list was read to its end. No row is deleted. A run that is listed again loses its mark,
-together with the runs inside it.
+Nothing is marked unless every list was read to its end. No row is deleted. A run that is listed
+again loses its mark, together with the runs inside it.
 
-The marks are a plain SQL UPDATE, not a dlt load. A merge replaces whole rows, which would have to be read back from the
-destination first, and commits table by table; the UPDATE changes one cell, in one transaction, on every destination
-that has SQL. It changes no state, so it does not affect the next load.
+The marks are a plain SQL UPDATE, not a dlt load. A merge replaces whole rows, which would have to
+be read back from the destination first, and commits table by table; the UPDATE changes one cell, in
+one transaction, on every destination that has SQL. It changes no state, so it does not affect the
+next load.
 """
 
 from __future__ import annotations
@@ -54,12 +57,14 @@ CONFIRM = 1000
 """The default limit of requests for single runs."""
 
 FEW = 10
-"""A list may lose all of this many runs. If it lost all of more, the workspace is probably the wrong one."""
+"""A list may lose all of this many runs. If it lost all of more, the workspace is probably the
+wrong one."""
 
 
 @dataclass
 class SweepResult:
-    """What a sweep found. All counts are of runs. `still_there`: missing from the lists, but they answer."""
+    """What a sweep found. All counts are of runs. `still_there`: missing from the lists, but they
+    answer."""
 
     provider: str
     listed: dict[str, int] = field(default_factory=dict)
@@ -86,7 +91,8 @@ def sweep_deleted(
     yes: bool = False,
     on_wait: Callable[[str], None] | None = None,
 ) -> SweepResult:
-    """Mark deleted runs. Sends at most `confirm` requests for single runs, or any number with `yes`.
+    """Mark deleted runs. Sends at most `confirm` requests for single runs, or any number with
+    `yes`.
 
     Raises DocrunsError, and then nothing is marked.
     """
@@ -189,7 +195,8 @@ class _Search:
     def _find_deleted_processors(
         self, processors: Sequence[InventoryRun], gone_workflows: set[str]
     ) -> set[str]:
-        """Processor runs that went with their workflow run, and those that answer 404 themselves."""
+        """Processor runs that went with their workflow run, and those that answer 404
+        themselves."""
         unlisted = [run for run in processors if not self._lists.shows(run)]
         with_workflow = {run.id for run in unlisted if run.inside in gone_workflows}
         suspects = [r for r in unlisted if r.inside not in gone_workflows and self._is_suspect(r)]
@@ -205,7 +212,8 @@ class _Search:
         return {"workflow_runs": back, "processor_runs": self._back(processors, set(back))}
 
     def _back(self, runs: Iterable[InventoryRun], outer: set[str]) -> list[str]:
-        """Marked runs that are listed again, or that no list shows and whose outer run is among `outer`."""
+        """Marked runs that are listed again, or that no list shows and whose outer run is among
+        `outer`."""
         return [
             run.id
             for run in runs

@@ -1,12 +1,14 @@
-"""Compares the database with the platform: ids and last changes of all runs, and every cell of a sample.
+"""Compares the database with the platform: ids and last changes of all runs, and every cell of a
+sample.
 
     lists ──────────────┐
                         ├──► missing, stale, gone, returned, quarantined
     ids in the database ┘
     N runs, loaded again into a database of their own ──► each row beside the stored row
 
-The lists cost one request a page, the sample one request a run. The sample goes through the sources, parsers and merges
-of a normal load, into a temporary file. So each difference is in the data, not in two ways of reading it.
+The lists cost one request a page, the sample one request a run. The sample goes through the
+sources, parsers and merges of a normal load, into a temporary file. So each difference is in the
+data, not in two ways of reading it.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ _FROM_LISTS = ("created_at", "updated_at")
 
 
 class Difference(NamedTuple):
-    """A cell or a row that differs. `column` is None where a whole row is missing on one side."""
+    """A cell or a row that differs. `column` is None if a whole row is missing on one side."""
 
     table: str
     key: tuple[Any, ...]
@@ -77,9 +79,10 @@ class Difference(NamedTuple):
 class VerifyResult:
     """The differences, by kind: runs as `list/id`, cells as `Difference`.
 
-    `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
-    `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are missing or stale for a
-    known reason and do not count as differences. `undated` runs have no date to compare.
+    `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no
+    list. `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are
+    missing or stale for a known reason and do not count as differences. `undated` runs have no date
+    to compare.
     """
 
     provider: str
@@ -141,9 +144,11 @@ def verify_runs(
     seed: int | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> VerifyResult:
-    """Compare a target with its platform, and `deep` of its runs cell by cell. The same `seed` picks the same runs.
+    """Compare a target with its platform, and `deep` of its runs cell by cell. The same `seed`
+    picks the same runs.
 
-    Changes nothing. What changes on the platform after the load is a difference, so verify right after it.
+    Changes nothing. What changes on the platform after the load is a difference, so verify right
+    after it.
     """
     require_database(target)
     result = VerifyResult(platform.name)
@@ -198,12 +203,14 @@ def _compare_lists(
 
 
 def _list_name(run: InventoryRun, lists: ListInventory) -> str | None:
-    """The list that a run is compared with: a nested workflow run may be in the list of workflow runs."""
+    """The list that a run is compared with: a nested workflow run may be in the list of workflow
+    runs."""
     return lists.main if run.type is None else lists.of(run)
 
 
 def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
-    """How a stored run differs from its list: gone, returned, undated, stale; None if it does not."""
+    """How a stored run differs from its list: gone, returned, undated, stale; None if it does
+    not."""
     name = _list_name(run, lists)
     if name is None:
         return None
@@ -234,7 +241,8 @@ def _choose_sample(
         name = lists.of(run)
         if name is None or run.id not in lists.rows[name] or run.id in known:
             continue
-        # Extend's processor runs come inside their workflow run, Plextera's are fetched by themselves
+        # Extend's processor runs come inside their workflow run, Plextera's are fetched by
+        # themselves
         is_fetched = run.inside is None or name == "extractions"
         if is_fetched and lists.lists[name].detail is not None:
             ids.append(run.id)
@@ -308,11 +316,12 @@ def _differences(
     for column in BY_NAME[table.name].columns:
         if column.name in _NOT_COMPARED:
             continue
-        one, other = (_plain(column, row[column.name]) for row in (ours, theirs))
-        # for a run inside another one only lists give these, and a load does not read lists to their ends
-        only_listed = column.name in _FROM_LISTS and one is None and ours.get("workflow_run_id")
-        if one != other and not only_listed:
-            yield Difference(table.name, key, column.name, one, other)
+        stored, fresh = (_plain(column, row[column.name]) for row in (ours, theirs))
+        # for a run inside another one only lists give these, and a load does not read lists to
+        # their ends
+        only_listed = column.name in _FROM_LISTS and stored is None and ours.get("workflow_run_id")
+        if stored != fresh and not only_listed:
+            yield Difference(table.name, key, column.name, stored, fresh)
 
 
 def _plain(column: Column, value: Any) -> Any:

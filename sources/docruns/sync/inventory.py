@@ -1,4 +1,5 @@
-"""All runs that the lists show, and all runs that the destination stores. `sweep` and `verify` compare them."""
+"""All runs that the lists show, and all runs that the destination stores. `sweep` and `verify`
+compare them."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
 
 
 class InventoryRun(NamedTuple):
-    """A run as the database holds it. `inside` is the workflow run that it came in or under, if any."""
+    """A run as the database holds it. `inside` is the workflow run that it came in or under, if
+    any."""
 
     id: str
     updated_at: datetime | None
@@ -29,7 +31,8 @@ class InventoryRun(NamedTuple):
 
 
 class ListInventory:
-    """All lists of a platform, read to their ends. A list that an API version lacks is not among them."""
+    """All lists of a platform, read to their ends. A list that an API version lacks is not among
+    them."""
 
     def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
         self.lists: dict[str, RunList] = {}
@@ -54,8 +57,8 @@ class ListInventory:
                 progress("listed", run_list.name, len(rows), len(rows))
 
     def of(self, run: InventoryRun) -> str | None:
-        """The list that would show a run: None where none would. Ids differ between Extend's versions, so a
-        processor run is looked for in the lists of the version it was read with."""
+        """The list that would show a run: None where none would. Ids differ between Extend's
+        versions, so a processor run is looked for in the lists of the version it was read with."""
         if run.type is None:
             return None if run.inside is not None else self.main
         if "extractions" in self.rows:
@@ -101,7 +104,8 @@ def quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:
 
 
 def check_stored_privacy(platform: Platform, running: Pipeline) -> None:
-    """ConfigError if the destination stores private columns in another way than the settings say."""
+    """ConfigError if the destination stores private columns in another way than the settings
+    say."""
     now = platform.settings.privacy.mark
     if (then := lookup.stored_privacy(running) or now) != now:
         raise storage_mode_error(then, now, f"sources.{platform.name}")

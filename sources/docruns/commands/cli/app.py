@@ -1,11 +1,12 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox | notebook`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox |
+notebook`.
 
-Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names the key);
-3 loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API refused the key.
-Results go to stdout, progress and errors to stderr.
+Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names
+the key); 3 loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API
+refused the key. Results go to stdout, progress and errors to stderr.
 
-Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and `--help`
-and shell completion need none of them.
+Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and
+`--help` and shell completion need none of them.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def load(
 ) -> None:
     """Load every new or changed run.
 
-    You can stop it at any time, also with `kill -9`, and run it again: it continues after the last committed runs.
+    You can stop it at any time, also with `kill -9`, and run it again: it continues after the last
+    committed runs.
     """
     from ...store.memory import hide_pandas_from_pyarrow, limit_arenas
     from ..load import load_runs
@@ -160,7 +162,8 @@ def _rfc3339(at: datetime) -> str:
 def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Show what a DuckDB file holds.
 
-    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using it.
+    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process
+    that is using it.
     """
     from ...store.environment import disable_telemetry
     from ...store.target import Target, lock_holders, require_database
@@ -199,8 +202,9 @@ def sweep(
 ) -> None:
     """Mark runs that the platform has deleted.
 
-    Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for each run that is
-    missing there. Only a run that answers 404 or 410 is marked, with the runs that were inside it.
+    Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for
+    each run that is missing there. Only a run that answers 404 or 410 is marked, with the runs that
+    were inside it.
     """
     from ..sweep import sweep_deleted
     from .progress import show_progress
@@ -239,8 +243,8 @@ def verify(
 ) -> None:
     """Compare the database with the platform.
 
-    Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if they differ. Run it
-    right after a load: runs that have changed since then count as differences.
+    Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if
+    they differ. Run it right after a load: runs that have changed since then count as differences.
     """
     from ..verify import verify_runs
     from .progress import show_progress
@@ -281,8 +285,8 @@ def push(
 ) -> None:
     """Write names and metadata back to Extend.
 
-    The rows have the column `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`. Only differences are
-    sent, and each one once. You can stop it at any time and run it again.
+    The rows have the column `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`. Only
+    differences are sent, and each one once. You can stop it at any time and run it again.
     """
     from ..push import report
     from ..push.push import push_rows

@@ -1,4 +1,5 @@
-"""Text that the command prints: results of loads, sweeps and verifications, and the data dictionary."""
+"""Text that the command prints: results of loads, sweeps and verifications, and the data
+dictionary."""
 
 from __future__ import annotations
 

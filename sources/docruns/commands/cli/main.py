@@ -31,7 +31,7 @@ def run() -> None:
         app()
     except BaseException as error:
         if signals.received is not None and getattr(error, "code", 1) != 0:
-            # the signal is the cause of whatever broke after it
+            # any error after a signal comes from the signal
             name = signals.received.name
             say(f"docruns: stopped by {name}. Committed runs stay; the next load continues there.")
             sys.exit(128 + signals.received)
@@ -43,7 +43,8 @@ def run() -> None:
 
 
 def _hide_rich() -> None:
-    """Make typer complete words without rich: it would render each help text with it, for 0.6 s of CPU."""
+    """Make typer complete words without rich: it would render each help text with it, for 0.6 s of
+    CPU."""
     modules: dict[str, Any] = sys.modules
     # None stands for a package that is not installed
     modules["rich"] = None
@@ -61,7 +62,8 @@ def _as_docruns_error(error: BaseException) -> DocrunsError | None:
 
 
 class _OneLinePerProblem(logging.Filter):
-    """Shortens dlt's warnings and errors to their first line, and shows each place in dlt's code once.
+    """Shortens dlt's warnings and errors to their first line, and shows each place in dlt's code
+    once.
 
     A full disk made dlt print 200 KB of them, in front of the message that says what to do.
     """
@@ -81,9 +83,11 @@ class _OneLinePerProblem(logging.Filter):
 
 
 class StopSignals:
-    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up. `received` is the signal that came.
+    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up. `received` is the
+    signal that came.
 
-    The signal is kept, since what it interrupts may raise another error: DuckDB one of its query, typer an exit.
+    The signal is kept because the interrupted code may raise another error: DuckDB an error of its
+    query, typer an exit.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Progress of a load on stderr: live bars on a terminal, elsewhere a plain line every few seconds."""
+"""Progress of a load on stderr: live bars on a terminal, elsewhere a plain line every few
+seconds."""
 
 from __future__ import annotations
 

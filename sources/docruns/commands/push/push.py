@@ -4,12 +4,13 @@
      └──► problems: all of them are named, and nothing is sent                                                │
          runs fetched again, and merged with the rows of `pushes` in one package ◄───────────────────────────┘
 
-The journal is a file beside the target's lock. It holds a change before the change is sent. It holds the answer before
-the lane that got it sends its next change. A killed push leaves the journal: the next push fetches those runs again,
-merges what the journal holds, and continues. It continues the same push, under the same `push_id`, if its rows ask for
-the same; in any case it compares them with what the runs have by then. So a call that was answered is never made again.
-A call that was sent and not answered is made again only if the run, fetched again, lacks the change. A name that the
-API version does not return cannot be checked, and is sent again.
+The journal is a file beside the target's lock. It holds a change before the change is sent. It
+holds the answer before the lane that got it sends its next change. A killed push leaves the
+journal: the next push fetches those runs again, merges what the journal holds, and continues. It
+continues the same push, under the same `push_id`, if its rows ask for the same; in any case it
+compares them with what the runs have by then. So a call that was answered is never made again. A
+call that was sent and not answered is made again only if the run, fetched again, lacks the change.
+A name that the API version does not return cannot be checked, and is sent again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ _KEPT_OTHERWISE = "the platform keeps it in its own way"
 
 @dataclass
 class PushResult:
-    """What a push did. All counts are of rows, over the whole push: `before` were confirmed before a kill."""
+    """What a push did. All counts are of rows, over the whole push: `before` were confirmed before
+    a kill."""
 
     push_id: str | None = None
     rows: int = 0
@@ -86,8 +88,8 @@ def push_rows(
 ) -> PushResult:
     """Push rows: given ones, or those of a query or a file, see `rows`. A dry run only compares.
 
-    Raises RowsError with all that is wrong with the rows, and then nothing was sent. Any other DocrunsError stops the
-    push where it is; the next push continues there.
+    Raises RowsError with all that is wrong with the rows, and then nothing was sent. Any other
+    DocrunsError stops the push where it is; the next push continues there.
     """
     if platform.name != "extend":
         raise ConfigError("push", f"{platform.name} has no call that changes a run.")
@@ -219,7 +221,8 @@ class _Push:
         self.result = PushResult()
 
     def run(self, desired: Sequence[DesiredRun], problems: Sequence[Problem]) -> None:
-        """Settle what a killed push left, compare, then send and commit the changes chunk by chunk."""
+        """Settle what a killed push left, compare, then send and commit the changes chunk by
+        chunk."""
         fingerprint = self._stored("wish", changes.fingerprint_all(desired))
         self._resume(fingerprint)
         done = {id_ for id_, rec in self._records.items() if rec["outcome"] == "confirmed"}
@@ -327,7 +330,8 @@ class _Push:
         return quarantine.redacted_message(error, self._platform.settings.privacy)
 
     def _commit(self, sent: Sequence[Record], remote: RemoteRuns, unsent: Sequence[Record]) -> None:
-        """Fetch the sent runs again, and merge them with their records and those of unsent runs in one package."""
+        """Fetch the sent runs again, and merge them with their records and those of unsent runs in
+        one package."""
         by_id = {record["id"]: record for record in sent}
         ids = [
             id_

@@ -1,11 +1,13 @@
-"""What the platform has of some workflow runs: the stored row where it is still true, else the run fetched over the API.
+"""What the platform has of some workflow runs: the stored row where it is still true, else the run
+fetched over the API.
 
     stored row ──► loaded by a whole package, not deleted, not in quarantine, fetched after the last push, not listed as
                    changed since? ──► yes: no request
                                  └──► no, or stored hashed: GET
 
-The list shows what has changed since the load, down to the watermark, with one request for 1,000 runs. If somebody else
-changed a run and the platform did not move its last change, that is not seen here, nor by a load.
+The list shows what has changed since the load, down to the watermark, with one request for 1,000
+runs. If somebody else changed a run and the platform did not move its last change, that is not seen
+here, nor by a load.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ CUT = "?…"
 
 
 class RemoteRuns:
-    """The runs `ids` on the platform. `earlier` are records of pushes that the database does not have yet."""
+    """The runs `ids` on the platform. `earlier` are records of pushes that the database does not
+    have yet."""
 
     def __init__(
         self,
@@ -84,7 +87,8 @@ class RemoteRuns:
         return id_ in self._rows and self._rows[id_]["deleted_at"] is None
 
     def read(self) -> Iterator[tuple[str, updates.Outcome]]:
-        """Each run and what the platform has of it, or the error that its request got. Raises errors that stop all."""
+        """Each run and what the platform has of it, or the error that its request got. Raises
+        errors that stop all."""
         rest = []
         if self._rows:
             with self._platform.client:
@@ -132,13 +136,15 @@ class RemoteRuns:
                 self._listed[run.id] = run
 
     def _floor(self) -> datetime | None:
-        """The oldest date at which the list may show a change of one of the runs that is not loaded."""
+        """The oldest date at which the list may show a change of one of the runs that is not
+        loaded."""
         dates = {id_: utc(row["updated_at"]) or plan.OLDEST for id_, row in self._rows.items()}
         floor = min(dates.values())
         if self._watermark is not None:
             floor = max(floor, self._watermark - self._platform.settings.overlap)
         if not self._platform.settings.privacy.keeps:
-            # in old versions only the list has the rejection note, and a stored hash cannot be stored again
+            # in old versions only the list has the rejection note, and a stored hash cannot be
+            # stored again
             rejected = [dates[id_] for id_, row in self._rows.items() if row["rejection_note"]]
             floor = min([floor, *rejected])
         return floor

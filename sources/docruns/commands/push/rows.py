@@ -6,8 +6,8 @@
     found.parquet
     found.sql                     the query
 
-A row is a mapping by column name. A null in a struct of a query or of a parquet file changes nothing, because every row
-of a struct has all its keys. A null in JSON is a value.
+A row is a mapping by column name. A null in a struct of a query or of a parquet file changes
+nothing, because every row of a struct has all its keys. A null in JSON is a value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _WRITES = (
 def read_rows(
     source: str, target: Target, provider: str, on_wait: Callable[[str], None] | None = None
 ) -> list[Row]:
-    """The rows of a file, or of a query on the target. Raises ConfigError if neither can be read."""
+    """The rows of a file, or of a query on the target. Raises ConfigError if neither can be
+    read."""
     path = Path(source)
     if _is_file(path):
         if path.suffix != ".sql":
@@ -83,7 +84,8 @@ def _query_duckdb(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row
 def _query_destination(
     query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
 ) -> list[Row]:
-    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and is rolled back."""
+    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and
+    is rolled back."""
     with open_for_reading(provider, target, on_wait) as running:
         dialect = running.destination.capabilities().sqlglot_dialect
         try:
