@@ -1,5 +1,4 @@
-"""Tests whether the platform can be reached, whether it accepts the key, and what the key can
-see."""
+"""Tests whether the platform answers, whether it accepts the key, and what the key can see."""
 
 from __future__ import annotations
 

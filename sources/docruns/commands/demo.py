@@ -1,5 +1,4 @@
-"""Loads invented runs of both platforms from the built-in sandbox, and answers three questions from
-them."""
+"""Loads invented runs of both platforms, and answers three questions from them."""
 
 from __future__ import annotations
 

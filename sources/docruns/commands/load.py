@@ -39,8 +39,7 @@ from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
 
 CHUNK_RUNS = 1000
-"""Runs per load package unless `chunk_runs` is set: how many runs a kill can make the next load
-fetch again."""
+"""Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
 
 RUN_RESOURCES = ("workflow_runs", "processor_runs")
 """The resources that load runs. The others load the catalogue, once a load."""

@@ -1,5 +1,4 @@
-"""What a DuckDB file holds, by dataset: runs, watermark, unfinished and quarantined runs, and the
-process at work on it."""
+"""What a DuckDB file holds, by dataset, and which process is at work on it."""
 
 from __future__ import annotations
 

@@ -57,8 +57,7 @@ CONFIRM = 1000
 """The default limit of requests for single runs."""
 
 FEW = 10
-"""A list may lose all of this many runs. If it lost all of more, the workspace is probably the
-wrong one."""
+"""A list may lose all of up to this many runs. More are probably those of another workspace."""
 
 
 @dataclass
@@ -195,8 +194,7 @@ class _Search:
     def _find_deleted_processors(
         self, processors: Sequence[InventoryRun], gone_workflows: set[str]
     ) -> set[str]:
-        """Processor runs that went with their workflow run, and those that answer 404
-        themselves."""
+        """Processor runs whose workflow run is deleted, and those that answer 404 themselves."""
         unlisted = [run for run in processors if not self._lists.shows(run)]
         with_workflow = {run.id for run in unlisted if run.inside in gone_workflows}
         suspects = [r for r in unlisted if r.inside not in gone_workflows and self._is_suspect(r)]
@@ -212,8 +210,7 @@ class _Search:
         return {"workflow_runs": back, "processor_runs": self._back(processors, set(back))}
 
     def _back(self, runs: Iterable[InventoryRun], outer: set[str]) -> list[str]:
-        """Marked runs that are listed again, or that no list shows and whose outer run is among
-        `outer`."""
+        """Marked runs that are listed again, or that no list shows and whose run is in `outer`."""
         return [
             run.id
             for run in runs

@@ -203,14 +203,12 @@ def _compare_lists(
 
 
 def _list_name(run: InventoryRun, lists: ListInventory) -> str | None:
-    """The list that a run is compared with: a nested workflow run may be in the list of workflow
-    runs."""
+    """The list that a run is compared with; nested workflow runs are compared with the main list."""
     return lists.main if run.type is None else lists.of(run)
 
 
 def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
-    """How a stored run differs from its list: gone, returned, undated, stale; None if it does
-    not."""
+    """How a stored run differs from its list: gone, returned, undated or stale; None if equal."""
     name = _list_name(run, lists)
     if name is None:
         return None

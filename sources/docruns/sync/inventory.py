@@ -1,5 +1,4 @@
-"""All runs that the lists show, and all runs that the destination stores. `sweep` and `verify`
-compare them."""
+"""All runs that the lists show, and all runs that the destination stores, for `sweep` and `verify`."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
 
 
 class InventoryRun(NamedTuple):
-    """A run as the database holds it. `inside` is the workflow run that it came in or under, if
-    any."""
+    """A stored run. `inside` is the workflow run that contains it, if any."""
 
     id: str
     updated_at: datetime | None
@@ -31,8 +29,7 @@ class InventoryRun(NamedTuple):
 
 
 class ListInventory:
-    """All lists of a platform, read to their ends. A list that an API version lacks is not among
-    them."""
+    """All lists of a platform, read to their ends, without lists that the API version lacks."""
 
     def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
         self.lists: dict[str, RunList] = {}

@@ -1,5 +1,4 @@
-"""Text that the command prints: results of loads, sweeps and verifications, and the data
-dictionary."""
+"""Text that the command prints: what loads, sweeps and verify did, and the data dictionary."""
 
 from __future__ import annotations
 

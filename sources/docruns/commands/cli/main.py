@@ -43,8 +43,7 @@ def run() -> None:
 
 
 def _hide_rich() -> None:
-    """Make typer complete words without rich: it would render each help text with it, for 0.6 s of
-    CPU."""
+    """Make typer complete words without rich, which takes 0.6 s of CPU to render the help texts."""
     modules: dict[str, Any] = sys.modules
     # None stands for a package that is not installed
     modules["rich"] = None

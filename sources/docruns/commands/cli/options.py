@@ -1,5 +1,4 @@
-"""Arguments and options that several commands share, and the platform and the target that they
-stand for."""
+"""Arguments and options that several commands share, and the platform and target they name."""
 
 from __future__ import annotations
 
@@ -65,8 +64,10 @@ DEFAULT_DATABASE = Path("docruns.duckdb")
 def make_target(
     provider: Provider | Writable, database: Path, destination: str, dataset: str | None
 ) -> Target:
-    """Where the rows are. ConfigError for a dataset name that dlt would change: queries would not
-    find the tables."""
+    """Where the rows are. ConfigError for a dataset name that dlt would change.
+
+    Queries with the given name would not find the tables of such a dataset.
+    """
     from ...store.target import Target
 
     if not destination:
@@ -85,8 +86,7 @@ def make_target(
 
 
 def connect_platform(provider: Provider, options: dict[str, Any]) -> Platform:
-    """The platform with the options that the user gave. The other settings come from dlt's
-    configuration."""
+    """The platform with the user's options; other settings come from dlt's configuration."""
     import dlt
 
     from ...providers.extend import connect_extend

@@ -1,5 +1,4 @@
-"""Progress of a load on stderr: live bars on a terminal, elsewhere a plain line every few
-seconds."""
+"""Progress of a load on stderr: live bars on a terminal, elsewhere a line every 5 seconds."""
 
 from __future__ import annotations
 

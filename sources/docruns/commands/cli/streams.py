@@ -1,5 +1,7 @@
-"""stdout and stderr: characters that a terminal lacks, and pipes whose reader has left (`docruns
-tables | head -1`)."""
+"""stdout and stderr: characters that a terminal lacks, and pipes whose reader has left.
+
+    docruns tables | head -1
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,14 @@ def prepare_streams() -> None:
         stream.reconfigure(errors="replace")
         if _is_pipe(stream):
             writer = BufferedWriter(PipeWriter(stream.fileno(), "wb", closefd=False))
-            lines = stream.line_buffering
-            copy = TextIOWrapper(writer, stream.encoding, "replace", line_buffering=lines)
             stream.flush()
+            copy = TextIOWrapper(
+                writer,
+                encoding=stream.encoding,
+                errors="replace",
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
             setattr(sys, name, copy)
 
 

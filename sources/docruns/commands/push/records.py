@@ -1,5 +1,4 @@
-"""Records of a push: rows of the table `pushes` as JSON values, private columns as the database
-stores them."""
+"""Records of a push: rows of `pushes` as JSON, private columns as the database stores them."""
 
 from __future__ import annotations
 
@@ -20,8 +19,7 @@ _TIMES = {column.name for column in PUSHES.columns if column.type == "timestamp"
 
 
 def private_text(privacy: Privacy) -> Stored:
-    """How a text is stored in a column of `pushes`, and in the journal as well: as it is, hashed,
-    or not at all."""
+    """How a text is stored in `pushes` and in the journal: as it is, hashed, or not at all."""
     rewrites = privacy.rewrites(PUSHES)
 
     def rewritten(column: str, text: str) -> str | None:

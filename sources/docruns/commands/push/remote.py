@@ -87,8 +87,7 @@ class RemoteRuns:
         return id_ in self._rows and self._rows[id_]["deleted_at"] is None
 
     def read(self) -> Iterator[tuple[str, updates.Outcome]]:
-        """Each run and what the platform has of it, or the error that its request got. Raises
-        errors that stop all."""
+        """Each run as the platform has it, or its error. Raises errors that concern all runs."""
         rest = []
         if self._rows:
             with self._platform.client:
@@ -136,8 +135,7 @@ class RemoteRuns:
                 self._listed[run.id] = run
 
     def _floor(self) -> datetime | None:
-        """The oldest date at which the list may show a change of one of the runs that is not
-        loaded."""
+        """How far back the list may show changes of these runs that are not loaded."""
         dates = {id_: utc(row["updated_at"]) or plan.OLDEST for id_, row in self._rows.items()}
         floor = min(dates.values())
         if self._watermark is not None:

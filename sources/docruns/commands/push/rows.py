@@ -43,8 +43,7 @@ _WRITES = (
 def read_rows(
     source: str, target: Target, provider: str, on_wait: Callable[[str], None] | None = None
 ) -> list[Row]:
-    """The rows of a file, or of a query on the target. Raises ConfigError if neither can be
-    read."""
+    """The rows of a file, or of a query on the target. ConfigError if neither can be read."""
     path = Path(source)
     if _is_file(path):
         if path.suffix != ".sql":
