@@ -1,6 +1,6 @@
 """stdout and stderr: characters that a terminal lacks, and pipes whose reader has left.
 
-    docruns tables | head -1
+docruns tables | head -1
 """
 
 from __future__ import annotations
