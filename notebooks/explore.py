@@ -4,7 +4,7 @@
     marimo edit notebooks/explore.py -- --database docruns.duckdb # as a notebook
     marimo run notebooks/explore.py -- --database docruns.duckdb  # as a page
 
-The database is opened read-only for each query and closed again, so a scheduled load is not kept out.
+Each query opens the database read-only and closes it again, so the notebook does not block a load.
 """
 
 import marimo
@@ -30,9 +30,8 @@ with app.setup:
     from docruns.core.tables import TABLES
 
     Row = dict[str, Any]
-    Point = tuple[
-        float, int, int
-    ]  # a score, the fields that have it, those that review left unchanged
+    # a score, the fields that have it, and those of them that review did not change
+    Point = tuple[float, int, int]
 
     BLUE, RED, GREY = "#2f6db3", "#c8553d", "#9aa3ad"
     STATUS_COLOURS = {
@@ -58,8 +57,8 @@ def quoted(name: str) -> str:
 class Loaded:
     """A dataset in a DuckDB file, read-only.
 
-    Each query opens the file and closes it again. A table that does not exist yet (one appears with
-    its first row) or lacks a column reads as if it did, without rows or with nulls.
+    Each query opens the file and closes it again. A table exists from its first row on. A missing
+    table reads as empty, a missing column as null.
     """
 
     def __init__(self, database: str, dataset: str, patience: float = 10.0) -> None:
@@ -95,7 +94,7 @@ class Loaded:
         return None
 
     def rows(self, sql: str, **parameters: Any) -> list[Row]:
-        """The rows that `sql` gives, in its order; `$name` in it is a parameter."""
+        """The rows of a query, in its order; `$name` is a parameter."""
         with self._attached() as connection:
             present: dict[str, set[str]] = {}
             for schema, table, column in columns_of(connection):
@@ -109,17 +108,17 @@ class Loaded:
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def row(self, sql: str, **parameters: Any) -> Row:
-        """The first row."""
+        """The first row of a query."""
         return self.rows(sql, **parameters)[0]
 
     def _attached(self) -> duckdb.DuckDBPyConnection:
-        """Waits up to `patience` seconds for a load that holds the file."""
+        """A connection. Waits up to `patience` seconds for a load that has the file open."""
         until = time.monotonic() + self.patience
         path = self.database.replace("'", "''")
         while True:
             connection = duckdb.connect()
             try:
-                # attached by a name of our own: extend.duckdb with a dataset extend is ambiguous otherwise
+                # without a name of its own, extend.duckdb with a dataset extend would be ambiguous
                 connection.execute(f"attach '{path}' as loaded (read_only)")
                 connection.execute("set timezone = 'UTC'")
                 return connection
@@ -140,7 +139,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, st
 
 @app.function
 def stand_ins(present: dict[str, set[str]], dataset: str) -> Iterable[str]:
-    """Statements that make temporary views for tables that are missing, or lack columns."""
+    """Statements that create temporary views for missing tables and tables that lack columns."""
     for table in TABLES:
         known = present.get(table.name, set())
         missing = [
@@ -157,7 +156,7 @@ def stand_ins(present: dict[str, set[str]], dataset: str) -> Iterable[str]:
 
 @app.function
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share, 95% unless `z` says otherwise; (0, 1) without cases."""
+    """The Wilson score interval of a share, 95% with the default `z`; (0, 1) without cases."""
     if n == 0:
         return 0.0, 1.0
     share = hits / n
@@ -171,19 +170,20 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 @app.function
 def calibration(points: Iterable[Point], bins: int) -> list[Row]:
-    """Bins of equal width over 0 to 1, lower bound inclusive (the last also the upper); empty ones left out.
+    """Bins of equal width over 0 to 1, without empty ones. The lower bound is inclusive, in the last bin
+    also the upper.
 
     `mean_score` is the mean over the bin's fields, `share_right` the share that review left unchanged,
     `low` and `high` its 95% Wilson interval. A score outside 0 to 1 falls into the nearest bin.
     """
     sums: dict[int, list[float]] = {}
     for score, n, unchanged in points:
-        # 1e-9: 0.29 * 100 is 28.999999999999996, and 0.29 belongs to the bin that begins there
+        # 1e-9: 0.29 * 100 is 28.999999999999996, and 0.29 belongs to the bin that starts there
         index = min(bins - 1, max(0, math.floor(score * bins + 1e-9)))
-        held = sums.setdefault(index, [0, 0, 0.0])
-        held[0] += n
-        held[1] += unchanged
-        held[2] += score * n
+        bin_sums = sums.setdefault(index, [0, 0, 0.0])
+        bin_sums[0] += n
+        bin_sums[1] += unchanged
+        bin_sums[2] += score * n
     return [
         scored_bin(index / bins, (index + 1) / bins, int(n), int(unchanged), total / n)
         for index, (n, unchanged, total) in sorted(sums.items())
@@ -192,7 +192,7 @@ def calibration(points: Iterable[Point], bins: int) -> list[Row]:
 
 @app.function
 def by_level(points: Iterable[Point]) -> list[Row]:
-    """The same rows for a score that has few levels, such as 1 to 5: one per level."""
+    """The same rows for a score with few levels, such as 1 to 5: one row a level."""
     return [scored_bin(score, score, n, unchanged, score) for score, n, unchanged in sorted(points)]
 
 
@@ -221,17 +221,17 @@ def calibration_error(bins: Sequence[Row]) -> float | None:
 
 @app.function
 def threshold_curve(points: Iterable[Point], thresholds: Iterable[float]) -> list[Row]:
-    """What review would have seen, had it looked at every field whose score is below a threshold.
+    """How many fields, and how many errors, have a score below each threshold.
 
-    `looked_at` is a share of the scored fields, `caught` a share of the scored fields that were wrong
-    (None where none was).
+    `looked_at` is the share of the scored fields that a review below the threshold covers. `caught` is
+    the share of the wrong scored fields among them (None if no field was wrong).
     """
-    held = sorted(points)
-    n = sum(point[1] for point in held)
-    wrong = sum(point[1] - point[2] for point in held)
+    points = sorted(points)
+    n = sum(point[1] for point in points)
+    wrong = sum(point[1] - point[2] for point in points)
     curve = []
     for threshold in thresholds:
-        below = [point for point in held if point[0] < threshold]
+        below = [point for point in points if point[0] < threshold]
         seen, found = sum(p[1] for p in below), sum(p[1] - p[2] for p in below)
         curve.append(
             {
@@ -263,8 +263,8 @@ def page_drawing(
 ) -> str:
     """A page, or a `window` (left, top, width, height) of it, as SVG in the page's own coordinates.
 
-    `chosen` and `others` are rows of `citations`: the first as strong boxes with their polygons, the
-    others as pale ones, each with its reference text. `shown` is the width in pixels on the screen.
+    `chosen` and `others` are rows of `citations`, each drawn with its reference text: `chosen` as strong
+    boxes with their polygons, `others` as pale boxes. `shown` is the width in pixels on the screen.
     """
     left, top, across, down = window or (0.0, 0.0, width, height)
     pixel = across / shown
@@ -282,7 +282,7 @@ def page_drawing(
 
 @app.function
 def box_of(place: Row, stroke: str, fill: str, ink: str, line: float) -> str:
-    """The box of a citation and, where it is one line of text, the text in it."""
+    """The box of a citation, with its text if that is one line."""
     left, top, right, bottom = (place[side] for side in ("left", "top", "right", "bottom"))
     if None in (left, top, right, bottom):
         return ""
@@ -295,7 +295,7 @@ def box_of(place: Row, stroke: str, fill: str, ink: str, line: float) -> str:
     if not words or "\n" in words or not 0 < down < across:
         return drawn
     size = 0.8 * down
-    # a letter is about half as wide as it is high; what would not fit is squeezed in
+    # a letter is about half as wide as it is high; longer text is squeezed
     squeeze = (
         f' textLength="{across:g}" lengthAdjust="spacingAndGlyphs"'
         if len(words) * size / 2 > across
@@ -309,7 +309,7 @@ def box_of(place: Row, stroke: str, fill: str, ink: str, line: float) -> str:
 
 @app.function
 def outline_of(place: Row, line: float) -> str:
-    """The polygon of a citation, dashed; nothing where it has none."""
+    """The polygon of a citation as a dashed line; empty if it has none."""
     points = " ".join(f"{x:g},{y:g}" for x, y in corners(place))
     return (
         f'<polygon points="{points}" fill="none" stroke="{RED}" stroke-width="{line:g}" '
@@ -323,7 +323,7 @@ def outline_of(place: Row, line: float) -> str:
 def close_up(
     width: float, height: float, places: Sequence[Row]
 ) -> tuple[float, float, float, float]:
-    """The part of the page around `places`: (left, top, width, height), at least a third of the width."""
+    """The part of the page around `places`, at least a third as wide: (left, top, width, height)."""
     xs, ys = [], []
     for place in places:
         known = place["left"] is not None
@@ -340,7 +340,7 @@ def close_up(
 
 @app.function
 def table(rows: Sequence[Row], formats: dict[str, str] | None = None, page: int = 15) -> Any:
-    """Rows as a plain table; `formats` holds a format for some columns, e.g. `{"rate": "{:.1%}"}`."""
+    """Rows as a plain table; `formats` are formats by column, e.g. `{"rate": "{:.1%}"}`."""
     if not rows:
         return mo.md("*None.*")
 
@@ -367,7 +367,7 @@ def table(rows: Sequence[Row], formats: dict[str, str] | None = None, page: int 
 
 @app.function
 def percent(share: float | None) -> str:
-    """A share for reading: 12.3%, or a dash."""
+    """A share as text: 12.3%, or a dash for None."""
     return "–" if share is None else f"{share:.1%}"
 
 
@@ -396,7 +396,7 @@ def _(loaded):
     mo.md(f"""
     # What was extracted, was it right, and what did it cost?
 
-    Read from `{loaded.database}`, dataset `{loaded.dataset}`. Nothing here writes to it. Times are UTC.
+    Read from `{loaded.database}`, dataset `{loaded.dataset}`. The notebook never writes to it. Times are UTC.
     """)
     return
 
@@ -447,13 +447,13 @@ def _(loaded):
 
 @app.cell
 def _(loaded):
-    # a workflow run's credits already contain those of the processor runs in it. So a credit counts once
-    # if these are added: every workflow run, and every processor run that belongs to none of them.
-    # * an extraction that failed inside a workflow names no workflow run, but the parse run it read
-    #   does: it belongs to that one. One that succeeded may have reused a parse run of another run.
-    # * total_credits of a run outside workflows contains the parse run it set off; where that one
-    #   is a row too, its credits are counted there.
-    # * credits are null for runs from before the platform kept them: unknown, not zero.
+    # a workflow run's credits already contain those of its processor runs. So each credit counts once
+    # in the sum of all workflow runs and of those processor runs that belong to no workflow run.
+    # * an extraction that failed inside a workflow names no workflow run, but the parse run that it
+    #   read does: it belongs to that one. A successful one may have reused another run's parse run.
+    # * total_credits of a run outside workflows contains the parse run that it started; if that parse
+    #   run is a row too, its credits are counted there.
+    # * credits are null for runs older than the platform's records of credits: unknown, not zero.
     charges = loaded.rows("""
         with outside as (
             select p.*, parse.id is not null as parse_is_a_row
@@ -517,8 +517,8 @@ def _(
             f"Runs were created from **{counts['first_created']:%Y-%m-%d %H:%M}** to "
             f"**{counts['last_created']:%Y-%m-%d %H:%M}**; the latest change is of "
             f"**{counts['last_updated']:%Y-%m-%d %H:%M}**. "
-            f"{counts['unfinished']:,} had not ended when they were read, "
-            f"{counts['deleted']:,} have since been deleted on the platform."
+            f"{counts['unfinished']:,} had not finished when they were loaded, and the platform has deleted "
+            f"{counts['deleted']:,} since."
         )
 
     def _last_load():
@@ -530,21 +530,21 @@ def _(
             f"{load['fetched']:,} fetched, {load['unchanged']:,} unchanged, with "
             f"{load['requests']:,} requests ({load['retries']:,} repeated). "
             + (
-                "Nothing was left to do."
+                "All due runs are loaded."
                 if load["complete"]
-                else "**More is due:** the next load goes on from there."
+                else "**More runs are due:** the next load continues there."
             )
         )
 
     def _quarantine():
         if not quarantined:
-            return mo.md("**Quarantine:** empty; every run that was due could be loaded.")
+            return mo.md("**Quarantine:** empty. Every due run could be loaded.")
         return mo.vstack(
             [
                 mo.callout(
                     mo.md(
-                        f"{len(quarantined)} runs could not be loaded and are missing from everything "
-                        "below; each load tries them again."
+                        f"{len(quarantined)} runs could not be loaded and are missing from all figures "
+                        "below. Each load tries them again."
                     ),
                     kind="warn",
                 ),
@@ -590,7 +590,7 @@ def _(
             ),
             mo.md(
                 _span() + " Fields are leaves: arrays, their items and objects are not counted."
-                f" Credits are those of the runs that state them; {runs_without_credits:,} do not."
+                f" Credits are those of runs that report them; {runs_without_credits:,} runs do not."
             ),
             *([_chart] if runs_by_status else []),
             mo.md("**Processor runs** by type"),
@@ -604,11 +604,11 @@ def _(
 
 @app.cell
 def _():
-    # what every question about correctness goes by:
-    # * only runs that a person has reviewed can say what was right, so reviewed = true; API versions
-    #   before 2025-04-21 say it of the workflow run only;
-    # * only leaves are answers: an array or an object is the sum of its leaves;
-    # * the score is the model's, edited says whether review left the answer as it was.
+    # rules of every question about correctness:
+    # * only a review shows which value is correct, so reviewed = true; API versions before 2025-04-21
+    #   set it for the workflow run only;
+    # * only leaves count: an array or an object is the sum of its leaves;
+    # * the score is the model's; edited is true if review changed the answer.
     ANSWERS = """
         select
             coalesce(p.processor_name, p.processor_id, '(unnamed)') as processor,
@@ -776,23 +776,23 @@ def _(
 
     **Only runs that a person has reviewed count here**: {reviewed_runs["reviewed"]:,} of
     {reviewed_runs["extractions"]:,} extractions, with {reviewed_runs["fields"]:,} leaf fields, of which
-    review changed {reviewed_runs["edited"]:,}. A field that review left as it was is taken to be right.
-    That flatters the model where a reviewer overlooked something, and reviewed runs are rarely a random
-    sample: often they are the doubtful ones. {reviewed_runs["rejected"]:,} of these extractions came in
-    runs that were rejected as a whole, where fields may not have been looked at one by one.
-    *Best available* takes `logprobs_confidence`, where that is missing `ocr_confidence`, else `confidence`;
-    these do not measure the same thing, so compare them below before trusting the mixture.
+    review changed {reviewed_runs["edited"]:,}. A field that review did not change counts as correct.
+    This favours the model if a reviewer missed an error. Reviewed runs are rarely a random sample: often
+    they are the doubtful ones. {reviewed_runs["rejected"]:,} of these extractions belong to runs that were
+    rejected as a whole, and their fields may not have been checked one by one.
+    *Best available* is `logprobs_confidence`, or `ocr_confidence` if that is missing, or `confidence` if
+    both are. These do not measure the same thing: compare them below before you rely on the mixture.
     """
     if calibration_bins:
         _outside = sum(n for score, n, _ in points if not 0 <= score <= 1)
         _verdict = mo.md(
             f"**Expected calibration error: {ece:.3f}** over {len(calibration_bins)} bins that hold fields. "
-            "Below the dashed line the model is surer than it should be. Lines are 95% Wilson intervals; "
-            "fields of one document are not independent, so the truth is a little wider. "
-            f"{unscored['fields']:,} reviewed fields carry no such score and are not in the chart."
+            "Below the dashed line the model is overconfident. Lines are 95% Wilson intervals; "
+            "fields of one document are not independent, so the true intervals are a little wider. "
+            f"{unscored['fields']:,} reviewed fields have no such score and are not in the chart."
             + (
-                f" **{_outside:,} scores are not between 0 and 1**: this score has another scale, and "
-                "neither chart nor error mean anything for it."
+                f" **{_outside:,} scores are not between 0 and 1**: this score has another scale, so "
+                "its chart and its error are meaningless."
                 if _outside
                 else ""
             )
@@ -804,7 +804,7 @@ def _(
             _verdict,
             table(calibration_bins, _formats, page=25),
             mo.md(
-                "**The scores compared**: the smaller the error, the closer are score and share right."
+                "**Comparison of the scores**: a small error means that score and share of correct fields agree."
             ),
             table(score_summary, _formats),
         ]
@@ -855,7 +855,7 @@ def _(ANSWERS, document_choice, group_choice, least_choice, loaded, score_choice
     for _row in corrected:
         _row["rate"] = _row["edited"] / _row["reviewed"]
         _row["at_least"] = wilson(_row["edited"], _row["reviewed"])[0]
-    # by the lower end of the interval: 2 of 10 may be chance, 40 of 200 is not
+    # sorted by the lower end of the interval: 2 of 10 may be chance, 40 of 200 is not
     corrected.sort(key=lambda row: row["at_least"], reverse=True)
     return (corrected,)
 
@@ -876,11 +876,11 @@ def _(corrected, group_choice, least_choice):
             mo.md("""
     ## Which fields are corrected most?
 
-    `rate` is the share of reviewed leaves that review changed, added or removed; `at_least` is the lower
-    end of its 95% interval and what the table goes by, so that a few unlucky documents do not lead it.
-    `overconfidence` is the mean score minus the share that was right, over the leaves that have a score:
-    where it is well above zero the model is sure of something it gets wrong, and a threshold on that
-    score will not find it.
+    `rate` is the share of reviewed leaves that review changed, added or removed. `at_least` is the lower
+    end of its 95% interval; the table is sorted by it, so that a few unlucky documents do not lead it.
+    `overconfidence` is the mean score minus the share of correct leaves, over the leaves that have a
+    score. If it is well above zero, wrong values have high scores, and a threshold on that score does
+    not find them.
     """),
             mo.hstack([group_choice, least_choice], justify="start"),
             table(_rows, _formats),
@@ -944,23 +944,23 @@ def _(agent_curve, agent_points, chosen_threshold, curve, points, threshold_choi
     _intro = mo.md("""
     ## What if only the doubtful fields went to review?
 
-    Had every field with a score below the threshold been looked at, and no other: which share of the
-    errors would have been caught, and which share of the fields would that have been? The wider the
-    gap between the lines, the more work the score saves. It looks back at reviewed runs only.
+    If a reviewer checks exactly the fields with a score below the threshold, which share of the errors
+    does the review find, and which share of the fields does it check? The wider the gap between the
+    lines, the more work the score saves. The figures are of reviewed runs only.
     """)
     if points:
         _at = chosen_threshold
-        _said = mo.md(
+        _summary = mo.md(
             f"Below **{threshold_choice.value:.2f}** are {_at['fields']:,} fields "
             f"(**{percent(_at['looked_at'])}** of the scored ones) and {_at['errors']:,} errors "
-            f"(**{percent(_at['caught'])}**). Besides, {unscored['errors']:,} errors are in fields without "
-            f"a score, {unscored['added']:,} of them values the model did not give at all: no threshold "
-            "finds those."
+            f"(**{percent(_at['caught'])}**). Another {unscored['errors']:,} errors are in fields without "
+            f"a score, and {unscored['added']:,} of them are values that the model did not return: no threshold "
+            "finds these."
         )
         _parts = [
             threshold_choice,
             (_lines + _rule).properties(width="container", height=260),
-            _said,
+            _summary,
         ]
         if agent_points:
             _shown = [
@@ -973,7 +973,7 @@ def _(agent_curve, agent_points, chosen_threshold, curve, points, threshold_choi
                 for row in agent_curve
             ]
             _parts += [
-                mo.md("The same by the **review agent's score**, 1 to 5:"),
+                mo.md("The same figures by the **review agent's score**, 1 to 5:"),
                 table(_shown, {"looked_at": "{:.1%}", "caught": "{:.1%}"}),
             ]
     else:
@@ -995,29 +995,30 @@ def _(charges, charges_by_document, credits_total, runs_without_credits):
     ## What did it cost?
 
     **{credits_total:,.0f} credits**, each counted once. A workflow run's credits already contain those of
-    the processor runs in it, so the two tables' credits must not be added up: counted here are the
-    workflow runs, and of the processor runs only those that belong to none (`alone`, by type). {runs_without_credits:,} runs
-    state no credits; they are unknown, not free, and are left out of the means. Pages are those of the
-    files a run was given; a file that is not a document of pages has none.
+    its processor runs, so do not add the credits of the two tables. The total counts workflow runs, and
+    of the processor runs only those that belong to no workflow run (`alone`, by type).
+    {runs_without_credits:,} runs report no credits; these are unknown, not free, and do not count in the
+    means. Pages are those of a run's input files; a file without pages has none.
     """)
     if credits_total:
         _parts = [
             table(charges, _formats, page=25),
             mo.md(
-                "**Extraction by document type.** A part of the above, not in addition to it: the credits of "
-                "the extraction itself, without parsing, classifying and splitting."
+                "**Extraction by document type.** A part of the credits above: those of the extraction "
+                "itself, without parsing, classifying and splitting."
             ),
             table(charges_by_document, _formats),
         ]
     else:
-        _parts = [mo.md("*No run states any credits.*")]
+        _parts = [mo.md("*No run reports credits.*")]
     mo.vstack([_intro, *_parts])
     return
 
 
 @app.cell
 def _(loaded):
-    # a place can be drawn where its page's size is known; the runs with something to tell come first
+    # a citation can be drawn if the size of its page is known; runs in which a corrected field has a
+    # reasoning insight come first
     cited_runs = loaded.rows("""
         select p.id, coalesce(p.processor_name, p.processor_id, '(unnamed)') as processor,
             (select min(name) from run_files r where r.run_id = p.id) as file,
@@ -1080,7 +1081,7 @@ def _(field_choice, loaded, run_choice):
     cited_field = loaded.rows(
         "select * from fields where processor_run_id = $run and path = $path", **_chosen
     )
-    # initial: what the model cited for its own answer, where that differs from what is cited now
+    # initial: the citations of the model's own answer, if they differ from the current ones
     cited_places = loaded.rows(
         """
         select * from citations
@@ -1097,7 +1098,7 @@ def _(field_choice, loaded, run_choice):
         """,
         **_chosen,
     )
-    # what was said of the field itself, then of what it hangs in, then of the whole output
+    # insights on the field itself, then on its parents, then on the whole output
     said = loaded.rows(
         """
         select output, path, type, content from insights
@@ -1114,7 +1115,7 @@ def _(field_choice, loaded, run_choice):
 @app.cell(hide_code=True)
 def _(cited_field, cited_places, cited_runs, field_choice, neighbours, run_choice, said):
     def _pages():
-        """One drawing per page that the field is cited on."""
+        """One drawing for each page on which the field is cited."""
         seen = {}
         for place in cited_places:
             seen.setdefault((place["file_id"], place["page"]), []).append(place)
@@ -1172,8 +1173,8 @@ def _(cited_field, cited_places, cited_runs, field_choice, neighbours, run_choic
     _intro = mo.md("""
     ## Where on the page was it read?
 
-    The page is drawn from the citation alone, to scale: red is what the field was read from (the dashed
-    line is the polygon as it came), grey is what else of this run is cited on the page.
+    The page is drawn to scale from the citations alone. Red is the place of the chosen field (the dashed
+    line is the citation's polygon), grey are the run's other citations on the page.
     """)
     if cited_runs:
         _drawn = list(_pages())
@@ -1209,7 +1210,7 @@ def _(
     reviewed_runs,
     threshold_choice,
 ):
-    # run as a script there is no page to look at, so the main numbers are printed
+    # a script has no page, so it prints the main numbers
     if mo.app_meta().mode == "script":
         print(f"{database}, dataset {dataset}")
         print(

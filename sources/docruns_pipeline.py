@@ -1,4 +1,4 @@
-"""The smallest real load: all of Extend that is due, into DuckDB."""
+"""The smallest real load: loads all due runs of Extend into DuckDB."""
 
 import dlt
 
@@ -6,7 +6,7 @@ from docruns import extend
 
 
 def load() -> None:
-    """Load what is due; run it again whenever you like."""
+    """Load the runs that are due. You can run it again at any time."""
     pipeline = dlt.pipeline("docruns", destination="duckdb", dataset_name="extend")
     info = pipeline.run(extend(), loader_file_format="parquet")
     print(info)

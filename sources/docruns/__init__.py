@@ -5,11 +5,54 @@
 
     dlt.pipeline("docruns_extend", destination="duckdb", dataset_name="extend").run(extend())
 
-`extend()` and `plextera()` are dlt sources that fill the same tables; `docruns.core.tables` declares every table and
-column. `extend_workflow_runs()` is a dlt destination that writes names and metadata back to Extend.
+`extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables`
+declares every table and column. `extend_workflow_runs()` is a dlt destination that writes names and
+metadata back to Extend.
+
+`import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first
+used.
 """
 
-from .providers.extend import extend, extend_workflow_runs
-from .providers.plextera import plextera
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .providers.extend import extend, extend_workflow_runs
+    from .providers.plextera import plextera
 
 __all__ = ["extend", "extend_workflow_runs", "plextera"]
+
+__version__: str
+
+_MODULES = {
+    "extend": ".providers.extend",
+    "extend_workflow_runs": ".providers.extend",
+    "plextera": ".providers.plextera",
+}
+"""The module of each public name."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _installed_version()
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_MODULES[name], __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _installed_version() -> str:
+    """The installed version, or "unknown" for a copy of the folder, such as `dlt init` makes."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("docruns")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,20 +1,26 @@
-"""The command: what it prints, where, and how it ends."""
+"""The command `docruns`: its output on stdout and stderr, and its exit codes."""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import stat
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx
 import pytest
 
+import docruns as package
 from docruns.commands.cli import main
 from docruns.core.tables import TABLES
 from docruns.sandbox import Sandbox
@@ -25,7 +31,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def docruns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run the command in this process: exit code, stdout, stderr."""
+    """Runs the command in this process. Returns exit code, stdout and stderr."""
     mask = os.umask(0o022)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -42,8 +48,8 @@ def docruns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     os.umask(mask)
 
 
-def test_load_says_what_it_did(docruns: Run, sandbox: Sandbox) -> None:
-    """A load prints runs, rows and place on stdout, progress on stderr, and ends with 0."""
+def test_load_prints_a_summary(docruns: Run, sandbox: Sandbox) -> None:
+    """A load prints runs, rows and database on stdout and progress on stderr, and exits with 0."""
     code, out, err = docruns("load", "extend", "--base-url", sandbox.extend_url)
     assert code == 0
     assert "extend: " in out
@@ -54,7 +60,7 @@ def test_load_says_what_it_did(docruns: Run, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("destination", "said"),
+    ("destination", "message"),
     [
         ("postgres", "destination.postgres.credentials: is missing. Put it into .dlt/secrets.toml"),
         ("filesystem", "destination.filesystem.bucket_url: is missing."),
@@ -62,23 +68,23 @@ def test_load_says_what_it_did(docruns: Run, sandbox: Sandbox) -> None:
     ],
 )
 def test_destination_that_is_not_set_up(
-    docruns: Run, sandbox: Sandbox, destination: str, said: str
+    docruns: Run, sandbox: Sandbox, destination: str, message: str
 ) -> None:
-    """One line with the key and what to do, and nothing was asked for."""
+    """One line names the key and what to do, and no request is sent."""
     address = ("--base-url", sandbox.extend_url)
     code, _, err = docruns("load", "extend", *address, "--destination", destination)
     assert code == 2
-    assert err.splitlines()[-1].startswith(f"docruns: {said}")
+    assert err.splitlines()[-1].startswith(f"docruns: {message}")
     assert "Traceback" not in err
     assert sandbox.stats.requests == 0
 
 
-def test_database_server_that_is_away(
+def test_unreachable_database_server(
     docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that does not answer is named, in one line."""
-    away = "postgresql://me:pw@127.0.0.1:1/db"
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", away)
+    """One line names the database server that does not answer, without its password."""
+    unreachable = "postgresql://me:pw@127.0.0.1:1/db"
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", unreachable)
     address = ("--base-url", sandbox.extend_url)
     code, _, err = docruns("load", "extend", *address, "--destination", "postgres")
     assert code == 1
@@ -87,17 +93,17 @@ def test_database_server_that_is_away(
     assert sandbox.stats.requests == 0
 
 
-def test_rate_is_told_beside_what_is_allowed(docruns: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is a limit, the summary says how much of it was used."""
+def test_summary_shows_rate_and_limit(docruns: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit on requests, the summary shows the rate and the limit."""
     monkeypatch.setenv("SOURCES__EXTEND__REQUESTS_PER_SECOND", "50")
     with Sandbox(runs=5) as few:
         code, out, _ = docruns("load", "extend", "--base-url", few.extend_url)
     assert code == 0
-    assert "of 50 a second that are allowed" in out
+    assert "a second (limit 50)" in out
 
 
 def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
-    """`--json` ends stdout with one object that has every figure of the load."""
+    """`--json` prints one object with every figure of the load as the last line of stdout."""
     code, out, _ = docruns("load", "extend", "--base-url", sandbox.extend_url, "--json")
     assert code == 0
     found = json.loads(out.splitlines()[-1])
@@ -110,13 +116,13 @@ def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
     assert found["complete"] is True
     assert found["requests"] == sandbox.stats.requests
     assert found["watermark"].endswith("Z")
-    held = query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.fields")[0][0]
-    assert found["rows"]["fields"] == held
+    fields = query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.fields")[0][0]
+    assert found["rows"]["fields"] == fields
     assert found["rows"]["workflow_runs"] == 40
 
 
 def test_window_and_dataset(docruns: Run, sandbox: Sandbox) -> None:
-    """--since, --until, --dataset and --database do what they say."""
+    """--since is inclusive, --until exclusive; --dataset and --database name schema and file."""
     times = sorted(
         run["updated_at"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs"
     )
@@ -137,7 +143,8 @@ def test_window_and_dataset(docruns: Run, sandbox: Sandbox) -> None:
 def test_quarantine_has_its_own_exit_code(
     docruns: Run, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A load with quarantined runs ends with 3, names them and says where to look."""
+    """A load with quarantined runs exits with 3, logs each run, and names the table to look
+    into."""
     row = {"id": "workflow_run_bad", "status": "PROCESSED"}
     sandbox.extend.put("[]", row)
     sandbox.extend.put('{"id": "another"}', row)
@@ -151,7 +158,7 @@ def test_quarantine_has_its_own_exit_code(
 
 
 def test_missing_key_is_a_configuration_error(docruns: Run) -> None:
-    """Without a key the command ends with 2 and names the key to set, in one line."""
+    """Without an API key the command exits with 2, and one line names the setting."""
     code, out, err = docruns("load", "extend")
     assert (code, out) == (2, "")
     assert err.startswith("docruns: sources.extend.api_key: is not set.")
@@ -161,7 +168,7 @@ def test_missing_key_is_a_configuration_error(docruns: Run) -> None:
 
 @pytest.mark.fault(20)
 def test_refused_key(docruns: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused key ends with 4, in load and in check, and is not shown."""
+    """If the platform refuses the key, load and check exit with 4 and do not print the key."""
     monkeypatch.setenv("EXTEND_API_KEY", "sk_secret_1")
     with Sandbox(runs=2, api_keys={"sk_other"}) as strict:
         for command in ("load", "check"):
@@ -172,7 +179,7 @@ def test_refused_key(docruns: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_use(docruns: Run) -> None:
-    """Unknown providers, options and values end with 2."""
+    """Unknown providers, options and values exit with 2."""
     assert docruns("load", "nobody")[0] == 2
     assert docruns("load", "extend", "--no-such-option")[0] == 2
     assert docruns("load", "extend", "--max-runs", "0")[0] == 2
@@ -181,8 +188,8 @@ def test_wrong_use(docruns: Run) -> None:
     assert "sources.extend.api_version" in err
 
 
-def test_check_tells_what_the_key_sees(docruns: Run, sandbox: Sandbox) -> None:
-    """`check` names the address and every list, with one request each and no detail."""
+def test_check_shows_what_the_key_can_see(docruns: Run, sandbox: Sandbox) -> None:
+    """`check` prints the address and every list. It sends one request a list and fetches no run."""
     code, out, _ = docruns("check", "extend", "--base-url", sandbox.extend_url)
     assert code == 0
     assert sandbox.extend_url in out
@@ -194,7 +201,7 @@ def test_check_tells_what_the_key_sees(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_status(docruns: Run, sandbox: Sandbox) -> None:
-    """`status` tells per dataset what is there; without a database it says what to do."""
+    """`status` reports on each dataset. Without a database it exits with 2 and says what to do."""
     code, _, err = docruns("status")
     assert code == 2
     assert "docruns load" in err
@@ -215,7 +222,8 @@ def test_status(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
-    """`sweep` says what is gone and what is back, as text and as one object; wrong use ends with 2."""
+    """`sweep` prints the marked and the restored runs, as text and as JSON; wrong use exits with
+    2."""
     assert docruns("sweep", "extend", "--base-url", sandbox.extend_url)[0] == 2
     docruns("load", "extend", "--base-url", sandbox.extend_url)
     truth = [r["id"] for r in sandbox.extend.truth() if r["resource"] == "workflow_runs"]
@@ -227,7 +235,7 @@ def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
     assert "--confirm: " in err
     code, out, err = docruns(*arguments)
     assert code == 0, err
-    assert "extend.workflow_runs           2 gone, 0 back" in out
+    assert "extend.workflow_runs           2 marked as deleted, 0 back" in out
     code, out, _ = docruns(*arguments, "--json")
     assert code == 0
     found = json.loads(out.splitlines()[-1])
@@ -241,7 +249,8 @@ def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_verify(docruns: Run, sandbox: Sandbox) -> None:
-    """`verify` ends with 0 where all agrees, with 1 and the differences where not, with 3 for quarantined runs."""
+    """`verify` exits with 0 if all is equal, with 1 and the differences if not, with 3 for
+    quarantined runs only."""
     arguments = ("verify", "extend", "--base-url", sandbox.extend_url)
     assert docruns(*arguments)[0] == 2
     docruns("load", "extend", "--base-url", sandbox.extend_url)
@@ -269,7 +278,8 @@ def test_verify(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_publish(docruns: Run, sandbox: Sandbox) -> None:
-    """`load --publish` leaves a copy that holds what the database holds; `--publish` elsewhere is wrong use."""
+    """`load --publish` makes a copy with the same rows. Without a DuckDB file `--publish` is wrong
+    use."""
     arguments = ("load", "extend", "--base-url", sandbox.extend_url)
     assert docruns(*arguments, "--publish", "copy.duckdb")[0] == 0
     count = "SELECT count(*) FROM extend.fields"
@@ -280,7 +290,7 @@ def test_publish(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_tables_is_the_data_dictionary(docruns: Run) -> None:
-    """`tables` names every table and column of the model, as text and as Markdown."""
+    """`tables` explains every table and column, as text and as Markdown."""
     for arguments in ((), ("--markdown",)):
         code, out, _ = docruns("tables", *arguments)
         assert code == 0
@@ -291,7 +301,7 @@ def test_tables_is_the_data_dictionary(docruns: Run) -> None:
 
 
 def test_demo(docruns: Run) -> None:
-    """`demo` leaves a database with rows in every main table and prints three answers from it."""
+    """`demo` fills the main tables and prints three answers; run again, it fetches nothing."""
     code, out, _ = docruns("demo", "--runs", "60")
     assert code == 0
     for table in ("workflow_runs", "processor_runs", "fields", "insights", "citations"):
@@ -303,20 +313,20 @@ def test_demo(docruns: Run) -> None:
     assert "What does each workflow cost?" in out
     again, out, _ = docruns("demo", "--runs", "60")
     assert again == 0
-    assert out.startswith("extend: 0 runs read")
-    assert "plextera: 0 runs read" in out
+    assert out.startswith("extend: 0 runs fetched")
+    assert "plextera: 0 runs fetched" in out
 
 
 def test_demo_never_mixes_with_real_runs(docruns: Run, sandbox: Sandbox) -> None:
-    """`demo` refuses a database that holds other runs than its own."""
+    """`demo` refuses a database that holds real runs."""
     docruns("load", "extend", "--base-url", sandbox.extend_url)
     code, _, err = docruns("demo")
     assert code == 2
     assert "holds 40 runs that are not the demo's" in err
 
 
-def test_database_is_its_owner_s_alone(docruns: Run, sandbox: Sandbox) -> None:
-    """What the command creates can be read by nobody else."""
+def test_only_the_owner_can_read_the_database(docruns: Run, sandbox: Sandbox) -> None:
+    """Only the owner can read the files that the command creates."""
     docruns("load", "extend", "--base-url", sandbox.extend_url)
     assert stat.S_IMODE(Path("docruns.duckdb").stat().st_mode) == 0o600
 
@@ -324,7 +334,7 @@ def test_database_is_its_owner_s_alone(docruns: Run, sandbox: Sandbox) -> None:
 def test_other_destination_by_name(
     docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`--destination` takes any dlt destination; here files of a folder."""
+    """`--destination` accepts any dlt destination; here files in a folder."""
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (tmp_path / "lake").as_uri())
     arguments = ("load", "extend", "--base-url", sandbox.extend_url, "--destination", "filesystem")
     code, _, err = docruns(*arguments)
@@ -333,7 +343,7 @@ def test_other_destination_by_name(
 
 
 def spawn(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The real command in a process of its own."""
+    """Starts the installed command in a process of its own."""
     command = [str(Path(sys.executable).parent / "docruns"), *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
@@ -341,7 +351,8 @@ def spawn(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 
 def test_sandbox_serves_until_stopped() -> None:
-    """`sandbox` prints its address, answers there, and ends on a signal."""
+    """`sandbox` prints its address, answers requests there, and ends on SIGINT without a
+    traceback."""
     with spawn("sandbox", "--port", "0", "--runs", "5") as process:
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]
@@ -356,8 +367,8 @@ def test_sandbox_serves_until_stopped() -> None:
         assert "Traceback" not in process.stderr.read()
 
 
-def test_a_real_process_leaves_nothing_on_stderr_but_progress(sandbox: Sandbox) -> None:
-    """The installed command ends cleanly: no traceback, no warning, no complaint at exit."""
+def test_stderr_of_the_installed_command_is_progress_only(sandbox: Sandbox) -> None:
+    """The installed command prints no traceback, warning or error at exit."""
     with spawn("load", "extend", "--base-url", sandbox.extend_url) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -365,8 +376,9 @@ def test_a_real_process_leaves_nothing_on_stderr_but_progress(sandbox: Sandbox) 
 
 
 @pytest.mark.fault(1)
-def test_killed_load_goes_on(sandbox: Sandbox) -> None:
-    """After `kill -9` in the middle, the next load completes and the database equals the platform."""
+def test_next_load_completes_a_killed_one(sandbox: Sandbox) -> None:
+    """After `kill -9` in the middle of a load, the next load makes the database equal to the
+    platform."""
     sandbox.set(latency=0.02)
     arguments = ("load", "extend", "--base-url", sandbox.extend_url)
     env = {**os.environ, "SOURCES__EXTEND__CHUNK_RUNS": "10", "SOURCES__EXTEND__CONCURRENCY": "2"}
@@ -388,7 +400,8 @@ def test_killed_load_goes_on(sandbox: Sandbox) -> None:
 
 @pytest.mark.fault(13)
 def test_two_loads_at_once(sandbox: Sandbox, docruns: Run) -> None:
-    """While a real load is at work a second one ends at once with 1, and `status` says who is at work."""
+    """While a load runs, a second load or sweep exits with 1 at once, and `status` names the
+    process."""
     sandbox.set(latency=0.02)
     env = {**os.environ, "SOURCES__EXTEND__CONCURRENCY": "2"}
     with spawn("load", "extend", "--base-url", sandbox.extend_url, env=env) as process:
@@ -413,3 +426,148 @@ def test_two_loads_at_once(sandbox: Sandbox, docruns: Run) -> None:
             _, err = ended.communicate(timeout=60)
         assert ended.returncode == 0, err
         assert all(line.endswith("listed") for line in err.splitlines()), err
+
+
+HEAVY = {"dlt", "duckdb", "pyarrow", "httpx", "pandas", "rich", "pydantic"}
+"""Packages that `--help` and completion must not import."""
+
+MAX_CPU_S = 0.5
+
+QUICK: dict[str, tuple[list[str], dict[str, str], str]] = {
+    "help": (["--help"], {}, "Load every new or changed run."),
+    "help of a command": (["load", "--help"], {}, "--max-runs"),
+    "version": (["--version"], {}, version("docruns")),
+    "bash": (
+        [],
+        {
+            "_DOCRUNS_COMPLETE": "complete_bash",
+            "COMP_WORDS": "docruns st",
+            "COMP_CWORD": "1",
+        },
+        "status",
+    ),
+    "zsh": (
+        [],
+        {"_DOCRUNS_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "docruns lo"},
+        "load",
+    ),
+    "fish": (
+        [],
+        {
+            "_DOCRUNS_COMPLETE": "complete_fish",
+            "_TYPER_COMPLETE_ARGS": "docruns ver",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
+        "verify",
+    ),
+}
+"""Arguments, environment, and a word of the output."""
+
+REPORT_MODULES = """
+import atexit, sys
+packages = lambda: {name.partition(".")[0] for name, module in sys.modules.items() if module}
+atexit.register(lambda: print("PACKAGES", *packages(), file=sys.stderr))
+from docruns.commands.cli.main import run
+sys.argv[0] = "docruns"
+run()
+"""
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_help_and_completion_import_nothing_heavy(name: str) -> None:
+    """`--help` and shell completion import neither dlt, DuckDB, pyarrow, httpx, pandas nor rich."""
+    arguments, environment, word = QUICK[name]
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT_MODULES, *arguments],
+        env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert word in done.stdout
+    assert not HEAVY & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_help_and_completion_are_quick(name: str) -> None:
+    """`--help` and shell completion take less than half a second of CPU, user and system, median of
+    three."""
+    arguments, environment, _ = QUICK[name]
+    command = [str(Path(sys.executable).parent / "docruns"), *arguments]
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        environ = {**os.environ, **environment}
+        subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert statistics.median(seconds) < MAX_CPU_S
+
+
+def test_import_of_the_package_is_cheap() -> None:
+    """`import docruns` imports no other package; a public name is imported when it is first
+    used."""
+    script = (
+        "import sys, docruns\n"
+        "heavy = {name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:])\n"
+        "assert not heavy, heavy\n"
+        "assert {'extend', 'plextera', '__version__'} <= set(dir(docruns))\n"
+        "import docruns.providers.extend as package\n"
+        "assert docruns.extend is package.extend and callable(docruns.extend)\n"
+        "from docruns import extend\n"
+        "assert extend is docruns.extend\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *HEAVY, "typer", "msgspec"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(docruns: Run) -> None:
+    """`--version`, `python -m docruns --version` and `docruns.__version__` give the installed
+    version."""
+    assert docruns("--version") == (0, f"docruns {version('docruns')}\n", "")
+    module = [sys.executable, "-m", "docruns", "--version"]
+    done = subprocess.run(module, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"docruns {version('docruns')}\n"
+    assert package.__version__ == version("docruns")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(package, "nothing")  # noqa: B009
+
+
+def test_version_of_a_copy(tmp_path: Path) -> None:
+    """A copy of the folder without metadata, such as `dlt init` makes, has the version
+    "unknown"."""
+    shutil.copytree(Path(package.__file__).parent, tmp_path / "docruns")
+    script = (
+        "import sys; sys.path = [sys.argv[1], *(p for p in sys.path if 'site-packages' not in p)]\n"
+        "import docruns; print(docruns.__version__, docruns.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(tmp_path)],
+        check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.startswith(f"unknown {tmp_path}")
+
+
+@pytest.mark.parametrize("arguments", ["tables", "tables --markdown", "--help", "status"])
+def test_a_reader_that_leaves(arguments: str) -> None:
+    """`docruns … | head -1`: stderr stays empty, and the exit code is that of the command's
+    work."""
+    duckdb.connect("docruns.duckdb").close()
+    program = Path(sys.executable).parent / "docruns"
+    # the reader has left before the first line is written
+    pipe = f"'{program}' {arguments} | :; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_load_whose_reader_leaves(sandbox: Sandbox) -> None:
+    """A load whose output is closed loads everything all the same, also if progress goes into the
+    pipe."""
+    program = Path(sys.executable).parent / "docruns"
+    load = f"'{program}' load extend --base-url {sandbox.extend_url}"
+    done = subprocess.run(
+        ["bash", "-c", f"{load} 2>&1 | :; exit ${{PIPESTATUS[0]}}"],
+        check=False, capture_output=True, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.workflow_runs") == [(40,)]

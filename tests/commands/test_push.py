@@ -1,4 +1,5 @@
-"""Names and metadata reach the platform: what differs, once, whatever happens on the way."""
+"""A push sends names and metadata that differ, each once, also when it is killed or requests
+fail."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ import shutil
 import signal
 import stat
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -35,8 +36,8 @@ from docruns.commands.cli import main
 from docruns.commands.load import Summary, load_runs
 from docruns.commands.push import push as module
 from docruns.commands.push import report
-from docruns.commands.push.journal import Journal, records
-from docruns.commands.push.push import Pushed, journal_file, push_rows
+from docruns.commands.push.journal import Journal, read_records
+from docruns.commands.push.push import PushResult, journal_file, push_rows
 from docruns.commands.verify import verify_runs
 from docruns.core.codec import Number, number_text
 from docruns.core.errors import (
@@ -65,59 +66,59 @@ Place = tuple[Sandbox, Path]
 
 
 def connect(sandbox: Sandbox, **options: Any) -> Platform:
-    """Extend on the sandbox."""
+    """Extend, served by the sandbox."""
     return connect_extend(base_url=sandbox.extend_url, **options)
 
 
-def pushed(place: Place, source: str | Rows, *, dry_run: bool = False, **options: Any) -> Pushed:
-    """Push; keywords go to the source."""
+def push(place: Place, source: str | Rows, *, dry_run: bool = False, **options: Any) -> PushResult:
+    """Push; keyword arguments go to `connect_extend`."""
     sandbox, database = place
     platform = connect(sandbox, **options)
     return push_rows(platform, Target("extend", database), source, dry_run=dry_run)
 
 
-def loaded(place: Place, **options: Any) -> Summary:
-    """Load what is due."""
+def load(place: Place, **options: Any) -> Summary:
+    """Load the runs that are due."""
     sandbox, database = place
     return load_runs(connect(sandbox, **options), Target("extend", database))
 
 
 def truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
-    """The workflow runs as the platform has them, by id, in the order of their ids."""
+    """The platform's workflow runs by id, in the order of their ids."""
     runs = {run["id"]: run for run in sandbox.extend.truth() if run["resource"] == "workflow_runs"}
     return dict(sorted(runs.items()))
 
 
 def rows_of(database: Path, columns: str = "id, outcome") -> list[tuple[Any, ...]]:
-    """What `pushes` says, in the order of the rows."""
+    """The rows of `pushes`, in the order of the pushed rows."""
     return query(database, f"SELECT {columns} FROM extend.pushes ORDER BY done_at, source_row")
 
 
 def calls(sandbox: Sandbox) -> int:
-    """Updates that came in, answered or not."""
+    """Number of updates that the platform received, answered or not."""
     return sandbox.stats.routes.get("POST /workflow_runs/{id}", 0)
 
 
 def confirmed(sandbox: Sandbox) -> dict[str, int]:
-    """Updates that were answered in full, by path."""
+    """Number of updates that the platform answered in full, by path."""
     return sandbox.stats.updates
 
 
-def agrees(place: Place, **options: Any) -> None:
-    """The database is what the platform has, and a load finds nothing to read."""
+def check_agreement(place: Place, **options: Any) -> None:
+    """The database equals the platform, and a load fetches no run."""
     sandbox, database = place
     found = verify_runs(
         connect(sandbox, **options), Target("extend", database), deep=10_000, seed=1
     )
     assert [str(one) for kind in found.kinds.values() for one in kind] == []
     sandbox.stats.reset()
-    loaded(place, **options)
+    load(place, **options)
     assert sandbox.stats.details == 0
 
 
 @contextmanager
-def made(runs: Mapping[str, Any], folder: Path) -> Iterator[Place]:
-    """A platform, and a database with all of it; every run's metadata says that it is not checked."""
+def make_place(runs: Mapping[str, Any], folder: Path) -> Iterator[Place]:
+    """A platform whose runs all have the metadata `checked: false`, and the path of a database."""
     with Sandbox(**runs) as sandbox:
         for id_ in truth(sandbox):
             sandbox.extend.rename(id_, metadata={"checked": False})
@@ -126,50 +127,50 @@ def made(runs: Mapping[str, Any], folder: Path) -> Iterator[Place]:
 
 @contextmanager
 def first_load(runs: Mapping[str, Any], factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A loaded database of such a platform: equal seeds give equal runs."""
+    """The database of a loaded platform. Equal seeds give equal runs."""
     folder = factory.mktemp("loaded")
-    with made(runs, folder) as place, pytest.MonkeyPatch.context() as patch:
+    with make_place(runs, folder) as place, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-        loaded(place)
+        load(place)
     yield folder / "d.duckdb"
 
 
 @pytest.fixture(scope="module")
 def small_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """25 runs."""
+    """The database of 25 runs."""
     with first_load(SMALL, tmp_path_factory) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
 def large_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """1,000 runs."""
+    """The database of 1,000 runs."""
     with first_load(LARGE, tmp_path_factory) as database:
         yield database
 
 
 @pytest.fixture
 def place(small_database: Path, tmp_path: Path) -> Iterator[Place]:
-    """25 runs on a platform that has not changed since they were loaded."""
+    """A platform with 25 runs that has not changed since the load, and a copy of its database."""
     shutil.copy(small_database, tmp_path / "d.duckdb")
-    with made(SMALL, tmp_path) as place:
+    with make_place(SMALL, tmp_path) as place:
         place[0].stats.reset()
         yield place
 
 
 @pytest.fixture
 def large(large_database: Path, tmp_path: Path) -> Iterator[Place]:
-    """1,000 of them."""
+    """The same with 1,000 runs."""
     shutil.copy(large_database, tmp_path / "d.duckdb")
-    with made(LARGE, tmp_path) as place:
+    with make_place(LARGE, tmp_path) as place:
         place[0].stats.reset()
         yield place
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits between tries are short."""
+    """Makes the waits between retries short."""
 
     def patched(retry: Any) -> None:
         for name, value in {"attempts": 6, "first": 0.01, "cap": 0.05, "deadline": 20.0}.items():
@@ -185,44 +186,46 @@ CHECKED = """
 
 
 def all_checked(place: Place) -> None:
-    """300 runs are checked, the others are not, and the database and `pushes` know."""
+    """300 runs are checked and 700 are not, on the platform and in the database."""
     sandbox, database = place
-    held = "SELECT metadata->>'checked', count(*) FROM extend.workflow_runs GROUP BY 1 ORDER BY 1"
-    assert query(database, held) == [("false", 700), ("true", 300)]
-    said = [run["metadata"]["checked"] for run in truth(sandbox).values()]
-    assert said == [True] * 300 + [False] * 700
+    counts = "SELECT metadata->>'checked', count(*) FROM extend.workflow_runs GROUP BY 1 ORDER BY 1"
+    assert query(database, counts) == [("false", 700), ("true", 300)]
+    on_platform = [run["metadata"]["checked"] for run in truth(sandbox).values()]
+    assert on_platform == [True] * 300 + [False] * 700
 
 
 def test_only_what_differs_is_sent(large: Place) -> None:
-    """1,000 rows with 300 changes are 300 calls; again, none; the database is true, and a load has nothing to do."""
+    """1,000 rows with 300 changes make 300 calls. The same push again makes none, and a load
+    fetches no run."""
     sandbox, database = large
-    first = pushed(large, CHECKED)
+    first = push(large, CHECKED)
     assert (first.rows, first.changes, first.confirmed, first.unchanged) == (1000, 300, 300, 700)
     assert (calls(sandbox), sandbox.stats.details, sandbox.stats.lists) == (300, 300, 2)
     assert set(confirmed(sandbox).values()) == {1}
     all_checked(large)
     sandbox.stats.reset()
-    # the query gives other rows by now: it is asked anew
-    again = pushed(large, CHECKED)
+    # the query runs again, and all of its rows are unchanged now
+    again = push(large, CHECKED)
     assert (again.changes, again.unchanged, again.requests) == (0, 1000, 1)
     assert (calls(sandbox), sandbox.stats.details) == (0, 0)
     assert again.push_id != first.push_id
-    said = "SELECT push_id, outcome, count(*) FROM extend.pushes GROUP BY ALL ORDER BY 1, 2"
-    assert query(database, said) == [
+    outcomes = "SELECT push_id, outcome, count(*) FROM extend.pushes GROUP BY ALL ORDER BY 1, 2"
+    assert query(database, outcomes) == [
         (first.push_id, "confirmed", 300),
         (first.push_id, "unchanged", 700),
         (again.push_id, "unchanged", 1000),
     ]
     sandbox.stats.reset()
-    assert loaded(large).fetched == 0
+    assert load(large).fetched == 0
     assert sandbox.stats.details == 0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_random_moments(
+def test_push_killed_at_random_moments(
     large: Place, children: Children, tmp_path: Path, seed: int
 ) -> None:
-    """Killed again and again, a push goes on: no call that was answered is made again, 300 in all, one push."""
+    """A push that is killed again and again stays one push: 300 calls in all, and no answered call
+    twice."""
     sandbox, database = large
     sandbox.set(latency=0.03)
     dice = random.Random(seed)
@@ -258,11 +261,12 @@ def test_killed_at_random_moments(
     assert done == [(300, 1, 300)]
     assert not list((tmp_path / "child" / "dlt").rglob("*.push"))
     sandbox.set(latency=0.0)
-    assert loaded(large).fetched == 0
+    assert load(large).fetched == 0
 
 
-def test_a_tenth_of_the_answers_is_broken(large: Place, quick: None) -> None:
-    """500, reset, a body cut off, 429: the same end, with as few rows in `pushes`."""
+def test_a_tenth_of_the_answers_fails(large: Place, quick: None) -> None:
+    """With 500s, resets, cut-off bodies and 429s a push ends in the same state, with one row a run
+    in `pushes`."""
     sandbox, database = large
     # more than a few 429s, and the budget takes its time
     busy: dict[str, Any] = {"kind": "status", "status": 429, "retry_after": 0, "times": 2}
@@ -276,7 +280,7 @@ def test_a_tenth_of_the_answers_is_broken(large: Place, quick: None) -> None:
         # of what the ones before let through
         share = 0.03 / (1 - 0.03 * number)
         sandbox.fault(path="/workflow_runs/*", **{"times": None, "probability": share, **fault})
-    found = pushed(large, CHECKED)
+    found = push(large, CHECKED)
     assert (found.changes, found.confirmed, found.unchanged) == (300, 300, 700)
     assert sum(sandbox.stats.faults.values()) > 20
     assert found.retries >= 20
@@ -286,17 +290,17 @@ def test_a_tenth_of_the_answers_is_broken(large: Place, quick: None) -> None:
         (300,)
     ]
     sandbox.stats.reset()
-    assert pushed(large, CHECKED).changes == 0
+    assert push(large, CHECKED).changes == 0
     assert calls(sandbox) == 0
 
 
 def test_the_official_client_reads_it_back(place: Place) -> None:
-    """What was pushed is what the vendor's own client gets."""
+    """The vendor's own client reads the pushed values."""
     sandbox, _ = place
     id_ = next(iter(truth(sandbox)))
     rows = [{"id": id_, "name": "HP-1 – März", "metadata": {"n": 12.5, "deep": {"a": [1, None]}},
              "metadata.extend:usage_tags": ["finance", "q_1"]}]  # fmt: skip
-    pushed(place, rows)
+    push(place, rows)
     with httpx.Client() as wire:
         client = Extend(token="sk_any", base_url=sandbox.extend_url, httpx_client=wire)
         found = client.workflow_runs.retrieve(id_).metadata
@@ -308,17 +312,18 @@ def test_the_official_client_reads_it_back(place: Place) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version(version: str, tmp_path: Path) -> None:
-    """Names and metadata are written and read again in every version; a name that is not returned stays in `pushes`."""
-    with made({**SMALL, "runs": 6}, tmp_path) as place:
+    """Every API version stores names and metadata. A name that the version does not return stays in
+    `pushes`."""
+    with make_place({**SMALL, "runs": 6}, tmp_path) as place:
         sandbox, database = place
-        loaded(place, api_version=version)
+        load(place, api_version=version)
         ids = list(truth(sandbox))
         rows: Rows = [{"id": id_, "name": f"N {id_}", "metadata": {"k": 1}} for id_ in ids[:3]]
         rows += [{"id": ids[3], "name": "only a name"}, {"id": ids[4], "metadata.checked": False}]
         before = query(
             database, "SELECT * EXCLUDE (_dlt_load_id) FROM extend.processor_runs ORDER BY id"
         )
-        found = pushed(place, rows, api_version=version)
+        found = push(place, rows, api_version=version)
         assert (found.confirmed, found.unchanged, found.read_again) == (4, 1, 4)
         assert truth(sandbox)[ids[3]]["name"] == "only a name"
         returned = version in ("2025-04-21", "2024-12-23")
@@ -327,18 +332,18 @@ def test_every_version(version: str, tmp_path: Path) -> None:
         assert rows_of(database, "id, name")[-1] in {
             (r["id"], r["name"]) for r in rows if "name" in r
         }
-        # what hangs on the runs keeps the dates that only lists know
+        # processor runs keep their dates, which only lists return
         after = query(
             database, "SELECT * EXCLUDE (_dlt_load_id) FROM extend.processor_runs ORDER BY id"
         )
         assert after == before
-        agrees(place, api_version=version)
+        check_agreement(place, api_version=version)
         sandbox.stats.reset()
-        assert pushed(place, rows, api_version=version).changes == 0
+        assert push(place, rows, api_version=version).changes == 0
         assert calls(sandbox) == 0
-        # another name is a change, the same one after it as well
+        # another name is a change, and so is the first name after it
         for name in ("second", "only a name"):
-            found = pushed(place, [{"id": ids[3], "name": name}], api_version=version)
+            found = push(place, [{"id": ids[3], "name": name}], api_version=version)
             assert found.confirmed == 1
         assert calls(sandbox) == 2
 
@@ -416,14 +421,14 @@ PROBLEMS: dict[str, tuple[list[Any], str]] = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_what_cannot_be_pushed_is_named(place: Place, name: str) -> None:
-    """Each wrong row is named with its number and reason, and nothing is sent."""
+def test_problems_of_rows_are_named(place: Place, name: str) -> None:
+    """The error names each wrong row with its number and the reason, and nothing is sent."""
     sandbox, database = place
     ids = list(truth(sandbox))
-    rows, said = json_like(PROBLEMS[name][0], ids), PROBLEMS[name][1].replace("$0", ids[0])
+    rows, message = json_like(PROBLEMS[name][0], ids), PROBLEMS[name][1].replace("$0", ids[0])
     with pytest.raises(RowsError) as caught:
-        pushed(place, [*rows, {"id": ids[5], "metadata.checked": True}])
-    assert [text for text in caught.value.problems if text.startswith(said)]
+        push(place, [*rows, {"id": ids[5], "metadata.checked": True}])
+    assert [text for text in caught.value.problems if text.startswith(message)]
     assert caught.value.exit_code == 2
     assert calls(sandbox) == 0
     assert query(
@@ -433,14 +438,15 @@ def test_what_cannot_be_pushed_is_named(place: Place, name: str) -> None:
 
 
 def json_like(rows: list[Any], ids: list[str]) -> Rows:
-    """Rows with $0, $1, … in place of ids."""
+    """The rows with ids in place of $0, $1, …"""
     named = {f"${number}": id_ for number, id_ in enumerate(ids)}
     return [{key: named.get(cell, cell) if key == "id" and isinstance(cell, str) else cell
              for key, cell in row.items()} for row in rows]  # fmt: skip
 
 
 def test_all_problems_come_together(place: Place) -> None:
-    """Those of rows alone, of their runs, and of both together, in the order of the rows."""
+    """One error names the problems of rows, of their runs and of both together, in the order of the
+    rows."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -451,7 +457,7 @@ def test_all_problems_come_together(place: Place) -> None:
         {"id": ids[0], "name": "x"},
     ]
     with pytest.raises(RowsError) as caught:
-        pushed(place, rows)
+        push(place, rows)
     assert [text.partition(":")[0] for text in caught.value.problems] == [
         "row 2 (nobody)",
         f"row 3 ({ids[1]})",
@@ -463,54 +469,60 @@ def test_all_problems_come_together(place: Place) -> None:
 
 
 @pytest.mark.parametrize("moves", [False, True])
-def test_whether_an_update_moves_the_last_change(place: Place, moves: bool) -> None:
-    """Either way the database is true after a push, and the next load reads nothing."""
+def test_updates_may_move_the_last_change(place: Place, moves: bool) -> None:
+    """Whether or not updates move `updatedAt`, the database equals the platform, and the next load
+    fetches no run."""
     sandbox, _ = place
     sandbox.extend.switch(update_moves=moves)
-    # the dates of a child that still works, or failed, move along, and it is in no workflow run's answer
+    # the dates of a child that still works, or failed, move along, and it is in no workflow run's
+    # answer
     done = [id_ for id_, run in truth(sandbox).items() if run["status"] == "PROCESSED"]
     rows: Rows = [{"id": id_, "metadata.checked": True} for id_ in done]
-    assert pushed(place, rows).confirmed == len(done) > 10
-    agrees(place)
+    assert push(place, rows).confirmed == len(done) > 10
+    check_agreement(place)
     sandbox.stats.reset()
-    assert pushed(place, rows).changes == 0
+    assert push(place, rows).changes == 0
     assert calls(sandbox) == sandbox.stats.details == 0
 
 
 @pytest.mark.parametrize("takes", [True, False])
-def test_whether_finished_runs_take_updates(place: Place, takes: bool) -> None:
-    """A refusal is that run's affair: all others are changed, and the refused ones are counted and named."""
+def test_finished_runs_may_refuse_updates(place: Place, takes: bool) -> None:
+    """A refused run does not stop the push: all others are changed, and refused ones are counted
+    and named."""
     sandbox, database = place
     sandbox.extend.switch(update_finished=takes)
     final = {"PROCESSED", "FAILED", "CANCELLED", "REJECTED"}
     runs = truth(sandbox)
     finished = {id_ for id_, run in runs.items() if run["status"] in final}
     assert 0 < len(finished) < len(runs)
-    found = pushed(place, [{"id": id_, "metadata.checked": True} for id_ in runs])
+    found = push(place, [{"id": id_, "metadata.checked": True} for id_ in runs])
     refused = set() if takes else finished
     assert (found.refused, found.confirmed) == (len(refused), len(runs) - len(refused))
     assert {id_ for id_, run in truth(sandbox).items() if not run["metadata"]["checked"]} == refused
-    said = query(
+    refusals = query(
         database, "SELECT id, reason, read_at FROM extend.pushes WHERE outcome = 'refused'"
     )
-    assert {id_ for id_, _, _ in said} == refused
-    assert all("400" in reason and "finished" in reason and at is None for _, reason, at in said)
-    agrees(place)
+    assert {id_ for id_, _, _ in refusals} == refused
+    assert all(
+        "400" in reason and "finished" in reason and at is None for _, reason, at in refusals
+    )
+    check_agreement(place)
 
 
 @pytest.mark.parametrize("merge", ["shallow", "deep"])
-def test_however_metadata_merges(place: Place, merge: str) -> None:
-    """An object that the platform keeps in its own way is sent once, and again when somebody has changed it."""
+def test_metadata_may_merge_deep_or_shallow(place: Place, merge: str) -> None:
+    """An object that the platform merges in its own way is sent once, and again after somebody
+    changed it."""
     sandbox, database = place
     sandbox.extend.switch(merge=merge)
     id_ = next(iter(truth(sandbox)))
     sandbox.extend.rename(id_, metadata={"n": {"a": 1}})
-    loaded(place, full=True)
+    load(place, full=True)
     rows: Rows = [{"id": id_, "metadata": {"n": {"b": 2}, "x": 1}}]
-    assert pushed(place, rows).confirmed == 1
+    assert push(place, rows).confirmed == 1
     kept = {"shallow": {"b": 2}, "deep": {"a": 1, "b": 2}}[merge]
     assert truth(sandbox)[id_]["metadata"]["n"] == kept
-    again = pushed(place, rows)
+    again = push(place, rows)
     assert (again.changes, again.unchanged, calls(sandbox)) == (0, 1, 1)
     reasons = [reason for (reason,) in rows_of(database, "reason")]
     if merge == "deep":
@@ -519,16 +531,17 @@ def test_however_metadata_merges(place: Place, merge: str) -> None:
     else:
         assert reasons == [None, "is so already"]
     sandbox.extend.rename(id_, metadata={"x": 2})
-    loaded(place, full=True)
-    assert pushed(place, rows).confirmed == 1
+    load(place, full=True)
+    assert push(place, rows).confirmed == 1
     assert truth(sandbox)[id_]["metadata"]["x"] == 1
 
 
-def test_what_is_stale_or_not_loaded_is_read_first(tmp_path: Path) -> None:
-    """A run is compared as it is: read over the API where it is not loaded, marked, quarantined or has changed since."""
-    with made({**SMALL, "runs": 8}, tmp_path) as place:
+def test_stale_and_unloaded_runs_are_fetched_first(tmp_path: Path) -> None:
+    """A run is fetched before it is compared if it is not loaded, marked, quarantined, or changed
+    since the load."""
+    with make_place({**SMALL, "runs": 8}, tmp_path) as place:
         sandbox, database = place
-        loaded(place)
+        load(place)
         ids = list(truth(sandbox))
         (new,) = sandbox.extend.add(1)
         sandbox.extend.switch(update_moves=True)
@@ -539,24 +552,25 @@ def test_what_is_stale_or_not_loaded_is_read_first(tmp_path: Path) -> None:
             )
         sandbox.stats.reset()
         rows: Rows = [{"id": id_, "metadata.checked": True} for id_ in (*ids[:3], new)]
-        assert pushed(place, rows, dry_run=True).changes == 3
-        # one that was loaded needs no look
+        assert push(place, rows, dry_run=True).changes == 3
+        # the loaded, unchanged run is not fetched
         assert sandbox.stats.details == 3
-        found = pushed(place, rows)
+        found = push(place, rows)
         assert (found.confirmed, found.unchanged) == (3, 1)
-        # a run that is not loaded stays so
+        # a run that was not loaded is not loaded by a push
         assert query(database, "SELECT count(*) FROM extend.workflow_runs") == [(8,)]
         sandbox.extend.delete(ids[3])
         with pytest.raises(RowsError, match="no such run"):
-            pushed(place, [{"id": ids[3], "metadata.k": 1}, {"id": "nobody", "metadata.k": 1}])
-        # loaded, and listed no more: nobody knows before it is asked for
-        found = pushed(place, [{"id": ids[3], "metadata.k": 1}])
+            push(place, [{"id": ids[3], "metadata.k": 1}, {"id": "nobody", "metadata.k": 1}])
+        # loaded and no longer listed: only the request for the run finds out
+        found = push(place, [{"id": ids[3], "metadata.k": 1}])
         assert found.refused == 1
         assert "404" in rows_of(database, "reason")[-1][0]
 
 
-def test_a_dry_run_tells_and_changes_nothing(place: Place) -> None:
-    """It needs no lock, sends nothing, and its differences are those that a push would send."""
+def test_a_dry_run_changes_nothing(place: Place) -> None:
+    """A dry run needs no lock and sends nothing. Its differences are those that a push would
+    send."""
     sandbox, database = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -565,21 +579,21 @@ def test_a_dry_run_tells_and_changes_nothing(place: Place) -> None:
     ]
     before = database.read_bytes()
     with exclusive(Target("extend", database), "docruns load extend"):
-        found = pushed(place, rows, dry_run=True, api_version="2025-04-21")
+        found = push(place, rows, dry_run=True, api_version="2025-04-21")
     assert (found.rows, found.changes, found.unchanged, calls(sandbox)) == (2, 1, 1, 0)
     assert database.read_bytes() == before
     (change,) = found.differences
-    told = json.loads(report.line(change))
-    assert told["row"] == 1
-    assert told["change"] == {"name": "HP-1", "metadata": {"checked": True, "n": 1.5}}
-    assert told["before"]["metadata"] == {"checked": False}
+    line = json.loads(report.as_json_line(change))
+    assert line["row"] == 1
+    assert line["change"] == {"name": "HP-1", "metadata": {"checked": True, "n": 1.5}}
+    assert line["before"]["metadata"] == {"checked": False}
 
 
 @pytest.fixture
 def docruns(
     place: Place, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Run `docruns push extend` in this process: exit code, stdout, stderr."""
+    """Runs `docruns push extend` in this process. Returns exit code, stdout and stderr."""
     sandbox, database = place
     mask = os.umask(0o022)
 
@@ -605,19 +619,20 @@ TWO = """
 
 
 def test_the_command(place: Place, docruns: Any) -> None:
-    """It prints counts, or one object; refused runs end it with 3, wrong rows with 2, a dry run with 0."""
+    """`push` prints counts or JSON. It exits with 3 for refused runs, 2 for wrong rows, 0 after a
+    dry run."""
     sandbox, _ = place
     code, out, err = docruns("--from", TWO, "--dry-run")
     assert code == 0, err
-    *told, last = map(json.loads, out.splitlines())
-    assert [one["row"] for one in told] == [1, 2]
-    assert told[0]["before"] == {"name": None, "metadata": {"checked": False}}
-    assert told[0]["change"] == {"name": "HP 1", "metadata": {"checked": True}}
+    *lines, last = map(json.loads, out.splitlines())
+    assert [line["row"] for line in lines] == [1, 2]
+    assert lines[0]["before"] == {"name": None, "metadata": {"checked": False}}
+    assert lines[0]["change"] == {"name": "HP 1", "metadata": {"checked": True}}
     assert (last["changes"], last["push_id"]) == (2, None)
     assert calls(sandbox) == 0
     code, out, err = docruns("--from", TWO)
     assert code == 0, err
-    assert "extend: 2 of 2 runs changed, 0 were so already" in out
+    assert "extend: 2 of 2 runs changed, 0 already had these values" in out
     code, out, _ = docruns("--from", TWO, "--json")
     assert code == 0
     found = json.loads(out.splitlines()[-1])
@@ -638,10 +653,11 @@ def test_the_command(place: Place, docruns: Any) -> None:
     assert docruns()[0] == 2
 
 
-def test_only_extend_takes_changes(
+def test_push_is_for_extend_only(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plextera's API changes no run, and the command says so."""
+    """Plextera's API cannot change runs: `push plextera` is wrong use, and the message names
+    extend."""
     monkeypatch.setattr(sys, "argv", ["docruns", "push", "plextera", "--from", "x.csv"])
     with pytest.raises(SystemExit) as end:
         main.run()
@@ -652,7 +668,7 @@ def test_only_extend_takes_changes(
 def test_differences_on_a_terminal(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Per run, what goes in red and what comes in green; no control character reaches the terminal."""
+    """On a terminal old values are red and new ones green, and no control character is printed."""
     sandbox, _ = place
     id_ = next(iter(truth(sandbox)))
     rows: Rows = [
@@ -662,7 +678,7 @@ def test_differences_on_a_terminal(
             "metadata": {"checked": True, "note": "x" * 99, "none": None},
         }
     ]
-    found = pushed(place, rows, dry_run=True)
+    found = push(place, rows, dry_run=True)
     found.rows = 1
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -675,11 +691,12 @@ def test_differences_on_a_terminal(
     assert "a·[2Jb" in out
     assert "x" * 59 + "…" in out
     assert "\x1b[2J" not in out
-    assert "1 of 1 runs would change, 0 are so already; nothing was sent" in out
+    assert "1 of 1 runs would change, 0 already have these values; nothing was sent" in out
 
 
-def test_a_file_is_as_good_as_a_query(place: Place, tmp_path: Path) -> None:
-    """CSV, JSON lines, parquet and a file with a query say the same; an empty cell, or one that is null, says nothing."""
+def test_files_and_queries_give_the_same_rows(place: Place, tmp_path: Path) -> None:
+    """CSV, JSON lines, parquet and a file with a query give the same changes. Empty and null cells
+    change nothing."""
     sandbox, _ = place
     one, two, three = list(truth(sandbox))[:3]
     (tmp_path / "a.csv").write_text(
@@ -703,19 +720,19 @@ def test_a_file_is_as_good_as_a_query(place: Place, tmp_path: Path) -> None:
     )
     expected = [("name", "A, B"), ("n", "1.5"), ("zip", '"00501"'), ("zip", '"007"')]
     for name in ("a.csv", "b.jsonl", "c.parquet", "d.sql"):
-        found = pushed(place, str(tmp_path / name), dry_run=True, api_version="2025-04-21")
-        told = [
+        found = push(place, str(tmp_path / name), dry_run=True, api_version="2025-04-21")
+        sent = [
             (key, number_text(value) if key != "name" else value)
             for change in found.differences
             for key, value in [("name", change.name), *sorted(change.metadata.items())]
             if value is not None
         ]
-        assert [(k, v.replace("1.50", "1.5")) for k, v in told] == expected, name
-    assert pushed(place, str(tmp_path / "a.csv")).confirmed == 2
+        assert [(k, v.replace("1.50", "1.5")) for k, v in sent] == expected, name
+    assert push(place, str(tmp_path / "a.csv")).confirmed == 2
     for name in ("b.jsonl", "c.parquet", "d.sql"):
-        assert pushed(place, str(tmp_path / name)).changes == 0, name
-    # a struct's null says nothing, JSON's is a value
-    found = pushed(place, [{"id": three, "metadata": '{"gone": null}'}])
+        assert push(place, str(tmp_path / name)).changes == 0, name
+    # null in a struct changes nothing, null in JSON is a value
+    found = push(place, [{"id": three, "metadata": '{"gone": null}'}])
     assert found.confirmed == 1
     assert truth(sandbox)[three]["metadata"]["gone"] is None
 
@@ -728,58 +745,58 @@ FILES = {
     "e.jsonl": ('{"id": "x"}\n{"id": \n', "e.jsonl, line 2: not JSON"),
     "f.jsonl": ("[1]\n", "f.jsonl, line 1: not a JSON object"),
     "g.parquet": ("PAR1", "g.parquet: not parquet"),
-    "h.xlsx": ("x", "h.xlsx: what it holds is told by its ending: .csv, .jsonl"),
+    "h.xlsx": ("x", "h.xlsx: unknown kind of file. Use one that ends in .csv, .jsonl"),
     "i.sql": ("", "is empty"),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_cannot_be_read_is_named(place: Place, tmp_path: Path, name: str) -> None:
-    """With its line, where it has any; nothing is sent."""
-    content, said = FILES[name]
+def test_unreadable_files_are_named(place: Place, tmp_path: Path, name: str) -> None:
+    """The error names the file, and the line if there is one. Nothing is sent."""
+    content, message = FILES[name]
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     if name == "d.csv":
-        # an open quote: what is left is one cell
+        # an open quote: the rest of the file is one cell
         with pytest.raises(RowsError, match="no such run"):
-            pushed(place, str(path))
+            push(place, str(path))
         return
     with pytest.raises(ConfigError) as caught:
-        pushed(place, str(path))
-    assert said in str(caught.value)
+        push(place, str(path))
+    assert message in str(caught.value)
     assert caught.value.exit_code == 2
     assert calls(place[0]) == 0
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("missing.csv", "missing.csv does not exist"),
         (" ", "is empty"),
-        ("SELECT nothing FROM nowhere", "neither a file nor a query that works: "),
-        ("SELEC 1", "neither a file nor a query that works: "),
-        ("DELETE FROM extend.workflow_runs", "must be one query (SELECT …), and is DELETE"),
-        ("SELECT 1; DELETE FROM extend.workflow_runs", "SELECT and DELETE; nothing was run"),
+        ("SELECT nothing FROM nowhere", "is not a file, and as a query it fails: "),
+        ("SELEC 1", "is not a file, and as a query it fails: "),
+        ("DELETE FROM extend.workflow_runs", "must be one query (SELECT …), but is DELETE"),
+        ("SELECT 1; DELETE FROM extend.workflow_runs", "SELECT and DELETE. Nothing was run"),
         ("WITH a AS (SELECT 1) UPDATE extend.workflow_runs SET name = 'x' RETURNING id", "UPDATE"),
         ("COPY (SELECT 1) TO 'out.csv'", "is COPY"),
-        ("SELECT id, nextval('s') AS name FROM extend.workflow_runs", "works: "),
+        ("SELECT id, nextval('s') AS name FROM extend.workflow_runs", "it fails: "),
         ("SELECT id, id FROM extend.workflow_runs", "has the column 'id' twice"),
     ],
 )  # fmt: skip
-def test_a_query_only_reads(place: Place, source: str, said: str) -> None:
-    """A query that would write, or is none, is refused before anything happens."""
+def test_a_query_only_reads(place: Place, source: str, message: str) -> None:
+    """A query that writes, fails or is not one SELECT is refused, and no request is sent."""
     sandbox, database = place
     before = database.read_bytes()
     with pytest.raises(ConfigError) as caught:
-        pushed(place, source)
-    assert said in str(caught.value)
+        push(place, source)
+    assert message in str(caught.value)
     assert database.read_bytes() == before
     assert not Path("out.csv").exists()
     assert sandbox.stats.requests == 0
 
 
-def test_values_of_a_query_become_json(place: Place) -> None:
-    """Numbers keep their digits, times are RFC 3339, ids are text; metadata of any size of number comes through."""
+def test_query_values_as_json(place: Place) -> None:
+    """Numbers of any size keep their digits, times become RFC 3339 text, UUIDs text."""
     sandbox, _ = place
     id_ = next(iter(truth(sandbox)))
     sql = f"""
@@ -789,7 +806,7 @@ def test_values_of_a_query_become_json(place: Place) -> None:
                '0c71d5c1-b8a0-41c9-a6f0-d0e0a2b94f11'::UUID AS "metadata.uuid", 'x' AS "metadata.a b.c",
                {{'a': 1, 'b': NULL}} AS "metadata.struct", true AS "metadata.yes", 3 AS "metadata.whole"
     """
-    (change,) = pushed(place, sql, dry_run=True).differences
+    (change,) = push(place, sql, dry_run=True).differences
     assert json.loads(change.body())["metadata"] == {
         "amount": 12.5, "large": 1e300, "huge": 2**127 - 1, "list": [1, None], "day": "2026-05-18",
         "at": "2026-05-18T06:30:00Z", "uuid": "0c71d5c1-b8a0-41c9-a6f0-d0e0a2b94f11", "a b.c": "x",
@@ -797,52 +814,53 @@ def test_values_of_a_query_become_json(place: Place) -> None:
     }  # fmt: skip
     assert b'"amount":12.50,' in change.body()
     assert (
-        pushed(
+        push(
             place, sql.replace("170141183460469231731687303715884105727", "9007199254740993")
         ).confirmed
         == 1
     )
     assert (
-        pushed(
+        push(
             place, sql.replace("170141183460469231731687303715884105727", "9007199254740993")
         ).changes
         == 0
     )
 
 
-def test_one_at_a_time(place: Place) -> None:
-    """While somebody is at work on the target, a push sends nothing."""
+def test_push_needs_the_lock(place: Place) -> None:
+    """While another process has locked the target, a push sends nothing."""
     sandbox, database = place
     target = Target("extend", database)
     with (
         exclusive(target, "docruns load extend"),
         pytest.raises(LockedError, match="docruns load extend"),
     ):
-        pushed(place, TWO)
+        push(place, TWO)
     assert sandbox.stats.requests == 0
-    assert pushed(place, TWO).confirmed == 2
+    assert push(place, TWO).confirmed == 2
 
 
 def test_without_a_database(tmp_path: Path) -> None:
-    """A push needs what was loaded, and makes no database."""
+    """A push without a database fails, names `docruns load` and creates no file."""
     with Sandbox(runs=1) as sandbox:
         with pytest.raises(ConfigError, match="docruns load"):
-            pushed((sandbox, tmp_path / "none.duckdb"), TWO)
+            push((sandbox, tmp_path / "none.duckdb"), TWO)
         assert not (tmp_path / "none.duckdb").exists()
 
 
 def checked(place: Place) -> Rows:
-    """All runs, to be checked."""
+    """A row for each run that checks it."""
     return [{"id": id_, "metadata.checked": True} for id_ in truth(place[0])]
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, RefusedError), (403, RefusedError)])
 def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exception]) -> None:
-    """Nothing more is sent; what was confirmed is in `pushes`, and the next push goes on from there as the same one."""
+    """After a refused key nothing more is sent. `pushes` has the confirmed runs, and the next push
+    continues this one."""
     sandbox, database = place
     sandbox.fault("status", "/workflow_runs/*", method="POST", status=status, after=5, times=None)
     with pytest.raises(error) as caught:
-        pushed(place, checked(place))
+        push(place, checked(place))
     assert getattr(caught.value, "exit_code") == 4  # noqa: B009
     assert 5 < calls(sandbox) <= 5 + 2 * updates.LANES
     outcomes = [outcome for _, outcome in rows_of(database)]
@@ -850,82 +868,84 @@ def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exce
     assert journal_file(Target("extend", database)).exists()
     sandbox.clear_faults()
     sandbox.stats.reset()
-    found = pushed(place, checked(place))
+    found = push(place, checked(place))
     assert (found.before, found.confirmed) == (5, 25)
     assert calls(sandbox) == 20
     assert query(database, "SELECT count(*), count(DISTINCT push_id) FROM extend.pushes "
                  "WHERE outcome = 'confirmed' AND read_at IS NOT NULL") == [(25, 1)]  # fmt: skip
     assert not journal_file(Target("extend", database)).exists()
-    agrees(place)
+    check_agreement(place)
 
 
 def test_no_answer_is_no_confirmation(place: Place, quick: None) -> None:
-    """A call that is never answered: read again, the run tells whether it was done; if not, the next push sends it."""
+    """After a call without an answer the run is fetched again. If it lacks the change, the next
+    push sends it."""
     sandbox, database = place
     done, undone = list(truth(sandbox))[:2]
-    # the first is done each time, and its answer lost; the second is not done
+    # the first is done each time, but its answer is lost; the second is not done
     sandbox.fault("reset", f"/workflow_runs/{done}", method="POST", times=None)
     sandbox.fault("status", f"/workflow_runs/{undone}", method="POST", status=500, times=None)
-    found = pushed(place, checked(place))
+    found = push(place, checked(place))
     assert (found.confirmed, found.unconfirmed) == (24, 1)
-    said = {
+    rows = {
         id_: (outcome, reason) for id_, outcome, reason in rows_of(database, "id, outcome, reason")
     }
-    assert said[done] == ("confirmed", "no answer came; the run, read again, has it")
-    assert said[undone][0] == "unconfirmed"
-    assert "500" in said[undone][1]
+    assert rows[done] == ("confirmed", "no answer came; the run, read again, has it")
+    assert rows[undone][0] == "unconfirmed"
+    assert "500" in rows[undone][1]
     sandbox.clear_faults()
     sandbox.stats.reset()
-    assert pushed(place, checked(place)).confirmed == 1
+    assert push(place, checked(place)).confirmed == 1
     assert calls(sandbox) == 1
-    agrees(place)
+    check_agreement(place)
 
 
-def test_a_broken_platform_is_not_asked_for_each_run(place: Place, quick: None) -> None:
-    """Many failures in a row end the push; nothing is lost."""
+def test_a_broken_platform_ends_the_push(place: Place, quick: None) -> None:
+    """Many failures in a row end the push, and the next push sends every change."""
     sandbox, database = place
     sandbox.fault("status", "/workflow_runs/*", method="POST", status=500, times=None)
     with pytest.raises(ServerError):
-        pushed(place, checked(place))
+        push(place, checked(place))
     assert {outcome for _, outcome in rows_of(database)} == {"unconfirmed"}
     sandbox.clear_faults()
     sandbox.stats.reset()
-    assert pushed(place, checked(place)).confirmed == 25
+    assert push(place, checked(place)).confirmed == 25
     assert calls(sandbox) == 25
 
 
-def test_a_platform_that_wants_to_be_left_alone(place: Place, quick: None) -> None:
-    """A 429 past the deadline ends the push with its name, and is no call."""
+def test_429_past_the_deadline(place: Place, quick: None) -> None:
+    """A 429 past the deadline ends the push with BusyError."""
     sandbox, _ = place
     sandbox.fault(
         "status", "/workflow_runs/*", method="POST", status=429, retry_after=3600, times=None
     )
     with pytest.raises(BusyError):
-        pushed(place, checked(place))
+        push(place, checked(place))
 
 
-def test_a_run_that_cannot_be_read(place: Place, quick: None) -> None:
-    """One that is not loaded and answers with errors is left out, and all others are changed."""
+def test_a_run_that_cannot_be_fetched(place: Place, quick: None) -> None:
+    """A run that is not loaded and answers with errors is counted as refused, and all others are
+    changed."""
     sandbox, database = place
     (new,) = sandbox.extend.add(1)
     sandbox.fault("status", f"/workflow_runs/{new}", method="GET", status=500, times=None)
-    found = pushed(place, checked(place))
+    found = push(place, checked(place))
     assert (found.confirmed, found.refused) == (25, 1)
     reasons = [reason for id_, reason in rows_of(database, "id, reason") if id_ == new]
     assert reasons[0].startswith("not sent: the run cannot be read: ")
     sandbox.clear_faults()
-    assert pushed(place, checked(place)).confirmed == 1
+    assert push(place, checked(place)).confirmed == 1
 
 
 def test_another_push_settles_a_killed_one(place: Place) -> None:
-    """What a killed push has sent is settled first, whatever the next one asks for; it is another push then."""
+    """A push with other rows first settles what a killed push sent, and gets its own push id."""
     sandbox, database = place
     sandbox.fault("status", "/workflow_runs/*", method="POST", status=401, after=7, times=None)
     with pytest.raises(RefusedError):
-        pushed(place, checked(place))
+        push(place, checked(place))
     sandbox.clear_faults()
     sandbox.stats.reset()
-    found = pushed(place, checked(place)[:20])
+    found = push(place, checked(place)[:20])
     assert found.before == 0
     assert found.confirmed + found.unchanged == 20
     total = sum(run["metadata"]["checked"] for run in truth(sandbox).values())
@@ -935,19 +955,19 @@ def test_another_push_settles_a_killed_one(place: Place) -> None:
 
 
 def test_a_name_that_is_not_returned_is_compared_with_what_was_sent(place: Place) -> None:
-    """Under 2026-02-09 the latest confirmed push tells the name, also after a kill."""
+    """Under 2026-02-09 a name is compared with the last confirmed push, also after a kill."""
     sandbox, _ = place
     rows: Rows = [{"id": id_, "name": f"N {id_}"} for id_ in truth(sandbox)]
     sandbox.fault("status", "/workflow_runs/*", method="POST", status=401, after=7, times=None)
     with pytest.raises(RefusedError):
-        pushed(place, rows)
+        push(place, rows)
     sandbox.clear_faults()
     assert len(confirmed(sandbox)) == 7
-    found = pushed(place, rows)
+    found = push(place, rows)
     assert (found.before, found.confirmed) == (7, 25)
     assert len(confirmed(sandbox)) == 25
     assert set(confirmed(sandbox).values()) == {1}
-    assert pushed(place, rows).unchanged == 25
+    assert push(place, rows).unchanged == 25
 
 
 KEY = "a long random text of somebody's own"
@@ -955,16 +975,17 @@ KEY = "a long random text of somebody's own"
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
-    """Neither table nor journal holds a name or a value; runs are compared over the API, and what is so is not sent."""
+    """Neither table nor journal holds a name or a value, and unchanged runs are not sent: they are
+    compared over the API."""
     how: dict[str, Any] = {"field_values": mode, **({"hash_key": KEY} if mode == "hash" else {})}
     seen: list[bytes] = []
-    with made({**SMALL, "runs": 12, "seed": 9}, tmp_path) as place:
+    with make_place({**SMALL, "runs": 12, "seed": 9}, tmp_path) as place:
         sandbox, database = place
-        # of an old version, where only the list says why a run was rejected
+        # in an old version only the list has the rejection note
         sandbox.extend.add(2, status="REJECTED", reviewed=True)
-        loaded(place, api_version="v1", **how)
-        noted = "SELECT id, rejection_note FROM extend.workflow_runs ORDER BY id"
-        before = query(database, noted)
+        load(place, api_version="v1", **how)
+        notes = "SELECT id, rejection_note FROM extend.workflow_runs ORDER BY id"
+        before = query(database, notes)
         sandbox.stats.reset()
         rows: Rows = [
             {"id": id_, "name": f"Secret {id_[-4:]}", "metadata.note": "Harbor & Pine"}
@@ -972,60 +993,61 @@ def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
         ]
         sandbox.fault("status", "/workflow_runs/*", method="POST", status=401, after=5, times=None)
         with pytest.raises(RefusedError):
-            pushed(place, rows, api_version="v1", **how)
+            push(place, rows, api_version="v1", **how)
         sandbox.clear_faults()
         journal = journal_file(Target("extend", database))
         assert stat.S_IMODE(journal.stat().st_mode) == 0o600
         seen += [journal.read_bytes(), database.read_bytes()]
-        found = pushed(place, rows, api_version="v1", **how)
-        # without any trace of a name nobody can tell that it was sent
+        found = push(place, rows, api_version="v1", **how)
+        # without a stored name or hash, docruns cannot know that the name was sent
         assert found.confirmed == 14
         assert len(confirmed(sandbox)) == 14
         assert (set(confirmed(sandbox).values()) == {1}) is (mode == "hash")
         seen.append(database.read_bytes())
         assert not [text for text in seen for word in (b"Secret", b"Harbor") if word in text]
-        held = rows_of(database, "name, metadata, before, after, wish")
-        assert {cell is None for row in held for cell in (row[0], row[1], row[3], row[4])} == {
+        cells = rows_of(database, "name, metadata, before, after, wish")
+        assert {cell is None for row in cells for cell in (row[0], row[1], row[3], row[4])} == {
             mode == "drop"
         }
-        assert query(database, noted) == before
+        assert query(database, notes) == before
         sandbox.stats.reset()
-        again = pushed(place, rows, api_version="v1", **how)
+        again = push(place, rows, api_version="v1", **how)
         assert again.changes == (0 if mode == "hash" else 14)
         metadata = [{"id": row["id"], "metadata.note": "Harbor & Pine"} for row in rows]
-        assert pushed(place, metadata, api_version="v1", **how).changes == 0
-        agrees(place, api_version="v1", **how)
+        assert push(place, metadata, api_version="v1", **how).changes == 0
+        check_agreement(place, api_version="v1", **how)
         with pytest.raises(ConfigError, match="field_values"):
-            pushed(place, rows, api_version="v1")
+            push(place, rows, api_version="v1")
 
 
 def test_a_column_that_stays_empty(tmp_path: Path) -> None:
-    """`drop_columns` empties columns of `pushes` as well; what later pushes need cannot be dropped."""
-    with made({**SMALL, "runs": 3}, tmp_path) as place:
+    """`drop_columns` also empties columns of `pushes`. Columns that later pushes need cannot be
+    dropped."""
+    with make_place({**SMALL, "runs": 3}, tmp_path) as place:
         how = {"drop_columns": ["metadata", "before", "after"]}
-        loaded(place, **how)
-        assert pushed(place, checked(place), **how).confirmed == 3
-        assert pushed(place, checked(place), **how).changes == 0
+        load(place, **how)
+        assert push(place, checked(place), **how).confirmed == 3
+        assert push(place, checked(place), **how).changes == 0
         assert set(rows_of(place[1], "metadata, before, after")) == {(None, None, None)}
         with pytest.raises(ConfigError, match="read_at"):
-            pushed(place, checked(place), drop_columns=["read_at"])
+            push(place, checked(place), drop_columns=["read_at"])
 
 
 def test_signed_urls_are_not_kept(place: Place) -> None:
-    """A URL with a signature is sent, and neither table nor journal keeps its query; it is sent once."""
+    """A signed URL is sent once, and neither table nor journal keeps its query."""
     sandbox, database = place
     id_ = next(iter(truth(sandbox)))
     url = "https://files.example/a.pdf?X-Amz-Signature=9f86d081"
     rows: Rows = [{"id": id_, "metadata.scan": url}]
-    assert pushed(place, rows).confirmed == 1
+    assert push(place, rows).confirmed == 1
     assert truth(sandbox)[id_]["metadata"]["scan"] == url
     assert b"9f86d081" not in database.read_bytes()
-    assert pushed(place, rows).changes == 0
+    assert push(place, rows).changes == 0
     assert calls(sandbox) == 1
 
 
 def test_many_changes_are_merged_in_batches(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each batch of changes is in the database before the next one is sent."""
+    """Each chunk of changes is committed before the next one is sent."""
     sandbox, database = place
     monkeypatch.setattr(module, "CHUNK_RUNS", 10)
     commits = []
@@ -1036,10 +1058,10 @@ def test_many_changes_are_merged_in_batches(place: Place, monkeypatch: pytest.Mo
         commits.append(calls(sandbox))
 
     monkeypatch.setattr(module, "load_package", counted)
-    assert pushed(place, checked(place)).confirmed == 25
+    assert push(place, checked(place)).confirmed == 25
     assert commits == [10, 20, 25]
     assert query(database, "SELECT count(DISTINCT _dlt_load_id) FROM extend.pushes") == [(3,)]
-    agrees(place)
+    check_agreement(place)
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -1048,15 +1070,16 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_the_recipe_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The README's query and commands run as they stand: each invoice that came before is tagged with the first one."""
+    """The README's query and commands run as printed: each repeated invoice is tagged with the
+    first one."""
     section = README.partition("## Write back")[2].partition("\n## ")[0]
     (sql,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     (named,) = re.findall(r"`(\w+\.sql)`", section)
     Path(named).write_text(sql)
-    with made({**SMALL, "runs": 60}, tmp_path) as (sandbox, _):
+    with make_place({**SMALL, "runs": 60}, tmp_path) as (sandbox, _):
         database = tmp_path / "docruns.duckdb"
-        loaded((sandbox, database))
+        load((sandbox, database))
         found = query(database, INVOICES)
         expected = originals(found)
         assert len(expected) > 2
@@ -1067,9 +1090,9 @@ def test_the_recipe_of_the_readme(
             monkeypatch.setattr(sys, "argv", ["docruns", *arguments])
             run_command()
             assert calls(sandbox) == sent
-        held = {id_: run["metadata"].get("duplicate_of") for id_, run in truth(sandbox).items()}
+        tags = {id_: run["metadata"].get("duplicate_of") for id_, run in truth(sandbox).items()}
     capfd.readouterr()
-    assert {id_: first for id_, first in held.items() if first} == expected
+    assert {id_: first for id_, first in tags.items() if first} == expected
 
 
 INVOICES = """
@@ -1080,7 +1103,7 @@ INVOICES = """
 
 
 def run_command() -> None:
-    """Run `docruns` with what `sys.argv` says, to its good end."""
+    """Run `docruns` with `sys.argv`; it must succeed."""
     mask = os.umask(0o022)
     with pytest.raises(SystemExit) as end:
         main.run()
@@ -1089,7 +1112,7 @@ def run_command() -> None:
 
 
 def originals(found: list[tuple[Any, ...]]) -> dict[str, str]:
-    """Of each run that repeats an invoice number the first run with it."""
+    """For each run that repeats an invoice number, the first run that has it."""
     first: dict[str, str] = {}
     again: dict[str, str] = {}
     for _, id_, number in sorted(found):
@@ -1101,13 +1124,13 @@ def originals(found: list[tuple[Any, ...]]) -> dict[str, str]:
 
 
 def test_nothing_to_push(place: Place) -> None:
-    """No row is no problem."""
-    found = pushed(place, "SELECT id, name FROM extend.workflow_runs WHERE false")
+    """A push without rows succeeds and sends nothing."""
+    found = push(place, "SELECT id, name FROM extend.workflow_runs WHERE false")
     assert (found.rows, found.changes, found.requests) == (0, 0, 0)
 
 
 def pipeline_of(sandbox: Sandbox, folder: Path, **options: Any) -> dlt.Pipeline:
-    """A pipeline that ends in the sandbox's runs."""
+    """A pipeline whose destination is the sandbox's runs."""
     return dlt.pipeline(
         "tags",
         destination=extend_workflow_runs(base_url=sandbox.extend_url, **options),
@@ -1116,7 +1139,8 @@ def pipeline_of(sandbox: Sandbox, folder: Path, **options: Any) -> dlt.Pipeline:
 
 
 def test_a_pipeline_can_end_in_extend(place: Place, tmp_path: Path) -> None:
-    """Rows of any pipeline, as objects or as Arrow, are pushed as the command pushes them, and again nothing is sent."""
+    """Rows of any pipeline are pushed as the command pushes them. Run again, the pipeline sends
+    nothing."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -1141,7 +1165,7 @@ def test_a_pipeline_can_end_in_extend(place: Place, tmp_path: Path) -> None:
 
 
 def test_arrow_rows_of_a_pipeline(place: Place, tmp_path: Path) -> None:
-    """An Arrow table is rows as well."""
+    """A pipeline may also give an Arrow table."""
     sandbox, _ = place
     ids = list(truth(sandbox))[:2]
     table = pa.table({"id": ids, "metadata.ledger_id": [417, 418]})
@@ -1150,7 +1174,7 @@ def test_arrow_rows_of_a_pipeline(place: Place, tmp_path: Path) -> None:
 
 
 def test_wrong_rows_fail_a_pipeline_at_once(place: Place, tmp_path: Path) -> None:
-    """All problems in one error, nothing sent, and no second try."""
+    """One error names all problems. Nothing is sent, and dlt does not retry."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -1169,7 +1193,8 @@ def test_wrong_rows_fail_a_pipeline_at_once(place: Place, tmp_path: Path) -> Non
 def test_refusals_and_lost_answers_of_a_pipeline(
     place: Place, tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A run that takes no change is told of in the log; what was not answered is tried again by dlt, and no more."""
+    """A refused run is named in the log. dlt retries the updates that were not answered, and no
+    others."""
     sandbox, _ = place
     ids = list(truth(sandbox))[:4]
     sandbox.fault("status", f"/workflow_runs/{ids[0]}", method="POST", status=400, times=None)
@@ -1187,7 +1212,7 @@ def test_refusals_and_lost_answers_of_a_pipeline(
 
 
 def test_a_refused_key_fails_a_pipeline_at_once(tmp_path: Path) -> None:
-    """401 is final, and the key is not shown."""
+    """A 401 fails the pipeline without a retry, and the error does not show the key."""
     with Sandbox(runs=2, api_keys={"sk_right"}) as strict:
         pipeline = pipeline_of(strict, tmp_path, api_key="sk_wrong_key")
         with pytest.raises(PipelineStepFailed, match="401") as caught:
@@ -1197,7 +1222,7 @@ def test_a_refused_key_fails_a_pipeline_at_once(tmp_path: Path) -> None:
 
 
 def test_a_journal_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
-    """A line that a kill cut off is forgotten, and does not spoil what comes after it."""
+    """A line that a kill cut off is ignored, and records written after it are read."""
     path = tmp_path / "new" / "x.push"
     journal = Journal(path)
     assert journal.is_empty
@@ -1207,50 +1232,65 @@ def test_a_journal_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for end in (b'{"id": "b', b'{"id": "b"}', b"\x00\x00\n", b"[]\n"):
         path.write_bytes(whole + end)
-        assert len(records(path)) == 2
+        assert len(read_records(path)) == 2
         journal = Journal(path)
         assert len(journal.records) == 2
         journal.write({"id": "c"})
         journal.close()
-        assert [one["id"] for one in records(path)] == ["a", "a", "c"]
+        assert [one["id"] for one in read_records(path)] == ["a", "a", "c"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert records(tmp_path / "none") == []
+    assert read_records(tmp_path / "none") == []
 
 
-def test_writers_share_a_flush_and_none_returns_before_it(
+def test_a_record_is_flushed_before_write_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """16 threads at once: all lines are there, with fewer flushes than lines."""
+    """16 threads at once: each record has its own flush, and is in the file when `write`
+    returns."""
     flushes = []
-
-    def slow(file: int) -> None:
-        # as long as it takes sixteen threads to write their next lines
-        time.sleep(0.05)
-        flushes.append(file)
-
-    monkeypatch.setattr(os, "fsync", slow)
+    monkeypatch.setattr(os, "fsync", flushes.append)
     journal = Journal(tmp_path / "x.push")
     flushes.clear()
 
     def write(number: int) -> None:
         for line in range(5):
             journal.write({"id": f"{number}.{line}"})
-            assert any(one["id"] == f"{number}.{line}" for one in records(tmp_path / "x.push"))
+            written = read_records(tmp_path / "x.push")
+            assert any(record["id"] == f"{number}.{line}" for record in written)
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(16) as executor:
+        list(executor.map(write, range(16)))
     journal.close()
     with pytest.raises(OSError, match="closed"):
         journal.write({"id": "late"})
-    assert len(records(tmp_path / "x.push")) == 80
-    assert len(flushes) < 40
+    assert len(read_records(tmp_path / "x.push")) == len(flushes) == 80
 
 
-def test_no_space_for_the_journal_is_no_call(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be noted is not sent."""
+def test_a_journal_takes_no_record_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After half a line nothing more is written: a record behind it would not be read."""
+    journal = Journal(tmp_path / "x.push")
+    journal.write({"id": "a"})
+    with monkeypatch.context() as patch:
+        real_write = os.write
+
+        def write_half(file: int, data: bytes) -> int:
+            if len(data) < 5:
+                raise OSError(28, "No space left on device")
+            return real_write(file, data[: len(data) // 2])
+
+        patch.setattr(os, "write", write_half)
+        with pytest.raises(OSError, match="No space left"):
+            journal.write({"id": "b"})
+    with pytest.raises(OSError, match="No space left"):
+        journal.write({"id": "c"})
+    journal.close()
+    assert [record["id"] for record in read_records(tmp_path / "x.push")] == ["a"]
+
+
+def test_a_full_disk_stops_a_push(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that cannot be written into the journal is not sent."""
     sandbox, _ = place
 
     def full(file: int) -> None:
@@ -1258,7 +1298,7 @@ def test_no_space_for_the_journal_is_no_call(place: Place, monkeypatch: pytest.M
 
     monkeypatch.setattr("docruns.commands.push.journal.os.fsync", full)
     with pytest.raises(Exception, match="No space left"):
-        pushed(place, checked(place))
+        push(place, checked(place))
     assert calls(sandbox) == 0
 
 
@@ -1271,10 +1311,11 @@ values = st.recursive(
 objects = st.dictionaries(st.text("abc", min_size=1, max_size=2), values, max_size=4)
 
 
-@given(known=objects, wished=objects.filter(bool))
-def test_what_is_sent_is_what_differs(known: Any, wished: Any) -> None:
-    """Merged key by key, a change gives what was wished for, touches nothing else, and then nothing differs."""
-    wish = changes.DesiredRun(1, "a", None, wished)
+@given(known=objects, desired=objects.filter(bool))
+def test_what_is_sent_is_what_differs(known: Any, desired: Any) -> None:
+    """Merged key by key, a change gives the desired metadata, changes no other key, and then
+    nothing differs."""
+    wish = changes.DesiredRun(1, "a", None, desired)
     decided = changes.diff(
         wish, changes.RemoteRun(None, known), changes.LastPush(), lambda _, text: text
     )
@@ -1282,7 +1323,7 @@ def test_what_is_sent_is_what_differs(known: Any, wished: Any) -> None:
         return
     sent = decided.metadata if isinstance(decided, changes.Change) else {}
     merged = {**known, **sent}
-    assert changes.same(merged, {**known, **wished})
+    assert changes.same(merged, {**known, **desired})
     assert all(key not in known or not changes.same(known[key], sent[key]) for key in sent)
     again = changes.diff(
         wish, changes.RemoteRun(None, merged), changes.LastPush(), lambda _, text: text
@@ -1306,15 +1347,15 @@ def test_what_is_sent_is_what_differs(known: Any, wished: Any) -> None:
     ],
 )
 def test_equal_as_json(one: Any, other: Any, equal: bool) -> None:
-    """Numbers by their value, texts by their characters, objects in any order."""
+    """Numbers are equal by value, texts by characters, objects in any order of keys."""
     assert changes.same(one, other) is equal
 
 
 def test_cells_become_json() -> None:
-    """What queries and files give, as JSON values."""
+    """Values of queries and files, as JSON values."""
 
     class Odd(str):
-        """A text of somebody's own."""
+        """A subclass of str."""
 
         __slots__ = ()
 

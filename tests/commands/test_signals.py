@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: what a scheduler or a person sends to a load that is to end."""
+"""SIGTERM and SIGINT, by which a scheduler or a person ends a load."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from support.truth import spooled, wrong
 Load = Callable[..., Ended]
 
 GRACE_S = 8.0
-"""A few seconds, on a machine that has much else to do."""
+"""Seconds in which a load must end, also on a busy machine."""
 
 CODES = {"TERM": 143, "INT": 130}
 
 
-def ended_in_order(ended: Ended, sent: str, folder: Path) -> None:
-    """The exit code names the signal, the last line says what is left, and nothing lies about."""
+def check_end(ended: Ended, sent: str, folder: Path) -> None:
+    """The exit code and the last line name the signal, and no working files are left."""
     assert ended.code == CODES[sent], ended.err
-    said = [line for line in ended.err.splitlines() if not line.endswith("listed")]
-    assert said[-1].startswith(f"docruns: SIG{sent}; what was committed stays")
+    lines = [line for line in ended.err.splitlines() if not line.endswith("listed")]
+    assert lines[-1].startswith(f"docruns: stopped by SIG{sent}. Committed runs stay")
     assert "Traceback" not in ended.err
     assert spooled(folder) == []
 
@@ -41,7 +41,8 @@ def ended_in_order(ended: Ended, sent: str, folder: Path) -> None:
 def test_a_load_that_waits_for_an_answer(
     children: Children, docruns_load: Load, few_runs: Sandbox, loaded: Path, sent: str
 ) -> None:
-    """In extract, where a load spends its time: it ends at once, and the next load is true."""
+    """A load that waits for an answer ends at once, and the next load makes the database equal to
+    the platform."""
     few_runs.extend.review(8)
     few_runs.fault("hang", "/workflow_runs/*", seconds=60, after=4)
     command = ("load", "extend", "--base-url", few_runs.extend_url)
@@ -51,7 +52,7 @@ def test_a_load_that_waits_for_an_answer(
         time.sleep(0.01)
     at = time.monotonic()
     child.send(signal.Signals[f"SIG{sent}"])
-    ended_in_order(child.wait(), sent, loaded.parent)
+    check_end(child.wait(), sent, loaded.parent)
     assert time.monotonic() - at < GRACE_S
     few_runs.clear_faults()
     assert docruns_load().code == 0
@@ -61,14 +62,15 @@ def test_a_load_that_waits_for_an_answer(
 @pytest.mark.fault(8)
 @pytest.mark.parametrize("sent", CODES)
 def test_a_load_that_merges(docruns_load: Load, few_runs: Sandbox, loaded: Path, sent: str) -> None:
-    """In load, with many packages to come: none of them is begun, and the next load is true."""
+    """A load that merges starts no further package, and the next load makes the database equal to
+    the platform."""
     few_runs.extend.review(8)
     few_runs.set(latency=0.2)
     packages = query(loaded, "SELECT count(*) FROM extend.syncs")[0][0]
     chunks = {"SOURCES__EXTEND__CHUNK_RUNS": "1", "SOURCES__EXTEND__CONCURRENCY": "1"}
     ended = docruns_load(environment=chunks, point="l8 some tables merged", signal=sent)
     few_runs.set(latency=0.0)
-    ended_in_order(ended, sent, loaded.parent)
+    check_end(ended, sent, loaded.parent)
     assert query(loaded, "SELECT count(*) FROM extend.syncs")[0][0] <= packages + 1
     assert docruns_load().code == 0
     assert wrong(loaded, few_runs) == {}
@@ -78,19 +80,21 @@ def test_a_load_that_merges(docruns_load: Load, few_runs: Sandbox, loaded: Path,
 def test_a_load_that_waits_for_a_database(
     children: Children, few_runs: Sandbox, loaded: Path
 ) -> None:
-    """Who waits for somebody to close a database can be told to stop waiting."""
+    """A signal ends a load that waits for another process to close the database, and no request is
+    sent."""
     with another(HOLD_FILE, str(loaded)):
         command = ("load", "extend", "--base-url", few_runs.extend_url)
         child = children.start(loaded.parent, *command)
         time.sleep(1.0)
         child.send(signal.SIGTERM)
-        ended_in_order(child.wait(), "TERM", loaded.parent)
+        check_end(child.wait(), "TERM", loaded.parent)
     assert few_runs.stats.requests == 0
 
 
 @pytest.mark.fault(8)
 def test_a_query_that_is_interrupted(few_runs: Sandbox, loaded: Path) -> None:
-    """DuckDB tells of a signal in the middle of a query by an error of its own: it counts as the signal."""
+    """DuckDB raises an error of its own for a signal in the middle of a query: it is raised as the
+    interrupt."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -128,7 +132,8 @@ run()
 
 @pytest.mark.fault(8)
 def test_a_signal_while_something_is_destroyed(few_runs: Sandbox, loaded: Path) -> None:
-    """A destructor lets no exception out: the signal comes again, and nothing is said of that."""
+    """A destructor cannot raise: the signal is sent again, and stderr does not show the ignored
+    exception."""
     command = [sys.executable, "-c", SWALLOWED, "load", "extend"]
     at = time.monotonic()
     done = subprocess.run(
@@ -138,4 +143,6 @@ def test_a_signal_while_something_is_destroyed(few_runs: Sandbox, loaded: Path) 
     assert time.monotonic() - at < GRACE_S + 5
     assert done.returncode == 143
     assert "Exception ignored" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("docruns: SIGTERM; what was committed stays")
+    assert done.stderr.splitlines()[-1].startswith(
+        "docruns: stopped by SIGTERM. Committed runs stay"
+    )

@@ -1,4 +1,4 @@
-"""What `docruns status` tells of a database, and of who is at work on it."""
+"""`docruns status`: the report on a database, and the process at work on it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from support.loading import Loader
 from support.processes import HOLD_FILE, another
 
 
-def nobody() -> dict[str, LockHolder]:
-    """No load is at work."""
+def no_process() -> dict[str, LockHolder]:
+    """No process is at work."""
     return {}
 
 
 @pytest.mark.fault(6)
 def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Runs, deleted ones and half-loaded packages are counted; nobody is at work."""
+    """Runs, deleted runs and half-loaded packages are counted, and no process is at work."""
     path = tmp_path / "t.duckdb"
     load_extend(path)
-    (found,) = reports(path, nobody)
+    (found,) = reports(path, no_process)
     assert (found["dataset"], found["workflow_runs"], found["deleted"]) == ("extend", 40, 0)
     assert found["half_loaded_packages"] == 0
     assert found["at_work"] is None
@@ -38,9 +38,9 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
             "UPDATE extend.workflow_runs SET _dlt_load_id = 'cut' "
             "WHERE id = (SELECT max(id) FROM extend.workflow_runs)"
         )
-    (found,) = reports(path, nobody)
+    (found,) = reports(path, no_process)
     assert (found["deleted"], found["half_loaded_packages"]) == (1, 1)
-    # a load that has not opened the database yet, or has just closed it
+    # as while a load has not opened the database yet, or has just closed it
     with exclusive(Target("extend", path), "docruns load extend"):
         (found,) = reports(path, lambda: lock_holders(path))
         assert found["workflow_runs"] == 40
@@ -48,21 +48,21 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
 
 
 def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
-    """While nobody else can read the database, status tells at once who is at work; otherwise it waits."""
+    """While a load has the database open, status reports its process at once. For another program
+    it waits."""
     path = tmp_path / "t.duckdb"
     who = LockHolder(4711, "2026-11-22T07:00:00Z", "docruns load plextera")
     with another(HOLD_FILE, str(path)) as process:
         found = reports(path, lambda: {"claims": who}, wait_s=60)
-        told = {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": "docruns load plextera"}
-        assert found == [{"dataset": "claims", "at_work": told}]
+        holder = {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": "docruns load plextera"}
+        assert found == [{"dataset": "claims", "at_work": holder}]
         with pytest.raises(LockedError, match=f"PID {process.pid}"):
-            reports(path, nobody, wait_s=0.3)
+            reports(path, no_process, wait_s=0.3)
 
 
-def test_who_is_at_work_on_a_database_by_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the dataset is called, and from whichever folder the file is named; no other file's."""
+def test_lock_holders_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are found by the database file, for any dataset name and relative path, and for no
+    other file."""
     (tmp_path / "below").mkdir()
     path = tmp_path / "below" / "t.duckdb"
     with (

@@ -1,4 +1,4 @@
-"""Verify finds each difference between platform and database, and none where there is none."""
+"""Verify finds each difference between platform and database, and no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from docruns.commands import verify as module
 from docruns.commands.load import load_runs
 from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import Verified, verify_runs
+from docruns.commands.verify import VerifyResult, verify_runs
 from docruns.core.errors import ConfigError
 from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
@@ -26,7 +26,7 @@ ALL = 10_000
 Platform = tuple[Sandbox, Path]
 
 
-def verified(sandbox: Sandbox, database: Path, **options: Any) -> Verified:
+def verify(sandbox: Sandbox, database: Path, **options: Any) -> VerifyResult:
     """Verify Extend's runs."""
     return verify_runs(
         connect_extend(base_url=sandbox.extend_url),
@@ -35,8 +35,8 @@ def verified(sandbox: Sandbox, database: Path, **options: Any) -> Verified:
     )
 
 
-def kinds(found: Verified) -> dict[str, Any]:
-    """The kinds of difference that there are."""
+def kinds(found: VerifyResult) -> dict[str, Any]:
+    """The kinds of difference that are not empty."""
     return {name: different for name, different in found.kinds.items() if different}
 
 
@@ -50,7 +50,7 @@ def load_extend(sandbox: Sandbox, database: Path) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all runs of such a platform: equal seeds give equal runs."""
+    """A database with all runs of such a platform. Equal seeds give equal runs."""
     folder = tmp_path_factory.mktemp("loaded")
     with Sandbox(**RUNS) as sandbox, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
@@ -61,46 +61,47 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def platform(loaded: Path, tmp_path: Path) -> Iterator[Platform]:
-    """A platform that has not changed since, and a copy of the database."""
+    """A platform that has not changed since the load, and a copy of the database."""
     shutil.copy(loaded, tmp_path / "d.duckdb")
     with Sandbox(**RUNS) as sandbox:
         yield sandbox, tmp_path / "d.duckdb"
 
 
 def test_equal_after_a_load(platform: Platform) -> None:
-    """Right after a load nothing differs, in no list and, read again, in no cell; and nothing is written.
+    """Right after a load no list and no cell differs, and verify writes nothing.
 
-    Load ids are not the platform's, and differ from nothing.
+    Load ids do not come from the platform, so they are not compared.
     """
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         connection.execute("UPDATE extend.fields SET _dlt_load_id = 'x'")
     before = database.read_bytes()
-    found = verified(sandbox, database, deep=ALL)
+    found = verify(sandbox, database, deep=ALL)
     assert kinds(found) == {}
     assert not found.differs
     assert found.listed["workflow_runs"] == 25
     assert found.sampled > 25
     tables = ("workflow_runs", "processor_runs", "fields", "citations", "insights", "splits")
-    held = sum(query(database, f"SELECT count(*) FROM extend.{table}")[0][0] for table in tables)
-    assert found.rows_compared > 0.95 * held
+    stored = sum(query(database, f"SELECT count(*) FROM extend.{table}")[0][0] for table in tables)
+    assert found.rows_compared > 0.95 * stored
     assert sandbox.stats.verify_reads == 0
     assert database.read_bytes() == before
 
 
 def test_without_a_sample_no_run_is_fetched(platform: Platform) -> None:
-    """The lists alone are compared for a request per page; a sample of N costs N requests more, and the lists again."""
+    """Without a sample verify sends one request a page. A sample of N costs N requests more, and
+    the lists again."""
     sandbox, database = platform
-    found = verified(sandbox, database)
+    found = verify(sandbox, database)
     assert (sandbox.stats.details, sandbox.stats.lists) == (0, 7)
     assert found.requests == 7
-    found = verified(sandbox, database, deep=3, seed=1)
+    found = verify(sandbox, database, deep=3, seed=1)
     assert sandbox.stats.details == found.sampled == 3
     assert found.requests == 7 + 7 + 3
 
 
 def test_each_kind_of_difference(platform: Platform) -> None:
-    """New, changed, deleted and returned runs are told apart by kind, each with its list and id."""
+    """Missing, stale, gone and returned runs are reported by kind, each with its list and id."""
     sandbox, database = platform
     ids = [id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1")]
     with duckdb.connect(str(database)) as connection:
@@ -116,7 +117,7 @@ def test_each_kind_of_difference(platform: Platform) -> None:
             "UPDATE extend.workflow_runs SET updated_at = updated_at - INTERVAL 1 MILLISECOND "
             "WHERE id = ?", [ids[2]],
         )  # fmt: skip
-    found = verified(sandbox, database)
+    found = verify(sandbox, database)
     assert kinds(found) == {
         "returned": [f"workflow_runs/{ids[0]}"],
         "missing": [f"workflow_runs/{ids[1]}"],
@@ -126,21 +127,21 @@ def test_each_kind_of_difference(platform: Platform) -> None:
     assert found.differs
 
 
-def test_reviews_and_deletions_until_they_are_loaded(platform: Platform) -> None:
-    """What happens on the platform differs until a load, or a sweep, has followed it."""
+def test_reviews_and_deletions_differ_until_they_are_loaded(platform: Platform) -> None:
+    """A change on the platform is a difference until a load, or a sweep, has followed it."""
     sandbox, database = platform
     reviewed = sandbox.extend.review(3)
     (new,) = sandbox.extend.add(1)
-    found = kinds(verified(sandbox, database))
+    found = kinds(verify(sandbox, database))
     stale = {name for name in found["stale"] if name.startswith("workflow_runs/")}
     assert stale == {f"workflow_runs/{id_}" for id_ in reviewed}
     assert f"workflow_runs/{new}" in found["missing"]
     load_extend(sandbox, database)
-    assert kinds(verified(sandbox, database, deep=ALL)) == {}
+    assert kinds(verify(sandbox, database, deep=ALL)) == {}
     sandbox.extend.delete(new)
-    assert f"workflow_runs/{new}" in kinds(verified(sandbox, database))["gone"]
+    assert f"workflow_runs/{new}" in kinds(verify(sandbox, database))["gone"]
     sweep_deleted(connect_extend(base_url=sandbox.extend_url), Target("extend", database))
-    assert kinds(verified(sandbox, database)) == {}
+    assert kinds(verify(sandbox, database)) == {}
 
 
 CHANGES = (
@@ -161,13 +162,14 @@ CHANGES = (
 
 
 def test_every_cell_counts(platform: Platform) -> None:
-    """A changed cell, a missing row and a row too many are found and named: table, key, column, both values."""
+    """A changed cell, a missing row and an extra row are named with table, key, column and both
+    values."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         for change, table, _ in CHANGES:
             connection.execute(change.format(t=f"extend.{table}"))
-    assert not verified(sandbox, database).differs
-    found = verified(sandbox, database, deep=20, seed=4)
+    assert not verify(sandbox, database).differs
+    found = verify(sandbox, database, deep=20, seed=4)
     assert {(d.table, d.column) for d in found.cells} == {
         (table, name) for _, table, name in CHANGES
     }
@@ -183,37 +185,39 @@ def test_every_cell_counts(platform: Platform) -> None:
 
 
 def test_same_seed_same_runs(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample can be drawn again, and is another one with another seed."""
+    """The same seed picks the same sample, another seed another one."""
     sandbox, database = platform
-    drawn: list[set[str]] = []
+    samples: list[set[str]] = []
 
     def note(make: Any, fresh: Any, lists: Any, sample: set[str], running: Any) -> int:
-        drawn.append(sample)
+        samples.append(sample)
         raise InterruptedError
 
     monkeypatch.setattr(module, "_load_sample", note)
     for seed in (1, 1, 2):
         with pytest.raises(InterruptedError):
-            verified(sandbox, database, deep=5, seed=seed)
-    one, same, other = drawn
+            verify(sandbox, database, deep=5, seed=seed)
+    one, same, other = samples
     assert len(one) == 5
     assert one == same != other
 
 
-def test_quarantined_runs_are_told_apart(platform: Platform) -> None:
-    """A run that is missing because it is in quarantine is no difference, and is named as such."""
+def test_quarantined_runs_are_no_difference(platform: Platform) -> None:
+    """A run that is missing because it is quarantined is reported as quarantined, and is no
+    difference."""
     sandbox, database = platform
     row = {"id": "exr_bad", "status": "PROCESSED"}
     sandbox.extend.put('{"id": "another"}', row, resource="extract_runs")
-    assert kinds(verified(sandbox, database)) == {"missing": ["extract_runs/exr_bad"]}
+    assert kinds(verify(sandbox, database)) == {"missing": ["extract_runs/exr_bad"]}
     load_extend(sandbox, database)
-    found = verified(sandbox, database)
+    found = verify(sandbox, database)
     assert kinds(found) == {}
     assert found.quarantined == ["extract_runs/exr_bad"]
 
 
 def test_plextera_with_nested_runs(tmp_path: Path) -> None:
-    """Nested runs and linked extractions are equal after loads and reprocessing, whichever way they are drawn."""
+    """Nested runs and linked extractions are equal after loads and reprocessing, whichever of them
+    are sampled."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=1, plextera_runs=6, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=2)
@@ -229,8 +233,8 @@ def test_plextera_with_nested_runs(tmp_path: Path) -> None:
 
 
 def test_no_database(tmp_path: Path, sandbox: Sandbox) -> None:
-    """Verifying what is not there is wrong use, and makes no database."""
+    """Verify without a database is wrong use, and creates no file."""
     with pytest.raises(ConfigError, match="does not exist"):
-        verified(sandbox, tmp_path / "none.duckdb")
+        verify(sandbox, tmp_path / "none.duckdb")
     assert not (tmp_path / "none.duckdb").exists()
     assert sandbox.stats.requests == 0

@@ -1,4 +1,4 @@
-"""notebooks/explore.py against a database loaded from the sandbox: its numbers, computed another way."""
+"""notebooks/explore.py on a database of sandbox runs: each number is computed in a second way."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def notebook() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
-    """A database of 120 runs, and what the sandbox knows to be true of them."""
+    """A database of 120 runs, and the sandbox's own records of them."""
     folder = tmp_path_factory.mktemp("notebook")
     database = folder / "docruns.duckdb"
     with pytest.MonkeyPatch.context() as patch, Sandbox(runs=120, seed=11) as sandbox:
@@ -70,7 +70,7 @@ def database(loaded: tuple[Path, list[Row]]) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(notebook: ModuleType, database: Path) -> Row:
-    """What the notebook's cells define for that database, with nothing chosen."""
+    """The variables of the notebook's cells for that database, with no choice made."""
     return run(notebook, database)
 
 
@@ -87,7 +87,7 @@ def rows(database: Path, sql: str) -> list[Row]:
 
 
 def reviewed_leaves(database: Path) -> list[Row]:
-    """The rows that count for correctness, chosen in Python, with the best score each has."""
+    """The rows that count for correctness, selected in Python, each with its best score."""
     runs = {
         row["id"]: row
         for row in rows(database, "select * exclude (config, extra) from extend.processor_runs")
@@ -96,8 +96,8 @@ def reviewed_leaves(database: Path) -> list[Row]:
     for row in rows(database, "select * from extend.fields"):
         of = runs[row["processor_run_id"]]
         if of["reviewed"] and row["kind"] == "leaf":
-            held = (row["logprobs_confidence"], row["ocr_confidence"], row["confidence"])
-            best = next((score for score in held if score is not None), None)
+            scores = (row["logprobs_confidence"], row["ocr_confidence"], row["confidence"])
+            best = next((score for score in scores if score is not None), None)
             leaves.append(
                 {
                     **row,
@@ -119,7 +119,7 @@ def script(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def open_elsewhere(path: Path) -> Iterator[Path]:
-    """A database that another process holds open for writing."""
+    """A database that another process has open for writing."""
     hold = f"import duckdb; c = duckdb.connect({str(path)!r}); print(flush=True); input()"
     command = [sys.executable, "-c", hold]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -130,7 +130,7 @@ def open_elsewhere(path: Path) -> Iterator[Path]:
 
 
 def test_counts_are_those_of_the_platform(shown: Row, loaded: tuple[Path, list[Row]]) -> None:
-    """The runs the notebook counts, by status, are the runs the platform has."""
+    """The notebook counts the runs of the platform, by status."""
     truth = [run for run in loaded[1] if run["resource"] == "workflow_runs"]
     assert shown["counts"]["workflow_runs"] == len(truth) == 120
     by_status: dict[str, int] = defaultdict(int)
@@ -143,7 +143,7 @@ def test_counts_are_those_of_the_platform(shown: Row, loaded: tuple[Path, list[R
 
 
 def test_corrections_are_those_of_the_reviewers(shown: Row, loaded: tuple[Path, list[Row]]) -> None:
-    """The changed leaves the notebook counts are the corrections that reviewers made, one for one."""
+    """The notebook counts each correction of a reviewer once, and nothing else."""
     made = sum(
         # a path that ends in ] is a whole row, added or removed
         not path.endswith("]")
@@ -159,7 +159,7 @@ def test_corrections_are_those_of_the_reviewers(shown: Row, loaded: tuple[Path, 
 
 
 def test_calibration_counts_reviewed_leaves_only(shown: Row, database: Path) -> None:
-    """Bins and calibration error are those of the scored leaves of reviewed runs, and of nothing else."""
+    """Bins and calibration error are computed from scored leaves of reviewed runs only."""
     bins: dict[int, list[Row]] = defaultdict(list)
     for leaf in reviewed_leaves(database):
         if leaf["best"] is not None:
@@ -182,7 +182,8 @@ def test_calibration_counts_reviewed_leaves_only(shown: Row, database: Path) -> 
 
 
 def test_most_corrected_fields_count_every_reviewed_leaf(shown: Row, database: Path) -> None:
-    """Rates count all reviewed leaves of a field; overconfidence only those that have a score."""
+    """Rates count all reviewed leaves of a field; overconfidence counts only leaves with a
+    score."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for leaf in reviewed_leaves(database):
         groups[leaf["processor"], leaf["field"]].append(leaf)
@@ -200,7 +201,8 @@ def test_most_corrected_fields_count_every_reviewed_leaf(shown: Row, database: P
 
 
 def test_threshold_looks_below_it_only(shown: Row, database: Path) -> None:
-    """Review below a threshold sees the fields scored under it and catches the errors among them."""
+    """Review below a threshold covers the fields with a lower score, and finds the errors among
+    them."""
     scored = [leaf for leaf in reviewed_leaves(database) if leaf["best"] is not None]
     below = [leaf for leaf in scored if leaf["best"] < 0.9]
     wrong = sum(leaf["edited"] for leaf in scored)
@@ -217,7 +219,8 @@ def test_threshold_looks_below_it_only(shown: Row, database: Path) -> None:
 
 
 def test_every_credit_counts_once(shown: Row, database: Path) -> None:
-    """The bill is the sum of what each processor run cost by itself: no credit twice, none left out."""
+    """The total is the sum of each processor run's own credits: every credit counts exactly
+    once."""
     runs = {
         row["id"]: row
         for row in rows(database, "select * exclude (config, extra) from extend.processor_runs")
@@ -238,7 +241,7 @@ def test_every_credit_counts_once(shown: Row, database: Path) -> None:
     assert shown["credits_total"] < parts + doubled
 
 
-def test_a_citation_is_drawn_where_it_stands(notebook: ModuleType, shown: Row) -> None:
+def test_a_citation_is_drawn_at_its_place(notebook: ModuleType, shown: Row) -> None:
     """A citation's box and polygon are drawn at their own coordinates on a page of its size."""
     place = shown["cited_places"][0]
     drawing = notebook.page_drawing(place["page_width"], place["page_height"], [place])
@@ -264,7 +267,8 @@ def test_a_citation_is_drawn_where_it_stands(notebook: ModuleType, shown: Row) -
 
 
 def test_text_on_a_page_is_text(notebook: ModuleType) -> None:
-    """What a document says is shown as text, never taken for markup; odd citations draw what they have."""
+    """Text of a document is shown as text, never as markup. A citation that lacks parts draws the
+    parts it has."""
     place = {
         "left": 10.0,
         "top": 10.0,
@@ -281,7 +285,7 @@ def test_text_on_a_page_is_text(notebook: ModuleType) -> None:
 
 
 def test_close_up_stays_on_the_page(notebook: ModuleType) -> None:
-    """A close-up holds the whole citation and does not leave the page, even in a corner."""
+    """A close-up shows the whole citation and stays inside the page, even in a corner."""
     corner = {"left": 0.0, "top": 1600.0, "right": 30.0, "bottom": 1650.0, "polygon": None}
     left, top, across, down = notebook.close_up(1275.0, 1650.0, [corner])
     assert left == 0 and top + down == 1650
@@ -289,7 +293,7 @@ def test_close_up_stays_on_the_page(notebook: ModuleType) -> None:
 
 
 def test_wilson_interval(notebook: ModuleType) -> None:
-    """The interval is Wilson's, lies within 0 to 1 and holds the share even at its ends."""
+    """The interval is Wilson's, lies within 0 to 1, and contains the share even at 0 and 1."""
     # 8 of 10 is a textbook case; 0 of 10 is z²/(n + z²)
     assert notebook.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert notebook.wilson(0, 10) == (0.0, pytest.approx(1.96**2 / (10 + 1.96**2)))
@@ -298,7 +302,8 @@ def test_wilson_interval(notebook: ModuleType) -> None:
 
 
 def test_bin_edges(notebook: ModuleType) -> None:
-    """A score on an edge belongs to the bin that begins there, 1.0 to the last, none to two."""
+    """A score on an edge belongs to the bin that starts there, and 1.0 to the last. No score is in
+    two bins."""
     points = [(0.0, 1, 1), (0.1, 1, 0), (0.29, 2, 1), (0.3, 3, 3), (0.95, 1, 1), (1.0, 4, 4)]
     bins = notebook.calibration(points, 10)
     assert [(row["from"], row["n"]) for row in bins] == [
@@ -313,7 +318,8 @@ def test_bin_edges(notebook: ModuleType) -> None:
 
 
 def test_calibration_error(notebook: ModuleType) -> None:
-    """The error is the gap between score and share right, weighted by fields; unknown without any."""
+    """The error is the gap between score and share of correct fields, weighted by fields; None
+    without fields."""
     points = [(0.95, 8, 6), (0.55, 2, 2)]
     expected = 0.8 * abs(0.95 - 0.75) + 0.2 * abs(0.55 - 1)
     assert notebook.calibration_error(notebook.calibration(points, 10)) == pytest.approx(expected)
@@ -321,15 +327,17 @@ def test_calibration_error(notebook: ModuleType) -> None:
 
 
 def test_threshold_without_errors(notebook: ModuleType) -> None:
-    """A threshold itself is not below it, and of no errors no share can be caught."""
+    """A score equal to the threshold is not below it. Without errors the share of errors found is
+    None."""
     assert notebook.threshold_curve([(0.5, 4, 4)], [0.5, 0.6]) == [
         {"threshold": 0.5, "fields": 0, "errors": 0, "looked_at": 0.0, "caught": None},
         {"threshold": 0.6, "fields": 4, "errors": 0, "looked_at": 1.0, "caught": None},
     ]
 
 
-def test_as_a_script_it_prints_and_leaves_the_database_alone(shown: Row, database: Path) -> None:
-    """Run as a script it prints the main numbers and does not change one byte of the database."""
+def test_as_a_script_it_prints_and_does_not_change_the_database(shown: Row, database: Path) -> None:
+    """Run as a script, the notebook prints the main numbers and does not change a byte of the
+    database."""
     before = digest(database)
     done = script("--database", str(database))
     assert (done.returncode, done.stderr) == (0, "")
@@ -340,7 +348,7 @@ def test_as_a_script_it_prints_and_leaves_the_database_alone(shown: Row, databas
 
 
 def test_the_command_opens_it(database: Path) -> None:
-    """`docruns notebook` serves it on this machine, and ends with the signal that ends it."""
+    """`docruns notebook` serves the notebook on this machine, and a signal ends it."""
     script = "from docruns.commands.cli.main import run; run()"
     environment = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
@@ -362,7 +370,8 @@ def test_the_command_opens_it(database: Path) -> None:
 
 
 def test_a_missing_database_says_what_to_do(tmp_path: Path) -> None:
-    """Without a database it fails with one sentence that names the file and the commands that make one."""
+    """Without a database the script fails, and one sentence names the file and the commands that
+    create one."""
     missing = tmp_path / "none.duckdb"
     done = script("--database", str(missing))
     assert done.returncode != 0
@@ -376,7 +385,8 @@ def test_a_missing_database_says_what_to_do(tmp_path: Path) -> None:
 def test_a_wrong_file_or_dataset_says_what_to_do(
     notebook: ModuleType, database: Path, tmp_path: Path
 ) -> None:
-    """A file that is no database, a dataset that is not there, a file in use: each is told apart."""
+    """A file that is no database, a missing dataset and a file in use each have a message of their
+    own."""
     text = tmp_path / "notes.duckdb"
     text.write_text("no database")
     assert "is not a DuckDB database" in notebook.Loaded(str(text), "extend").problem()
@@ -388,8 +398,9 @@ def test_a_wrong_file_or_dataset_says_what_to_do(
     assert problem == f"{busy} is being written to right now: run this again after the load."
 
 
-def test_missing_tables_read_as_empty(notebook: ModuleType, tmp_path: Path) -> None:
-    """A dataset with one table that lacks columns, in a file of the same name, is shown all the same."""
+def test_missing_tables_count_as_empty(notebook: ModuleType, tmp_path: Path) -> None:
+    """The notebook shows a dataset that has one table without some columns, in a file of the same
+    name."""
     database = tmp_path / "extend.duckdb"
     with duckdb.connect(str(database)) as connection:
         connection.execute('create schema "extend"')
@@ -408,7 +419,7 @@ def test_missing_tables_read_as_empty(notebook: ModuleType, tmp_path: Path) -> N
 
 
 def test_quarantined_runs_are_shown_until_resolved(notebook: ModuleType, tmp_path: Path) -> None:
-    """A run that could not be loaded is shown, and no longer once it was loaded after all."""
+    """The notebook shows a quarantined run until a load resolves it."""
     database = tmp_path / "docruns.duckdb"
     with duckdb.connect(str(database)) as connection:
         connection.execute("create schema plextera")

@@ -116,9 +116,9 @@ def test_a_variable_that_is_no_setting(
 
 WRONG = {
     ("load", "extend", "--destination", ""): "--destination: is empty",
-    ("load", "extend", "--dataset", ""): "--dataset: '' is no plain name. runs would be one",
-    ("load", "extend", "--dataset", "My Data-Set"): "my_data_set would be one",
-    ("verify", "extend", "--dataset", "Docs"): "docs would be one",
+    ("load", "extend", "--dataset", ""): "--dataset: '' is not a plain schema name",
+    ("load", "extend", "--dataset", "My Data-Set"): "for example my_data_set.",
+    ("verify", "extend", "--dataset", "Docs"): "for example docs.",
     ("sandbox", "--port", "80000"): "65535",
     ("notebook",): "docruns.duckdb does not exist",
 }

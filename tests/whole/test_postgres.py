@@ -148,7 +148,7 @@ def test_pushed(server: str, sandbox: Sandbox) -> None:
         (f"WITH gone AS ({delete}) SELECT id FROM gone", "DELETE"),
         ("SELECT 1; SELECT 2", "SELECT and SELECT"),
         ("SELECT nothing", "does not exist"),
-        ("SELEC 1", "neither a file nor a query"),
+        ("SELEC 1", "is not a file, and as a query it fails"),
     ):
         arguments = ["push", "extend", "--destination", "postgres", "--dataset", "tags"]
         result = CliRunner().invoke(app, [*arguments, "--from", query_])

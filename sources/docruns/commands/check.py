@@ -1,4 +1,4 @@
-"""Can the platform be reached, is the key accepted, and what can it see?"""
+"""Tests whether the platform answers, whether it accepts the key, and what the key can see."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..sync.lists import Platform
 
 
 def check_access(platform: Platform) -> Iterator[str]:
-    """One line for each list; errors name the setting to mend. Costs one request a list.
+    """Yield a line for each list, for one request a list. Errors name the setting to correct.
 
-    A list that every platform has and this address has not is an error: it is another address's.
+    Raises MissingError if a list that every version of the platform has is missing: the address is
+    not the API's.
     """
     with platform.client as client:
         yield f"address    {client.base_url}"
@@ -28,5 +29,5 @@ def check_access(platform: Platform) -> Iterator[str]:
             took = (time.monotonic() - started) * 1000
             newest = max((run.changed for run in rows), default=None)
             when = f"newest change {newest:%Y-%m-%d %H:%M} UTC" if newest else "empty"
-            yield f"{run_list.name:<18} {len(rows)} on its first page, {when} ({took:.0f} ms)"
+            yield f"{run_list.name:<18} {len(rows)} on the first page, {when} ({took:.0f} ms)"
     yield "the key is accepted"

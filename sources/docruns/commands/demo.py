@@ -1,4 +1,4 @@
-"""The main job against the built-in sandbox: what a newcomer sees first."""
+"""Loads invented runs of both platforms, and answers three questions from them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from ..models import questions
 from ..providers.extend import connect_extend
 from ..providers.plextera import connect_plextera
 from ..sandbox import Sandbox
-from ..store.duckdb.file import open_database, quote
+from ..store.duckdb.file import open_database
 from ..store.target import Target
 from ..sync.metrics import Progress
 from .load import load_runs
 
 DATASETS = ("extend", "plextera")
 WORKSPACE = "sandbox"
-"""Workspace label of invented runs: a demo never mixes with anything else."""
+"""Workspace label of invented runs: it tells them from real ones in a database."""
 
 
 def run_demo(runs: int, database: Path, progress: Progress | None = None) -> Iterator[str]:
-    """Load `runs` invented workflow runs into `database`; yields the lines to show."""
+    """Load `runs` invented workflow runs into `database`. Yields the lines to print.
+
+    Raises ConfigError if the database holds real runs.
+    """
     if database.exists():
         with open_database(database, read_only=True) as connection:
             _refuse_real_runs(connection, database)
@@ -34,10 +37,10 @@ def run_demo(runs: int, database: Path, progress: Progress | None = None) -> Ite
             connect_extend(base_url=sandbox.extend_url, workspace_id=WORKSPACE),
             connect_plextera(base_url=sandbox.plextera_url, workspace=WORKSPACE),
         ):
-            found = load_runs(platform, Target(platform.name, database), progress)
+            summary = load_runs(platform, Target(platform.name, database), progress)
             yield (
-                f"{platform.name}: {found.fetched:,} runs read with {found.requests:,} requests "
-                f"in {found.seconds:.1f} s"
+                f"{summary.provider}: {summary.fetched:,} runs fetched with "
+                f"{summary.requests:,} requests in {summary.seconds:.1f} s"
             )
     with open_database(database, read_only=True) as connection:
         for dataset in DATASETS:
@@ -46,24 +49,24 @@ def run_demo(runs: int, database: Path, progress: Progress | None = None) -> Ite
                 yield f"  {dataset + '.' + name:<30} {rows:>10,} rows"
         for answer in questions.ask(connection, "extend"):
             yield ""
-            yield _drawn(answer)
-    yield f"All of it is in {database}: open it with `duckdb {database}` or any notebook."
+            yield _as_table(answer)
+    yield f"Everything is in {database}. Open it with `duckdb {database}` or any notebook."
 
 
 def _refuse_real_runs(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
     for dataset in DATASETS:
         try:
-            found = connection.execute(
+            number = connection.execute(
                 f"SELECT count(*) FROM {dataset}.workflow_runs WHERE workspace IS DISTINCT FROM ?",
                 [WORKSPACE],
             ).fetchone()
         except duckdb.CatalogException:
             continue
-        if found and found[0]:
+        if number and number[0]:
             raise ConfigError(
                 "--database",
-                f"{database} holds {found[0]:,} runs that are not the demo's.",
-                "Name another file.",
+                f"{database} holds {number[0]:,} runs that are not the demo's.",
+                "Name another file: the demo does not mix invented runs with real ones.",
             )
 
 
@@ -73,16 +76,16 @@ def _row_counts(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[tup
         "WHERE table_schema = ? AND table_name NOT LIKE '\\_dlt%' ESCAPE '\\' ORDER BY 1",
         [dataset],
     ).fetchall()
-    counted = []
+    counts = []
     for (name,) in names:
-        found = connection.execute(
+        number = connection.execute(
             f"SELECT count(*) FROM {quote(dataset)}.{quote(name)}"
         ).fetchone()
-        counted.append((name, found[0] if found else 0))
-    return counted
+        counts.append((name, number[0] if number else 0))
+    return counts
 
 
-def _drawn(answer: questions.Answer) -> str:
+def _as_table(answer: questions.Answer) -> str:
     table = Table(title=answer.question, title_justify="left", title_style="bold")
     for column in answer.columns:
         table.add_column(column.replace("_", " "))

@@ -1,19 +1,21 @@
-"""Run a source until nothing is due: pipeline, database and packages. What the command and jobs call.
+"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs
+call this.
 
     lock ──► open the database ──► clear what a crash left ──► package, package, … ──► publish ──► Summary
                (bounded wait)        (uncommitted = undone)      chunk_runs runs each
 
-The destination is the only memory. A package's rows and the state that says so are committed together,
-so whatever a killed load left in the working folder is thrown away and its runs, a chunk and what was ahead, are
-fetched again. That also leaves no place for dlt's wedges between two folders, and lets one working
-folder serve a database that was moved, copied or deleted.
+The destination is the only memory. A package commits its rows together with the state that says
+which runs they are. Whatever a killed load left in the working folder is therefore deleted, and its
+runs (a chunk, and those fetched ahead) are fetched again. So dlt never finds two packages at
+different stages in two folders, and one working folder serves a database that was moved, copied or
+deleted.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -38,17 +40,18 @@ from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
 
 CHUNK_RUNS = 1000
-"""Runs per load package when the configuration says nothing: what a kill can cost."""
+"""Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
 
-_RUN_LISTS = ("workflow_runs", "processor_runs")
+RUN_RESOURCES = ("workflow_runs", "processor_runs")
+"""The resources that load runs. The others load the catalogue, once a load."""
 
 
 @dataclass
 class Summary:
     """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds.
 
-    `per_second` is requests over the last ten seconds in which some were sent, or over all of it, and
-    `allowed_per_second` what the budget allowed by then; None is no limit.
+    `per_second` is the rate of requests over the last ten seconds in which requests were sent, or
+    over the whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
     """
 
     provider: str
@@ -83,11 +86,12 @@ def load_runs(
 ) -> Summary:
     """Load all runs that are due, or those of a `sample`.
 
-    `publish` is where readers get a finished copy of the database, put in place in one step; see that module.
-    `on_wait` gets a line when another process has the database open and the load waits for it.
+    `publish` is the file that gets a copy of the finished database, replaced in one step; see
+    `store/duckdb/publish`. `on_wait` gets a line when another process has the database open and the
+    load waits for it.
 
-    Raises DocrunsError; what was committed until then stays, and the next load goes on from there.
-    LockedError before anything else where another process loads into the target.
+    Raises DocrunsError. What was committed by then stays, and the next load continues there. Raises
+    LockedError before it does anything if another process loads into the target.
     """
     if publish is not None:
         if not target.traits.has_file:
@@ -102,72 +106,93 @@ def load_runs(
         sync = Sync(platform, progress, sample=sample)
         source = make_source(sync)
         if sample is not None:
-            source = source.with_resources(*_RUN_LISTS)
-        half_loaded = _load_with_little_memory(source, sync, target, on_wait)
+            source = source.with_resources(*RUN_RESOURCES)
+        half_loaded = _load_with_limited_memory(source, sync, target, on_wait)
         if publish is not None:
-            if half_loaded:
-                raise DocrunsError(
-                    f"--publish: a killed load left {half_loaded} runs at two versions in {target}; "
-                    "load until all is done, then the copy is made."
-                )
+            _refuse_half_loaded(half_loaded, target)
             publish_copy(target.database, publish, folder.name, on_wait)
     return _summarize(sync, used_before, time.monotonic() - started)
 
 
-def _load_with_little_memory(
+def _load_with_limited_memory(
     source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None
 ) -> int:
-    """Load with DuckDB's memory limited, and once more without a limit where that does not do."""
+    """Load with a limit on DuckDB's memory. If that is not enough, load once more without it."""
     try:
-        return _load_packages(source, sync, target, on_wait, MEMORY)
+        return _load_until_done(source, sync, target, on_wait, MEMORY)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
     # the package is undone as after a crash
     sync.start_over()
-    return _load_packages(source, sync, target, on_wait, None)
+    return _load_until_done(source, sync, target, on_wait, None)
 
 
-def _load_packages(
+def _load_until_done(
     source: DltSource,
     sync: Sync,
     target: Target,
     on_wait: Callable[[str], None] | None,
     memory: str | None,
 ) -> int:
-    """Load package by package. Gives how many runs a killed load has left at two versions."""
-    # the sync stays open from one package to the next: the next runs are fetched while dlt loads
+    """Load all packages. Returns how many runs a killed load has left at two versions."""
+    # the sync stays open from one package to the next, so that the next runs are fetched while dlt
+    # loads
     with (
         open_pipeline(sync.platform.name, target, on_wait) as running,
-        ThreadPoolExecutor(1, "docruns-checkpoint") as executor,
         sync,
         gc_frozen(),
         system_memory_pool(),
     ):
-        for other in lookup.providers(running) - {sync.platform.name}:
-            raise ConfigError(
-                "--dataset",
-                f"{target.dataset} holds runs of {other}.",
-                "Each platform needs a dataset of its own.",
-            )
+        _check_provider(running, sync, target)
         if memory is not None and target.traits.has_file:
             limit_memory(running, memory)
-        checkpoint: Future[None] | None = None
-        runs: Any = source
-        while True:
-            load_package(running, runs, target)
-            if checkpoint is not None:
-                checkpoint.result()
-            checkpoint = checkpoint_aside(running, target, executor)
-            if not sync.may_go_on:
-                break
-            # the catalogue is read once a load
-            runs = source.with_resources(*_RUN_LISTS)
-        checkpoint.result()
+        _load_packages(running, source, sync, target)
         _mark_gone(running, sync)
-        # what a killed load has left at two versions may lie outside of a window
+        # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
         return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)
+
+
+def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
+    for other in lookup.providers(running) - {sync.platform.name}:
+        raise ConfigError(
+            "--dataset",
+            f"{target.dataset} holds runs of {other}.",
+            "Each platform needs a dataset of its own: name another one.",
+        )
+
+
+def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
+    """Load one package after the other, at least one. While one is extracted, the one before is
+    checkpointed."""
+    with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
+        load_package(running, source, target)
+        checkpoint = checkpoint_aside(running, target, executor)
+        # the first package has loaded the catalogue
+        runs = source.with_resources(*RUN_RESOURCES)
+        while sync.may_go_on:
+            load_package(running, runs, target)
+            checkpoint.result()
+            checkpoint = checkpoint_aside(running, target, executor)
+        checkpoint.result()
+
+
+def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
+    """Mark runs that were listed and answered 404 a moment later, as a sweep would."""
+    gone: dict[str, list[str]] = {name: [] for name in RUN_RESOURCES}
+    for name, run_id in sync.gone:
+        gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
+    if sync.gone and traits_of(running).takes_updates:
+        lookup.mark_deleted(running, gone, {}, sync.clock())
+
+
+def _refuse_half_loaded(number: int, target: Target) -> None:
+    if number:
+        raise DocrunsError(
+            f"--publish: no copy was made: a killed load left {number} runs at two versions in {target}. "
+            "Load again until the summary no longer says that runs are due."
+        )
 
 
 def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
@@ -190,12 +215,3 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
         watermark=mark.isoformat().replace("+00:00", "Z") if mark else None,
         rows=dict(sync.metrics.rows),
     )
-
-
-def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
-    """Mark runs that were listed and answered 404 a moment later, as a sweep would."""
-    gone: dict[str, list[str]] = {name: [] for name in _RUN_LISTS}
-    for name, run_id in sync.gone:
-        gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
-    if sync.gone and traits_of(running).takes_updates:
-        lookup.mark_deleted(running, gone, {}, sync.clock())

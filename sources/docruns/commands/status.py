@@ -1,4 +1,4 @@
-"""What a database holds: runs, watermark, unfinished and quarantined ones, by dataset; and who is at work on it."""
+"""What a DuckDB file holds, by dataset, and which process is at work on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from ..core.errors import LockedError
-from ..store.duckdb.file import open_database, quote
+from ..store.duckdb.file import open_database
 from ..store.failures import translate_errors
 from ..store.target import LockHolder
 
@@ -20,90 +20,123 @@ _WAIT_S = 5.0
 def reports(
     database: Path, at_work: Callable[[], Mapping[str, LockHolder]], wait_s: float = _WAIT_S
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `at_work` tells who loads into it, by dataset; it is null where nobody does.
+    """A report for each dataset. `at_work()` gives the process that loads into each dataset;
+    without one it is null.
 
-    While a load has the database open nobody else can read it: then `at_work` is all there is to tell.
+    While a load has the database open, no other process can read it. Then the reports hold
+    `at_work` only.
     """
     busy = at_work()
     try:
-        # a load lets go of the file when it ends, not before: no use in waiting for it
+        # a load closes the file when it ends and not before, so waiting for it is of no use
         patience = 0 if busy else wait_s
         with (
             translate_errors(database),
             open_database(database, read_only=True, wait_s=patience) as connection,
         ):
-            found = [report(connection, dataset) for dataset in datasets(connection)]
+            all_reports = [report(connection, dataset) for dataset in datasets(connection)]
     except LockedError:
         if not busy:
             raise
-        return [{"dataset": name, "at_work": _told(who)} for name, who in sorted(busy.items())]
+        return [
+            {"dataset": dataset, "at_work": _as_json(holder)}
+            for dataset, holder in sorted(busy.items())
+        ]
     busy = at_work()
-    return [{**one, "at_work": _told(busy.get(one["dataset"]))} for one in found]
+    return [{**each, "at_work": _as_json(busy.get(each["dataset"]))} for each in all_reports]
 
 
-def _told(who: LockHolder | None) -> dict[str, Any] | None:
-    return None if who is None else {name: getattr(who, name) for name in LockHolder._fields[:3]}
+def _as_json(holder: LockHolder | None) -> dict[str, Any] | None:
+    if holder is None:
+        return None
+    return {name: getattr(holder, name) for name in LockHolder._fields[:3]}
 
 
 def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """The datasets in a database that hold docruns' tables."""
-    found = connection.execute(
+    schemas = connection.execute(
         "SELECT table_schema FROM information_schema.tables WHERE table_name = 'syncs' ORDER BY 1"
     ).fetchall()
-    return [name for (name,) in found if not name.endswith("_staging")]
+    return [name for (name,) in schemas if not name.endswith("_staging")]
 
 
 def report(
     connection: duckdb.DuckDBPyConnection, dataset: str, now: datetime | None = None
 ) -> dict[str, Any]:
-    """One dataset as plain values; counts are of rows, ages are in seconds."""
+    """One dataset as plain values. Counts are of rows; ages are in seconds."""
     now = now or datetime.now(UTC)
-    tables = {
-        name
-        for (name,) in connection.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [dataset]
-        ).fetchall()
-    }
-    quoted = quote(dataset)
-
-    def first(table: str, sql: str) -> tuple[Any, ...] | None:
-        # a table exists from its first row on
-        if table not in tables:
-            return None
-        return connection.execute(sql.format(table=f"{quoted}.{table}")).fetchone()
-
-    runs = first(
-        "workflow_runs",
-        "SELECT count(*), count(*) FILTER (NOT is_final AND deleted_at IS NULL), "
-        "count(*) FILTER (deleted_at IS NOT NULL), max(updated_at) FROM {table}",
-    ) or (0, 0, 0, None)
-    processors = first("processor_runs", "SELECT count(*) FROM {table}") or (0,)
-    quarantined = first("quarantine", "SELECT count(*) FROM {table} WHERE resolved_at IS NULL") or (
-        0,
-    )
-    sync = first(
-        "syncs",
-        "SELECT provider, watermark, finished_at, complete FROM {table} "
-        "ORDER BY finished_at DESC LIMIT 1",
-    ) or (None, None, None, None)
-    newest = runs[3]
-    torn = first(
-        "workflow_runs",
-        # what is gone from the platform stays as it is: nobody can read it again
-        "SELECT count(DISTINCT _dlt_load_id) FROM {table} WHERE deleted_at IS NULL AND "
-        f"_dlt_load_id NOT IN (SELECT load_id FROM {quoted}._dlt_loads)",
-    ) or (0,)
+    tables = _Tables(connection, dataset)
+    newest = tables.newest_change()
+    runs, unfinished, deleted = tables.workflow_runs()
+    provider, watermark, last_load_at, complete = tables.last_sync()
     return {
         "dataset": dataset,
-        "provider": sync[0],
-        "workflow_runs": runs[0],
-        "processor_runs": processors[0],
-        "unfinished": runs[1],
-        "deleted": runs[2],
-        "quarantined": quarantined[0],
-        "watermark": sync[1],
+        "provider": provider,
+        "workflow_runs": runs,
+        "processor_runs": tables.count("processor_runs"),
+        "unfinished": unfinished,
+        "deleted": deleted,
+        "quarantined": tables.count("quarantine", "WHERE resolved_at IS NULL"),
+        "watermark": watermark,
         "newest_run_age_s": None if newest is None else round((now - newest).total_seconds()),
-        "last_load_at": sync[2],
-        "complete": sync[3],
-        "half_loaded_packages": torn[0],
+        "last_load_at": last_load_at,
+        "complete": complete,
+        "half_loaded_packages": tables.half_loaded_packages(),
     }
+
+
+class _Tables:
+    """Queries on the tables of one dataset. A table exists only from its first row on."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
+        self._connection = connection
+        rows = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [dataset]
+        )
+        self._names = {name for (name,) in rows.fetchall()}
+        self._quoted = quote(dataset)
+
+    def workflow_runs(self) -> tuple[Any, ...]:
+        """How many there are, and how many of them are unfinished and deleted."""
+        return self._first_row(
+            "workflow_runs",
+            "SELECT count(*), count(*) FILTER (NOT is_final AND deleted_at IS NULL), "
+            "count(*) FILTER (deleted_at IS NOT NULL) FROM {table}",
+            default=(0, 0, 0),
+        )
+
+    def newest_change(self) -> datetime | None:
+        """The latest change of a workflow run."""
+        row = self._first_row("workflow_runs", "SELECT max(updated_at) FROM {table}", (None,))
+        newest: datetime | None = row[0]
+        return newest
+
+    def last_sync(self) -> tuple[Any, ...]:
+        """Provider, watermark, end and completeness of the last package."""
+        return self._first_row(
+            "syncs",
+            "SELECT provider, watermark, finished_at, complete FROM {table} "
+            "ORDER BY finished_at DESC LIMIT 1",
+            default=(None, None, None, None),
+        )
+
+    def half_loaded_packages(self) -> int:
+        """Packages that a killed load has merged in part: dlt does not list them as loaded."""
+        row = self._first_row(
+            "workflow_runs",
+            # a run that is deleted on the platform stays as it is, since it cannot be fetched again
+            "SELECT count(DISTINCT _dlt_load_id) FROM {table} WHERE deleted_at IS NULL AND "
+            f"_dlt_load_id NOT IN (SELECT load_id FROM {self._quoted}._dlt_loads)",
+            default=(0,),
+        )
+        return int(row[0])
+
+    def count(self, table: str, where: str = "") -> int:
+        """The rows of a table."""
+        return int(self._first_row(table, f"SELECT count(*) FROM {{table}} {where}", (0,))[0])
+
+    def _first_row(self, table: str, sql: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
+        if table not in self._names:
+            return default
+        query = sql.format(table=f"{self._quoted}.{table}")
+        return self._connection.execute(query).fetchone() or default

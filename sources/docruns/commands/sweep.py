@@ -1,24 +1,29 @@
-"""Which loaded runs are gone from the platform? It tells nobody: they are missing from the lists.
+"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are
+missing from its lists.
 
-    all lists ──► who should be listed and is not ──► one GET each: 404? ──► deleted_at, in one transaction
+    all lists ──► loaded runs that they lack ──► one GET each: 404? ──► deleted_at, in one transaction
 
-A list can be cut short, and rows move between pages while it is walked, so missing from a list is a suspicion.
-Only a 404 or 410 for the run itself proves it. What a run's place says saves most of these requests:
+A list can be cut short, and rows move between pages while it is read, so a run that a list lacks is
+only a suspect. Only a 404 or 410 for the run itself proves that it is deleted. The place of a run
+saves most of these requests:
 
-    outermost workflow run      its list lacks it, and its own GET answers 404
-    nested workflow run         gone when its outermost run is; lists do not show nested runs
-    processor run, alone        its list lacks it, and its own GET answers 404
-    processor run in a          its list lacks it, and its workflow run is gone (which a 404 proved, and which takes all
-    workflow run                data along): no request. Its list lacks it, its workflow run is there: its own GET.
-                                There is no such list in this version: gone when its workflow run is
-    verify run                  never: a GET could use up the customer's only copy, and a list alone proves nothing
+    outermost workflow run      deleted if its list lacks it and its own GET answers 404
+    nested workflow run         deleted if its outermost run is; lists do not show nested runs
+    processor run, alone        deleted if its list lacks it and its own GET answers 404
+    processor run in a          if its list lacks it and its workflow run is deleted: deleted, without a request (a 404
+    workflow run                proved it for the workflow run, and its data go with it). If its list lacks it and its
+                                workflow run is there: its own GET decides. If the API version has no such list:
+                                deleted if its workflow run is
+    verify run                  never marked on its own: a GET could use up the customer's only copy, and a list alone
+                                proves nothing
 
-Nothing is marked unless every list was read to its end. No row is deleted; a run that is listed again, and what came
-with it, loses its mark.
+Nothing is marked unless every list was read to its end. No row is deleted. A run that is listed
+again loses its mark, together with the runs inside it.
 
-The marks are a plain SQL UPDATE, not a dlt load: a merge replaces whole rows, which would have to be read back from
-the destination first, and it is committed table by table; this changes one cell, in one transaction, everywhere that
-has SQL. It moves no state, so the next load neither knows nor minds.
+The marks are a plain SQL UPDATE, not a dlt load. A merge replaces whole rows, which would have to
+be read back from the destination first, and commits table by table; the UPDATE changes one cell, in
+one transaction, on every destination that has SQL. It changes no state, so it does not affect the
+next load.
 """
 
 from __future__ import annotations
@@ -50,15 +55,16 @@ from ..sync.lists import Platform
 from ..sync.metrics import Progress
 
 CONFIRM = 1000
-"""Runs that are asked for one by one when nothing else is said."""
+"""The default limit of requests for single runs."""
 
 FEW = 10
-"""A list may lose all of so few runs; more than these gone at once are taken for the wrong workspace."""
+"""A list may lose all of up to this many runs. More are probably those of another workspace."""
 
 
 @dataclass
-class Swept:
-    """What a sweep found. All counts are of runs; `still_there`: lists lack them, and they answer."""
+class SweepResult:
+    """What a sweep found. All counts are of runs. `still_there`: missing from the lists, but they
+    answer."""
 
     provider: str
     listed: dict[str, int] = field(default_factory=dict)
@@ -84,14 +90,15 @@ def sweep_deleted(
     confirm: int = CONFIRM,
     yes: bool = False,
     on_wait: Callable[[str], None] | None = None,
-) -> Swept:
-    """Mark the runs that are gone. At most `confirm` are asked for one by one, and more only with `yes`.
+) -> SweepResult:
+    """Mark deleted runs. Sends at most `confirm` requests for single runs, or any number with
+    `yes`.
 
     Raises DocrunsError, and then nothing is marked.
     """
     started = time.monotonic()
     require_database(target)
-    swept = Swept(platform.name)
+    result = SweepResult(platform.name)
     with (
         translate_errors(target, working_folder(target)),
         exclusive(target, f"docruns sweep {platform.name}"),
@@ -103,141 +110,152 @@ def sweep_deleted(
                 "--destination", f"{target.destination} keeps files, whose rows cannot be changed."
             )
         workflows, processors = stored_runs(running)
-        _one_workspace([*workflows, *processors])
+        _check_one_workspace([*workflows, *processors])
         lists = ListInventory(platform, progress)
-        swept.listed = {name: len(rows) for name, rows in lists.rows.items()}
+        result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         if not yes:
-            _same_platform(lists, [*workflows, *processors], target)
-        finding = _Finding(platform, lists, swept, progress, None if yes else confirm)
-        gone, back = finding.judge(workflows, processors)
+            _check_same_platform(lists, [*workflows, *processors], target)
+        search = _Search(platform, lists, result, progress, None if yes else confirm)
+        gone = search.find_deleted(workflows, processors)
+        back = search.find_restored(workflows, processors)
         lookup.mark_deleted(running, gone, back, platform.clock())
-    swept.marked = {table: len(ids) for table, ids in gone.items()}
-    swept.restored = {table: len(ids) for table, ids in back.items()}
-    swept.requests = platform.client.usage.requests
-    swept.seconds = round(time.monotonic() - started, 3)
-    return swept
+    result.marked = {table: len(ids) for table, ids in gone.items()}
+    result.restored = {table: len(ids) for table, ids in back.items()}
+    result.requests = platform.client.usage.requests
+    result.seconds = round(time.monotonic() - started, 3)
+    return result
 
 
-class _Finding:
-    """One sweep's judgement, and the requests it takes."""
+def _check_one_workspace(runs: Iterable[InventoryRun]) -> None:
+    """A key sees one workspace: all runs of another one would seem to be deleted."""
+    workspaces = sorted({run.workspace for run in runs if run.workspace is not None})
+    if len(workspaces) > 1:
+        raise ConfigError(
+            "--dataset",
+            f"holds runs of several workspaces ({', '.join(workspaces[:3])}), and one key sees only one.",
+            "Load each workspace into a dataset of its own.",
+        )
+
+
+def _check_same_platform(
+    lists: ListInventory, runs: Iterable[InventoryRun], target: Target
+) -> None:
+    """A list that shows none of many loaded runs was cut off, or belongs to another workspace."""
+    stored, listed = Counter[str](), Counter[str]()
+    for run in runs:
+        name = lists.of(run)
+        if name is not None and run.deleted_at is None:
+            stored[name] += 1
+            listed[name] += run.id in lists.rows[name]
+    for name, number in stored.items():
+        if number > FEW and not listed[name]:
+            raise DocrunsError(
+                f"{name}: the list shows {len(lists.rows[name]):,} runs, and none of the {number:,} that are in "
+                f"{target}. Nothing was marked. Check the key, the workspace and the address. "
+                "If the platform has really deleted these runs, add --yes."
+            )
+
+
+class _Search:
+    """Finds the runs to mark and the runs to unmark, and sends the requests that this takes."""
 
     def __init__(
         self,
         platform: Platform,
         lists: ListInventory,
-        swept: Swept,
+        result: SweepResult,
         progress: Progress | None,
-        most: int | None,
+        max_requests: int | None,
     ) -> None:
         self._client, self._progress = platform.client, progress
-        self.lists, self.swept = lists, swept
-        self._most = most
+        self._lists, self._result = lists, result
+        self._max_requests = max_requests
 
-    def judge(
+    def find_deleted(
         self, workflows: Sequence[InventoryRun], processors: Sequence[InventoryRun]
-    ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Runs to mark and runs that lose their mark, by table."""
-        known_gone = {run.id for run in workflows if run.deleted_at and not self.lists.shows(run)}
+    ) -> dict[str, list[str]]:
+        """Runs to mark, by table."""
+        marked = {run.id for run in workflows if run.deleted_at and not self._lists.shows(run)}
         suspects = [r for r in workflows if r.inside is None and self._is_suspect(r)]
-        # a processor run in a suspect is asked for only if that turns out to be there
-        certain = {r.id for r in suspects} | known_gone
+        # a processor run in a suspect costs a request only if the suspect turns out to be there
+        certain = {r.id for r in suspects} | marked
         certain |= {r.id for r in workflows if r.inside in certain}
-        alone_ = [r for r in processors if self._is_suspect(r) and r.inside not in certain]
-        self._refuse_many(len(suspects) + len(alone_))
-        gone_workflows = self._ask(suspects)
-        outermost = known_gone | gone_workflows
-        nested = {r.id for r in workflows if r.inside in outermost and not self.lists.shows(r)}
-        all_gone = outermost | nested
-        with_theirs, asked = set(), []
-        for run in processors:
-            if self.lists.shows(run):
-                continue
-            if run.inside in all_gone:
-                with_theirs.add(run.id)
-            elif self._is_suspect(run):
-                asked.append(run)
-        self._refuse_many(self.swept.confirmed + self.swept.still_there + len(asked))
-        gone_processors = self._ask(asked) | with_theirs
-        gone = {
-            "workflow_runs": [r.id for r in workflows if r.id in all_gone and not r.deleted_at],
-            "processor_runs": [
-                r.id for r in processors if r.id in gone_processors and not r.deleted_at
-            ],
+        others = [r for r in processors if self._is_suspect(r) and r.inside not in certain]
+        self._refuse_many(len(suspects) + len(others))
+
+        outermost = marked | self._confirm(suspects)
+        nested = {r.id for r in workflows if r.inside in outermost and not self._lists.shows(r)}
+        gone_workflows = outermost | nested
+        gone_processors = self._find_deleted_processors(processors, gone_workflows)
+        return {
+            "workflow_runs": _unmarked(workflows, gone_workflows),
+            "processor_runs": _unmarked(processors, gone_processors),
         }
-        back_workflows = self._back(workflows, {r.id for r in workflows if self.lists.shows(r)})
-        back_processors = self._back(processors, {*back_workflows})
-        return gone, {"workflow_runs": back_workflows, "processor_runs": back_processors}
 
-    def _is_suspect(self, run: InventoryRun) -> bool:
-        name = self.lists.of(run)
-        return run.deleted_at is None and name is not None and run.id not in self.lists.rows[name]
+    def _find_deleted_processors(
+        self, processors: Sequence[InventoryRun], gone_workflows: set[str]
+    ) -> set[str]:
+        """Processor runs whose workflow run is deleted, and those that answer 404 themselves."""
+        unlisted = [run for run in processors if not self._lists.shows(run)]
+        with_workflow = {run.id for run in unlisted if run.inside in gone_workflows}
+        suspects = [r for r in unlisted if r.inside not in gone_workflows and self._is_suspect(r)]
+        self._refuse_many(self._result.confirmed + self._result.still_there + len(suspects))
+        return with_workflow | self._confirm(suspects)
 
-    def _back(self, runs: Iterable[InventoryRun], there: set[str]) -> list[str]:
-        """Marked runs that are listed again, or that no list would show and whose outer run is back."""
+    def find_restored(
+        self, workflows: Sequence[InventoryRun], processors: Sequence[InventoryRun]
+    ) -> dict[str, list[str]]:
+        """Runs that lose their mark, by table."""
+        listed = {run.id for run in workflows if self._lists.shows(run)}
+        back = self._back(workflows, listed)
+        return {"workflow_runs": back, "processor_runs": self._back(processors, set(back))}
+
+    def _back(self, runs: Iterable[InventoryRun], outer: set[str]) -> list[str]:
+        """Marked runs that are listed again, or that no list shows and whose run is in `outer`."""
         return [
             run.id
             for run in runs
             if run.deleted_at
-            and (self.lists.shows(run) or (self.lists.of(run) is None and run.inside in there))
+            and (self._lists.shows(run) or (self._lists.of(run) is None and run.inside in outer))
         ]
 
+    def _is_suspect(self, run: InventoryRun) -> bool:
+        name = self._lists.of(run)
+        return run.deleted_at is None and name is not None and run.id not in self._lists.rows[name]
+
     def _refuse_many(self, number: int) -> None:
-        if self._most is not None and number > self._most:
+        if self._max_requests is not None and number > self._max_requests:
             raise ConfigError(
                 "--confirm",
-                f"{number:,} runs are in no list, and each costs a request to be sure of.",
-                f"Nothing was marked. Say --yes to ask for all of them, or --confirm {number}.",
+                f"{number:,} runs are in no list, and each costs one request to confirm that it is deleted.",
+                f"Nothing was marked. Add --confirm {number} to allow these requests, or --yes to allow any number.",
             )
 
-    def _ask(self, suspects: Sequence[InventoryRun]) -> set[str]:
+    def _confirm(self, suspects: Sequence[InventoryRun]) -> set[str]:
         """Those that answer 404 or 410."""
         requests: list[Request] = []
         for run in suspects:
-            run_list = self.lists.lists[self.lists.of(run) or ""]
+            run_list = self._lists.lists[self._lists.of(run) or ""]
             if run_list.detail is None:
-                self.swept.unconfirmed += 1
+                self._result.unconfirmed += 1
             else:
                 requests.append(run_list.detail(run.id))
         gone: set[str] = set()
         for done, (request, outcome) in enumerate(self._client.get_many(requests), start=1):
             if isinstance(outcome, MissingError):
                 gone.add(request.subject)
-                self.swept.confirmed += 1
+                self._result.confirmed += 1
             elif isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
                 raise outcome
             elif isinstance(outcome, ApiError):
-                # not known is not gone
-                self.swept.unconfirmed += 1
+                # any other error proves nothing
+                self._result.unconfirmed += 1
             else:
-                self.swept.still_there += 1
+                self._result.still_there += 1
             if self._progress is not None:
                 self._progress("confirming", "missing runs", done, len(requests))
         return gone
 
 
-def _one_workspace(runs: Iterable[InventoryRun]) -> None:
-    """A key sees one workspace: the runs of another would all seem gone."""
-    spaces = sorted({run.workspace for run in runs if run.workspace is not None})
-    if len(spaces) > 1:
-        raise ConfigError(
-            "--dataset",
-            f"holds runs of several workspaces ({', '.join(spaces[:3])}), of which one key sees one.",
-            "Give each workspace a dataset of its own.",
-        )
-
-
-def _same_platform(lists: ListInventory, runs: Iterable[InventoryRun], target: Target) -> None:
-    """A list that shows not one of many loaded runs was cut off, or is somebody else's."""
-    held, shown = Counter[str](), Counter[str]()
-    for run in runs:
-        name = lists.of(run)
-        if name is not None and run.deleted_at is None:
-            held[name] += 1
-            shown[name] += run.id in lists.rows[name]
-    for name, number in held.items():
-        if number > FEW and not shown[name]:
-            raise DocrunsError(
-                f"{name}: the list shows {len(lists.rows[name]):,} runs, and none of the {number:,} that are in "
-                f"{target}. Nothing was marked. Is this the right key, workspace and address? "
-                "If these runs are really gone, say --yes."
-            )
+def _unmarked(runs: Iterable[InventoryRun], ids: set[str]) -> list[str]:
+    return [run.id for run in runs if run.id in ids and not run.deleted_at]

@@ -1,12 +1,14 @@
-"""Does the database agree with the platform? By id and last change for all runs, cell by cell for a sample.
+"""Compares the database with the platform: ids and last changes of all runs, and every cell of a
+sample.
 
-    lists ─────────────┐
-                       ├──► missing, stale, gone, returned, quarantined
-    ids in the database┘
-    N runs, loaded anew into a database of their own ──► every row beside the row that is there
+    lists ──────────────┐
+                        ├──► missing, stale, gone, returned, quarantined
+    ids in the database ┘
+    N runs, loaded again into a database of their own ──► each row beside the stored row
 
-The lists cost a request per page, the sample one per run. The sample goes through the very sources, readers and
-merges of a load, into a temporary file, so a difference is one of data, not of two ways to read them.
+The lists cost one request a page, the sample one request a run. The sample goes through the
+sources, parsers and merges of a normal load, into a temporary file. So each difference is in the
+data, not in two ways of reading it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from typing import Any, NamedTuple
 
 from ..core.flatten.values import NUL_SPELLED
 from ..core.parsed import ParentStep
-from ..core.privacy import storage_mode_error
 from ..core.tables import BY_NAME, PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
 from ..store import lookup
 from ..store.destinations import traits_of
@@ -31,30 +32,36 @@ from ..store.failures import translate_errors
 from ..store.lookup import Pipeline
 from ..store.pipeline import open_for_reading
 from ..store.target import Target, require_database
-from ..sync.inventory import InventoryRun, ListInventory, stored_runs
+from ..sync.inventory import (
+    InventoryRun,
+    ListInventory,
+    check_stored_privacy,
+    quarantined_runs,
+    stored_runs,
+)
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
 from ..sync.sync import Sample
 from .load import load_runs
 
-SHOWN = 20
+NAMED_DIFFERENCES = 20
 """Differences of a kind that are named; all are counted."""
 
-SAYS = {
-    "missing": "runs are listed and not in the database",
-    "stale": "runs have changed since they were loaded",
+KIND_TEXT = {
+    "missing": "runs are listed and not in the database (`docruns load` loads them)",
+    "stale": "runs have changed since they were loaded (`docruns load` loads the changes)",
     "gone": "runs are in the database and in no list (`docruns sweep` marks deleted ones)",
-    "returned": "runs are marked as deleted and listed again",
+    "returned": "runs are marked as deleted and listed again (`docruns sweep` removes the marks)",
     "cells": "rows or cells differ",
 }
-"""The differences, for people."""
+"""What each kind of difference means."""
 
 _NOT_COMPARED = {"deleted_at", "_cleared"}
 _FROM_LISTS = ("created_at", "updated_at")
 
 
 class Difference(NamedTuple):
-    """A cell or a row that differs. `column` is None where a whole row is missing on one side."""
+    """A cell or a row that differs. `column` is None if a whole row is missing on one side."""
 
     table: str
     key: tuple[Any, ...]
@@ -70,12 +77,13 @@ class Difference(NamedTuple):
 
 
 @dataclass
-class Verified:
-    """What differs, by kind: ids as `list/id`, cells as `Difference`.
+class VerifyResult:
+    """The differences, by kind: runs as `list/id`, cells as `Difference`.
 
-    `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
-    `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` are missing or stale for a
-    reason that is known, and no difference. `undated` runs have no date to compare.
+    `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no
+    list. `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are
+    missing or stale for a known reason and do not count as differences. `undated` runs have no date
+    to compare.
     """
 
     provider: str
@@ -93,7 +101,7 @@ class Verified:
 
     @property
     def kinds(self) -> dict[str, Sequence[Any]]:
-        """The differences."""
+        """The differences by kind."""
         return {
             "missing": self.missing,
             "stale": self.stale,
@@ -104,25 +112,25 @@ class Verified:
 
     @property
     def differs(self) -> bool:
-        """Anything but what is in quarantine."""
+        """There is a difference; quarantined runs are none."""
         return any(self.kinds.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values: the count of each kind, and the first of them."""
+        """As JSON values: the count of each kind, and its first differences."""
         return {
             "provider": self.provider,
             "equal": not self.differs,
             "listed": self.listed,
-            **{name: len(found) for name, found in self.kinds.items()},
+            **{kind: len(differences) for kind, differences in self.kinds.items()},
             "quarantined": len(self.quarantined),
             "undated": self.undated,
             "sampled": self.sampled,
             "rows_compared": self.rows_compared,
             "requests": self.requests,
             "first": {
-                name: [str(one) for one in found[:SHOWN]]
-                for name, found in self.kinds.items()
-                if found
+                kind: [str(difference) for difference in differences[:NAMED_DIFFERENCES]]
+                for kind, differences in self.kinds.items()
+                if differences
             },
         }
 
@@ -136,97 +144,106 @@ def verify_runs(
     deep: int = 0,
     seed: int | None = None,
     on_wait: Callable[[str], None] | None = None,
-) -> Verified:
-    """Compare a target with its platform, and `deep` runs of it cell by cell; the same `seed`, the same runs.
+) -> VerifyResult:
+    """Compare a target with its platform, and `deep` of its runs cell by cell. The same `seed`
+    picks the same runs.
 
-    Changes nothing. What changes on the platform after the load is a difference: verify right after it.
+    Changes nothing. What changes on the platform after the load is a difference, so verify right
+    after it.
     """
     require_database(target)
-    found = Verified(platform.name)
+    result = VerifyResult(platform.name)
     before = platform.client.usage.requests
     with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
         with platform.client:
             lists = ListInventory(platform, progress)
+        result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         workflows, processors = stored_runs(running)
-        quarantined = {
-            (resource, id_)
-            for resource, id_, resolved in lookup.columns_of(
-                running, "quarantine", ("resource", "id", "resolved_at")
-            )
-            if resolved is None
-        }
-        found.listed = {name: len(rows) for name, rows in lists.rows.items()}
-        _compare_lists(found, lists, [*workflows, *processors], quarantined)
+        runs = [*workflows, *processors]
+        _compare_lists(result, lists, runs, quarantined_runs(running))
         if deep:
-            now = platform.settings.privacy.mark
-            if (then := lookup.stored_privacy(running) or now) != now:
-                # every private cell would differ
-                raise storage_mode_error(then, now, f"sources.{platform.name}")
-            sample = _sample(found, lists, workflows, processors, deep, seed)
-            found.sampled = len(sample)
+            # otherwise each private cell would differ
+            check_stored_privacy(platform, running)
+            sample = _choose_sample(result, lists, runs, deep, seed)
+            result.sampled = len(sample)
             with tempfile.TemporaryDirectory(prefix="docruns-") as folder:
                 fresh = Target(target.dataset, Path(folder) / f"{target.dataset}_sample.duckdb")
                 _load_sample(platform, fresh, sample, running)
-                with open_for_reading(platform.name, fresh) as there:
-                    _compare_cells(found, running, there)
-    found.requests = platform.client.usage.requests - before
-    return found
+                with open_for_reading(platform.name, fresh) as fresh_pipeline:
+                    _compare_cells(result, running, fresh_pipeline)
+    result.requests = platform.client.usage.requests - before
+    return result
 
 
 def _compare_lists(
-    found: Verified,
+    result: VerifyResult,
     lists: ListInventory,
-    held: Sequence[InventoryRun],
+    stored: Sequence[InventoryRun],
     quarantined: set[tuple[str, str]],
 ) -> None:
-    loaded_ids = {(lists.main if run.type is None else lists.of(run), run.id) for run in held}
-    for run in held:
-        name = lists.of(run)
-        shown = lists.main if run.type is None else name
-        if shown is None:
-            continue
-        label = f"{shown}/{run.id}"
-        if run.id not in lists.rows[shown]:
-            if name is not None and run.deleted_at is None:
-                found.gone.append(label)
-            continue
-        listed = lists.rows[shown][run.id]
-        if run.deleted_at is not None:
-            found.returned.append(label)
-        elif listed is None or run.updated_at is None:
-            found.undated += 1
-        elif listed > _utc(run.updated_at):
+    """Compare the stored runs with the lists, both ways."""
+    for run in stored:
+        kind = _compare_with_list(run, lists)
+        if kind == "undated":
+            result.undated += 1
+        elif kind is not None:
+            name = _list_name(run, lists)
             # a quarantined run that was loaded before keeps its old rows
-            known = (shown, run.id) in quarantined
-            (found.quarantined if known else found.stale).append(label)
+            is_quarantined = kind == "stale" and (name, run.id) in quarantined
+            runs = result.quarantined if is_quarantined else getattr(result, kind)
+            runs.append(f"{name}/{run.id}")
+    stored_ids = {(_list_name(run, lists), run.id) for run in stored}
     for name, rows in lists.rows.items():
         for run_id in rows:
-            if (name, run_id) not in loaded_ids:
-                known = (name, run_id) in quarantined
-                (found.quarantined if known else found.missing).append(f"{name}/{run_id}")
-    for ids in (found.missing, found.stale, found.gone, found.returned, found.quarantined):
-        ids.sort()
+            if (name, run_id) not in stored_ids:
+                is_quarantined = (name, run_id) in quarantined
+                runs = result.quarantined if is_quarantined else result.missing
+                runs.append(f"{name}/{run_id}")
+    for runs in (result.missing, result.stale, result.gone, result.returned, result.quarantined):
+        runs.sort()
 
 
-def _sample(
-    found: Verified,
+def _list_name(run: InventoryRun, lists: ListInventory) -> str | None:
+    """The list that a run is compared with; nested workflow runs are compared with the main list."""
+    return lists.main if run.type is None else lists.of(run)
+
+
+def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
+    """How a stored run differs from its list: gone, returned, undated or stale; None if equal."""
+    name = _list_name(run, lists)
+    if name is None:
+        return None
+    if run.id not in lists.rows[name]:
+        must_be_listed = lists.of(run) is not None and run.deleted_at is None
+        return "gone" if must_be_listed else None
+    if run.deleted_at is not None:
+        return "returned"
+    listed_change = lists.rows[name][run.id]
+    if listed_change is None or run.updated_at is None:
+        return "undated"
+    return "stale" if listed_change > _utc(run.updated_at) else None
+
+
+def _choose_sample(
+    result: VerifyResult,
     lists: ListInventory,
-    workflows: Sequence[InventoryRun],
-    processors: Sequence[InventoryRun],
+    stored: Sequence[InventoryRun],
     deep: int,
     seed: int | None,
 ) -> set[str]:
-    """Ids of runs that a load would fetch on their own, and that are not known to differ."""
-    known = {label.partition("/")[2] for label in (*found.stale, *found.returned)}
-    known |= {label.partition("/")[2] for label in found.quarantined}
+    """Ids of runs that a load would fetch by themselves, and that are not known to differ."""
+    known = {
+        label.partition("/")[2] for label in (*result.stale, *result.returned, *result.quarantined)
+    }
     ids = []
-    for run in (*workflows, *processors):
+    for run in stored:
         name = lists.of(run)
         if name is None or run.id not in lists.rows[name] or run.id in known:
             continue
-        # Extend's processor runs come inside their workflow run, Plextera's are read by themselves
-        alone = run.inside is None or name == "extractions"
-        if alone and lists.lists[name].detail is not None:
+        # Extend's processor runs come inside their workflow run, Plextera's are fetched by
+        # themselves
+        is_fetched = run.inside is None or name == "extractions"
+        if is_fetched and lists.lists[name].detail is not None:
             ids.append(run.id)
     ids.sort()
     return set(random.Random(seed).sample(ids, min(deep, len(ids))))
@@ -243,9 +260,9 @@ def _load_sample(platform: Platform, fresh: Target, ids: set[str], running: Pipe
     load_runs(platform, fresh, sample=Sample(frozenset(ids), parents))
 
 
-def _compare_cells(found: Verified, running: Pipeline, there: Pipeline) -> None:
+def _compare_cells(result: VerifyResult, running: Pipeline, fresh: Pipeline) -> None:
     ids = {
-        table.name: [id_ for (id_,) in lookup.columns_of(there, table.name, ("id",))]
+        table.name: [id_ for (id_,) in lookup.columns_of(fresh, table.name, ("id",))]
         for table in (WORKFLOW_RUNS, PROCESSOR_RUNS)
     }
     for table in TABLES:
@@ -254,17 +271,17 @@ def _compare_cells(found: Verified, running: Pipeline, there: Pipeline) -> None:
             continue
         if table.set_of is None and table.name not in ids:
             continue
-        some = _ids_of(table, ids)
-        ours, theirs = (_by_key(p, table, by, some) for p in (running, there))
+        run_ids = _ids_of(table, ids)
+        ours, theirs = (_by_key(p, table, by, run_ids) for p in (running, fresh))
         if not traits_of(running).holds_nul:
             theirs = {key: _without_nul(table, row) for key, row in theirs.items()}
-        found.rows_compared += len(theirs)
+        result.rows_compared += len(theirs)
         for key in sorted(ours.keys() | theirs.keys(), key=str):
-            found.cells += _differences(table, key, ours.get(key), theirs.get(key))
+            result.cells += _differences(table, key, ours.get(key), theirs.get(key))
 
 
 def _ids_of(table: Table, ids: Mapping[str, list[str]]) -> list[str]:
-    """The runs whose rows in a table the sample replaces."""
+    """The sampled runs that have rows in a table."""
     if table.set_of == "workflow_run_id" or table is WORKFLOW_RUNS:
         return ids["workflow_runs"]
     if table.set_of == "run_id":
@@ -298,15 +315,16 @@ def _differences(
     for column in BY_NAME[table.name].columns:
         if column.name in _NOT_COMPARED:
             continue
-        one, other = (_plain(column, row[column.name]) for row in (ours, theirs))
-        # only lists know these of a run inside another one, and lists are not read to their ends each time
-        only_listed = column.name in _FROM_LISTS and one is None and ours.get("workflow_run_id")
-        if one != other and not only_listed:
-            yield Difference(table.name, key, column.name, one, other)
+        stored, fresh = (_plain(column, row[column.name]) for row in (ours, theirs))
+        # for a run inside another one only lists give these, and a load does not read lists to
+        # their ends
+        only_listed = column.name in _FROM_LISTS and stored is None and ours.get("workflow_run_id")
+        if stored != fresh and not only_listed:
+            yield Difference(table.name, key, column.name, stored, fresh)
 
 
 def _plain(column: Column, value: Any) -> Any:
-    """A cell as a value that means the same wherever it was stored."""
+    """A cell as a value that does not depend on the destination."""
     if value is None:
         return None
     if column.type == "json":

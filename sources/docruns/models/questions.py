@@ -1,6 +1,6 @@
-"""Three questions that loaded runs answer, as SQL over one dataset.
+"""Three questions about one dataset, as SQL queries.
 
-They count reviewed extractions only: where nobody looked, nobody knows what was right.
+The first two count fields of reviewed runs only: without a review the correct value is not known.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ..store.duckdb.file import quote
-
 
 class Answer(NamedTuple):
-    """A question, the names of the columns that answer it, and the rows."""
+    """A question, and the columns and rows of its query's result."""
 
     question: str
     columns: tuple[str, ...]
@@ -60,10 +58,10 @@ QUESTIONS = {
 
 
 def ask(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[Answer]:
-    """All answers from a loaded dataset."""
+    """Run the query of every question on a loaded dataset."""
     answers = []
     for question, sql in QUESTIONS.items():
-        found = connection.execute(sql.format(dataset=quote(dataset)))
-        columns = tuple(column[0] for column in found.description or ())
-        answers.append(Answer(question, columns, found.fetchall()))
+        result = connection.execute(sql.format(dataset=quote(dataset)))
+        columns = tuple(column[0] for column in result.description or ())
+        answers.append(Answer(question, columns, result.fetchall()))
     return answers

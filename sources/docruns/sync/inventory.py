@@ -1,13 +1,12 @@
-"""All runs that the lists show, and all runs that the destination stores. `sweep` and `verify` compare them."""
+"""All runs that the lists show, and all runs that the destination stores, for `sweep` and `verify`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import NamedTuple
 
-from ..core.errors import (
-    MissingError,
-)
+from ..core.errors import MissingError
+from ..core.privacy import storage_mode_error
 from ..store import lookup
 from ..store.lookup import Pipeline
 from .lists import Platform, RunList
@@ -17,7 +16,7 @@ CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
 
 
 class InventoryRun(NamedTuple):
-    """A run as the database holds it. `inside` is the workflow run that it came in or under, if any."""
+    """A stored run. `inside` is the workflow run that contains it, if any."""
 
     id: str
     updated_at: datetime | None
@@ -30,7 +29,7 @@ class InventoryRun(NamedTuple):
 
 
 class ListInventory:
-    """All lists of a platform, read to their ends. A list that an API version lacks is not among them."""
+    """All lists of a platform, read to their ends, without lists that the API version lacks."""
 
     def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
         self.lists: dict[str, RunList] = {}
@@ -55,8 +54,8 @@ class ListInventory:
                 progress("listed", run_list.name, len(rows), len(rows))
 
     def of(self, run: InventoryRun) -> str | None:
-        """The list that would show a run: None where none would. Ids differ between Extend's versions, so a
-        processor run is looked for in the lists of the version it was read with."""
+        """The list that would show a run: None where none would. Ids differ between Extend's
+        versions, so a processor run is looked for in the lists of the version it was read with."""
         if run.type is None:
             return None if run.inside is not None else self.main
         if "extractions" in self.rows:
@@ -89,6 +88,24 @@ def stored_runs(running: Pipeline) -> tuple[list[InventoryRun], list[InventoryRu
         )
     ]
     return workflows, processors
+
+
+def quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:
+    """Resource and id of each run that is in quarantine now."""
+    columns = ("resource", "id", "resolved_at")
+    return {
+        (resource, id_)
+        for resource, id_, resolved_at in lookup.columns_of(running, "quarantine", columns)
+        if resolved_at is None
+    }
+
+
+def check_stored_privacy(platform: Platform, running: Pipeline) -> None:
+    """ConfigError if the destination stores private columns in another way than the settings
+    say."""
+    now = platform.settings.privacy.mark
+    if (then := lookup.stored_privacy(running) or now) != now:
+        raise storage_mode_error(then, now, f"sources.{platform.name}")
 
 
 def newer(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -1,110 +1,117 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox | notebook`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox |
+notebook`.
 
-Exit codes: 0 all due work is loaded; 1 failed; 2 wrong use or configuration (names the key);
-3 loaded, but some runs are quarantined, or pushed, but some were refused; 4 the API refused the key.
-Results go to stdout, progress and errors to stderr.
+Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names
+the key); 3 loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API
+refused the key. Results go to stdout, progress and errors to stderr.
+
+Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and
+`--help` and shell completion need none of them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-from enum import StrEnum
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...core.errors import ConfigError, DocrunsError
 from . import console
+from .console import report_wait, say
+from .options import (
+    DEFAULT_DATABASE,
+    ApiVersion,
+    AsJson,
+    BaseUrl,
+    Database,
+    Dataset,
+    Destination,
+    Provider,
+    ProviderArgument,
+    WritableArgument,
+    connect_platform,
+    make_target,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ...store.target import Target
-    from ...sync.lists import Platform
-from .console import say
+    from ...sandbox import Sandbox
 
 app = typer.Typer(
     help="Load every run of a document-AI platform into DuckDB or any dlt destination.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    epilog="Exit codes: 0 all loaded, 1 failed, 2 wrong use or configuration, "
-    "3 loaded but some runs are quarantined, or pushed but some were refused, 4 the API refused the key.",
+    # help drawn with rich takes 0.4 s of CPU
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 100},
+    epilog="Exit codes: 0 everything is loaded, 1 failed, 2 wrong use or configuration, 3 loaded but some runs are "
+    "quarantined, or pushed but some runs were refused, 4 the API refused the key.",
 )
 
 QUARANTINED = 3
 
-_OF_DLT = ("max_table_nesting", "root_key", "schema_contract", "section", "parallelized")
-"""Settings that dlt takes for any source."""
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ... import __version__
+
+        print(f"docruns {__version__}")
+        raise typer.Exit
 
 
-class Provider(StrEnum):
-    """The platforms that can be loaded."""
-
-    extend = "extend"
-    plextera = "plextera"
-
-
-class Writable(StrEnum):
-    """The platforms that take changes."""
-
-    extend = "extend"
-
-
-ProviderArgument = Annotated[Provider, typer.Argument(help="The platform.", show_default=False)]
-Database = Annotated[Path, typer.Option(help="DuckDB file.")]
-Destination = Annotated[
-    str, typer.Option(help="Any dlt destination by name; its settings are dlt's.")
-]
-Dataset = Annotated[
-    str | None, typer.Option(help="Schema for the tables.", show_default="the platform's name")
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(help="API address; for a sandbox its printed one.", show_default="the platform's"),
-]
-ApiVersion = Annotated[
-    str | None,
-    typer.Option(help="Extend: 2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="newest"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-
-_DATABASE = Path("docruns.duckdb")
+@app.callback()
+def global_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options of `docruns` itself."""
 
 
 @app.command()
 def load(
     provider: ProviderArgument,
-    database: Database = _DATABASE,
+    database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
     since: Annotated[
-        str | None, typer.Option(help="Only runs last changed at or after this time.")
+        str | None, typer.Option(help="Load only runs last changed at or after this time.")
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="Only runs last changed before this time.")
+        str | None, typer.Option(help="Load only runs last changed before this time.")
     ] = None,
-    max_runs: Annotated[int | None, typer.Option(help="Stop after so many runs.", min=1)] = None,
-    full: Annotated[bool, typer.Option("--full", help="Read every run again.")] = False,
+    max_runs: Annotated[
+        int | None, typer.Option(help="Load at most this many runs.", min=1)
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Fetch every run again, also unchanged ones.")
+    ] = False,
     publish: Annotated[
-        Path | None, typer.Option(help="Put a finished copy of the database here, for readers.")
+        Path | None, typer.Option(help="Copy the database to this file when all is loaded.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load what is due until nothing is; safe to kill, safe to repeat."""
+    """Load every new or changed run.
+
+    You can stop it at any time, also with `kill -9`, and run it again: it continues after the last
+    committed runs.
+    """
     from ...store.memory import hide_pandas_from_pyarrow, limit_arenas
     from ..load import load_runs
     from .progress import show_progress
 
-    target = _target(provider, database, destination, dataset)
+    target = make_target(provider, database, destination, dataset)
     options = {
         "base_url": base_url,
         "api_version": api_version,
@@ -116,71 +123,32 @@ def load(
     if not target.traits.may_use_pandas:
         hide_pandas_from_pyarrow()
     limit_arenas()
-    platform = _connect(provider, options)
+    platform = connect_platform(provider, options)
     with show_progress() as progress:
-        summary = load_runs(platform, target, progress, publish=publish, on_wait=_waiting)
+        summary = load_runs(platform, target, progress, publish=publish, on_wait=report_wait)
     if as_json:
         print(json.dumps(summary.as_dict()))
     else:
         console.show_summary(summary, target)
     if publish is not None:
-        say(f"docruns: {publish} is a copy of it")
+        say(f"docruns: copied {target.database} to {publish}")
     if summary.quarantined:
         say(f"docruns: {console.quarantine_notice(summary.quarantined, target)}")
         raise typer.Exit(QUARANTINED)
-
-
-def _target(
-    provider: Provider | Writable, database: Path, destination: str, dataset: str | None
-) -> Target:
-    """Where rows are; ConfigError for a name that dlt would change, so that no query finds what it says."""
-    from ...store.target import Target
-
-    if not destination:
-        raise ConfigError("--destination", "is empty.", "Leave it out for DuckDB.")
-    name = provider.value if dataset is None else dataset
-    if not re.fullmatch("[a-z_][a-z0-9_]*", name) or "__" in name or name.endswith("_"):
-        plain = re.sub("_+", "_", re.sub("[^a-z0-9]", "_", name.lower())).strip("_") or "runs"
-        raise ConfigError("--dataset", f"{name!r} is no plain name.", f"{plain} would be one.")
-    return Target(name, database, destination)
-
-
-def _waiting(text: str) -> None:
-    say(f"docruns: {text}")
-
-
-def _connect(provider: Provider, options: dict[str, Any]) -> Platform:
-    """The platform with those options that the user gave; the rest is dlt's configuration."""
-    import dlt
-
-    from ...providers.extend import connect_extend
-    from ...providers.plextera import connect_plextera
-    from ...providers.settings import refuse_unknown_settings
-    from ...store.environment import disable_telemetry
-    from ..load import CHUNK_RUNS
-
-    # before dlt reads its configuration
-    disable_telemetry()
-    connect: Any = {Provider.extend: connect_extend, Provider.plextera: connect_plextera}[provider]
-    given = {key: value for key, value in options.items() if value is not None}
-    refuse_unknown_settings(provider, [*signature(connect).parameters, *_OF_DLT])
-    if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
-        given.setdefault("chunk_runs", CHUNK_RUNS)
-    if provider is Provider.plextera and given.pop("api_version", "v1") != "v1":
-        raise ConfigError("--api-version", "Plextera's API has one version, v1.")
-    platform: Platform = connect(**given)
-    return platform
 
 
 @app.command()
 def check(
     provider: ProviderArgument, base_url: BaseUrl = None, api_version: ApiVersion = None
 ) -> None:
-    """Try the key, the address and the version, and tell what they can see."""
+    """Test the key, the address and the API version.
+
+    Reads the first page of each list, and prints how many runs the key can see there.
+    """
     from ..check import check_access
 
     for line in check_access(
-        _connect(provider, {"base_url": base_url, "api_version": api_version})
+        connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     ):
         print(line)
 
@@ -190,128 +158,146 @@ def _rfc3339(at: datetime) -> str:
 
 
 @app.command()
-def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
-    """Tell what a database holds: runs, watermark, unfinished and quarantined ones."""
+def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show what a DuckDB file holds.
+
+    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process
+    that is using it.
+    """
     from ...store.environment import disable_telemetry
     from ...store.target import Target, lock_holders, require_database
     from ..status import reports
 
     disable_telemetry()
     require_database(Target("", database))
-    found = reports(database, lambda: lock_holders(database))
+    datasets = reports(database, lambda: lock_holders(database))
     if as_json:
-        print(json.dumps(found, default=_rfc3339))
+        print(json.dumps(datasets, default=_rfc3339))
         return
-    if not found:
-        print(f"{database}: nothing loaded yet")
-    for one in found:
-        print(f"{one.pop('dataset')}")
-        for name, value in one.items():
+    if not datasets:
+        print(f"{database}: nothing is loaded yet")
+    for dataset in datasets:
+        print(f"{dataset.pop('dataset')}")
+        for name, value in dataset.items():
             print(f"  {name:<22} {value if value is not None else '-'}")
 
 
 @app.command()
 def sweep(
     provider: ProviderArgument,
-    database: Database = _DATABASE,
+    database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
     confirm: Annotated[
-        int, typer.Option(help="Refuse when more missing runs than this must be asked for.", min=0)
+        int, typer.Option(help="Send at most this many requests for missing runs, or stop.", min=0)
     ] = 1000,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Go on although much seems to be gone.")
+        bool,
+        typer.Option("--yes", help="Continue even if many runs, or all of a list, are missing."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Mark runs that the platform has deleted (`deleted_at`); no row is deleted.
+    """Mark runs that the platform has deleted.
 
-    Reads all lists to their ends and asks once for each run that is missing there: only a 404 counts.
+    Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for
+    each run that is missing there. Only a run that answers 404 or 410 is marked, with the runs that
+    were inside it.
     """
     from ..sweep import sweep_deleted
     from .progress import show_progress
 
-    target = _target(provider, database, destination, dataset)
-    platform = _connect(provider, {"base_url": base_url, "api_version": api_version})
+    target = make_target(provider, database, destination, dataset)
+    platform = connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
-        swept = sweep_deleted(
-            platform, target, progress, confirm=confirm, yes=yes, on_wait=_waiting
+        result = sweep_deleted(
+            platform, target, progress, confirm=confirm, yes=yes, on_wait=report_wait
         )
     if as_json:
-        print(json.dumps(swept.as_dict()))
+        print(json.dumps(result.as_dict()))
     else:
-        console.show_swept(swept, target)
+        console.show_sweep(result, target)
 
 
 @app.command()
 def verify(
     provider: ProviderArgument,
-    database: Database = _DATABASE,
+    database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
     deep: Annotated[
-        int, typer.Option(help="Read so many runs again and compare every cell.", min=0)
+        int, typer.Option(help="Fetch this many runs again and compare every cell.", min=0)
     ] = 0,
     seed: Annotated[
-        int | None, typer.Option(help="Same seed, same runs.", show_default="other runs each time")
+        int | None,
+        typer.Option(
+            help="Seed of the --deep sample: the same seed picks the same runs.",
+            show_default="random",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the platform's lists with the database, by id and last change; ends with 1 if they differ.
+    """Compare the database with the platform.
 
-    Run it right after a load: what has changed since then is a difference.
+    Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if
+    they differ. Run it right after a load: runs that have changed since then count as differences.
     """
     from ..verify import verify_runs
     from .progress import show_progress
 
-    target = _target(provider, database, destination, dataset)
-    platform = _connect(provider, {"base_url": base_url, "api_version": api_version})
+    target = make_target(provider, database, destination, dataset)
+    platform = connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
-        found = verify_runs(platform, target, progress, deep=deep, seed=seed, on_wait=_waiting)
+        result = verify_runs(platform, target, progress, deep=deep, seed=seed, on_wait=report_wait)
     if as_json:
-        print(json.dumps(found.as_dict()))
+        print(json.dumps(result.as_dict()))
     else:
-        console.show_verified(found, target)
-    if found.differs:
+        console.show_verify(result, target)
+    if result.differs:
         raise typer.Exit(1)
-    if found.quarantined:
-        say(f"docruns: {console.quarantine_notice(len(found.quarantined), target)}")
+    if result.quarantined:
+        say(f"docruns: {console.quarantine_notice(len(result.quarantined), target)}")
         raise typer.Exit(QUARANTINED)
 
 
 @app.command()
 def push(
-    provider: Annotated[Writable, typer.Argument(help="The platform.", show_default=False)],
+    provider: WritableArgument,
     source: Annotated[
-        str, typer.Option("--from", help="A query, or a .csv, .jsonl, .parquet or .sql file.")
+        str,
+        typer.Option(
+            "--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file."
+        ),
     ],
-    database: Database = _DATABASE,
+    database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and send nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write names and metadata back to workflow runs: what differs, and nothing twice; safe to kill.
+    """Write names and metadata back to Extend.
 
-    Rows have the columns `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`.
+    The rows have the column `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`. Only
+    differences are sent, and each one once. You can stop it at any time and run it again.
     """
     from ..push import report
     from ..push.push import push_rows
     from .progress import show_progress
 
-    target = _target(provider, database, destination, dataset)
+    target = make_target(provider, database, destination, dataset)
     options = {"base_url": base_url, "api_version": api_version}
-    platform = _connect(Provider(provider), options)
+    platform = connect_platform(Provider(provider), options)
     with show_progress() as progress:
-        pushed = push_rows(platform, target, source, progress, dry_run=dry_run, on_wait=_waiting)
-    report.show(pushed, target, dry_run=dry_run, as_json=as_json)
-    if pushed.refused or pushed.unconfirmed:
+        result = push_rows(platform, target, source, progress, dry_run=dry_run, on_wait=report_wait)
+    report.show(result, target, dry_run=dry_run, as_json=as_json)
+    if result.refused or result.unconfirmed:
         raise typer.Exit(QUARANTINED)
 
 
@@ -319,7 +305,7 @@ def push(
 def tables(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
 ) -> None:
-    """The data dictionary: every table and column with its type and meaning."""
+    """Explain every table and column."""
     from .console import as_markdown, as_text
 
     print(as_markdown() if markdown else as_text())
@@ -328,49 +314,64 @@ def tables(
 @app.command()
 def sandbox(
     port: Annotated[
-        int, typer.Option(help="Port on 127.0.0.1; 0 picks one.", min=0, max=65_535)
+        int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.", min=0, max=65_535)
     ] = 8899,
-    runs: Annotated[int, typer.Option(help="Workflow runs to begin with.", min=0)] = 200,
-    seed: Annotated[int, typer.Option(help="Same seed, same runs.")] = 7,
+    runs: Annotated[int, typer.Option(help="Workflow runs at the start.", min=0)] = 200,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same runs.")] = 7,
 ) -> None:
-    """Serve the platforms on this machine until stopped, with invented documents."""
+    """Serve invented runs of both platforms on this machine.
+
+    Use it to try every command without a key. It runs until you stop it.
+    """
     from ...sandbox import Sandbox, serve_forever
 
-    def started(server: Sandbox) -> None:
+    def print_addresses(server: Sandbox) -> None:
         for name, url in (("extend", server.extend_url), ("plextera", server.plextera_url)):
             print(f"{name:<10}{url}", flush=True)
         print(f"try       docruns load extend --base-url {server.extend_url}", flush=True)
 
     try:
-        serve_forever(Sandbox(runs=runs, seed=seed, port=port), started)
+        serve_forever(Sandbox(runs=runs, seed=seed, port=port), print_addresses)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConfigError("--port", f"{port}: {reason}.", "Name another one, or 0.") from error
+        raise ConfigError(
+            "--port", f"{port}: {reason}.", "Use another port, or 0 for a free one."
+        ) from error
 
 
 @app.command()
 def notebook(
-    database: Database = _DATABASE,
-    edit: Annotated[bool, typer.Option("--edit", help="With its code, to change it.")] = False,
+    database: Database = DEFAULT_DATABASE,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Show the code of the notebook, to change it.")
+    ] = False,
 ) -> None:
-    """Open the notebook on a database, in the browser: scores against correctness, corrected fields, cost."""
+    """Open the notebook in the browser.
+
+    It shows scores against correctness, the fields that reviewers correct, and cost.
+    """
     from ...store.target import Target, require_database
 
     require_database(Target("", database))
-    path = Path(__file__).parents[2] / "notebooks" / "explore.py"
+    path = Path(__file__).parents[4] / "notebooks" / "explore.py"
     if not path.exists() or find_spec("marimo") is None:
-        raise DocrunsError("The notebook comes with the repository: clone it, and `make setup`.")
-    how = "edit" if edit else "run"
-    command = [sys.executable, "-m", "marimo", how, str(path), "--", "--database", str(database)]
-    os.execv(sys.executable, command)  # noqa: S606 # this interpreter; a signal is the notebook's alone
+        raise DocrunsError(
+            "The notebook or marimo is not installed. They come with the repository: clone it and run `make setup` there."
+        )
+    mode = "edit" if edit else "run"
+    command = [sys.executable, "-m", "marimo", mode, str(path), "--", "--database", str(database)]
+    os.execv(sys.executable, command)  # noqa: S606 # this interpreter; signals reach the notebook only
 
 
 @app.command()
 def demo(
-    runs: Annotated[int, typer.Option(help="Workflow runs to invent.", min=1)] = 300,
-    database: Database = _DATABASE,
+    runs: Annotated[int, typer.Option(help="Number of workflow runs to invent.", min=1)] = 300,
+    database: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Load invented runs into a database you can open, and answer three questions from it."""
+    """Load invented runs, and answer three questions.
+
+    Needs no key. The database stays: open it with DuckDB or any notebook.
+    """
     from ..demo import run_demo
     from .progress import show_progress
 

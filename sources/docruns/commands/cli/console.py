@@ -1,38 +1,37 @@
-"""What the command prints of what loads, sweeps and verifications have found.
-
-The data dictionary as text and as Markdown."""
+"""Text that the command prints: what loads, sweeps and verify did, and the data dictionary."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ...store.target import Target
-
-from typing import TYPE_CHECKING
+from ...core.tables import CLEARED, TABLES, Table
 
 if TYPE_CHECKING:
     from ...store.target import Target
     from ..load import Summary
-    from ..sweep import Swept
-    from ..verify import Verified
-
-from ...core.tables import CLEARED, TABLES, Table
+    from ..sweep import SweepResult
+    from ..verify import VerifyResult
 
 
 def say(text: str) -> None:
+    """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
+def report_wait(text: str) -> None:
+    """Print that a command waits for another process."""
+    say(f"docruns: {text}")
+
+
 def show_summary(summary: Summary, target: Target) -> None:
-    """What a load has done."""
+    """Print what a load did."""
     rate, allowed = summary.per_second, summary.allowed_per_second
     print(
-        f"{summary.provider}: {summary.fetched:,} runs read, {summary.unchanged:,} unchanged, "
+        f"{summary.provider}: {summary.fetched:,} runs fetched, {summary.unchanged:,} unchanged, "
         f"{summary.requests:,} requests in {summary.seconds:.1f} s"
-        + (f", {rate:g} of {allowed:g} a second that are allowed" if allowed else "")
-        + ("" if summary.complete else " (not complete: more is due)")
+        + (f", {rate:g} a second (limit {allowed:g})" if allowed else "")
+        + ("" if summary.complete else " (not complete: more runs are due)")
     )
     for table, rows in sorted(summary.rows.items()):
         if rows:
@@ -40,50 +39,62 @@ def show_summary(summary: Summary, target: Target) -> None:
     print(f"  in {target}, watermark {summary.watermark or '-'}")
 
 
-def show_swept(swept: Swept, target: Target) -> None:
-    """Which runs a sweep has found gone."""
-    print(f"{swept.provider}: {sum(swept.listed.values()):,} runs listed in {swept.seconds:.1f} s")
-    for table, number in swept.marked.items():
-        print(f"  {target.dataset}.{table:<16} {number:>8,} gone, {swept.restored[table]:,} back")
-    if swept.still_there:
-        print(f"  {swept.still_there:,} are in no list, and the platform still has them")
-    if swept.unconfirmed:
-        print(f"  {swept.unconfirmed:,} are in no list, and could not be asked for: not marked")
+def show_sweep(result: SweepResult, target: Target) -> None:
+    """Print which runs a sweep marked."""
+    listed = sum(result.listed.values())
+    print(f"{result.provider}: {listed:,} runs listed in {result.seconds:.1f} s")
+    for table, marked in result.marked.items():
+        back = result.restored[table]
+        print(f"  {target.dataset}.{table:<16} {marked:>8,} marked as deleted, {back:,} back")
+    if result.still_there:
+        print(
+            f"  {result.still_there:,} are missing from the lists, but the platform still has them"
+        )
+    if result.unconfirmed:
+        print(
+            f"  {result.unconfirmed:,} are missing from the lists, and could not be checked: not marked"
+        )
 
 
-def show_verified(found: Verified, target: Target) -> None:
-    """Where platform and database differ."""
-    from ..verify import SAYS, SHOWN
+def show_verify(result: VerifyResult, target: Target) -> None:
+    """Print where platform and database differ."""
+    from ..verify import KIND_TEXT, NAMED_DIFFERENCES
 
-    for kind, differences in found.kinds.items():
+    for kind, differences in result.kinds.items():
         if differences:
-            print(f"{len(differences):,} {SAYS[kind]}")
-        for one in differences[:SHOWN]:
-            print(f"  {one}")
-        if len(differences) > SHOWN:
-            print(f"  and {len(differences) - SHOWN:,} more")
-    compared = f"{sum(found.listed.values()):,} listed runs"
-    if found.sampled:
-        compared += f", {found.rows_compared:,} rows of {found.sampled:,} runs cell by cell"
-    verdict = "differs from" if found.differs else "agrees with"
+            print(f"{len(differences):,} {KIND_TEXT[kind]}")
+        for difference in differences[:NAMED_DIFFERENCES]:
+            print(f"  {difference}")
+        if len(differences) > NAMED_DIFFERENCES:
+            print(f"  and {len(differences) - NAMED_DIFFERENCES:,} more")
+    compared = f"{sum(result.listed.values()):,} listed runs"
+    if result.sampled:
+        compared += f", {result.rows_compared:,} rows of {result.sampled:,} runs cell by cell"
+    verdict = "differs from" if result.differs else "agrees with"
     print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
 
 
 def quarantine_notice(number: int, target: Target) -> str:
-    """How many runs are quarantined, and the query that tells why."""
-    which = "1 run is" if number == 1 else f"{number:,} runs are"
-    why = f"SELECT resource, id, message FROM {target.dataset}.quarantine WHERE resolved_at IS NULL"
-    return f"{which} quarantined, see {target.dataset}.quarantine; they are tried again in each load. Why: {why}"
+    """How many runs are quarantined, and the query that shows why."""
+    runs = "1 run is" if number == 1 else f"{number:,} runs are"
+    query = (
+        f"SELECT resource, id, message FROM {target.dataset}.quarantine WHERE resolved_at IS NULL"
+    )
+    return (
+        f"{runs} quarantined, see {target.dataset}.quarantine; each load tries them again. "
+        f"Why: {query}"
+    )
 
 
 PRIVATE = (
-    "document, person: private columns, which say what a document says or who somebody is. The setting "
-    "field_values keeps, hashes or empties them. Every table has dlt's _dlt_load_id as well, as in syncs.load_id."
+    "document, person: private columns, which hold content of documents or identify people. The setting "
+    "field_values keeps, hashes or empties them. Every table also has dlt's column _dlt_load_id, which joins to "
+    "syncs.load_id."
 )
 
 
 def as_text() -> str:
-    """Tables and columns, one a line."""
+    """The data dictionary as text, one column a line."""
     lines: list[str] = []
     for table in TABLES:
         lines += ["", f"{table.name}  (key: {', '.join(table.key)})", f"  {table.doc}"]
@@ -95,7 +106,7 @@ def as_text() -> str:
 
 
 def as_markdown() -> str:
-    """The same as Markdown tables."""
+    """The data dictionary as Markdown tables."""
     lines: list[str] = ["", PRIVATE]
     for table in TABLES:
         key = ", ".join(f"`{name}`" for name in table.key)

@@ -1,53 +1,71 @@
-"""SIGTERM and SIGINT: what a scheduler or a person sends to a command that is to end."""
+"""The entry point of `docruns`: signals that end a command, errors as exit codes.
+
+SIGTERM and SIGINT are what a scheduler or a person sends to end a command.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from io import TextIOWrapper
-from typing import TYPE_CHECKING
+import threading
+from typing import Any
 
 from ...core.errors import DocrunsError
-
-if TYPE_CHECKING:
-    pass
-import signal
-import threading
-
 from .app import app
 from .console import say
+from .streams import prepare_streams
 
 
 def run() -> None:
-    """Entry point: turns errors into exit codes."""
-    # documents hold personal data: what this process creates is its owner's alone
+    """Run the command that `sys.argv` names; errors become exit codes."""
+    # documents hold personal data: only the owner may read what this process creates
     os.umask(0o077)
-    logging.getLogger("dlt").addFilter(_Brief())
-    for stream in (sys.stdout, sys.stderr):
-        # a terminal that knows no … gets a question mark
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    stopped = StopSignals()
+    logging.getLogger("dlt").addFilter(_OneLinePerProblem())
+    prepare_streams()
+    if "_DOCRUNS_COMPLETE" in os.environ:
+        _hide_rich()
+    signals = StopSignals()
     try:
         app()
-    except BaseException as end:
-        if stopped.by is not None and getattr(end, "code", 1) != 0:
-            # whatever broke after it broke because of it
-            name = stopped.by.name
-            say(f"docruns: {name}; what was committed stays, and the next load goes on from there")
-            sys.exit(128 + stopped.by)
-        from ...store.failures import from_dlt_config
-
-        known = from_dlt_config(end) or end
-        if isinstance(known, DocrunsError):
-            say(f"docruns: {known}")
-            sys.exit(known.exit_code)
-        raise
+    except BaseException as error:
+        if signals.received is not None and getattr(error, "code", 1) != 0:
+            # any error after a signal comes from the signal
+            name = signals.received.name
+            say(f"docruns: stopped by {name}. Committed runs stay; the next load continues there.")
+            sys.exit(128 + signals.received)
+        known = _as_docruns_error(error)
+        if known is None:
+            raise
+        say(f"docruns: {known}")
+        sys.exit(known.exit_code)
 
 
-class _Brief(logging.Filter):
-    """Of dlt's complaints a line each, and none twice: a full disk made 200 KB of them, in front of what to do."""
+def _hide_rich() -> None:
+    """Make typer complete words without rich, which takes 0.6 s of CPU to render the help texts."""
+    modules: dict[str, Any] = sys.modules
+    # None stands for a package that is not installed
+    modules["rich"] = None
+
+
+def _as_docruns_error(error: BaseException) -> DocrunsError | None:
+    if isinstance(error, DocrunsError):
+        return error
+    if not isinstance(error, Exception):
+        return None
+    # imports dlt, which `--help` and wrong use must not wait for
+    from ...store.failures import from_dlt_config
+
+    return from_dlt_config(error)
+
+
+class _OneLinePerProblem(logging.Filter):
+    """Shortens dlt's warnings and errors to their first line, and shows each place in dlt's code
+    once.
+
+    A full disk made dlt print 200 KB of them, in front of the message that says what to do.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,26 +82,28 @@ class _Brief(logging.Filter):
 
 
 class StopSignals:
-    """SIGTERM ends a command as Ctrl-C does: in order, and at once. `by` is the signal that came.
+    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up. `received` is the
+    signal that came.
 
-    It is remembered, since what it breaks may tell of something else: DuckDB of a query, typer of an exit.
+    The signal is kept because the interrupted code may raise another error: DuckDB an error of its
+    query, typer an exit.
     """
 
     def __init__(self) -> None:
-        self.by: signal.Signals | None = None
-        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._swallowed
+        self.received: signal.Signals | None = None
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         signal.signal(signal.SIGTERM, self._raise)
-        # a shell may have a command in the background ignore it
+        # a shell makes a command in the background ignore SIGINT
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._raise)
 
     def _raise(self, number: int, _: object) -> None:
-        self.by = signal.Signals(number)
+        self.received = signal.Signals(number)
         raise KeyboardInterrupt
 
-    def _swallowed(self, what: sys.UnraisableHookArgs) -> None:
-        if self.by is not None and what.exc_type is KeyboardInterrupt:
-            # it came while something was being destroyed, which lets nothing out: once more
-            threading.Timer(0.01, os.kill, (os.getpid(), self.by)).start()
+    def _on_unraisable(self, what: sys.UnraisableHookArgs) -> None:
+        if self.received is not None and what.exc_type is KeyboardInterrupt:
+            # the signal came inside a destructor, which cannot raise: send it once more
+            threading.Timer(0.01, os.kill, (os.getpid(), self.received)).start()
         else:
             self._unraisable(what)

@@ -1,4 +1,4 @@
-"""Progress of a load on stderr: a live line on a terminal, a plain line now and then elsewhere."""
+"""Progress of a load on stderr: live bars on a terminal, elsewhere a line every 5 seconds."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBars
 
-from ...sync.metrics import Progress as Told
+from ...sync.metrics import Progress
 
 _PLAIN_EVERY_S = 5.0
 
 
 @contextmanager
-def show_progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator[Told | None]:
-    """The progress callback for a load; None where nothing is to be shown."""
+def show_progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress | None]:
+    """The progress callback for a load; None if `quiet`."""
     out = stream or sys.stderr
     if quiet:
         yield None
     elif out.isatty():
-        with _Live(out) as live:
-            yield live
+        with _LiveBars(out) as bars:
+            yield bars
     else:
-        yield _Plain(out)
+        yield _PlainLines(out)
 
 
-class _Live:
+class _LiveBars:
     def __init__(self, out: TextIO) -> None:
-        self._progress = Progress(
+        self._progress = ProgressBars(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
@@ -42,7 +43,7 @@ class _Live:
         self._tasks: dict[str, TaskID] = {}
         self._rate = _Rate()
 
-    def __enter__(self) -> _Live:
+    def __enter__(self) -> _LiveBars:
         self._progress.start()
         return self
 
@@ -59,7 +60,7 @@ class _Live:
             self._progress.console.print(line)
 
 
-class _Plain:
+class _PlainLines:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._last = time.monotonic()
@@ -80,16 +81,16 @@ class _Plain:
 
 
 def _line(stage: str, name: str, done: int) -> str:
-    """What is said once, of a list as a whole; empty for what goes on."""
+    """The line about a list as a whole; empty for steps that repeat."""
     if stage == "unavailable":
-        return f"{name}: the server has no such list; left out"
+        return f"{name}: the server has no such list; skipped"
     if stage == "refused":
-        return f"{name}: the key may not read this list (403); left out"
+        return f"{name}: the key may not read this list (403); skipped"
     return f"{name}: {done:,} listed" if stage == "listed" and done else ""
 
 
 class _Rate:
-    """Runs per second since the first one that was told of, by list."""
+    """Runs per second of a list since its first report."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[float, int]] = {}
@@ -102,7 +103,7 @@ class _Rate:
         return f"{self._per_second:,.1f}/s" if self._per_second else ""
 
     def left(self, done: int, total: int | None) -> str:
-        """How long the rest will take at this rate."""
+        """The time that the rest takes at this rate."""
         if total is None or not self._per_second:
             return ""
         seconds = int((total - done) / self._per_second)

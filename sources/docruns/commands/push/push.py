@@ -1,15 +1,16 @@
-"""Names and metadata written back to Extend's workflow runs: what differs, and nothing twice.
+"""Writes names and metadata back to Extend's workflow runs: only what differs, and nothing twice.
 
-    rows ──► wishes ──► beside what the platform has ──► changes ──► journal ──► POST ──► journal ──► … 1,000 of them
-                └──────► problems: all named, nothing sent                                                  │
-         runs read again, and merged with the rows of `pushes` in one package ◄──────────────────────────────┘
+    rows ──► desired runs ──► compared with the platform ──► changes ──► journal ──► POST ──► journal ──► … 1,000 of them
+     └──► problems: all of them are named, and nothing is sent                                                │
+         runs fetched again, and merged with the rows of `pushes` in one package ◄───────────────────────────┘
 
-The journal is a file beside the target's lock. A change is in it before it is sent, and its answer before the lane that
-got it sends another one. A killed push leaves the journal: the next push reads those runs again, merges what the
-journal says, and goes on. It is the same push, under the same `push_id`, if its rows ask for the same; in any case
-it compares with what the runs have by then. So a call that was answered is never made again. One that was sent and
-not answered is made again only if the run, read again, lacks it; a name that the API version does not return
-cannot be read again, and is.
+The journal is a file beside the target's lock. It holds a change before the change is sent. It
+holds the answer before the lane that got it sends its next change. A killed push leaves the
+journal: the next push fetches those runs again, merges what the journal holds, and continues. It
+continues the same push, under the same `push_id`, if its rows ask for the same; in any case it
+compares them with what the runs have by then. So a call that was answered is never made again. A
+call that was sent and not answered is made again only if the run, fetched again, lacks the change.
+A name that the API version does not return cannot be checked, and is sent again.
 """
 
 from __future__ import annotations
@@ -23,15 +24,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ...core.codec import timestamp
 from ...core.errors import ApiError, ConfigError, MissingError, RowsError
-from ...core.privacy import Privacy, storage_mode_error
-from ...core.tables import PUSHES, Row
-from ...net.redaction import strip_signed_urls
 from ...providers import changes
 from ...providers.changes import Change, DesiredRun, Problem, RemoteRun, Stored, Unchanged
 from ...providers.extend import updates
-from ...store import lookup
 from ...store.destinations import traits_of
 from ...store.environment import private_files
 from ...store.failures import translate_errors
@@ -39,24 +35,25 @@ from ...store.lookup import Pipeline
 from ...store.pipeline import load_package, open_for_reading, open_pipeline
 from ...store.target import Target, exclusive, require_database, working_folder
 from ...sync import quarantine
+from ...sync.inventory import check_stored_privacy
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
 from ..load import CHUNK_RUNS
-from .journal import Journal, records
-from .refresh import package
-from .remote import Knowledge
+from .journal import Journal, JournalState, read_records
+from .records import Record, private_text, to_rows
+from .refresh import refresh_source
+from .remote import RemoteRuns
 from .rows import KEY, read_rows
 
-Record = dict[str, Any]
-"""A row of `pushes` as JSON, private columns as they are stored."""
-
-_JSON = {column.name for column in PUSHES.columns if column.type == "json"}
-_TIMES = {column.name for column in PUSHES.columns if column.type == "timestamp"}
+_NO_ANSWER = "no answer came"
+_READ_BACK = "no answer came; the run, read again, has it"
+_KEPT_OTHERWISE = "the platform keeps it in its own way"
 
 
 @dataclass
-class Pushed:
-    """What a push did. All counts are of rows, and of the whole push: `before` are those confirmed before a kill."""
+class PushResult:
+    """What a push did. All counts are of rows, over the whole push: `before` were confirmed before
+    a kill."""
 
     push_id: str | None = None
     rows: int = 0
@@ -88,58 +85,53 @@ def push_rows(
     *,
     dry_run: bool = False,
     on_wait: Callable[[str], None] | None = None,
-) -> Pushed:
-    """Push rows: those of a query or a file, see `origin`, or given ones. A dry run only compares, and tells.
+) -> PushResult:
+    """Push rows: given ones, or those of a query or a file, see `rows`. A dry run only compares.
 
-    Raises RowsError with all that is wrong with the rows, and then nothing was sent. Other DocrunsErrors end a push
-    where it is; the next one goes on from there.
+    Raises RowsError with all that is wrong with the rows, and then nothing was sent. Any other
+    DocrunsError stops the push where it is; the next push continues there.
     """
     if platform.name != "extend":
         raise ConfigError("push", f"{platform.name} has no call that changes a run.")
     require_database(target)
     started = time.monotonic()
-    held = nullcontext() if dry_run else exclusive(target, "docruns push extend")
-    opened = open_for_reading if dry_run else open_pipeline
-    with translate_errors(target, working_folder(target)), held:
+    lock = nullcontext() if dry_run else exclusive(target, "docruns push extend")
+    open_target = open_for_reading if dry_run else open_pipeline
+    with translate_errors(target, working_folder(target)), lock:
         if isinstance(source, str):
             source = read_rows(source, target, platform.name, on_wait)
         rows = list(source)
-        wishes, problems = changes.read(rows)
-        with opened(platform.name, target, on_wait) as running:
-            _check(platform, target, running)
+        desired, problems = changes.read(rows)
+        with open_target(platform.name, target, on_wait) as running:
+            if not traits_of(running).takes_updates:
+                raise ConfigError(
+                    "--destination",
+                    f"{target.destination} keeps files, and `pushes` must be a table.",
+                )
+            check_stored_privacy(platform, running)
             if dry_run:
-                pushed = _compared(platform, target, running, wishes, problems)
+                result = _dry_run(platform, target, running, desired, problems)
             else:
-                with _opened(journal_file(target)) as journal:
-                    work = _Push(platform, target, running, journal, progress)
-                    work.push(wishes, problems)
-                pushed = work.pushed
+                with _open_journal(journal_file(target)) as journal:
+                    push = _Push(platform, target, running, journal, progress)
+                    push.run(desired, problems)
+                result = push.result
     used = platform.client.usage
-    pushed.rows = len(rows)
-    pushed.requests, pushed.retries = used.requests, used.retries
-    pushed.throttled_s = round(used.throttled_s, 3)
-    pushed.seconds = round(time.monotonic() - started, 3)
-    return pushed
+    result.rows = len(rows)
+    result.requests, result.retries = used.requests, used.retries
+    result.throttled_s = round(used.throttled_s, 3)
+    result.seconds = round(time.monotonic() - started, 3)
+    return result
 
 
 def journal_file(target: Target) -> Path:
-    """Where a push of the target notes what it does."""
+    """The journal of a target's pushes."""
     return working_folder(target).with_suffix(".push")
 
 
-def _check(platform: Platform, target: Target, running: Pipeline) -> None:
-    if not traits_of(running).takes_updates:
-        raise ConfigError(
-            "--destination", f"{target.destination} keeps files, and `pushes` must be a table."
-        )
-    now = platform.settings.privacy.mark
-    if (then := lookup.stored_privacy(running) or now) != now:
-        raise storage_mode_error(then, now, f"sources.{platform.name}")
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[Journal]:
-    """The journal; it stays only where it says something that is known nowhere else."""
+def _open_journal(path: Path) -> Iterator[Journal]:
+    """The journal. Its file stays only if it has records that the database lacks."""
     journal = Journal(path)
     try:
         yield journal
@@ -150,94 +142,62 @@ def _opened(path: Path) -> Iterator[Journal]:
 
 
 @dataclass
-class _Compared:
-    """What is to be done, in the order of the rows."""
+class _Comparison:
+    """What the desired runs need, in the order of the rows."""
 
     changes: list[Change] = field(default_factory=list)
-    same: list[Unchanged] = field(default_factory=list)
-    unread: list[tuple[DesiredRun, ApiError]] = field(default_factory=list)
-    """Runs that nobody can read now."""
+    unchanged: list[Unchanged] = field(default_factory=list)
+    unreadable: list[tuple[DesiredRun, ApiError]] = field(default_factory=list)
+    """Runs that cannot be fetched now."""
 
 
 def _compare(
-    knowledge: Knowledge, wishes: Iterable[DesiredRun], problems: Sequence[Problem], stored: Stored
-) -> _Compared:
-    """What each wish needs. RowsError where there is any problem."""
-    by_id, compared, found = {wish.id: wish for wish in wishes}, _Compared(), list(problems)
-    for id_, outcome in knowledge.look():
-        wish = by_id[id_]
+    remote: RemoteRuns,
+    desired: Iterable[DesiredRun],
+    problems: Sequence[Problem],
+    stored: Stored,
+) -> _Comparison:
+    """Compare the desired runs with the platform's. RowsError if there is any problem."""
+    by_id, comparison, all_problems = {run.id: run for run in desired}, _Comparison(), [*problems]
+    for id_, outcome in remote.read():
+        run = by_id[id_]
         if isinstance(outcome, MissingError):
-            found.append(Problem(wish.row, id_, "the platform has no such run"))
+            all_problems.append(Problem(run.row, id_, "the platform has no such run"))
             continue
         if isinstance(outcome, ApiError):
-            compared.unread.append((wish, outcome))
+            comparison.unreadable.append((run, outcome))
             continue
-        decided = changes.diff(wish, outcome, knowledge.sent.get(id_, changes.LastPush()), stored)
-        if isinstance(decided, Problem):
-            found.append(decided)
-        elif isinstance(decided, Unchanged):
-            compared.same.append(decided)
+        last_push = remote.last_pushes.get(id_, changes.LastPush())
+        difference = changes.diff(run, outcome, last_push, stored)
+        if isinstance(difference, Problem):
+            all_problems.append(difference)
+        elif isinstance(difference, Unchanged):
+            comparison.unchanged.append(difference)
         else:
-            compared.changes.append(decided)
-    if found:
-        raise RowsError(KEY, [str(one) for one in sorted(found)])
-    compared.changes.sort(key=lambda change: change.wish.row)
-    return compared
+            comparison.changes.append(difference)
+    if all_problems:
+        raise RowsError(KEY, [str(problem) for problem in sorted(all_problems)])
+    comparison.changes.sort(key=lambda change: change.wish.row)
+    return comparison
 
 
-def _compared(
+def _dry_run(
     platform: Platform,
     target: Target,
     running: Pipeline,
-    wishes: list[DesiredRun],
+    desired: list[DesiredRun],
     problems: list[Problem],
-) -> Pushed:
-    """A dry run."""
-    told = _Told(records(journal_file(target)))
-    knowledge = Knowledge(platform, running, [wish.id for wish in wishes], told.left())
-    compared = _compare(knowledge, wishes, problems, stored(platform.settings.privacy))
-    return Pushed(
-        changes=len(compared.changes),
-        unchanged=len(compared.same),
-        refused=len(compared.unread),
-        differences=compared.changes,
+) -> PushResult:
+    state = JournalState(read_records(journal_file(target)))
+    remote = RemoteRuns(platform, running, [run.id for run in desired], state.uncommitted())
+    stored = private_text(platform.settings.privacy)
+    comparison = _compare(remote, desired, problems, stored)
+    return PushResult(
+        changes=len(comparison.changes),
+        unchanged=len(comparison.unchanged),
+        refused=len(comparison.unreadable),
+        differences=comparison.changes,
     )
-
-
-def stored(privacy: Privacy) -> Stored:
-    """How a text is written into a column of `pushes`, in the journal as well."""
-    rewrites = privacy.rewrites(PUSHES)
-
-    def rewritten(column: str, text: str) -> str | None:
-        text = strip_signed_urls(text) if column in _JSON else text
-        if column not in rewrites:
-            return text
-        rewrite = rewrites[column]
-        return None if rewrite is None else rewrite(text)
-
-    return rewritten
-
-
-class _Told:
-    """What a journal says: the push it is of, what has become of each run, and which are in the database."""
-
-    def __init__(self, lines: Iterable[Record]) -> None:
-        self.push_id: str | None = None
-        self.wishes: str | None = None
-        self.of: dict[str, Record] = {}
-        self.committed: set[str] = set()
-        for line in lines:
-            if "wishes" in line:
-                self.push_id, self.wishes = line["push_id"], line["wishes"]
-            elif "committed" in line:
-                self.committed.update(line["committed"])
-            else:
-                self.of.setdefault(line["id"], {}).update(line)
-                self.committed.discard(line["id"])
-
-    def left(self) -> list[Record]:
-        """Rows that the database does not hold yet."""
-        return [record for id_, record in self.of.items() if id_ not in self.committed]
 
 
 class _Push:
@@ -254,179 +214,164 @@ class _Push:
         self._platform, self._target, self._running = platform, target, running
         self._progress = progress
         self._journal = journal
-        self._stored = stored(platform.settings.privacy)
+        self._stored = private_text(platform.settings.privacy)
         self._push_id = f"{platform.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self._records: dict[str, Record] = {}
         self._changes: dict[str, Change] = {}
-        self.pushed = Pushed()
+        self.result = PushResult()
 
-    def push(self, wishes: Sequence[DesiredRun], problems: Sequence[Problem]) -> None:
-        """All of it."""
-        mark = self._stored("wish", changes.fingerprint_all(wishes))
-        self._go_on(mark)
-        done = {id_ for id_, one in self._records.items() if one["outcome"] == "confirmed"}
-        left = [wish for wish in wishes if wish.id not in done]
-        knowledge = Knowledge(self._platform, self._running, [wish.id for wish in left])
-        compared = _compare(knowledge, left, problems, self._stored)
-        rows = [*self._unsent(compared)]
-        if compared.changes and self._journal.is_empty:
-            self._journal.write({"push_id": self._push_id, "wishes": mark})
-        for start in range(0, len(compared.changes), CHUNK_RUNS):
-            some = compared.changes[start : start + CHUNK_RUNS]
-            self._send(some, start, len(compared.changes))
-            self._commit([self._records[change.wish.id] for change in some], knowledge, rows)
-            rows = []
-        if rows:
-            self._commit([], knowledge, rows)
+    def run(self, desired: Sequence[DesiredRun], problems: Sequence[Problem]) -> None:
+        """Settle what a killed push left, compare, then send and commit the changes chunk by
+        chunk."""
+        fingerprint = self._stored("wish", changes.fingerprint_all(desired))
+        self._resume(fingerprint)
+        done = {id_ for id_, rec in self._records.items() if rec["outcome"] == "confirmed"}
+        rest = [run for run in desired if run.id not in done]
+        remote = RemoteRuns(self._platform, self._running, [run.id for run in rest])
+        comparison = _compare(remote, rest, problems, self._stored)
+        unsent = [*self._unsent_records(comparison)]
+        if comparison.changes and self._journal.is_empty:
+            self._journal.write({"push_id": self._push_id, "wishes": fingerprint})
+        for start in range(0, len(comparison.changes), CHUNK_RUNS):
+            chunk = comparison.changes[start : start + CHUNK_RUNS]
+            self._send(chunk, start, len(comparison.changes))
+            self._commit([self._records[change.wish.id] for change in chunk], remote, unsent)
+            unsent = []
+        if unsent:
+            self._commit([], remote, unsent)
         self._journal.restart()
-        self._count(len(done), compared)
+        self._count(len(done), comparison)
 
-    def _go_on(self, mark: str | None) -> None:
-        """Settle what a killed push has left; where it asked for the same, this one is the same."""
-        told = _Told(self._journal.records)
-        if told.push_id is None:
+    def _resume(self, fingerprint: str | None) -> None:
+        """Commit what a killed push left. If it asked for the same rows, this push continues it."""
+        state = JournalState(self._journal.records)
+        if state.push_id is None:
             return
-        if left := told.left():
-            knowledge = Knowledge(self._platform, self._running, [one["id"] for one in left])
-            self._commit(left, knowledge, [])
-        if mark is not None and told.wishes == mark:
-            self._push_id, self._records = told.push_id, told.of
+        if uncommitted := state.uncommitted():
+            ids = [record["id"] for record in uncommitted]
+            self._commit(uncommitted, RemoteRuns(self._platform, self._running, ids), [])
+        if fingerprint is not None and state.fingerprint == fingerprint:
+            self._push_id, self._records = state.push_id, state.records
         else:
             self._journal.restart()
 
-    def _unsent(self, compared: _Compared) -> Iterator[Record]:
-        """Rows of what needs no call, or cannot be compared."""
-        for same in compared.same:
-            before = self._records.get(same.wish.id)
+    def _unsent_records(self, comparison: _Comparison) -> Iterator[Record]:
+        """The records of runs that need no call, or that cannot be fetched."""
+        for unchanged in comparison.unchanged:
+            before = self._records.get(unchanged.wish.id)
             if before is not None and before["outcome"] == "unconfirmed":
-                # sent before the kill, and read again since
-                yield self._note(before, outcome="confirmed", reason=_READ_BACK)
+                # sent before the kill, and fetched again since
+                yield self._update(before, outcome="confirmed", reason=_READ_BACK)
                 continue
-            self._records.pop(same.wish.id, None)
-            yield self._record(same.wish, outcome="unchanged", reason=same.reason)
-        for wish, error in compared.unread:
-            self._records.pop(wish.id, None)
-            reason = f"not sent: the run cannot be read: {self._said(error)}"
-            yield self._record(wish, outcome="refused", reason=reason)
+            self._records.pop(unchanged.wish.id, None)
+            yield self._new_record(unchanged.wish, outcome="unchanged", reason=unchanged.reason)
+        for run, error in comparison.unreadable:
+            self._records.pop(run.id, None)
+            reason = f"not sent: the run cannot be read: {self._redacted(error)}"
+            yield self._new_record(run, outcome="refused", reason=reason)
 
-    def _send(self, some: Sequence[Change], before: int, total: int) -> None:
-        sent = updates.send(self._platform.client, some, self._begins, self._ended)
+    def _send(self, chunk: Sequence[Change], before: int, total: int) -> None:
+        answers = updates.send(self._platform.client, chunk, self._on_send, self._on_answer)
         try:
-            for number, _ in enumerate(sent, start=before + 1):
+            for number, _ in enumerate(answers, start=before + 1):
                 if self._progress is not None:
                     self._progress("fetching", "answers", number, total)
         except ApiError:
-            # `pushes` tells what happened so far; the next push reads these runs again
-            begun = [one for change in some if (one := self._records.get(change.wish.id))]
-            load_package(
-                self._running,
-                package(self._platform, self._running, [], _nothing, _rows(begun)),
-                self._target,
+            # `pushes` gets what happened so far; the next push fetches these runs again
+            records = [rec for change in chunk if (rec := self._records.get(change.wish.id))]
+            source = refresh_source(
+                self._platform, self._running, [], lambda *_: None, to_rows(records)
             )
+            load_package(self._running, source, self._target)
             raise
 
-    def _begins(self, change: Change) -> None:
+    def _on_send(self, change: Change) -> None:
+        """Write a change into the journal before it is sent."""
         cells = {"before": change.undo()}
         if change.name is not None:
             cells["name"] = change.name
         if change.metadata:
             cells["metadata"] = changes.canonical(change.metadata)
-        record = self._record(change.wish, outcome="unconfirmed", reason=_NO_ANSWER)
+        record = self._new_record(change.wish, outcome="unconfirmed", reason=_NO_ANSWER)
         record |= {name: self._stored(name, text) for name, text in cells.items()}
         self._journal.write(record)
         self._records[change.wish.id], self._changes[change.wish.id] = record, change
 
-    def _ended(self, change: Change, outcome: updates.Outcome) -> None:
+    def _on_answer(self, change: Change, outcome: updates.Outcome) -> None:
+        """Write the answer to a change into the journal."""
         record = self._records[change.wish.id]
         if isinstance(outcome, RemoteRun):
             after = self._stored("after", outcome.text())
-            self._note(record, outcome="confirmed", reason=None, after=after)
+            self._update(record, outcome="confirmed", reason=None, after=after)
         elif updates.is_refusal(outcome):
-            self._note(record, outcome="refused", reason=self._said(outcome))
+            self._update(record, outcome="refused", reason=self._redacted(outcome))
         else:
-            self._note(record, reason=f"{_NO_ANSWER}: {self._said(outcome)}")
+            self._update(record, reason=f"{_NO_ANSWER}: {self._redacted(outcome)}")
 
-    def _record(self, wish: DesiredRun, **cells: str) -> Record:
+    def _new_record(self, run: DesiredRun, **cells: str) -> Record:
         return {
             "push_id": self._push_id,
-            "id": wish.id,
-            "source_row": wish.row,
-            "wish": self._stored("wish", changes.fingerprint(wish)),
+            "id": run.id,
+            "source_row": run.row,
+            "wish": self._stored("wish", changes.fingerprint(run)),
             "done_at": _written(self._platform.clock()),
             "read_at": None,
             **cells,
         }
 
-    def _note(self, record: Record, **cells: str | None) -> Record:
-        """Change a row, in the journal first."""
+    def _update(self, record: Record, **cells: str | None) -> Record:
+        """Change a record, in the journal first."""
         cells["done_at"] = _written(self._platform.clock())
         self._journal.write({"id": record["id"], **cells})
         record.update(cells)
         return record
 
-    def _said(self, error: ApiError) -> str:
+    def _redacted(self, error: ApiError) -> str:
         return quarantine.redacted_message(error, self._platform.settings.privacy)
 
-    def _commit(self, sent: Sequence[Record], knowledge: Knowledge, rows: Sequence[Record]) -> None:
-        """Read again what was sent, and merge it with its rows; `rows` are those of what was not sent."""
+    def _commit(self, sent: Sequence[Record], remote: RemoteRuns, unsent: Sequence[Record]) -> None:
+        """Fetch the sent runs again, and merge them with their records and those of unsent runs in
+        one package."""
         by_id = {record["id"]: record for record in sent}
-        again = [
+        ids = [
             id_
             for id_, record in by_id.items()
-            if record["outcome"] != "refused" and knowledge.is_loaded(id_)
+            if record["outcome"] != "refused" and remote.is_loaded(id_)
         ]
-        if again:
-            knowledge.look_again()
+        if ids:
+            remote.read_list_again()
 
-        def done(id_: str, body: bytes) -> None:
+        def on_run(id_: str, body: bytes) -> None:
             self._read_back(by_id[id_], updates.known(body, id_))
 
-        runs = [knowledge.as_listed(id_) for id_ in again]
-        source = package(self._platform, self._running, runs, done, _rows([*sent, *rows]))
+        runs = [remote.listed_run(id_) for id_ in ids]
+        rows = to_rows([*sent, *unsent])
+        source = refresh_source(self._platform, self._running, runs, on_run, rows)
         load_package(self._running, source, self._target)
         if by_id:
             self._journal.write({"committed": list(by_id)})
 
-    def _read_back(self, record: Record, known: RemoteRun) -> None:
+    def _read_back(self, record: Record, run: RemoteRun) -> None:
+        """Compare a run that was fetched again with what was sent."""
         record["read_at"] = _written(self._platform.clock())
-        record["after"] = self._stored("after", known.text())
-        self.pushed.read_again += 1
+        record["after"] = self._stored("after", run.text())
+        self.result.read_again += 1
         change = self._changes.get(record["id"])
-        has_it = None if change is None else changes.holds(change, known)
-        if record["outcome"] == "unconfirmed" and has_it:
+        has_change = None if change is None else changes.holds(change, run)
+        if record["outcome"] == "unconfirmed" and has_change:
             record |= {"outcome": "confirmed", "reason": _READ_BACK}
-        elif record["outcome"] == "confirmed" and has_it is False:
-            record["reason"] = "the platform keeps it in its own way"
+        elif record["outcome"] == "confirmed" and has_change is False:
+            record["reason"] = _KEPT_OTHERWISE
 
-    def _count(self, before: int, compared: _Compared) -> None:
+    def _count(self, before: int, comparison: _Comparison) -> None:
         outcomes = [record["outcome"] for record in self._records.values()]
-        pushed = self.pushed
-        pushed.push_id, pushed.before = self._push_id, before
-        pushed.changes = len(outcomes)
-        pushed.confirmed = outcomes.count("confirmed")
-        pushed.unconfirmed = outcomes.count("unconfirmed")
-        pushed.refused = outcomes.count("refused") + len(compared.unread)
-        pushed.unchanged = len(compared.same)
-
-
-_NO_ANSWER = "no answer came"
-_READ_BACK = "no answer came; the run, read again, has it"
-
-
-def _nothing(*_: Any) -> None:
-    pass
-
-
-def _rows(some: Sequence[Record]) -> Callable[[], list[Row]]:
-    """Their rows, once they are asked for."""
-    return lambda: [PUSHES.row(**_cells(record)) for record in some]
-
-
-def _cells(record: Record) -> dict[str, Any]:
-    return {
-        name: timestamp(cell) if name in _TIMES and cell is not None else cell
-        for name, cell in record.items()
-    }
+        result = self.result
+        result.push_id, result.before = self._push_id, before
+        result.changes = len(outcomes)
+        result.confirmed = outcomes.count("confirmed")
+        result.unconfirmed = outcomes.count("unconfirmed")
+        result.refused = outcomes.count("refused") + len(comparison.unreadable)
+        result.unchanged = len(comparison.unchanged)
 
 
 def _written(at: datetime) -> str:

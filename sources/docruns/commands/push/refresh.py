@@ -1,9 +1,11 @@
-"""Some loaded runs read again and merged, beside the lists: one package, by the way of a load, which moves no state.
+"""Fetches some loaded runs again and merges them: one package, loaded as by `docruns load`, which
+changes no state.
 
-    Listed, as a list or the database knows it ──► GET ──► the provider's reader ──► Tables ──► merge
-                                                       └──► done(id, body) ──► then `rows()`: rows of `pushes`
+    ListedRun, as a list or the database has it ──► GET ──► the provider's parser ──► Tables ──► merge
+                                                      └──► on_run(id, body) ──► then `rows()`: rows of `pushes`
 
-A run's answer lacks its dates, and those of what came inside it: the lists know them, or what is loaded.
+The answer to a run lacks its dates, and those of the runs inside it. The lists have them, or the
+database.
 """
 
 from __future__ import annotations
@@ -22,54 +24,56 @@ from ...providers.extend.updates import Failures
 from ...providers.identity import check_storage_mode
 from ...providers.resources import add_tables
 from ...store import lookup
-from ...store.arrow import Tables, to_tables
+from ...store.arrow import UNFIT_ERRORS, Tables, to_tables
 from ...store.lookup import Pipeline
 from ...store.merge_hints import CONTRACT, Hints
 from ...sync.lists import KnownRuns, Platform
 from ...sync.plan import ListedRun
 from ...sync.sync import BATCH_ROWS
 
-_OF_THE_LISTS = {
+_SUMMARY_COLUMNS = {
     "processorId": "processor_id",
     "processorName": "processor_name",
     "processorVersionId": "processor_version_id",
 }
-_INSIDE = ("id", "status", "created_at", "updated_at", *_OF_THE_LISTS.values())
+_LISTED_COLUMNS = ("id", "status", "created_at", "updated_at", *_SUMMARY_COLUMNS.values())
 
 
-def package(
+def refresh_source(
     platform: Platform,
     running: Pipeline,
     runs: Sequence[ListedRun],
-    done: Callable[[str, bytes], None],
+    on_run: Callable[[str, bytes], None],
     rows: Callable[[], Sequence[Row]],
 ) -> Any:
-    """A source for one package: the runs, then the rows of `pushes`, which `rows()` makes once all runs are read.
+    """A source for one package: the runs, then the rows of `pushes`, which `rows()` makes when all
+    runs are fetched.
 
-    `done` gets the answer of each run that was read. One that cannot be read now stays as it is loaded.
+    `on_run` gets the answer of each fetched run. A run that cannot be fetched now stays as it is in
+    the database.
     """
-    is_through = False
+    runs_are_done = False
 
     @dlt.resource(name="runs_again")
     def runs_again() -> Iterator[Tables]:
-        nonlocal is_through
+        nonlocal runs_are_done
         try:
             check_storage_mode(platform)
             if runs:
-                yield from _read(platform, running, runs, done)
+                yield from _fetch(platform, running, runs, on_run)
         finally:
-            is_through = True
+            runs_are_done = True
 
     @dlt.resource(name="pushes")
     def pushes() -> Iterator[Tables | None]:
-        while not is_through:
+        while not runs_are_done:
             yield None
         batch = Batch()
         batch.extend(PUSHES, rows())
         yield to_tables(batch)
 
     def both() -> Any:
-        # what is written of a push was made private before it was written first
+        # private columns of `pushes` were rewritten before the journal was written
         hints = Hints()
         return (
             add_tables(runs_again, platform.settings.privacy, hints),
@@ -79,16 +83,16 @@ def package(
     return dlt.source(both, name=platform.name, section=platform.name, schema_contract=CONTRACT)()
 
 
-def _read(
+def _fetch(
     platform: Platform,
     running: Pipeline,
     runs: Sequence[ListedRun],
-    done: Callable[[str, bytes], None],
+    on_run: Callable[[str, bytes], None],
 ) -> Iterator[Tables]:
     run_list, failures = platform.workflow_runs, Failures()
     assert run_list.detail is not None
     known = {run.id: run for run in runs}
-    listed = KnownRuns(_inside(running, list(known)))
+    listed = KnownRuns(_listed_processor_runs(running, list(known)))
     pending: list[tuple[str, bytes, Batch]] = []
     size = 0
     with platform.client as client:
@@ -104,67 +108,63 @@ def _read(
             pending.append((run.id, outcome.body, batch))
             size += len(batch)
             if size >= BATCH_ROWS:
-                yield from _handed_out(pending, done)
+                yield from _to_tables(pending, on_run)
                 pending, size = [], 0
-    yield from _handed_out(pending, done)
+    yield from _to_tables(pending, on_run)
 
 
-def _handed_out(
-    pending: Sequence[tuple[str, bytes, Batch]], done: Callable[[str, bytes], None]
+def _to_tables(
+    pending: Sequence[tuple[str, bytes, Batch]], on_run: Callable[[str, bytes], None]
 ) -> Iterator[Tables]:
-    """The pending runs as tables, without one whose rows no table takes."""
-    some = list(pending)
+    """The pending runs as tables, without runs whose rows do not fit a table."""
+    runs = list(pending)
     try:
-        tables = _together(some)
-    except _NO_CELL:
-        some = [one for one in pending if _fits(one)]
-        tables = _together(some)
-    for id_, body, _ in some:
-        done(id_, body)
+        tables = _merge(runs)
+    except UNFIT_ERRORS:
+        runs = [run for run in pending if _fits(run)]
+        tables = _merge(runs)
+    for id_, body, _ in runs:
+        on_run(id_, body)
     if len(tables):
         yield tables
 
 
-# what pyarrow raises where a value does not fit its column
-_NO_CELL = (ValueError, TypeError, ArithmeticError)
-
-
-def _together(some: Sequence[tuple[str, bytes, Batch]]) -> Tables:
+def _merge(runs: Sequence[tuple[str, bytes, Batch]]) -> Tables:
     whole = Batch()
-    for _, _, batch in some:
+    for _, _, batch in runs:
         whole.update(batch)
     return to_tables(whole)
 
 
-def _fits(one: tuple[str, bytes, Batch]) -> bool:
+def _fits(run: tuple[str, bytes, Batch]) -> bool:
     try:
-        return len(_together([one])) > 0
-    except _NO_CELL:
+        return len(_merge([run])) > 0
+    except UNFIT_ERRORS:
         return False
 
 
-def _inside(running: Pipeline, ids: Sequence[str]) -> dict[str, ListedRun]:
-    """The processor runs that are loaded with some workflow runs, as their lists once showed them."""
-    rows = lookup.rows_of(running, PROCESSOR_RUNS, "workflow_run_id", ids, _INSIDE)
+def _listed_processor_runs(running: Pipeline, ids: Sequence[str]) -> dict[str, ListedRun]:
+    """The stored processor runs of some workflow runs, as their lists showed them."""
+    rows = lookup.rows_of(running, PROCESSOR_RUNS, "workflow_run_id", ids, _LISTED_COLUMNS)
     return {
         row["id"]: ListedRun(
             row["id"],
             row["status"],
             utc(row["created_at"]),
             utc(row["updated_at"]),
-            summary=_texts(row),
+            summary=_summary(row),
         )
         for row in rows
     }
 
 
-def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: row[name] for key, name in _OF_THE_LISTS.items()}
-    return {key: text for key, text in found.items() if text is not None}
+def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {key: row[name] for key, name in _SUMMARY_COLUMNS.items()}
+    return {key: text for key, text in texts.items() if text is not None}
 
 
 def utc(at: datetime | None) -> datetime | None:
-    """A moment as the database gives it, in whatever zone."""
+    """A moment of the database, in UTC."""
     if at is None:
         return None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

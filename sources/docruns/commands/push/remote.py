@@ -1,11 +1,13 @@
-"""What the platform has of some workflow runs: as they are loaded where that is still true, else read over the API.
+"""What the platform has of some workflow runs: the stored row where it is still true, else the run
+fetched over the API.
 
-    loaded row ──► in a whole package, not deleted, not in quarantine, read after the last push, not listed as changed
-                    since? ──► yes: no request
-                          └──► no, or stored hashed: GET
+    stored row ──► loaded by a whole package, not deleted, not in quarantine, fetched after the last push, not listed as
+                   changed since? ──► yes: no request
+                                 └──► no, or stored hashed: GET
 
-The list tells what has changed since the load, down to the watermark, in one request for 1,000 runs. What somebody else
-changed in a run whose last change did not move by it is not seen; a load would not see it either.
+The list shows what has changed since the load, down to the watermark, with one request for 1,000
+runs. If somebody else changed a run and the platform did not move its last change, that is not seen
+here, nor by a load.
 """
 
 from __future__ import annotations
@@ -22,23 +24,24 @@ from ...providers.extend import updates
 from ...store import lookup
 from ...store.lookup import Pipeline
 from ...sync import plan
+from ...sync.inventory import quarantined_runs
 from ...sync.lists import Platform
-from ...sync.metrics import Progress
 from ...sync.plan import ListedRun
 from .refresh import utc
 
-_CELLS = (
+_RUN_COLUMNS = (
     "id", "status", "created_at", "updated_at", "name", "metadata", "deleted_at", "workflow_version_id",
     "reviewed_by", "rejection_note",
 )  # fmt: skip
-_SENT = ("push_id", "id", "outcome", "name", "wish", "after", "done_at", "read_at")
+_PUSH_COLUMNS = ("push_id", "id", "outcome", "name", "wish", "after", "done_at", "read_at")
 
 CUT = "?…"
-"""Stands in a database for what a URL with a signature lost."""
+"""Ends a signed URL in a database, in place of its query."""
 
 
-class Knowledge:
-    """Of the runs `ids`. `earlier` are rows of `pushes` that the database does not hold yet."""
+class RemoteRuns:
+    """The runs `ids` on the platform. `earlier` are records of pushes that the database does not
+    have yet."""
 
     def __init__(
         self,
@@ -46,10 +49,9 @@ class Knowledge:
         running: Pipeline,
         ids: Sequence[str],
         earlier: Iterable[Mapping[str, Any]] = (),
-        progress: Progress | None = None,
     ) -> None:
-        self._platform, self._ids, self._progress = platform, ids, progress
-        rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _CELLS)
+        self._platform, self._ids = platform, ids
+        rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
         self._rows = {row["id"]: row for row in rows}
         self._whole = {
             id_
@@ -57,43 +59,39 @@ class Knowledge:
             if run.is_whole
         }
         self._quarantined = {
-            id_
-            for resource, id_, resolved in lookup.columns_of(
-                running, "quarantine", ("resource", "id", "resolved_at")
-            )
-            if resource == "workflow_runs" and resolved is None
+            id_ for resource, id_ in quarantined_runs(running) if resource == "workflow_runs"
         }
-        self.sent: dict[str, LastPush] = {}
-        self._unread: set[str] = set()
-        past = lookup.rows_of(running, PUSHES, "id", ids, _SENT, ("outcome", "unchanged"))
-        for row in sorted(past, key=lambda row: row["done_at"]):
-            self._note(row)
-        for record in earlier:
-            self._note(record)
+        self.last_pushes: dict[str, LastPush] = {}
+        self._not_read_since: set[str] = set()
+        """Runs that were not fetched after they were last pushed."""
+        past = lookup.rows_of(running, PUSHES, "id", ids, _PUSH_COLUMNS, ("outcome", "unchanged"))
+        for row in (*sorted(past, key=lambda row: row["done_at"]), *earlier):
+            self._add_push(row)
         marks = (mark for (mark,) in lookup.columns_of(running, "syncs", ("watermark",)))
         self._watermark = max((at for mark in marks if (at := utc(mark))), default=None)
         self._listed: dict[str, ListedRun] = {}
-        self._top: datetime | None = None
+        self._newest_listed: datetime | None = None
 
-    def _note(self, row: Mapping[str, Any]) -> None:
-        """A row of `pushes`, later than those before."""
-        id_, before = row["id"], self.sent.get(row["id"], LastPush())
+    def _add_push(self, row: Mapping[str, Any]) -> None:
+        """Add a row of `pushes`. Rows come in the order in which they were sent."""
+        id_, before = row["id"], self.last_pushes.get(row["id"], LastPush())
         if row["outcome"] == "confirmed":
             name = before.name if row.get("name") is None else row["name"]
-            self.sent[id_] = LastPush(name, row.get("wish"), row.get("after"))
+            self.last_pushes[id_] = LastPush(name, row.get("wish"), row.get("after"))
         if row["outcome"] in ("confirmed", "unconfirmed"):
-            (self._unread.add if row.get("read_at") is None else self._unread.discard)(id_)
+            runs = self._not_read_since
+            (runs.add if row.get("read_at") is None else runs.discard)(id_)
 
     def is_loaded(self, id_: str) -> bool:
-        """The database holds the run, and it is not known to be gone."""
+        """The database has the run, and it is not marked as deleted."""
         return id_ in self._rows and self._rows[id_]["deleted_at"] is None
 
-    def look(self) -> Iterator[tuple[str, updates.Outcome]]:
-        """Each run and what the platform has of it, or the error it answers. Raises what stops all."""
+    def read(self) -> Iterator[tuple[str, updates.Outcome]]:
+        """Each run as the platform has it, or its error. Raises errors that concern all runs."""
         rest = []
         if self._rows:
             with self._platform.client:
-                self._walk(self._floor())
+                self._read_list(self._floor())
         for id_ in self._ids:
             if self._is_current(id_):
                 row = self._rows[id_]
@@ -103,62 +101,60 @@ class Knowledge:
                 rest.append(id_)
         if rest:
             with self._platform.client as client:
-                for number, found in enumerate(updates.has(client, rest), start=1):
-                    if self._progress is not None:
-                        self._progress("fetching", "workflow_runs", number, len(rest))
-                    yield found
+                yield from updates.has(client, rest)
 
-    def look_again(self) -> None:
-        """Note what the list shows as changed since the last look, or the load."""
+    def read_list_again(self) -> None:
+        """Read what the list shows as changed since it was last read, or since the load."""
         if self._rows:
             with self._platform.client:
-                self._walk(self._top or self._floor())
+                self._read_list(self._newest_listed or self._floor())
 
-    def as_listed(self, id_: str) -> ListedRun:
-        """A loaded run as the list shows it, or would."""
+    def listed_run(self, id_: str) -> ListedRun:
+        """A loaded run as the list shows it, or would show it."""
         if id_ in self._listed:
             return self._listed[id_]
         row = self._rows[id_]
         summary = {"workflowVersionId": row["workflow_version_id"]}
         if self._platform.settings.privacy.keeps:
-            # elsewhere these are hashed, and would be hashed again
+            # otherwise the stored values are hashes, and would be hashed again
             summary |= {
                 "reviewedByUser": row["reviewed_by"],
                 "rejectionNote": row["rejection_note"],
             }
-        said = {key: text for key, text in summary.items() if text is not None}
+        summary = {key: text for key, text in summary.items() if text is not None}
         times = utc(row["created_at"]), utc(row["updated_at"])
-        return ListedRun(id_, row["status"], *times, summary=said)
+        return ListedRun(id_, row["status"], *times, summary=summary)
 
-    def _walk(self, down_to: datetime | None) -> None:
-        list_ = self._platform.workflow_runs
-        wanted = self._rows.keys()
-        pages = plan.scan(list_.pages(None), down_to, list_.is_ordered)
+    def _read_list(self, down_to: datetime | None) -> None:
+        run_list = self._platform.workflow_runs
+        pages = plan.scan(run_list.pages(None), down_to, run_list.is_ordered)
         for run in chain.from_iterable(pages):
-            if self._top is None or run.changed > self._top:
-                self._top = run.changed
-            if run.id in wanted:
+            if self._newest_listed is None or run.changed > self._newest_listed:
+                self._newest_listed = run.changed
+            if run.id in self._rows:
                 self._listed[run.id] = run
 
     def _floor(self) -> datetime | None:
-        """Down to where the list may show a change of one of the runs that is not loaded."""
+        """How far back the list may show changes of these runs that are not loaded."""
         dates = {id_: utc(row["updated_at"]) or plan.OLDEST for id_, row in self._rows.items()}
         floor = min(dates.values())
         if self._watermark is not None:
             floor = max(floor, self._watermark - self._platform.settings.overlap)
         if not self._platform.settings.privacy.keeps:
-            # only the list says it in old versions, and what is stored of it cannot be stored again
-            noted = [dates[id_] for id_, row in self._rows.items() if row["rejection_note"]]
-            floor = min([floor, *noted])
+            # in old versions only the list has the rejection note, and a stored hash cannot be
+            # stored again
+            rejected = [dates[id_] for id_, row in self._rows.items() if row["rejection_note"]]
+            floor = min([floor, *rejected])
         return floor
 
     def _is_current(self, id_: str) -> bool:
+        """The stored row is what the platform has."""
         row = self._rows.get(id_)
         if row is None or row["deleted_at"] is not None or row["updated_at"] is None:
             return False
         if self._platform.settings.privacy.rewrites(WORKFLOW_RUNS).keys() & {"name", "metadata"}:
             return False
-        if id_ in self._unread or id_ in self._quarantined or id_ not in self._whole:
+        if id_ in self._not_read_since or id_ in self._quarantined or id_ not in self._whole:
             return False
         if CUT in (row["metadata"] or ""):
             return False

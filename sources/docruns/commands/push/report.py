@@ -1,11 +1,12 @@
-"""What a push did, or would do: for people, or as JSON where nobody looks.
+"""Prints what a push did or would do: as text for a terminal, as JSON otherwise.
 
     workflow_run_8fK2 (row 3)
       name                scan_0417.pdf → HP-20417 (March)
       metadata.ledger_id  417
       metadata.checked    false → true
 
-Of a dry run a line of JSON for each run, {"row": 3, "id": …, "before": {…}, "change": {…}}, then the counts.
+A dry run prints a line of JSON for each run, {"row": 3, "id": …, "before": {…}, "change": {…}},
+then the counts.
 """
 
 from __future__ import annotations
@@ -22,60 +23,58 @@ from ...core.codec import JSON, number_text
 from ...providers.changes import Change
 
 if TYPE_CHECKING:
-    from .push import Pushed
-
+    from .push import PushResult
 
 LONG = 60
-"""Characters of a value after which it is cut."""
+"""Longer values are cut to this many characters."""
 
 
-def show(pushed: Pushed, target: object, *, dry_run: bool, as_json: bool) -> None:
-    """Print what happened on stdout; a dry run's differences for people on a terminal only."""
+def show(result: PushResult, target: object, *, dry_run: bool, as_json: bool) -> None:
+    """Print what happened on stdout. Differences of a dry run are text on a terminal only."""
     if dry_run and (as_json or not sys.stdout.isatty()):
-        for change in pushed.differences:
-            print(line(change))
+        for change in result.differences:
+            print(as_json_line(change))
         as_json = True
     elif dry_run:
         console = Console(highlight=False, soft_wrap=True)
-        for text in drawn(pushed.differences):
+        for text in as_text(result.differences):
             console.print(text)
     if as_json:
-        print(json.dumps(pushed.as_dict()))
+        print(json.dumps(result.as_dict()))
     elif dry_run:
         print(
-            f"extend: {pushed.changes:,} of {pushed.rows:,} runs would change, "
-            f"{pushed.unchanged:,} are so already; nothing was sent"
+            f"extend: {result.changes:,} of {result.rows:,} runs would change, "
+            f"{result.unchanged:,} already have these values; nothing was sent"
         )
-        if pushed.refused:
-            print(f"  {pushed.refused:,} cannot be read now, and would be left out")
+        if result.refused:
+            print(f"  {result.refused:,} cannot be fetched now, and would not be changed")
     else:
-        _print_done(pushed, target)
+        _print_done(result, target)
 
 
-def _print_done(pushed: Pushed, target: object) -> None:
+def _print_done(result: PushResult, target: object) -> None:
     print(
-        f"extend: {pushed.confirmed:,} of {pushed.rows:,} runs changed, "
-        f"{pushed.unchanged:,} were so already, "
-        f"{pushed.requests:,} requests in {pushed.seconds:.1f} s"
+        f"extend: {result.confirmed:,} of {result.rows:,} runs changed, "
+        f"{result.unchanged:,} already had these values, "
+        f"{result.requests:,} requests in {result.seconds:.1f} s"
     )
-    if pushed.before:
-        print(f"  {pushed.before:,} of them before the push was interrupted")
-    if pushed.refused:
-        print(f"  {pushed.refused:,} were refused")
-    if pushed.unconfirmed:
-        print(f"  {pushed.unconfirmed:,} were sent, and no answer came")
-    print(f"  push {pushed.push_id} in {target}, table pushes")
+    if result.before:
+        print(f"  {result.before:,} of them before the push was interrupted")
+    if result.refused:
+        print(f"  {result.refused:,} were refused, see the column reason")
+    if result.unconfirmed:
+        print(f"  {result.unconfirmed:,} were sent, but not answered: the next push checks them")
+    print(f"  push {result.push_id} in {target}, table pushes")
 
 
-def line(change: Change) -> str:
-    """A change as JSON."""
-    what = {"row": change.wish.row, "id": change.wish.id}
-    head = number_text(what)[:-1]
+def as_json_line(change: Change) -> str:
+    """A change as a line of JSON."""
+    head = number_text({"row": change.wish.row, "id": change.wish.id})[:-1]
     return f'{head},"before":{change.undo()},"change":{change.body().decode()}}}'
 
 
-def drawn(changes: list[Change]) -> Iterator[Text]:
-    """Changes with colours: red is what goes, green what comes."""
+def as_text(changes: list[Change]) -> Iterator[Text]:
+    """Changes with colours: old values are red, new values green."""
     for change in changes:
         yield Text(f"{change.wish.id} (row {change.wish.row})", style="bold")
         cells = list(_cells(change))
@@ -88,12 +87,12 @@ def drawn(changes: list[Change]) -> Iterator[Text]:
 
 
 def _cells(change: Change) -> Iterator[tuple[str, str | None, str]]:
-    """What changes, what it was where it was something, and what it will be."""
+    """Name, old value (None if there was none) and new value of each changed cell."""
     if change.name is not None:
         yield "name", _short(change.before.name), _short(change.name) or ""
     for key, value in change.metadata.items():
-        there = key in change.before.metadata
-        before = _short(change.before.metadata[key], "null") if there else None
+        is_new = key not in change.before.metadata
+        before = None if is_new else _short(change.before.metadata[key], "null")
         yield f"metadata.{key}", before, _short(value, "null") or ""
 
 
@@ -101,6 +100,6 @@ def _short(value: JSON, null: str | None = None) -> str | None:
     if value is None:
         return null
     text = value if isinstance(value, str) else number_text(value)
-    # no control character reaches the terminal
+    # control characters must not reach the terminal
     text = "".join(sign if sign.isprintable() else "·" for sign in text)
     return text if len(text) <= LONG else f"{text[: LONG - 1]}…"

@@ -1,13 +1,13 @@
-"""Where rows to push come from: a query on the database, which is only read, or a file.
+"""Reads the rows to push from a file, or with a query that can only read the database.
 
     SELECT id, 'duplicate' AS "metadata.finding" FROM extend.workflow_runs …     a query, on any destination that has SQL
-    found.csv                     cells are texts, an empty one says nothing; `metadata` is a JSON object as text
-    found.jsonl, .ndjson          an object a line
+    found.csv                     cells are texts, an empty cell changes nothing; `metadata` is a JSON object as text
+    found.jsonl, .ndjson          one object a line
     found.parquet
     found.sql                     the query
 
-A row is a mapping by column name. In a struct of a query or of parquet a null says nothing, for every row of it has
-all its keys; JSON says what it says.
+A row is a mapping by column name. A null in a struct of a query or of a parquet file changes
+nothing, because every row of a struct has all its keys. A null in JSON is a value.
 """
 
 from __future__ import annotations
@@ -43,85 +43,88 @@ _WRITES = (
 def read_rows(
     source: str, target: Target, provider: str, on_wait: Callable[[str], None] | None = None
 ) -> list[Row]:
-    """The rows of a file, or of a query on the target. ConfigError says what is wrong with either."""
+    """The rows of a file, or of a query on the target. ConfigError if neither can be read."""
     path = Path(source)
     if _is_file(path):
         if path.suffix != ".sql":
-            return list(_of_file(path))
+            return list(_read_file(path))
         source = _text(path)
     elif path.suffix in (*_READERS, ".sql") and not source.split()[1:]:
-        raise ConfigError(KEY, f"{source} does not exist.")
+        raise ConfigError(KEY, f"{source} does not exist.", "Name a file that does.")
     if not source.strip():
         raise ConfigError(KEY, "is empty.", "Name a file, or write a query.")
     if target.traits.has_file:
         with open_database(target.database, read_only=True, on_wait=on_wait) as connection:
-            return _asked(connection, source)
-    return _asked_elsewhere(source, target, provider, on_wait)
+            return _query_duckdb(connection, source)
+    return _query_destination(source, target, provider, on_wait)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):
-        # a query is too long for a name
+        # a long query is no valid file name
         return False
 
 
-def _asked(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
+def _query_duckdb(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
     try:
         statements = connection.extract_statements(query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            kinds = " and ".join(str(one.type).rpartition(".")[2] for one in statements)
+            kinds = " and ".join(str(each.type).rpartition(".")[2] for each in statements)
             raise _not_a_query(kinds or "nothing")
         cursor = connection.execute(statements[0])
         columns = [(name, str(type_)) for name, type_, *_ in cursor.description or ()]
-        return list(_named(columns, cursor.fetchall()))
+        return list(_to_rows(columns, cursor.fetchall()))
     except (duckdb.Error, ShapeError) as error:
-        raise _failed(error) from error
+        raise _query_error(error) from error
 
 
-def _asked_elsewhere(
+def _query_destination(
     query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
 ) -> list[Row]:
-    """Nobody promises to open a warehouse for reading only: the query is looked at, and rolled back."""
+    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and
+    is rolled back."""
     with open_for_reading(provider, target, on_wait) as running:
         dialect = running.destination.capabilities().sqlglot_dialect
         try:
-            found = [one for one in sqlglot.parse(query, dialect=dialect) if one is not None]
+            statements = [
+                each for each in sqlglot.parse(query, dialect=dialect) if each is not None
+            ]
         except sqlglot.errors.SqlglotError as error:
-            raise _failed(error) from error
-        writes = [inner.key.upper() for one in found for inner in one.find_all(*_WRITES)]
-        if len(found) != 1 or writes or not isinstance(found[0], exp.Query):
-            kinds = writes or [one.key.upper() for one in found] or ["nothing"]
+            raise _query_error(error) from error
+        writes = [node.key.upper() for each in statements for node in each.find_all(*_WRITES)]
+        if len(statements) != 1 or writes or not isinstance(statements[0], exp.Query):
+            kinds = writes or [each.key.upper() for each in statements] or ["nothing"]
             raise _not_a_query(" and ".join(kinds))
         with running.sql_client() as client:
-            # its own cursor: dlt's would take a % in the query for a place to fill in
+            # a cursor of the driver: dlt's would read a % in the query as a placeholder
             cursor = client.native_connection.cursor()
             try:
                 cursor.execute(query)
                 columns = [(name, "") for name, *_ in cursor.description]
-                return list(_named(columns, cursor.fetchall()))
+                return list(_to_rows(columns, cursor.fetchall()))
             except Exception as error:
-                raise _failed(error) from error
+                raise _query_error(error) from error
             finally:
                 client.native_connection.rollback()
 
 
-def _failed(error: Exception) -> ConfigError:
-    return ConfigError(KEY, f"neither a file nor a query that works: {error}")
+def _query_error(error: Exception) -> ConfigError:
+    return ConfigError(KEY, f"is not a file, and as a query it fails: {error}")
 
 
 def _not_a_query(kinds: str) -> ConfigError:
     return ConfigError(
         KEY,
-        f"must be one query (SELECT …), and is {kinds}; nothing was run.",
-        "What is to be pushed is only read: it changes no database and writes no file.",
+        f"must be one query (SELECT …), but is {kinds}. Nothing was run.",
+        "The query may only read: it must not change the database or write a file.",
     )
 
 
-def _named(columns: Sequence[tuple[str, str]], found: Iterable[Sequence[Any]]) -> Iterator[Row]:
+def _to_rows(columns: Sequence[tuple[str, str]], fetched: Iterable[Sequence[Any]]) -> Iterator[Row]:
     _check_names([name for name, _ in columns])
-    for cells in found:
+    for cells in fetched:
         row: Row = {}
         for (name, type_), cell in zip(columns, cells, strict=True):
             if type_ == "JSON" and cell is not None and name != "metadata":
@@ -133,15 +136,17 @@ def _named(columns: Sequence[tuple[str, str]], found: Iterable[Sequence[Any]]) -
 
 
 def _check_names(names: Iterable[str]) -> None:
-    if twice := [name for name, number in Counter(names).items() if number > 1]:
-        raise ConfigError(KEY, f"has the column {twice[0]!r} twice.")
+    if repeated := [name for name, number in Counter(names).items() if number > 1]:
+        raise ConfigError(KEY, f"has the column {repeated[0]!r} twice.")
 
 
-def _of_file(path: Path) -> Iterator[Row]:
+def _read_file(path: Path) -> Iterator[Row]:
     read = _READERS.get(path.suffix)
     if read is None:
         known = ", ".join(_READERS)
-        raise ConfigError(KEY, f"{path}: what it holds is told by its ending: {known} or .sql.")
+        raise ConfigError(
+            KEY, f"{path}: unknown kind of file. Use one that ends in {known} or .sql."
+        )
     return read(path)
 
 
@@ -180,10 +185,10 @@ def _parquet(path: Path) -> Iterator[Row]:
         try:
             cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
             columns = [(name, str(type_)) for name, type_, *_ in cursor.description or ()]
-            found = cursor.fetchall()
+            fetched = cursor.fetchall()
         except duckdb.Error as error:
             raise ConfigError(KEY, f"{path}: not parquet: {error}") from error
-    return _named(columns, found)
+    return _to_rows(columns, fetched)
 
 
 def _text(path: Path) -> str:
