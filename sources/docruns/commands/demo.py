@@ -14,7 +14,7 @@ from ..models import questions
 from ..providers.extend import connect_extend
 from ..providers.plextera import connect_plextera
 from ..sandbox import Sandbox
-from ..store.duckdb.file import open_database
+from ..store.duckdb.file import open_database, quote
 from ..store.target import Target
 from ..sync.metrics import Progress
 from .load import load_runs

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from ..core.errors import LockedError
-from ..store.duckdb.file import open_database
+from ..store.duckdb.file import open_database, quote
 from ..store.failures import translate_errors
 from ..store.target import LockHolder
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from ..store.duckdb.file import quote
+
 
 class Answer(NamedTuple):
     """A question, and the columns and rows of its query's result."""
