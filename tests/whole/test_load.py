@@ -811,8 +811,8 @@ def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None
 def test_the_lists_are_asked_for_together(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A load requests each list once, all of them at the same time: a load that finds nothing new
-    mostly waits for them."""
+    """A load requests each list once, one list first and all others at the same time: a load that
+    finds nothing new mostly waits for them."""
     load_extend(tmp_path / "t.duckdb")
     sandbox.stats.reset()
     sandbox.set(latency=0.2)
