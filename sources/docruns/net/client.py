@@ -182,7 +182,7 @@ class Client:
                 await asyncio.sleep(wait)
 
     def _pause(self, error: ApiError, attempt: int, call: _Call) -> float:
-        """Seconds until the next try. After a 429 it is 0: the budget stops each request of the key."""
+        """Seconds until the next try. It is 0 after a 429: the budget then stops all requests."""
         retry = self._settings.retry
         grown = min(retry.cap, retry.first * 2.0 ** (attempt - 1))
         wait = grown * random.uniform(0.5, 1.0)

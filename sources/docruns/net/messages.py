@@ -59,7 +59,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Retry:
-    """When to give up a request: after `attempts` tries, or `deadline` seconds after its first turn.
+    """When to give up a request: after `attempts` tries, or `deadline` seconds from its first turn.
 
     Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
     """

@@ -18,7 +18,8 @@ The platform allows more than before if the rate passes `high` by 5 % without a 
 after ten minutes without requests: rule 1 then holds again, from the current rate or from `low`.
 
 `start` is the rate to begin with, None for no limit until the first 429. `ceiling` is a limit from
-the user's settings. The rate never passes it, and a platform that allows less is obeyed all the same.
+the user's settings. The rate never passes it, and a platform that allows less is obeyed all the
+same.
 
 `tests/support/limits.py` simulates the platforms that these rules and numbers were tried on.
 """
