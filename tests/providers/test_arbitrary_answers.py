@@ -1,4 +1,4 @@
-"""Arbitrary answers: whatever comes, it is read into rows that tables take, or refused as a load refuses a run."""
+"""Arbitrary answers: readers parse each into rows for the tables, or refuse it as sync expects."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ QUICK = settings(
 
 
 class Literal(str):
-    """JSON text that stands for itself."""
+    """JSON text that is encoded as it is."""
 
     __slots__ = ()
 
 
 class Pairs(list[tuple[str, Any]]):
-    """An object, its keys perhaps not unique."""
+    """An object whose keys may repeat."""
 
 
 def written(value: Any) -> str:
-    """JSON text."""
+    """The value as JSON text."""
     if isinstance(value, Literal):
         return str(value)
     if isinstance(value, Pairs):
@@ -65,7 +65,7 @@ def nodes(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
 
 
 def replaced(document: Any, path: tuple[str | int, ...], value: Any) -> Any:
-    """A copy with another value in one place."""
+    """A copy with another value at one path."""
     if not path:
         return value
     whole = copy.deepcopy(document)
@@ -108,7 +108,7 @@ OBJECTS = st.lists(st.tuples(st.sampled_from(KEYS), VALUES), max_size=12).map(Pa
 @QUICK
 @given(st.sampled_from(sorted(target.READERS)), OBJECTS, st.sampled_from(["r", "ü", "\0"]))
 def test_any_object_is_read_or_refused(kind: str, run: Pairs, id_: str) -> None:
-    """Arbitrary JSON with an id in front, for each of the readers."""
+    """Each reader gets arbitrary JSON with an id in front."""
     target.read(kind, written(Pairs([("id", id_), *run])).encode("utf-8", "surrogatepass"))
 
 
@@ -117,7 +117,7 @@ def test_any_object_is_read_or_refused(kind: str, run: Pairs, id_: str) -> None:
 def test_any_node_of_an_example_may_be_anything(
     seed: tuple[str, bytes], data: st.DataObject, value: Any
 ) -> None:
-    """One node of a true answer replaced by any JSON."""
+    """One node of an example answer is replaced by any JSON."""
     kind, body = seed
     document = json.loads(body)
     path = data.draw(st.sampled_from(list(nodes(document))))
@@ -129,7 +129,7 @@ def test_any_node_of_an_example_may_be_anything(
 def test_any_bytes_of_an_example_may_be_anything(
     seed: tuple[str, bytes], data: st.DataObject
 ) -> None:
-    """A few bytes of a true answer cut out, doubled or overwritten."""
+    """A few bytes of an example answer are cut out, doubled or overwritten."""
     kind, body = seed
     mutated = bytearray(body)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -143,13 +143,14 @@ def test_any_bytes_of_an_example_may_be_anything(
 @QUICK
 @given(st.sampled_from(sorted(target.READERS)), st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(kind: str, body: bytes) -> None:
-    """Anything at all."""
+    """Each reader gets arbitrary bytes."""
     target.read(kind, body)
 
 
 # nothing is lost
 
-# what no row says by decision: the catalogue's own facts, a version's number as text, the document itself
+# values that rows leave out by decision: those of the catalogue, a version's number as text,
+# the document itself
 UNSAID = re.compile(
     r"(.*\.)?(createdBy|version)\b.*|(.*\.)?(parseRun\.)?output(Url)?(\[\])*.*|type"
 )
@@ -161,7 +162,9 @@ MARKS: list[Any] = [
 @settings(QUICK, max_examples=300)
 @given(st.sampled_from(RUNS), st.data(), st.sampled_from(MARKS))
 def test_a_value_of_another_type_is_not_lost(name: str, data: st.DataObject, mark: Any) -> None:
-    """One node of a true answer replaced by a value of another type: it, and all others, are in some cell."""
+    """One node of an example is replaced by a value of another type: cells hold it and all
+    others.
+    """
     document = load(name)
     document = document.get("payload", document)
     run = run_of(document)
@@ -179,7 +182,7 @@ def test_a_value_of_another_type_is_not_lost(name: str, data: st.DataObject, mar
 
 @pytest.mark.parametrize("mark", [mark for mark in MARKS if "MARK" in str(mark)], ids=str)
 def test_a_presigned_url_is_left_out_whatever_its_type(mark: Any) -> None:
-    """Found by the test above: only a text was known to be no loss."""
+    """The test above found this: readers dropped a presigned URL only if it was a text."""
     name = "legacy_processor_run.2026-02-09"
     document = load(name)
     run = run_of(document)
@@ -193,7 +196,7 @@ def test_a_presigned_url_is_left_out_whatever_its_type(mark: Any) -> None:
 
 
 def listing(body: bytes) -> Any:
-    """A client that gets the same page again and again."""
+    """A client that always gets the same page."""
 
     def get(_: object) -> Reply:
         extend_api.check(body, "GET /x")
@@ -217,7 +220,7 @@ PAGES = (
 @QUICK
 @given(PAGES)
 def test_any_page_is_rows_or_an_error_of_ours(page: Pairs) -> None:
-    """Each row is a run, or one without an id with its own text: none is missing."""
+    """Each row is a run, or one without an id that keeps its text. No row is missing."""
     body = written(page).encode("utf-8", "surrogatepass")
     for api_version in ("2026-02-09", "v1"):
         runs, _ = run_lists(api_version, None)
@@ -250,7 +253,7 @@ def _all_there(found: list[ListedRun], body: bytes, envelope: str) -> None:
     st.binary(max_size=40) | OBJECTS.map(lambda o: written(o).encode("utf-8", "surrogatepass")),
 )
 def test_any_refusal_has_a_name(status: int, body: bytes) -> None:
-    """Whatever its body holds."""
+    """Any body of a refused request gives a named error."""
     for explain in (extend_api.explain, plextera_api.explain):
         assert isinstance(explain(status, {}, body, "GET /x"), ApiError)
 
@@ -260,12 +263,12 @@ def test_any_refusal_has_a_name(status: int, body: bytes) -> None:
 
 @pytest.mark.parametrize("path", sorted(target.FOUND.glob("*/*")), ids=lambda path: path.name)
 def test_what_once_broke(path: Path) -> None:
-    """Inputs that a fuzzer broke a reader with, by reader."""
+    """Inputs with which a fuzzer once broke a reader, by reader."""
     target.read(path.parent.name, path.read_bytes())
 
 
 def test_seeds_are_read() -> None:
-    """The fuzzer begins with answers that are read, of every kind and version."""
+    """The fuzzer begins with valid answers of every kind and version."""
     assert {kind for kind, _ in SEEDS} == set(target.READERS)
     assert all(target.read(kind, body) is not None for kind, body in SEEDS)
     assert {version(name) for name in RUNS} <= {"2026-02-09", "2025-04-21", "2024-12-23", "v1"}

@@ -1,6 +1,7 @@
 """Every example payload against values computed from its JSON by a naive walk of its own.
 
-Nothing here uses `docruns.core.flatten` or `docruns.providers.extend.outputs`: two readers that share no code must agree.
+Nothing here uses `docruns.core.flatten` or `docruns.providers.extend.outputs`: two readers that
+share no code must agree.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NO_RUNS = re.compile(
 
 
 def test_every_payload_is_either_read_or_known_to_hold_no_run() -> None:
-    """A payload that is added is tested, or somebody says why not."""
+    """Each payload is tested, or listed here as one without a run."""
     rest = {path.name.removesuffix(".json") for path in FOLDER.glob("*.json")} - set(RUNS)
     assert [name for name in sorted(rest) if not NO_RUNS.match(name)] == []
     assert len(RUNS) == 35
@@ -57,7 +58,7 @@ def is_signature(value: Any) -> bool:
 
 
 def nodes(value: Any, path: str = "") -> Iterator[tuple[str, str, Any]]:
-    """(path, kind, value) of everything below a value; keys in the examples need no quotes."""
+    """(path, kind, value) of everything below a value. Keys in the examples need no quotes."""
     if isinstance(value, dict):
         below = [(f"{path}.{key}" if path else key, inner, False) for key, inner in value.items()]
     else:
@@ -84,20 +85,20 @@ def value_of(output: dict[str, Any] | None) -> Any:
 
 
 def entries(output: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is said of each path: scores, insights, and citations as lists of cells."""
+    """The metadata of each path: scores, insights, and citations as lists of cells."""
     if not is_fields_array(output):
         return {
             path: {
                 "scores": [
-                    said.get("ocrConfidence"),
-                    said.get("logprobsConfidence"),
-                    said.get("reviewAgentScore"),
-                    said.get("confidence"),
+                    by_path.get("ocrConfidence"),
+                    by_path.get("logprobsConfidence"),
+                    by_path.get("reviewAgentScore"),
+                    by_path.get("confidence"),
                 ],
-                "insights": [(i["type"], i["content"]) for i in said.get("insights", [])],
-                "citations": [polygon_citation(c) for c in said.get("citations", [])],
+                "insights": [(i["type"], i["content"]) for i in by_path.get("insights", [])],
+                "citations": [polygon_citation(c) for c in by_path.get("citations", [])],
             }
-            for path, said in output["metadata"].items()
+            for path, by_path in output["metadata"].items()
         }
     found: dict[str, dict[str, Any]] = {}
     for name, field in output.items():
@@ -110,10 +111,12 @@ def entries(output: dict[str, Any]) -> dict[str, dict[str, Any]]:
             path = name
             if reference["id"].isdigit():
                 path = f"{name}[{reference['id']}].{reference['fieldName']}"
-            said = found.setdefault(path, {"scores": [None] * 4, "insights": [], "citations": []})
+            by_path = found.setdefault(
+                path, {"scores": [None] * 4, "insights": [], "citations": []}
+            )
             for box in reference["boundingBoxes"] or [{}]:
                 sides = [box.get(side) for side in ("left", "top", "right", "bottom")]
-                said["citations"].append([reference["page"], *[None] * 5, *sides, None])
+                by_path["citations"].append([reference["page"], *[None] * 5, *sides, None])
     return found
 
 
@@ -130,7 +133,9 @@ def polygon_citation(citation: dict[str, Any]) -> list[Any]:
 
 
 def lists(run: dict[str, Any], what: str) -> list[tuple[Any, ...]]:
-    """(output, path, position, cells) of insights or citations: the final ones, and others that differ."""
+    """(output, path, position, cells) of insights or citations: the final ones, and others that
+    differ.
+    """
     final = entries(run["output"]) if run.get("output") else {}
     found = []
     for name, key in (
@@ -140,10 +145,10 @@ def lists(run: dict[str, Any], what: str) -> list[tuple[Any, ...]]:
     ):
         if not run.get(key):
             continue
-        for path, said in entries(run[key]).items():
+        for path, by_path in entries(run[key]).items():
             known = final.get(path, {}).get(what, [])
-            if name == "final" or said[what] != known:
-                found += [(name, path, i, cells) for i, cells in enumerate(said[what])]
+            if name == "final" or by_path[what] != known:
+                found += [(name, path, i, cells) for i, cells in enumerate(by_path[what])]
     return found
 
 
@@ -191,7 +196,7 @@ def batch_of(name: str) -> Batch:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_payload_gives_one_row_for_each_of_its_runs(name: str) -> None:
-    """No run is dropped and none is made up."""
+    """No run is dropped and none is invented."""
     run = run_of(load(name))
     batch = batch_of(name)
     found = [(row["id"], row["workflow_step_position"]) for row in batch.dicts(PROCESSOR_RUNS)]
@@ -202,7 +207,7 @@ def test_a_payload_gives_one_row_for_each_of_its_runs(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in RUNS if run_of(load(n))["object"] == "workflow_run"])
 def test_a_workflow_run_has_its_status_times_and_failure(name: str) -> None:
-    """The cells of workflow_runs are those of the payload, whatever the version calls them."""
+    """The cells of workflow_runs are those of the payload, under the names of any version."""
     run = run_of(load(name))
     [row] = batch_of(name).dicts(WORKFLOW_RUNS)
     usage = run.get("usage") or {}
@@ -236,7 +241,7 @@ def test_a_workflow_run_has_its_status_times_and_failure(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in RUNS if run_of(load(n))["object"] == "workflow_run"])
 def test_a_workflow_run_has_its_steps_in_order_with_their_output(name: str) -> None:
-    """Each output and step run is one step; what a step found stands in it, a nested run does not."""
+    """Each output and step run is one step. Its row holds the step's result without nested runs."""
     run = run_of(load(name))
     expected: list[tuple[Any, ...]] = [
         (None, None, None, child["type"], child.get("status"), None, child["id"])
@@ -270,7 +275,7 @@ def test_a_workflow_run_has_its_steps_in_order_with_their_output(name: str) -> N
 def test_a_processor_run_has_its_status_times_credits_and_failure(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """The cells of processor_runs are those of the payload, whatever the version calls them."""
+    """The cells of processor_runs are those of the payload, under the names of any version."""
     [row] = where(batch_of(name), PROCESSOR_RUNS, id=run["id"])
     usage, config = run.get("usage") or {}, run.get("config") or {}
     part = next((run[k] for k in ("extractor", "classifier", "splitter") if run.get(k)), {})
@@ -327,7 +332,7 @@ def test_a_processor_run_has_its_status_times_credits_and_failure(
 def test_every_node_of_every_output_is_a_row(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """fields holds each leaf, item, array and object of the three outputs, and nothing else."""
+    """`fields` holds each leaf, item, array and object of the three outputs, and nothing else."""
     batch = batch_of(name)
     rows = where(batch, FIELDS, processor_run_id=run["id"])
     expected: dict[str, dict[str, Any]] = {}
@@ -357,7 +362,7 @@ def test_every_node_of_every_output_is_a_row(
 def test_every_leaf_has_its_typed_cells(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """value, value_number, value_boolean, value_date and currency_code say what the JSON says."""
+    """value, value_number, value_boolean, value_date and currency_code equal the JSON value."""
     expected = {}
     for path, kind, value in nodes(value_of(run.get("output")) or {}):
         text: str | None
@@ -392,14 +397,14 @@ def test_every_leaf_has_its_typed_cells(
 def test_every_score_stands_in_the_row_of_its_path(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """The scores are the model's own; a path that nothing is said of has none."""
+    """The scores are the model's own. A path without metadata has none."""
     output = run.get("initialOutput") or run.get("output")
-    said = {path: entry["scores"] for path, entry in entries(output).items()} if output else {}
+    by_path = {path: entry["scores"] for path, entry in entries(output).items()} if output else {}
     rows = where(batch_of(name), FIELDS, processor_run_id=run["id"])
     columns = ("ocr_confidence", "logprobs_confidence", "review_agent_score", "confidence")
-    assert said.keys() <= {row["path"] for row in rows}
+    assert by_path.keys() <= {row["path"] for row in rows}
     assert {row["path"]: [row[c] for c in columns] for row in rows} == {
-        row["path"]: said.get(row["path"], [None] * 4) for row in rows
+        row["path"]: by_path.get(row["path"], [None] * 4) for row in rows
     }
 
 
@@ -407,7 +412,9 @@ def test_every_score_stands_in_the_row_of_its_path(
 def test_every_insight_and_citation_is_a_row(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """Type and content, page, size, file, text, box and polygon; and the counts on the field agree."""
+    """Type and content, page, size, file, text, box and polygon are equal, and so are the counts on
+    the field.
+    """
     batch = batch_of(name)
     insights = where(batch, INSIGHTS, processor_run_id=run["id"])
     assert sorted(
@@ -433,7 +440,7 @@ def test_every_insight_and_citation_is_a_row(
 
 @pytest.mark.parametrize(("run", "position", "name"), EXTRACTIONS)
 def test_every_edit_is_on_its_field(run: dict[str, Any], position: int | None, name: str) -> None:
-    """What differs from the model's answer, and what the platform calls an edit, is marked edited."""
+    """Values that differ from the model's, and the platform's own edits, are marked edited."""
     rows = {row["path"]: row for row in where(batch_of(name), FIELDS, processor_run_id=run["id"])}
     edits = {path: edit for path, edit in (run.get("edits") or {}).items() if edit is not None}
     changed = set(edits)
@@ -453,7 +460,7 @@ def test_every_edit_is_on_its_field(run: dict[str, Any], position: int | None, n
     ("run", "position", "name"), [c for c in CASES if kind_of(c.values[0]) == "SPLIT"]
 )
 def test_every_split_is_a_row(run: dict[str, Any], position: int | None, name: str) -> None:
-    """All cells of each part, in the order of the list."""
+    """All cells of each split, in the order of the list."""
     keys = [
         "id",
         "classificationId",
@@ -488,7 +495,7 @@ def test_every_split_is_a_row(run: dict[str, Any], position: int | None, name: s
 def test_every_classification_is_in_its_run(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """Class, id and score; its insights are about the whole output."""
+    """Class, id and score are cells; the insights are about the whole output."""
     batch = batch_of(name)
     [row] = where(batch, PROCESSOR_RUNS, id=run["id"])
     output = run["output"]
@@ -502,7 +509,7 @@ def test_every_classification_is_in_its_run(
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_file_of_a_run_is_a_row(name: str) -> None:
-    """Workflow and processor runs alike, one file or several; the pages add up."""
+    """Workflow and processor runs, with one file or several. The page count is the sum."""
     run = run_of(load(name))
     owners = [(run, "workflow")] if run["object"] == "workflow_run" else []
     owners += [(child, "processor") for child, _ in processor_runs(run)]
@@ -564,7 +571,7 @@ PRESIGNED = re.compile(r"(.*\.)?(presignedUrl|outputUrl|fileUrl|signedUrl)(\.|\[
 
 
 def scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path without indexes, value) of every scalar but null."""
+    """(path without indexes, value) of every scalar except null."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from scalars(inner, f"{path}.{key}" if path else key)
@@ -576,7 +583,7 @@ def scalars(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def token(value: Any) -> Any:
-    """A scalar in the form in which payload and cells are compared."""
+    """A scalar in the form that is compared between payload and cells."""
     if isinstance(value, bool):
         return ("bool", value)
     if isinstance(value, (int, float)):
@@ -589,7 +596,7 @@ def token(value: Any) -> Any:
 
 
 def cells_of(batch: Batch) -> set[Any]:
-    """Every scalar in every cell, and in the JSON inside cells."""
+    """Every scalar in every cell, and in the JSON of cells."""
     found: set[Any] = set()
     for table in TABLES:
         kinds = {column.name: column.type for column in table.columns}
@@ -620,7 +627,7 @@ def lost(document: Any, name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_scalar_of_a_payload_is_in_some_cell(name: str) -> None:
-    """Nothing the platform says is dropped, but for what the list above names and explains."""
+    """No value is dropped, except those that the list above names and explains."""
     assert lost(load(name), name) == []
 
 
@@ -629,7 +636,7 @@ KEPT = ("object", "type", "stepType", "extend:type", "unit", "product")
 
 
 def marked(value: Any, marks: Iterator[int], key: str = "") -> Any:
-    """The document with every scalar made unlike all others, so that none can hide behind an equal one."""
+    """The document with all scalars different, so that equal ones cannot hide a loss."""
     if isinstance(value, dict):
         return {k: marked(v, marks, k) for k, v in value.items()}
     if isinstance(value, list):
@@ -649,13 +656,16 @@ def marked(value: Any, marks: Iterator[int], key: str = "") -> Any:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_no_scalar_is_saved_only_by_an_equal_one(name: str) -> None:
-    """With every value unlike all others, in all three outputs, each of them still arrives."""
+    """With all scalars different, also between the three outputs, each one is in a cell."""
     document = marked(load(name), itertools.count(1000))
     assert lost(document, name) == []
 
 
 def with_presigned_urls(value: Any) -> Any:
-    """A presigned URL in every object that is the platform's own; customers' values stay theirs."""
+    """A presigned URL in every object that belongs to the platform.
+
+    Customers' values stay as they are.
+    """
     if isinstance(value, list):
         return [with_presigned_urls(inner) for inner in value]
     if not isinstance(value, dict):
@@ -675,7 +685,7 @@ def with_presigned_urls(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_no_presigned_url_reaches_a_cell(name: str) -> None:
-    """A key to somebody's documents is in no table, wherever the platform puts it."""
+    """No table holds a presigned URL, wherever the platform puts it: it is a key to a document."""
     plain = load(name)
     urls = [value for path, value in scalars(plain) if PRESIGNED.match(path)]
     text = str(read(plain, version(name), include_parse_output=True).batch._rows)

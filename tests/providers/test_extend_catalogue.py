@@ -1,4 +1,6 @@
-"""The catalogue of Extend: what cannot be read of it is quarantined and stops nothing."""
+"""The catalogue of Extend: entries that cannot be read go to quarantine, and the others are
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,10 @@ AT = '"updatedAt":"2026-09-20T00:00:00Z"'
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no JSON is asked for once more, without waiting."""
-    given = messages.Retry.__init__
+    """An answer that is not JSON is requested once more, without a wait."""
+    init = messages.Retry.__init__
     monkeypatch.setattr(
-        messages.Retry, "__init__", lambda self: given(self, attempts=2, first=0.0, cap=0.0)
+        messages.Retry, "__init__", lambda self: init(self, attempts=2, first=0.0, cap=0.0)
     )
 
 
@@ -62,7 +64,7 @@ def good(id_: str) -> dict[str, Answer]:
 
 
 def quarantined(database: Path) -> dict[tuple[str, str], tuple[str, int, bool]]:
-    """Message, loads and whether it is over, by list and id."""
+    """Message, number of loads and whether it is resolved, by list and id."""
     sql = "SELECT resource, id, message, attempts, resolved_at IS NOT NULL FROM extend.quarantine"
     return {(list_, id_): tuple(rest) for list_, id_, *rest in query(database, sql)}  # type: ignore[misc]
 
@@ -87,7 +89,10 @@ ROWS = {
 
 
 def test_entries_that_cannot_be_read(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each is quarantined with its reason; the good ones, and the runs, are loaded, and asked for once."""
+    """Each is quarantined with its reason.
+
+    Good entries and runs are loaded, with one request each.
+    """
     odd = "../ö?\"'#"
     answers = catalogue(
         workflows=entries(*ROWS, f'{{"id":"ok",{AT}}}', f'{{"id":{json.dumps(odd)}}}')
@@ -132,7 +137,7 @@ LISTS: dict[str, tuple[bytes, str]] = {
 def test_a_list_that_cannot_be_read(
     name: str, load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """The list is in quarantine, the other lists and the runs are loaded; once it is mended, that is over."""
+    """The list is quarantined; other lists and runs are loaded. A later good answer resolves it."""
     body, reason = LISTS[name]
     answers = catalogue(extractors=body, workflows=entries(f'{{"id":"ok",{AT}}}')) | good("ok")
     plant(sandbox, answers)
@@ -166,7 +171,7 @@ DETAILS: dict[str, tuple[str, bytes, str, str]] = {
 def test_details_that_cannot_be_read(
     name: str, load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """The entry and all others are loaded; what failed is tried again until it is read, then no more."""
+    """All other entries are loaded. Each load tries the failed one until it can be read."""
     path, body, id_, reason = DETAILS[name]
     listed = entries(f'{{"id":"ok",{AT}}}', f'{{"id":"other",{AT}}}')
     answers = catalogue(workflows=listed) | good("ok") | good("other")
@@ -196,7 +201,7 @@ def test_details_that_cannot_be_read(
 def test_a_configuration_of_any_shape(
     shape: str, load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """It is kept as it came; only an object has a schema."""
+    """The configuration is kept as it came. Only an object has a schema."""
     path = "/extend/extractors/ex/versions"
     version = f'{{"id":"exv","version":"1","config":{shape}}}'
     answers: dict[str, Answer] = catalogue(extractors=entries(f'{{"id":"ex",{AT}}}'))
@@ -210,7 +215,7 @@ def test_a_configuration_of_any_shape(
 
 
 def test_a_refused_key_ends_the_load(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """That is no fault of an entry: nothing is put into quarantine for it."""
+    """A refused key does not depend on an entry: none goes to quarantine."""
 
     def refuse(_: Request) -> Reply:
         return Reply(401, b"{}")
@@ -223,7 +228,7 @@ def test_a_refused_key_ends_the_load(load_extend: Loader, sandbox: Sandbox, tmp_
 def test_an_entry_that_is_listed_twice_is_read_once(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A list that starts anew, or shifts, repeats rows."""
+    """A list that starts again, or shifts, repeats rows."""
     row = f'{{"id":"ok",{AT}}}'
     asked = plant(sandbox, catalogue(workflows=entries(row, row)) | good("ok"))
     load_extend(tmp_path / "t.duckdb", base_url=sandbox.extend_url)
@@ -233,18 +238,21 @@ def test_an_entry_that_is_listed_twice_is_read_once(
 def test_a_large_catalogue_does_not_ask_for_all_at_once(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is due waits behind it: so many requests at a time, and the same rows."""
+    """A bounded number of requests is in flight, because due runs wait behind them.
+
+    The rows are equal.
+    """
     load_extend(tmp_path / "a.duckdb")
     monkeypatch.setattr(sys.modules["docruns.providers.extend.catalogue"], "_AT_ONCE", 2)
-    begin, held = client.Client.begin, [0]
+    begin, in_flight = client.Client.begin, [0]
 
     def counted(client: client.Client, requests: Any) -> None:
         begin(client, requests)
-        held.append(sum(bool(re.search(r"s/.", each.path)) for each in client._begun))
+        in_flight.append(sum(bool(re.search(r"s/.", each.path)) for each in client._begun))
 
     monkeypatch.setattr(client.Client, "begin", counted)
     load_extend(tmp_path / "b.duckdb")
-    assert 1 < max(held) <= 4, "of two lists of the catalogue"
+    assert 1 < max(in_flight) <= 4, "of two lists of the catalogue"
     for table in ("workflows", "workflow_versions", "processors", "processor_versions"):
         sql = f"SELECT * EXCLUDE (_dlt_load_id) FROM extend.{table} ORDER BY ALL"
         rows = query(tmp_path / "a.duckdb", sql)

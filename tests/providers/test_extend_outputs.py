@@ -34,7 +34,7 @@ def raw(value: Any) -> Raw:
 
 
 def by_key(text: Raw) -> dict[str, FieldMetadata]:
-    """The slow reader alone."""
+    """The metadata, read key by key only."""
     parts = msgspec.json.decode(text, type=dict[str, Raw])
     return {path: field_metadata._entry_by_key(entry) for path, entry in parts.items()}
 
@@ -55,7 +55,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("place", "expected"), PLACES)
 def test_the_page_of_a_citation_comes_in_two_shapes(place: Any, expected: Any) -> None:
-    """A number with its size beside it, or an object that holds all three."""
+    """A number with separate sizes, or an object with all three."""
     text = raw({"a": {"citations": [place]}})
     [citation] = metadata(text)["a"].citations
     assert citation == Citation(*expected)
@@ -63,7 +63,7 @@ def test_the_page_of_a_citation_comes_in_two_shapes(place: Any, expected: Any) -
 
 
 def test_a_polygon_is_kept_as_it_came_with_its_box() -> None:
-    """Points may be skewed and in any order; the box is around them all."""
+    """Points may be skewed and in any order. The box contains all of them."""
     polygon = json.dumps(POINTS)
     [citation] = metadata(raw({"a": {"citations": [{"polygon": POINTS}]}}))["a"].citations
     assert citation == Citation(left=1.5, top=1.0, right=4.0, bottom=3.0, polygon=polygon)
@@ -71,7 +71,7 @@ def test_a_polygon_is_kept_as_it_came_with_its_box() -> None:
 
 @pytest.mark.parametrize("polygon", [[], [{"x": 1}], [{"x": 1, "y": 2, "z": 3}], "round", {"r": 5}])
 def test_an_odd_polygon_is_kept_without_a_box(polygon: Any) -> None:
-    """What has no corners has no box, but its text stays."""
+    """A polygon without corners has no box, but its text is kept."""
     text = raw({"a": {"citations": [{"polygon": polygon}]}})
     [citation] = metadata(text)["a"].citations
     assert citation == Citation(polygon=json.dumps(polygon))
@@ -80,7 +80,7 @@ def test_an_odd_polygon_is_kept_without_a_box(polygon: Any) -> None:
 
 def test_all_of_an_entry_is_read() -> None:
     """Scores in the platform's own scales, citations and insights in order."""
-    said = {
+    metadata_by_path = {
         "total": {
             "ocrConfidence": 0.98,
             "logprobsConfidence": 1,
@@ -93,7 +93,7 @@ def test_all_of_an_entry_is_read() -> None:
             "insights": [{"type": "reasoning", "content": "x"}, {"type": "issue", "content": None}],
         }
     }
-    assert metadata(raw(said)) == {
+    assert metadata(raw(metadata_by_path)) == {
         "total": FieldMetadata(
             0.98,
             1.0,
@@ -107,7 +107,7 @@ def test_all_of_an_entry_is_read() -> None:
 
 @pytest.mark.parametrize("row", ["007", "1" * 19, "\u0663", "-1", "1.0"])
 def test_a_reference_to_no_row_keeps_its_id(row: str) -> None:
-    """Only what a row is counted by is a row's place."""
+    """Only an index of a row becomes part of the path."""
     field = {"id": "f", "type": "array", "value": [], "references": [{"id": row, "page": 1}]}
     found = extraction(raw({"lines": field}), None, None, None)
     [citation] = found.final.metadata["lines"].citations
@@ -117,14 +117,14 @@ def test_a_reference_to_no_row_keeps_its_id(row: str) -> None:
 
 
 def test_a_configuration_that_is_no_object_says_nothing() -> None:
-    """An empty output then is an empty value."""
+    """Without a configuration an empty output is an empty value."""
     for config in ([], "fields", 7, True, ["fields"]):
         found = extraction(raw({}), None, None, raw(config))
         assert (found.final.value, found.format) == ({}, None)
 
 
 def test_the_type_of_a_field_is_any_output_s() -> None:
-    """Where one of them does not say it."""
+    """An output without types gets those of another output."""
     field = {"id": "f", "type": "enum", "value": "x"}
     found = extraction(raw({"a": field}), raw({"a": {**field, "type": "NEW"}}), None, None)
     flat = flatten_outputs("r", None, found.final, found.initial)
@@ -132,8 +132,8 @@ def test_the_type_of_a_field_is_any_output_s() -> None:
 
 
 def test_unknown_keys_are_kept_where_they_came() -> None:
-    """In the entry, the citation, its page and the insight; the known ones beside them are still read."""
-    said = {
+    """In the entry, the citation, its page and the insight. Known keys there are still read."""
+    metadata_by_path = {
         "a": {
             "ocrConfidence": 0.5,
             "calibrated": 0.10,
@@ -141,7 +141,7 @@ def test_unknown_keys_are_kept_where_they_came() -> None:
             "insights": [{"type": "issue", "content": "x", "level": 2}],
         }
     }
-    assert metadata(raw(said))["a"] == FieldMetadata(
+    assert metadata(raw(metadata_by_path))["a"] == FieldMetadata(
         0.5,
         citations=(Citation(1, extra='{"rank":1,"page":{"dpi":150}}'),),
         insights=(Insight("issue", "x", '{"level":2}'),),
@@ -165,19 +165,19 @@ def test_unknown_keys_are_kept_where_they_came() -> None:
     ],
 )
 def test_a_score_of_another_type_is_kept_in_extra(entry: Any, extra: str) -> None:
-    """A vendor's change of a type is no failed load: what no column takes stays as it came."""
+    """A changed type does not fail a load: a value that fits no column is kept in extra."""
     text = raw(entry)
-    said = metadata(Raw(b'{"a":' + bytes(text) + b"}"))
-    assert said == {"a": FieldMetadata(extra=extra)}
+    metadata_by_path = metadata(Raw(b'{"a":' + bytes(text) + b"}"))
+    assert metadata_by_path == {"a": FieldMetadata(extra=extra)}
     batch = Batch()
-    flat = flatten_outputs("r", None, Output({"a": None}, said))
+    flat = flatten_outputs("r", None, Output({"a": None}, metadata_by_path))
     batch.extend(FIELDS, flat.fields)
     [(_, rows)] = to_tables(batch)
     assert rows.num_rows == 1
 
 
 def test_a_page_too_large_for_a_table_is_kept_in_extra() -> None:
-    """No number that came can make the rows unfit for their table."""
+    """No number makes a row that its table refuses."""
     [citation] = metadata(raw({"a": {"citations": [{"page": 2**63}]}}))["a"].citations
     assert citation == Citation(extra='{"page":9223372036854775808}')
 
@@ -188,7 +188,7 @@ oddities = st.sampled_from(
 
 
 def metadata_like(odd: bool) -> st.SearchStrategy[Any]:
-    """Metadata as documented; or, with `odd`, with unknown keys and values of any type in it."""
+    """Documented metadata; with `odd`, also with unknown keys and values of any type."""
 
     def loose(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         return st.one_of(strategy, strategy, strategy, oddities) if odd else strategy
@@ -228,12 +228,12 @@ def metadata_like(odd: bool) -> st.SearchStrategy[Any]:
     return st.dictionaries(st.text(max_size=3), loose(objects(entry)), max_size=3)
 
 
-said = st.one_of(metadata_like(odd=False), metadata_like(odd=True))
+metadata_by_path = st.one_of(metadata_like(odd=False), metadata_like(odd=True))
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if "extract_run." in name])
 def test_documented_metadata_takes_the_fast_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no null that the platform documents sends a whole run the slow way."""
+    """Documented keys and nulls never need the slower reader."""
 
     def slow(_: Raw) -> FieldMetadata:
         raise AssertionError("read by key")
@@ -247,16 +247,16 @@ def test_documented_metadata_takes_the_fast_way(name: str, monkeypatch: pytest.M
 
 
 @settings(max_examples=600, deadline=None)
-@given(said)
+@given(metadata_by_path)
 def test_the_fast_reader_gives_what_the_slow_one_gives(value: Any) -> None:
-    """Metadata of the known shape are decoded straight into structs: the entries are the same."""
+    """Structs and key-by-key reading give equal entries for documented metadata."""
     assert metadata(raw(value)) == by_key(raw(value))
 
 
 @settings(max_examples=200, deadline=None)
-@given(said)
+@given(metadata_by_path)
 def test_whatever_metadata_says_fits_the_tables(value: Any) -> None:
-    """No shape and no number in it makes a row that no table takes."""
+    """No shape and no number in metadata makes a row that a table refuses."""
     flat = flatten_outputs("r", None, Output({"a": 1}, metadata(raw(value))))
     batch = Batch()
     for table, rows in (
@@ -277,9 +277,9 @@ def leaves(value: Any) -> list[str]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(said)
+@given(metadata_by_path)
 def test_nothing_that_metadata_say_is_lost(value: Any) -> None:
-    """Every number and text is in the entry: in its cell, or in extra."""
+    """Every number and text of metadata is in the entry: in a cell or in extra."""
 
     def numbered(part: Any, marks: list[int]) -> Any:
         if isinstance(part, dict):
@@ -333,21 +333,23 @@ def extract(final: Any, initial: Any = None, reviewed: Any = None, config: Any =
     ],
 )
 def test_an_output_is_known_by_its_shape(output: Any, value: Any, form: str | None) -> None:
-    """Nothing inside says which it is; any other JSON counts as a value, so it is never lost."""
+    """No key names the shape. Any other JSON counts as a value, so it is never lost."""
     found = extract(output)
     assert (found.final.value, found.format) == (value, form)
     assert (found.initial, found.reviewed) == (NO_OUTPUT, NO_OUTPUT)
 
 
 def test_an_empty_output_goes_by_the_configuration() -> None:
-    """{} says nothing: an old configuration means the fields array."""
+    """{} has no shape of its own: an old configuration makes it a fields array."""
     assert extract({}).format is None
     assert extract({}, config={"fields": []}).format == "fields_array"
     assert extract({}, config={"fields": [], "schema": {}}).format is None
 
 
 def test_what_a_shape_has_no_place_for_is_kept() -> None:
-    """Unknown keys beside value and metadata go into the run's extra, each under its output."""
+    """Unknown keys next to value and metadata go into the run's extra, under the name of their
+    output.
+    """
     final = {"value": {}, "metadata": {}, "model": "m", "cost": 0.5}
     assert extract(final, {"value": 1, "metadata": [1]}).extra == {
         "output": '{"model":"m","cost":0.5}',
@@ -356,7 +358,7 @@ def test_what_a_shape_has_no_place_for_is_kept() -> None:
 
 
 def test_equal_outputs_become_one_object() -> None:
-    """A run that nobody corrected carries everything three times: it is decoded once."""
+    """A run without corrections carries everything three times: it is decoded once."""
     output = {"value": {"a": 1}, "metadata": {"a": {"ocrConfidence": 0.5}}}
     other = {"value": {"a": 2}, "metadata": {"a": {"ocrConfidence": 0.5}}}
     same = extract(output, output, output)
@@ -406,7 +408,7 @@ def test_each_box_of_a_reference_is_a_citation() -> None:
 
 
 def test_a_reference_to_a_row_is_a_citation_of_its_cell() -> None:
-    """The row's index comes as text; the cell's name stands beside it."""
+    """The row's index is a text, and the cell's name is a separate key."""
     schema = [{"id": "s", "name": "sku", "type": "string"}]
     references = [
         {"id": "1", "fieldName": "sku", "page": 1, "boundingBoxes": [BOX]},
@@ -421,7 +423,7 @@ def test_a_reference_to_a_row_is_a_citation_of_its_cell() -> None:
 
 
 def test_a_reference_to_something_unknown_keeps_what_it_said() -> None:
-    """An id or a name that leads nowhere is kept in the citation's extra."""
+    """An unknown id or name is kept in the citation's extra."""
     references = [{"id": "fld_9", "fieldName": "elsewhere", "page": 1, "boundingBoxes": []}]
     [citation] = cited({"a": field(references=references)})
     assert citation["path"] == "a"
@@ -429,7 +431,7 @@ def test_a_reference_to_something_unknown_keeps_what_it_said() -> None:
 
 
 def test_unknown_keys_of_a_reference_and_of_its_box_are_both_kept() -> None:
-    """Neither hides the other."""
+    """Extra holds the unknown keys of both."""
     references = [{"id": "fld_1", "page": 1, "text": "t", "boundingBoxes": [{**BOX, "unit": "pt"}]}]
     [citation] = cited({"a": field(references=references)})
     assert json.loads(citation["extra"]) == {"text": "t", "unit": "pt"}
@@ -446,14 +448,14 @@ def test_unknown_keys_of_a_reference_and_of_its_box_are_both_kept() -> None:
     ],
 )
 def test_a_fields_type_is_read_or_kept(type_: str, expected: str, extra: dict[str, str]) -> None:
-    """An unknown type is not lost: it stays in extra, and the value decides."""
+    """An unknown type is kept in extra, and the value decides the type."""
     row = rows_of({"a": field(type=type_, value=None)})["a"]
     assert row["type"] == expected
     assert json.loads(row["extra"]) == {"id": "fld_1", **extra}
 
 
 def test_a_field_has_its_score_insights_and_the_rest() -> None:
-    """confidence has its column; id, enum and schema stay in extra."""
+    """confidence has a column. id, enum and schema are kept in extra."""
     enum = [{"value": "x", "description": "X"}]
     insights = [{"type": "reasoning", "content": "why"}]
     output = {"a": field(type="enum", confidence=0.25, insights=insights, enum=enum)}
@@ -466,14 +468,14 @@ def test_a_field_has_its_score_insights_and_the_rest() -> None:
 
 @pytest.mark.parametrize("type_", ["currency", "signature"])
 def test_the_schema_of_a_leaf_makes_no_rows(type_: str) -> None:
-    """A signature's parts are described, but it is one leaf."""
+    """A signature has a schema of its parts, but it is one leaf."""
     schema = [{"id": "s", "name": "is_signed", "type": "boolean"}]
     rows = rows_of({"a": field(type=type_, value={"is_signed": True}, schema=schema)})
     assert list(rows) == ["a"]
 
 
 def test_cells_below_a_field_have_the_types_of_its_schema() -> None:
-    """Down to the innermost definition; a cell that the schema does not know goes by its value."""
+    """At any depth. The value decides the type of a cell that the schema lacks."""
     schema = [
         {"name": "when", "type": "string"},
         {"name": "inner", "type": "object", "schema": [{"name": "code", "type": "enum"}]},
@@ -495,7 +497,7 @@ def test_cells_below_a_field_have_the_types_of_its_schema() -> None:
 
 
 def test_a_cell_with_an_odd_name_has_the_type_of_its_schema() -> None:
-    """Its path is quoted below the field as well."""
+    """The path is quoted below a field too."""
     schema = [{"name": "net.amount", "type": "enum"}]
     output = {"rows": field(type="array", value=[{"net.amount": None}], schema=schema)}
     rows = rows_of(output)
@@ -505,13 +507,13 @@ def test_a_cell_with_an_odd_name_has_the_type_of_its_schema() -> None:
 
 @pytest.mark.parametrize("name", ["a.b", "", "[0]", 'say "hi"', "é"])
 def test_a_field_with_an_odd_name_keeps_its_score(name: str) -> None:
-    """The path is quoted, and the entry finds it."""
+    """The quoted path and the metadata have the same key."""
     [row] = rows_of({name: field(confidence=0.5)}).values()
     assert (row["name"], row["confidence"], row["value"]) == (name, 0.5, "x")
 
 
 def test_numbers_in_a_fields_array_keep_their_digits() -> None:
-    """Also below a field: the literal that came."""
+    """Also below a field: the cell has the digits that came."""
     text = b'{"a": {"id": "f", "type": "array", "value": [0.10, 1E5], "references": []}}'
     found = extraction(Raw(text), None, None, None)
     rows = flatten_outputs("r", None, found.final).fields
@@ -566,12 +568,15 @@ def test_numbers_in_a_fields_array_keep_their_digits() -> None:
     ],
 )
 def test_a_configuration_tells_the_types(config: Any, expected: Schema | None) -> None:
-    """JSON schema or old list of fields; what is neither tells nothing, and breaks nothing."""
+    """A JSON schema or an old list of fields gives types.
+
+    Anything else gives none and breaks nothing.
+    """
     assert schema_of(None if config is None else raw(config)) == expected
 
 
 def test_an_edit_is_read_with_its_note_and_as_it_came() -> None:
-    """A path whose edit is null was not edited; other shapes are kept."""
+    """A path whose edit is null was not edited. Other shapes are kept."""
     text = b'{"a": {"originalValue": 1.50, "notes": "n"}, "b": null, "c": {"editedValue": 2}, "d": "x"}'
     assert edits(Raw(text)) == {
         "a": Edit("n", '{"originalValue": 1.50, "notes": "n"}'),
@@ -584,7 +589,7 @@ def test_an_edit_is_read_with_its_note_and_as_it_came() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=5))
 def test_a_box_holds_all_points_of_a_polygon(points: list[tuple[int, int]]) -> None:
-    """Rectangles, which are told by two corners, and any others."""
+    """For rectangles, of which two corners suffice, and for all other polygons."""
     polygon = [{"x": x, "y": y} for x, y in points]
     left, top, right, bottom = field_metadata._box(json.dumps(polygon))
     if points:

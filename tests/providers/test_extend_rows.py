@@ -32,7 +32,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def golden(reading: ParsedRun) -> dict[str, Any]:
-    """A reading as JSON: null cells are left out, JSON cells are opened, clearing rows are named."""
+    """A parsed run as JSON: without null cells, with JSON cells decoded, and with the names of
+    cleared runs.
+    """
     found: dict[str, Any] = {"is_final": reading.is_final, "inside": list(reading.nested_ids)}
     cleared: dict[str, list[str]] = {}
     for table in TABLES:
@@ -48,7 +50,7 @@ def golden(reading: ParsedRun) -> dict[str, Any]:
 
 
 def alone(run: dict[str, Any]) -> ParsedRun:
-    """A processor run read on its own."""
+    """A processor run that is fetched separately."""
     listed = ListedRun(run["id"], None, None, None)
     return processor_run(json.dumps(run).encode(), listed, Context("2026-02-09"))
 
@@ -81,7 +83,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_gives_exactly_these_rows(name: str) -> None:
-    """One run in, its rows out: every cell of every table is as reviewed (DOCRUNS_GOLDEN=write renews)."""
+    """One run gives the reviewed rows, every cell of every table (DOCRUNS_GOLDEN=write renews
+    them).
+    """
     found = golden(read(load(name), version(name)))
     path = GOLDEN / f"{name}.json"
     if os.environ.get("DOCRUNS_GOLDEN") == "write":
@@ -92,7 +96,7 @@ def test_a_run_gives_exactly_these_rows(name: str) -> None:
 
 
 def test_every_golden_file_has_its_payload() -> None:
-    """A golden file whose payload is gone would never be compared again."""
+    """A golden file without its payload would never be compared."""
     assert sorted(path.stem for path in GOLDEN.glob("*.json")) == RUNS
 
 
@@ -125,7 +129,7 @@ def extra(reading: ParsedRun, table: Table = PROCESSOR_RUNS) -> Any:
 
 
 def test_a_workflow_run_takes_from_its_list_row_what_its_details_lack() -> None:
-    """Dates, version id, reviewer and rejection note come from the list where a version has them only there."""
+    """In some versions only the list has the dates, version id, reviewer and rejection note."""
     summary = {
         "workflowVersionId": "wv_1",
         "reviewedByUser": "a@b.example",
@@ -150,7 +154,7 @@ def test_a_workflow_run_takes_from_its_list_row_what_its_details_lack() -> None:
 
 
 def test_what_details_say_outweighs_the_list_row() -> None:
-    """The list was read earlier than the details."""
+    """The list was read before the details, so the details are newer."""
     summary = {"reviewedByUser": "old@b.example", "rejectionNote": "old"}
     run = {"reviewedByUser": "new@b.example", "rejectionNote": "new", "status": "REJECTED"}
     row = only(workflow(run, LISTED._replace(status="PENDING", summary=summary)), WORKFLOW_RUNS)
@@ -159,7 +163,7 @@ def test_what_details_say_outweighs_the_list_row() -> None:
 
 
 def test_a_nested_run_takes_its_dates_from_its_own_list_row() -> None:
-    """2025-04-21 tells the dates of processor runs in their list only."""
+    """In 2025-04-21 only their list has the dates of processor runs."""
     nested = ListedRun(
         "dpr_1", "PROCESSED", datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC)
     )
@@ -169,7 +173,7 @@ def test_a_nested_run_takes_its_dates_from_its_own_list_row() -> None:
 
 
 def test_a_run_read_alone_hangs_where_an_earlier_load_saw_it() -> None:
-    """Fetching a nested run again does not cut it loose from its workflow run."""
+    """A nested run that is fetched separately keeps the link to its workflow run."""
     body = b'{"object": "extract_run", "id": "r_1", "output": {"value": {"a": 1}, "metadata": {}}}'
     reading = processor_run(body, LISTED, CONTEXT, ParentStep("wr_1", 4))
     row = only(reading, PROCESSOR_RUNS)
@@ -193,7 +197,7 @@ def test_a_run_read_alone_hangs_where_an_earlier_load_saw_it() -> None:
     ],
 )
 def test_an_answer_that_is_not_the_run_is_refused(body: bytes) -> None:
-    """Cut off, not JSON, without id or about another run: an error, never a row under a wrong id."""
+    """Cut off, not JSON, without id or about another run: an error, never a row with a wrong id."""
     with pytest.raises(ShapeError):
         to_tables(workflow_run(body, LISTED, CONTEXT).batch)
     with pytest.raises(ShapeError):
@@ -202,7 +206,7 @@ def test_an_answer_that_is_not_the_run_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("id_", ['exr_"1', "exr_\\1", "exr_é\n"])
 def test_an_odd_id_is_kept_whole(id_: str) -> None:
-    """Ids are opaque: whatever stands in one comes out again, in every table."""
+    """Ids are opaque: every table has them as they came."""
     run = {"object": "extract_run", "id": id_, "output": {"value": {"a": 1}, "metadata": {}}}
     reading = processor(run, LISTED._replace(id=id_))
     assert only(reading, PROCESSOR_RUNS)["id"] == id_
@@ -213,7 +217,7 @@ def test_an_odd_id_is_kept_whole(id_: str) -> None:
     "status", ["PENDING", "PROCESSING", "NEEDS_REVIEW", "CANCELLING", "NEW_ONE"]
 )
 def test_an_unfinished_or_unknown_status_is_not_final(status: str) -> None:
-    """Such runs are looked at again in the next load."""
+    """The next load checks such runs again."""
     assert workflow({"status": status}).is_final is False
     assert only(workflow({"status": status}), WORKFLOW_RUNS)["is_final"] is False
     assert processor({"object": "extract_run", "status": status}).is_final is False
@@ -221,12 +225,12 @@ def test_an_unfinished_or_unknown_status_is_not_final(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"])
 def test_a_finished_workflow_run_is_final(status: str) -> None:
-    """The union of what all versions call the end."""
+    """The final statuses of all versions together."""
     assert workflow({"status": status}).is_final is True
 
 
 def test_a_run_without_results_clears_all_that_it_had() -> None:
-    """None now means none in the tables: every child table gets a clearing row."""
+    """A run without results has no rows in the tables: every child table gets a clearing row."""
     reading = processor({"object": "extract_run", "status": "FAILED", "output": None})
     tables = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
     assert {t.name: reading.batch.rows(t) for t in tables} == {
@@ -243,7 +247,7 @@ FILE = {"object": "file", "id": "file_1", "name": "a.pdf", "metadata": {"pageCou
 
 @pytest.mark.parametrize("files", [[], None])
 def test_a_single_file_counts_where_the_list_is_empty(files: Any) -> None:
-    """`files` is for runs of several files; empty or null it does not hide `file`."""
+    """`files` is for runs with several files. If it is empty or null, `file` counts."""
     reading = processor({"object": "extract_run", "file": FILE, "files": files})
     row = only(reading, RUN_FILES)
     assert (row["file_id"], row["page_count"]) == ("file_1", 2)
@@ -251,7 +255,7 @@ def test_a_single_file_counts_where_the_list_is_empty(files: Any) -> None:
 
 
 def test_a_file_beside_a_list_of_files_is_kept() -> None:
-    """Should both come, the list gives the rows and the other one stays in extra."""
+    """If a run has both, the list gives the rows and `file` is kept in extra."""
     run = {"object": "extract_run", "file": {**FILE, "id": "file_2"}, "files": [FILE]}
     reading = processor(run)
     assert [row["file_id"] for row in reading.batch.dicts(RUN_FILES)] == ["file_1"]
@@ -259,14 +263,18 @@ def test_a_file_beside_a_list_of_files_is_kept() -> None:
 
 
 def test_the_oldest_files_lie_flat_in_extra_without_their_url() -> None:
-    """Before files were objects a run carried fileId, fileName, fileUrl: all but the URL is kept."""
+    """Old runs have fileId, fileName and fileUrl in place of an object: extra keeps all but the
+    URL.
+    """
     run = {"fileId": "f_1", "fileName": "a.pdf", "fileUrl": "https://files.invalid/?sig=SECRET"}
     assert extra(workflow(run), WORKFLOW_RUNS) == {"fileId": "f_1", "fileName": "a.pdf"}
 
 
 @pytest.mark.parametrize("key", ["presignedUrl", "outputUrl", "fileUrl", "signedUrl"])
 def test_a_presigned_url_leaves_every_json_cell(key: str) -> None:
-    """Outputs that are kept as JSON, steps' outputs and unknown keys are cleared of them, however deep."""
+    """Outputs that are kept as JSON, outputs of steps and unknown keys lose presigned URLs at any
+    depth.
+    """
     inner = {"a": [{key: "https://files.invalid/?sig=SECRET", "kept": 1}]}
     readings = [
         processor({"object": "split_run", "output": {"splits": []}, "initialOutput": inner}),
@@ -284,7 +292,10 @@ def test_a_presigned_url_leaves_every_json_cell(key: str) -> None:
 
 
 def test_a_classification_that_review_changed_keeps_both() -> None:
-    """The class is the final one; the model's own stands beside it, with what else it said in extra."""
+    """The class is the final one.
+
+    The model's class has its own column, and its other values are in extra.
+    """
     reading = processor(
         {
             "object": "classify_run",
@@ -315,7 +326,7 @@ def test_a_classification_that_review_changed_keeps_both() -> None:
 
 
 def test_a_classification_that_review_kept_tells_its_reasoning_once() -> None:
-    """Equal insights are one list; the model's own class is there to compare with."""
+    """Equal insights are one list. The model's class is still in its column."""
     output = {"id": "c_1", "type": "order", "insights": [{"type": "reasoning", "content": "x"}]}
     reading = processor(
         {
@@ -332,13 +343,13 @@ def test_a_classification_that_review_kept_tells_its_reasoning_once() -> None:
 
 @pytest.mark.parametrize("key", ["initialOutput", "reviewedOutput"])
 def test_a_classification_of_an_unknown_shape_is_kept(key: str) -> None:
-    """An output that is no object says nothing we know, and stays in extra."""
+    """An output that is no object is kept in extra."""
     run = {"object": "classify_run", "output": {"id": "c_1", "type": "order"}, key: ["order", 1]}
     assert extra(processor(run)) == {key: ["order", 1]}
 
 
 def test_splits_that_review_changed_keep_the_other_lists() -> None:
-    """The rows are the final splits; an initial list that differs is kept as JSON."""
+    """The rows are the final splits. An initial list that differs is kept as JSON."""
     one, two = {"id": "s_1", "startPage": 1}, {"id": "s_2", "startPage": 2}
     run = {
         "object": "split_run",
@@ -351,7 +362,7 @@ def test_splits_that_review_changed_keep_the_other_lists() -> None:
 
 
 def test_parse_output_is_loaded_on_request_only() -> None:
-    """Chunks are the document itself: without include_parse_output nothing of them is in any cell."""
+    """Chunks are the document itself: without include_parse_output no cell has any of them."""
     run = {"object": "parse_run", "output": {"chunks": [{"content": "SECRET 0.10"}]}}
     assert "SECRET" not in str(golden(processor(run)))
     row = only(processor(run, include_parse_output=True), PROCESSOR_RUNS)
@@ -359,7 +370,7 @@ def test_parse_output_is_loaded_on_request_only() -> None:
 
 
 def test_a_run_of_an_unknown_kind_keeps_its_outputs() -> None:
-    """INSTRUCT_QA of the oldest documents, or one to come: its outputs stay in extra as they came."""
+    """INSTRUCT_QA of the oldest documents, or a new kind: extra keeps its outputs as they came."""
     run = {"type": "INSTRUCT_QA", "output": {"answer": 42}, "initialOutput": {"answer": 41}}
     reading = processor(run)
     assert only(reading, PROCESSOR_RUNS)["type"] == "INSTRUCT_QA"
@@ -368,7 +379,7 @@ def test_a_run_of_an_unknown_kind_keeps_its_outputs() -> None:
 
 @pytest.mark.parametrize("kind", ["extract", "classify", "split"])
 def test_a_nested_run_that_does_not_say_so_was_reviewed_with_its_workflow_run(kind: str) -> None:
-    """Up to 2024-12-23 only the workflow run says whether somebody has looked at it."""
+    """Up to 2024-12-23 only the workflow run shows whether people have reviewed it."""
     nested = {"object": f"{kind}_run", "id": "p_1"}
     steps = [{"step": {"type": "X"}, "result": {f"{kind}Run": nested}}]
     reading = workflow({"reviewed": True, "stepRuns": steps})
@@ -376,7 +387,9 @@ def test_a_nested_run_that_does_not_say_so_was_reviewed_with_its_workflow_run(ki
 
 
 def test_a_parse_run_is_not_reviewed_with_its_workflow_run() -> None:
-    """In no version it says so: a count of reviewed runs would count texts that nobody has looked at."""
+    """In no version does it have `reviewed`: counts of reviewed runs must not include texts without
+    a review.
+    """
     nested = {"object": "parse_run", "id": "p_1"}
     steps = [{"step": {"type": "X"}, "result": {"parseRun": nested}}]
     reading = workflow({"reviewed": True, "stepRuns": steps})
@@ -384,7 +397,7 @@ def test_a_parse_run_is_not_reviewed_with_its_workflow_run() -> None:
 
 
 def test_an_unknown_step_keeps_its_result() -> None:
-    """A step type to come does not break a load: what it found is in output, the rest in extra."""
+    """A new step type does not break a load: its result is in output, other keys are in extra."""
     step = {
         "id": "sr_1",
         "stepType": "TELEPORT",
@@ -405,7 +418,7 @@ def test_an_unknown_step_keeps_its_result() -> None:
 
 
 def test_a_nested_run_without_id_stays_in_the_step() -> None:
-    """What cannot be a row of its own is kept where it was."""
+    """A run without an id cannot have a row, so the step keeps it."""
     step = {"stepType": "EXTRACT", "result": {"extractRun": {"status": "FAILED", "why": "?"}}}
     reading = workflow({"stepRuns": [step]})
     row = only(reading, WORKFLOW_STEPS)
@@ -414,7 +427,9 @@ def test_a_nested_run_without_id_stays_in_the_step() -> None:
 
 
 def test_steps_follow_outputs_in_old_versions() -> None:
-    """Up to 2025-04-21 processor runs and other steps lie in two lists: positions run on, without a gap."""
+    """Up to 2025-04-21 processor runs and other steps are in two lists: positions continue without
+    a gap.
+    """
     run = {
         "outputs": [{"id": "dpr_1", "type": "CLASSIFY"}, {"type": "EXTRACT", "note": "no id"}],
         "stepRuns": [{"id": "sr_1", "step": {"type": "RULE_VALIDATION"}, "output": {"rules": []}}],
@@ -428,7 +443,7 @@ def test_steps_follow_outputs_in_old_versions() -> None:
 
 
 def test_a_value_of_an_unexpected_type_is_kept_in_extra() -> None:
-    """A vendor's change of a type is no failed load and no lost value."""
+    """A changed type neither fails a load nor loses a value."""
     run = {
         "object": "extract_run",
         "status": 7,
@@ -446,7 +461,7 @@ def test_a_value_of_an_unexpected_type_is_kept_in_extra() -> None:
     "key", ["object", "type", "outputs", "edits", "extractor", "extractorVersion", "usage", "files"]
 )
 def test_a_key_that_is_not_what_it_was_stays(key: str, value: Any) -> None:
-    """Also one that says nothing new as long as it is what it was: all of it is in extra."""
+    """A redundant key of another type than before is kept in extra."""
     run = {"id": "exr_1", "status": "PROCESSED", "output": {"value": {"a": 1}}, key: value}
     rows = alone(run).batch.dicts(PROCESSOR_RUNS)
     empty = key in ("edits", "files") and value == []
@@ -460,7 +475,7 @@ def test_a_key_that_is_not_what_it_was_stays(key: str, value: Any) -> None:
 
 @pytest.mark.parametrize("edits", ["x", 7, True, [{"notes": "x"}]])
 def test_edits_of_another_shape_are_kept(edits: Any) -> None:
-    """They are no edits of any field, and are not lost."""
+    """They are not edits of a field, and are not lost."""
     [run] = alone({"id": "exr_1", "output": {"value": {}}, "edits": edits}).batch.dicts(
         PROCESSOR_RUNS
     )
@@ -468,7 +483,7 @@ def test_edits_of_another_shape_are_kept(edits: Any) -> None:
 
 
 def test_a_type_beside_the_kind_of_object_is_kept() -> None:
-    """Only a type that says the same as the object is left out."""
+    """Only a type that equals the kind of object is left out."""
     [run] = alone({"object": "extract_run", "id": "e", "type": "OTHER"}).batch.dicts(PROCESSOR_RUNS)
     assert (run["type"], run["extra"]) == ("EXTRACT", '{"type":"OTHER"}')
     [run] = alone({"object": "x", "id": "e", "type": "SPLITTER"}).batch.dicts(PROCESSOR_RUNS)
@@ -476,7 +491,7 @@ def test_a_type_beside_the_kind_of_object_is_kept() -> None:
 
 
 def test_two_types_of_a_step_are_both_kept() -> None:
-    """The run's own says what ran, the workflow's what was meant."""
+    """The step run has the type that ran, the workflow's step the type that was intended."""
     steps = [{"stepType": "NEW", "step": {"type": "OLD"}}, {"stepType": "A", "step": {"type": "A"}}]
     body = json.dumps({"id": "w", "stepRuns": steps}).encode()
     reading = workflow_run(body, ListedRun("w", None, None, None), Context("2026-02-09"))
@@ -486,7 +501,7 @@ def test_two_types_of_a_step_are_both_kept() -> None:
 
 
 def test_a_class_of_another_type_is_kept() -> None:
-    """The model's own class is a cell if it is a text, and stays in any case."""
+    """The model's class is a cell if it is a text. Another type is kept in extra."""
     output = {"type": "a"}
     run = {"object": "classify_run", "id": "c", "output": output, "initialOutput": {"type": 7}}
     [row] = alone(run).batch.dicts(PROCESSOR_RUNS)
@@ -495,7 +510,7 @@ def test_a_class_of_another_type_is_kept() -> None:
 
 
 def test_what_stands_beside_the_envelope_is_kept() -> None:
-    """success and object are no news."""
+    """Extra keeps unknown keys; success and object are left out."""
     run = {"id": "w", "status": "PROCESSED"}
     body = json.dumps({"success": True, "object": "x", "workflowRun": run, "warnings": ["y"]})
     reading = workflow_run(body.encode(), ListedRun("w", None, None, None), Context("v1"))
@@ -505,14 +520,14 @@ def test_what_stands_beside_the_envelope_is_kept() -> None:
 
 @pytest.mark.parametrize("inner", ["[]", '"x"', "7", '{"a":1,"a":2}'])
 def test_an_envelope_without_a_run_is_named(inner: str) -> None:
-    """The reason is the envelope's, not that of what stands beside it."""
+    """The error is about the envelope's value, not about the keys next to it."""
     body = f'{{"success": true, "workflowRun": {inner}}}'.encode()
     with pytest.raises(ShapeError, match=r"not a JSON object|comes twice"):
         workflow_run(body, ListedRun("w", None, None, None), Context("v1"))
 
 
 def test_a_parse_run_keeps_other_outputs_only_on_request() -> None:
-    """They are the document itself, like the first one."""
+    """Initial and reviewed outputs are the document itself, like the final one."""
     run = {"object": "parse_run", "id": "p", "output": {"a": 1}, "initialOutput": {"secret": 1}}
     body, listed = json.dumps(run).encode(), ListedRun("p", None, None, None)
     for keep in (False, True):
@@ -522,7 +537,7 @@ def test_a_parse_run_keeps_other_outputs_only_on_request() -> None:
 
 
 def test_numbers_keep_every_digit_in_json_cells() -> None:
-    """metadata, config, edits and extra carry the text that came, not what a double makes of it."""
+    """metadata, config, edits and extra have the digits that came, not those of a double."""
     body = (
         b'{"object": "extract_run", "id": "r_1", "metadata": {"a": 0.10, "b": 12345678901234567890123},'
         b' "config": {"c": 1E5}, "unknown": -0.0, "output": {"value": {"x": 1.50}, "metadata": {}},'
@@ -539,7 +554,10 @@ def test_numbers_keep_every_digit_in_json_cells() -> None:
 
 
 def test_text_that_no_utf8_can_hold_arrives_as_its_escape() -> None:
-    r"""A lone surrogate becomes the six characters of its escape; a NUL and a proper pair are kept."""
+    r"""A lone surrogate becomes the six characters of its escape.
+
+    A NUL and a proper pair are kept.
+    """
     body = (
         rb'{"object": "extract_run", "id": "r_1", "output": {"value": '
         rb'{"\ud800": "a\uDFFFb", "nul": "x\u0000y", "pair": "\ud83d\ude00", "plain": "\\ud800"}}}'

@@ -1,4 +1,6 @@
-"""A dataset holds the runs of one platform and one workspace: what a load has seen of one says nothing of another."""
+"""A dataset holds the runs of one platform and one workspace, because the state of one would hide
+runs of the other.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ def load_into(database: Path, sandbox: Sandbox, provider: str = "extend", **opti
 
 
 def moved(database: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load as if the platform were somewhere else."""
+    """Load as if the platform had another address."""
     monkeypatch.setattr(module, "platform_of", lambda _: "api.extend.ai")
     load_into(database, sandbox)
 
@@ -38,7 +40,7 @@ def moved(database: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
 def test_runs_of_another_platform_are_refused(
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their watermark would hide what the other one has: the demo's platform, then a real one."""
+    """The watermark of one platform, the demo's for example, would hide runs of the other."""
     database = tmp_path / "d.duckdb"
     load_into(database, sandbox)
     requests = sandbox.stats.requests
@@ -54,7 +56,7 @@ def test_runs_of_another_platform_are_refused(
 def test_runs_of_another_workspace_are_refused(
     tmp_path: Path, sandbox: Sandbox, provider: str
 ) -> None:
-    """An organisation's key sees several: each has a watermark of its own."""
+    """An organisation's key reaches several workspaces, and each has its own watermark."""
     name = {"extend": "workspace_id", "plextera": "workspace"}[provider]
     load_into(tmp_path / "d.duckdb", sandbox, provider, **{name: "ws_a"})
     with pytest.raises(ConfigError, match=r"ws_a.*ws_b") as refused:
@@ -63,7 +65,9 @@ def test_runs_of_another_workspace_are_refused(
 
 
 def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -> None:
-    """Whoever insists loses nothing, also where that load does not come to its end."""
+    """`--full` continues the dataset under another address, and loses nothing if the load is
+    interrupted.
+    """
     database = tmp_path / "d.duckdb"
     load_into(database, sandbox)
     with Sandbox(8, seed=11, standalone=2) as other:
@@ -79,7 +83,7 @@ def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -
 def test_versions_whose_runs_have_other_ids_do_not_mix(
     tmp_path: Path, sandbox: Sandbox, full: bool
 ) -> None:
-    """Every processor run would be there twice, once under each id."""
+    """The dataset would have every processor run twice, once under each id."""
     database = tmp_path / "d.duckdb"
     load_into(database, sandbox, api_version="2025-04-21")
     load_into(database, sandbox, api_version="2024-12-23")
@@ -91,7 +95,7 @@ def test_versions_whose_runs_have_other_ids_do_not_mix(
 def test_a_dataset_that_says_nothing_takes_what_comes(
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of before did not note whose runs they hold."""
+    """Datasets of older versions do not store whose runs they hold."""
     database = tmp_path / "d.duckdb"
     with monkeypatch.context() as patch:
         patch.setattr("docruns.providers.identity.check_identity", lambda _: None)
@@ -104,7 +108,7 @@ def test_a_dataset_that_says_nothing_takes_what_comes(
 
 
 def test_all_addresses_of_this_machine_are_one_platform() -> None:
-    """A sandbox has another port each time, and the oldest version another host than the newest."""
+    """A sandbox has a new port each time, and the oldest API version has its own host."""
     assert platform_of("http://127.0.0.1:1/x") == platform_of("http://[::1]:2") == "this machine"
     assert platform_of("https://API.eu1.extend.ai/") == "api.eu1.extend.ai"
     first, *others = (source(version) for version in ("v1", "2025-04-21", "2024-12-23"))
@@ -113,5 +117,5 @@ def test_all_addresses_of_this_machine_are_one_platform() -> None:
 
 
 def source(version: str) -> Any:
-    """What Extend's source says of whose runs it loads."""
+    """The identity of the runs that Extend's source loads."""
     return connect_extend("k" * 20, api_version=version).settings.origin

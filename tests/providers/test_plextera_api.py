@@ -31,7 +31,7 @@ PAYLOADS = Path(__file__).parents[1] / "support" / "payloads" / "plextera"
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[Client]:
-    """A client that waits only a little."""
+    """A client with short waits."""
     retry = Retry(attempts=3, first=0.01, cap=0.02)
     settings = ConnectionSettings(sandbox.plextera_url, api.headers("k"), retry=retry, timeout=5.0)
     with Client(settings, Budget(None), api.explain, api.check) as made:
@@ -46,7 +46,7 @@ def runs(**paging: Any) -> api.ListEndpoint:
 
 
 def ids(client: Client, listed: api.ListEndpoint) -> list[str]:
-    """All ids of a list, in the order they came."""
+    """All ids of a list, in the order of its pages."""
     return [run.id for page in api.run_pages(client, listed) for run in page]
 
 
@@ -75,18 +75,18 @@ def expected(sandbox: Sandbox) -> set[str]:
 def test_documented_errors_have_names(name: str, error: type[ApiError]) -> None:
     """Each error body gives its named error with code, request id and whether a retry may help."""
     body = (PAYLOADS / f"{name}.json").read_bytes()
-    told = json.loads(body)["error"]
+    expected_error = json.loads(body)["error"]
     found = api.explain(int(name.split("_")[1]), {"retry-after": "3"}, body, "GET /x")
     assert type(found) is error
-    assert found.code == told["code"]
-    assert found.request_id == told["requestId"]
-    assert found.retryable == (told["retryable"] or error in (BusyError, ServerError))
+    assert found.code == expected_error["code"]
+    assert found.request_id == expected_error["requestId"]
+    assert found.retryable == (expected_error["retryable"] or error in (BusyError, ServerError))
     assert found.retry_after == 3.0
-    assert all(d["field"] in str(found) for d in told.get("details", []))
+    assert all(d["field"] in str(found) for d in expected_error.get("details", []))
 
 
 def test_error_that_is_no_json() -> None:
-    """A proxy's page is survived, and the request id is taken from the header."""
+    """A proxy's page gives an error with the request id of the header."""
     found = api.explain(502, {"x-request-id": "req_1"}, b"<html>", "GET /x")
     assert type(found) is ServerError
     assert found.request_id == "req_1"
@@ -95,14 +95,14 @@ def test_error_that_is_no_json() -> None:
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("kind", ["html", "empty", "truncated_json", "bad_json", "error_200"])
 def test_nonsense_with_status_200_is_retried(sandbox: Sandbox, client: Client, kind: str) -> None:
-    """What is no answer is asked for again."""
+    """A 200 without a usable body is requested again."""
     sandbox.fault(kind, "/workflow-runs", times=1, platform="plextera")
     assert set(ids(client, runs())) == expected(sandbox)
     assert client.usage.retries == 1
 
 
 def test_error_in_a_run_is_data(sandbox: Sandbox, client: Client) -> None:
-    """A failed run's own `error` in a 200 is no failed request."""
+    """The `error` of a failed run in a 200 is not a failed request."""
     failed = next(
         run["id"]
         for run in sandbox.plextera.truth()
@@ -118,7 +118,7 @@ def test_error_in_a_run_is_data(sandbox: Sandbox, client: Client) -> None:
 def test_every_page_is_read(
     sandbox: Sandbox, client: Client, sort: str, base: int, info: str, size: int
 ) -> None:
-    """All runs come whatever the order, the page base, the page information and the page size."""
+    """All runs are listed with any order, page base, page information and page size."""
     sandbox.plextera.switch(runs_sort=sort, page_base=base, page_info=info)
     listed = runs(size=size)
     assert set(ids(client, listed)) == expected(sandbox)
@@ -127,7 +127,7 @@ def test_every_page_is_read(
 
 
 def test_settings_save_the_probe(sandbox: Sandbox, client: Client) -> None:
-    """Who says that sorting works, or does not, pays no request to find out."""
+    """With `sort_runs` set, true or false, no request is spent on finding out."""
     sandbox.plextera.switch(runs_sort="accepted")
     pages = -(-len(expected(sandbox)) // 7)
     for sort, requests in ((None, pages + 1), (True, pages), (False, pages)):
@@ -141,7 +141,7 @@ def test_settings_save_the_probe(sandbox: Sandbox, client: Client) -> None:
 
 @pytest.mark.fault(23)
 def test_wrong_page_start_is_named(sandbox: Sandbox, client: Client) -> None:
-    """A list that gives the same page again and again ends with the setting to mend."""
+    """A list that repeats the same page ends with an error that names the setting."""
     sandbox.fault("token_cycle", "/workflow-runs", times=999, platform="plextera")
     with pytest.raises(ShapeError, match="page_start"):
         ids(client, runs())
@@ -149,7 +149,7 @@ def test_wrong_page_start_is_named(sandbox: Sandbox, client: Client) -> None:
 
 @pytest.mark.fault(24)
 def test_rows_that_vanish_while_paging(sandbox: Sandbox, client: Client) -> None:
-    """When runs are deleted during the walk, those that move up a page are not missed."""
+    """When runs are deleted during the walk, runs that move up a page are not missed."""
     found: list[str] = []
     gone: list[str] = []
     for page in api.run_pages(client, runs()):
@@ -161,7 +161,7 @@ def test_rows_that_vanish_while_paging(sandbox: Sandbox, client: Client) -> None
 
 
 def test_status_filter_that_is_ignored(sandbox: Sandbox, client: Client) -> None:
-    """A filter that the server ignores gives nothing, rather than runs of another status."""
+    """A server that ignores the filter gives no rows, rather than runs of another status."""
     for works in ("works", "ignored"):
         sandbox.plextera.switch(status_filter=works)
         pages = list(api.run_pages(client, runs(), "FAILED"))
@@ -170,7 +170,7 @@ def test_status_filter_that_is_ignored(sandbox: Sandbox, client: Client) -> None
 
 
 def test_wrong_settings_name_their_key() -> None:
-    """A setting that cannot work is refused by its name."""
+    """An impossible setting is refused by its name."""
     with pytest.raises(ConfigError, match=r"sources\.plextera\.api_key"):
         plextera()
     with pytest.raises(ConfigError, match=r"sources\.plextera\.page_size"):
@@ -178,6 +178,6 @@ def test_wrong_settings_name_their_key() -> None:
 
 
 def test_key_is_sent_with_one_prefix() -> None:
-    """`Authorization: api-key <token>`, however the key was written down."""
+    """`Authorization: api-key <token>`, with or without the prefix in the setting."""
     for key in ("t", "api-key t", "API-KEY t"):
         assert api.headers(key)["authorization"] == "api-key t"

@@ -1,4 +1,4 @@
-"""Plextera's payloads as rows: nothing is lost, whatever the shape is."""
+"""Plextera's payloads as rows: no value is lost, in whatever shape it comes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAYLOADS = Path(__file__).parents[1] / "support" / "payloads" / "plextera"
 
 
 def runs_and_extractions() -> dict[str, dict[str, Any]]:
-    """Every run and extraction of the example payloads: alone, in lists and in events."""
+    """Every run and extraction of the example payloads: single ones, in lists and in events."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(PAYLOADS.glob("*.json")):
         name, body = path.stem, json.loads(path.read_text())
@@ -66,7 +66,7 @@ def scalars(value: Any) -> list[str]:
 
 
 def cells(reading: ParsedRun) -> str:
-    """All cells of all rows as one text, timestamps as they are written in JSON."""
+    """All cells of all rows as one text, with timestamps as JSON has them."""
     batches = [reading.batch, *reading.partial.values()]
     texts = []
     for table in TABLES:
@@ -84,7 +84,7 @@ def cells(reading: ParsedRun) -> str:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_no_scalar_of_an_example_is_lost(name: str) -> None:
-    """Every value of every documented run and extraction stands in a cell, or inside a JSON cell."""
+    """Every value of every documented run and extraction is in a cell, or in a JSON cell."""
     payload = EXAMPLES[name]
     reading = read(payload)
     to_tables(reading.batch)
@@ -102,7 +102,7 @@ def _utc(text: str) -> str:
 
 
 def test_a_run_and_its_steps() -> None:
-    """Whole rows of a failed run: durations as they are, the error as data, steps in their order."""
+    """All rows of a failed run: durations as they came, the error as data, steps in order."""
     reading = read(EXAMPLES["run_failed"])
     (run,) = reading.batch.dicts(WORKFLOW_RUNS)
     payload = EXAMPLES["run_failed"]
@@ -118,7 +118,7 @@ def test_a_run_and_its_steps() -> None:
 
 
 def test_nested_runs_are_rows_of_their_own() -> None:
-    """Two levels: each with its parent, its step, its root and its depth."""
+    """Two levels: each nested run has its parent, step, root and depth."""
     reading = read(EXAMPLES["run_nested_two_levels"])
     found = {
         run["id"][-4:]: (run["parent_run_id"] or "")[-4:] + f"/{run['depth']}"
@@ -130,7 +130,9 @@ def test_nested_runs_are_rows_of_their_own() -> None:
 
 
 def test_edges_are_tolerated() -> None:
-    """Null steps, null objects, unknown statuses and keys, offsets, counts that differ from lists."""
+    """Null steps, null objects, unknown statuses and keys, offsets, counts that differ from
+    lists.
+    """
     reading = read(EXAMPLES["run_edge_tolerance"])
     (run,) = reading.batch.dicts(WORKFLOW_RUNS)
     assert (run["status"], run["is_final"]) == ("SOMETHING_NEW", False)
@@ -144,7 +146,7 @@ def test_edges_are_tolerated() -> None:
 
 
 def test_a_run_read_alone_keeps_its_known_parent() -> None:
-    """A later sighting at top level does not erase a parent."""
+    """A run that is fetched separately later keeps its parent."""
     link = NestedLink("parent", "step_09", "root", 4)
     reading = read(EXAMPLES["run_completed"], Context(link_of=lambda _: link))
     (run,) = reading.batch.dicts(WORKFLOW_RUNS)
@@ -153,7 +155,7 @@ def test_a_run_read_alone_keeps_its_known_parent() -> None:
 
 
 def test_missing_steps_leave_earlier_ones_alone() -> None:
-    """A run without the key `steps` says nothing of its steps; an empty list says there are none."""
+    """A run without the key `steps` leaves its steps unchanged. An empty list removes them."""
     known = read({"id": "a", "workflow": {}, "steps": []})
     unknown = read({"id": "a", "workflow": {}})
     assert len(known.batch.rows(WORKFLOW_STEPS)) == 1
@@ -178,7 +180,7 @@ def test_missing_steps_leave_earlier_ones_alone() -> None:
 def test_extraction_in_a_step_s_output(
     output: Any, known: tuple[str, ...], expected: list[str]
 ) -> None:
-    """An extraction is found under its name at any depth, by an id that is known, or as the output's id."""
+    """An extraction is found by its key at any depth, by a known id, or as the output's id."""
     assert outputs.extraction_ids(decode(json.dumps(output)), known) == expected
 
 
@@ -201,7 +203,9 @@ def test_a_linked_extraction_has_its_run() -> None:
 
 
 def test_every_extraction_that_a_step_names_has_its_run() -> None:
-    """A step may have made several: the first one stands in its row, and each knows where it came from."""
+    """A step may make several extractions: its row has the first, and each one has its workflow
+    run.
+    """
     made = {"documents": [{"extractionId": "e1"}, {"extractionId": "e2"}]}
     steps = [None, {"id": "s", "type": "document_insights", "output": made}]
     reading = read({"id": "r", "workflow": {}, "steps": steps})
@@ -210,7 +214,7 @@ def test_every_extraction_that_a_step_names_has_its_run() -> None:
 
 
 def test_fields_of_shape_a() -> None:
-    """Scalars, a group and a table: the same paths, kinds and scores as any other platform's."""
+    """Scalars, a group and a table have the same paths, kinds and scores as on other platforms."""
     reading = read(EXAMPLES["extraction_completed__fields_inferred"])
     found = {row["path"]: row for row in reading.batch.dicts(FIELDS)}
     assert found["grossAmount"]["value_number"] == 1284.5
@@ -227,7 +231,7 @@ def test_fields_of_shape_a() -> None:
 
 
 def test_fields_of_shape_b() -> None:
-    """Other key names, repeated fields, a bare string and a null: each has a place of its own."""
+    """Other key names, repeated fields, a bare string and a null: each has its own path."""
     reading = read(EXAMPLES["extraction_completed__fields_inferred_alt"])
     found = {row["path"]: row for row in reading.batch.dicts(FIELDS)}
     assert (found["Total[0]"]["value"], found["Total[0]"]["currency_code"]) == ("88.10", "EUR")
@@ -241,7 +245,7 @@ def test_fields_of_shape_b() -> None:
 
 
 def test_a_value_that_is_wrapped_twice_keeps_both() -> None:
-    """The inner score is the value's; the field as it came stays beside it."""
+    """The value has the inner score. Extra keeps the field as it came."""
     inner = {"value": "A1", "confidence": 0.97, "note": "x"}
     field = {"name": "sku", "value": inner, "confidence": 0.5, "placements": [{"page": 2}]}
     reading = read({"id": "e", "document": {}, "output": {"fields": [field]}})
@@ -252,7 +256,7 @@ def test_a_value_that_is_wrapped_twice_keeps_both() -> None:
 
 @pytest.mark.parametrize("literal", ["1e999", "-1e999", "9" * 400])
 def test_a_score_that_no_double_holds_is_none(literal: str) -> None:
-    """It stays in the field as it came."""
+    """Extra keeps the score in the field as it came."""
     field = f'{{"name":"a","value":1,"confidence":{literal}}}'
     body = f'{{"id":"e","output":{{"fields":[{field}]}}}}'.encode()
     reading = runs.extraction(body, ListedRun("e", None, None, None), Context())
@@ -261,7 +265,7 @@ def test_a_score_that_no_double_holds_is_none(literal: str) -> None:
 
 
 def test_names_that_no_table_should_hold_are_refused() -> None:
-    """A name repeats in the path of each row below it."""
+    """The path of each row repeats the names above it, so long names multiply."""
     items = [{"items": []}] * 20_000
     field = {"name": "k" * 20_000, "type": "TABLE", "rows": items}
     with pytest.raises(ShapeError, match="too many fields"):
@@ -270,7 +274,7 @@ def test_names_that_no_table_should_hold_are_refused() -> None:
 
 @pytest.mark.parametrize("key", ["presignedUrl", "outputUrl", "fileUrl", "signedUrl"])
 def test_a_step_s_output_holds_no_key_to_a_document(key: str) -> None:
-    """Whatever such a URL is called, and also where no other one is beside it."""
+    """Under any of the known keys, also where a text has one presigned URL only."""
     output = {"a": [{key: "https://files.invalid/?sig=SECRET", "kept": 1}]}
     steps = [{"id": "s", "type": "http", "output": output}]
     reading = read({"id": "r", "workflow": {}, "steps": steps})
@@ -278,7 +282,7 @@ def test_a_step_s_output_holds_no_key_to_a_document(key: str) -> None:
 
 
 def test_a_step_that_is_no_object_holds_no_key_to_a_document() -> None:
-    """What is kept as it came is kept without presigned URLs, in a list too."""
+    """Values that are kept as they came lose presigned URLs, also in a list."""
     steps = [
         [{"presignedUrl": "SECRET", "a": 1}],
         {"nestedRuns": {"data": [[{"presignedUrl": "SECRET"}]]}},
@@ -301,7 +305,7 @@ def test_a_step_that_is_no_object_holds_no_key_to_a_document() -> None:
     ],
 )
 def test_answers_that_are_no_run(body: bytes, reason: str) -> None:
-    """What is not the run that was asked for is refused with its reason."""
+    """An answer that is not the requested run is refused with its reason."""
     for reader in (runs.workflow_run, runs.extraction):
         with pytest.raises(ShapeError, match=reason):
             reader(body, ListedRun("x", None, None, None), Context())
@@ -356,7 +360,9 @@ JSONS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(JSONS, max_size=6))
 def test_whatever_a_field_looks_like_it_is_kept(elements: list[Any]) -> None:
-    """Any elements give rows with unique paths that fit the tables, and each element is kept as it came."""
+    """Any elements give rows with unique paths that fit the tables, and extra keeps each
+    element.
+    """
     fields = [Raw(json.dumps(element).encode()) for element in elements]
     flat = flatten_outputs("r", None, outputs.make_output(fields))
     found = [dict(zip(FIELDS.names, row, strict=True)) for row in flat.fields]
@@ -370,7 +376,7 @@ def test_whatever_a_field_looks_like_it_is_kept(elements: list[Any]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(KEYS, JSONS, max_size=6), JSONS, JSONS)
 def test_whatever_a_run_looks_like_it_loads(more: dict[str, Any], steps: Any, output: Any) -> None:
-    """Any JSON in any place gives rows that fit the tables; scalars are found again."""
+    """Any JSON anywhere gives rows that fit the tables, and cells hold its scalars."""
     for payload in (
         {**more, "id": "r", "steps": steps, "workflow": output},
         {**more, "id": "r", "steps": [{"type": "document_insights", "output": output}, steps]},

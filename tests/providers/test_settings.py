@@ -1,4 +1,4 @@
-"""Settings that cannot be meant: each is refused by its name, before anything is asked for."""
+"""Wrong settings: docruns refuses each one by its name before the first request."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ def platform() -> Any:
     ],
 )  # fmt: skip
 def test_values_that_nobody_can_mean(provider: str, name: str, value: Any) -> None:
-    """A load of packages without runs would never end, and one without requests would wait for ever."""
-    given = {"api_key": "k" * 20, name: value}
+    """A load with packages of no runs would never end, and one without requests would wait for
+    ever.
+    """
+    options = {"api_key": "k" * 20, name: value}
     with pytest.raises(ConfigError, match=name) as refused:
-        SOURCES[provider](**given)
+        SOURCES[provider](**options)
     assert refused.value.key == f"sources.{provider}.{name}"
 
 
@@ -55,20 +57,20 @@ def test_values_that_nobody_can_mean(provider: str, name: str, value: Any) -> No
     ("name", "value"), [("page_size", 0), ("page_size", 101), ("page_start", 7), ("max_depth", -1)]
 )
 def test_values_that_plextera_does_not_know(name: str, value: int) -> None:
-    """A list that is asked for from its eighth page on looks empty."""
+    """A list that is walked from its eighth page would look empty."""
     with pytest.raises(ConfigError, match=f"sources.plextera.{name}"):
         plextera("k" * 20, **{name: value})
 
 
 def test_a_region_is_one_also_beside_an_address() -> None:
-    """The name of a host is none of a region."""
+    """The region is checked also where base_url is set."""
     for region in ("mars", "v1"):
         with pytest.raises(ConfigError, match=r"Known: eu1, us, us2\."):
             extend("k" * 20, base_url="https://api.extend.ai", region=region)
 
 
 def test_a_window_without_an_inside() -> None:
-    """Nothing would be loaded, after all lists were read."""
+    """Such a load would read all lists and load nothing."""
     for until in ("2026-05-01", "2026-04-01"):
         with pytest.raises(ConfigError, match=r"until: .* is not after since"):
             extend("k" * 20, since="2026-05-01", until=until)
@@ -88,7 +90,9 @@ TOML = {
 def test_what_a_file_says_is_a_setting_and_of_its_type(
     line: str, children: Children, platform: Sandbox, tmp_path: Path
 ) -> None:
-    """dlt passes over a key that it does not know: the load would go elsewhere, or keep what was to be dropped."""
+    """dlt ignores unknown keys: a load would use another host, or keep values that were to be
+    dropped.
+    """
     (tmp_path / ".dlt").mkdir()
     (tmp_path / ".dlt" / "config.toml").write_text(f"[sources.extend]\n{line}\n")
     assert tomllib.loads(line)
@@ -102,7 +106,7 @@ def test_what_a_file_says_is_a_setting_and_of_its_type(
 def test_a_variable_that_is_no_setting(
     children: Children, platform: Sandbox, tmp_path: Path
 ) -> None:
-    """The environment is read as well, and what is dlt's own is left to dlt."""
+    """Environment variables are checked too, except those of dlt itself."""
     command = ("load", "extend", "--base-url", platform.extend_url)
     own = {"SOURCES__EXTEND__WORKFLOW_RUNS__X": "1", "SOURCES__EXTEND__MAX_TABLE_NESTING": "1"}
     ended = children.run(tmp_path, *command, environment=own)
@@ -110,8 +114,8 @@ def test_a_variable_that_is_no_setting(
     wrong = {"SOURCES__EXTEND__REQUESTS_PER_SEC": "5"}
     ended = children.run(tmp_path, *command, environment=wrong)
     assert ended.code == 2
-    said = "SOURCES__EXTEND__REQUESTS_PER_SEC: is no setting. Did you mean requests_per_second?"
-    assert said in ended.err
+    message = "SOURCES__EXTEND__REQUESTS_PER_SEC: is no setting. Did you mean requests_per_second?"
+    assert message in ended.err
 
 
 WRONG = {
@@ -126,16 +130,16 @@ WRONG = {
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_use_is_named(arguments: tuple[str, ...], children: Children, tmp_path: Path) -> None:
-    """A variable of a shell that is not set, a name that dlt would write otherwise, a port that is none."""
+    """An unset shell variable, a name that dlt would change, a port out of range."""
     ended = children.run(tmp_path, *arguments)
     assert ended.code == 2
     assert WRONG[arguments] in ended.err
 
 
 def test_a_port_that_is_taken(children: Children, tmp_path: Path) -> None:
-    """One line, and no trace of a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    """One line of error, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         ended = children.run(tmp_path, "sandbox", "--port", str(port))
     assert ended.code == 2
     assert f"--port: {port}: " in ended.err and "Traceback" not in ended.err
@@ -144,7 +148,7 @@ def test_a_port_that_is_taken(children: Children, tmp_path: Path) -> None:
 def test_an_address_without_the_lists_is_not_accepted(
     children: Children, platform: Sandbox, tmp_path: Path
 ) -> None:
-    """A forgotten path answers 404 to everything, and says nothing of the key."""
+    """An address without its path answers 404 to everything, also to a wrong key."""
     ended = children.run(tmp_path, "check", "extend", "--base-url", platform.url)
     assert ended.code == 1
     assert "the key is accepted" not in ended.out
@@ -153,16 +157,16 @@ def test_an_address_without_the_lists_is_not_accepted(
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
 def test_a_refused_key_names_its_setting(provider: str, tmp_path: Path) -> None:
-    """Both places that it may come from."""
+    """The message names the setting and the environment variable."""
     with Sandbox(1, api_keys={"another"}) as refusing:
         platform = connect(refusing, provider, api_key="k" * 20)
-        wanted = rf"Check sources\.{provider}\.api_key \(or {provider.upper()}_API_KEY\)"
-        with pytest.raises(RefusedError, match=wanted):
+        advice = rf"Check sources\.{provider}\.api_key \(or {provider.upper()}_API_KEY\)"
+        with pytest.raises(RefusedError, match=advice):
             load_runs(platform, Target(provider, tmp_path / "d.duckdb"))
 
 
 def test_a_dataset_is_one_platform_s(platform: Sandbox, tmp_path: Path) -> None:
-    """A sweep would take the other one's runs for deleted."""
+    """A sweep would take the other platform's runs for deleted."""
     target = Target("docs", tmp_path / "d.duckdb")
     load_runs(connect_extend(base_url=platform.extend_url), target)
     with pytest.raises(ConfigError, match=r"--dataset: docs holds runs of extend\."):
@@ -172,7 +176,9 @@ def test_a_dataset_is_one_platform_s(platform: Sandbox, tmp_path: Path) -> None:
 def test_another_load_into_the_same_file_is_named(
     platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two jobs at the same minute, one for each platform: the second one says for whom it has waited."""
+    """Two jobs start at the same minute, one per platform: the second one names the load it waited
+    for.
+    """
     path = tmp_path / "d.duckdb"
     hold = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print(flush=True); sys.stdin.read()"
     monkeypatch.setattr(
@@ -197,8 +203,8 @@ def test_another_load_into_the_same_file_is_named(
 def test_times_are_written_in_one_way(
     children: Children, platform: Sandbox, tmp_path: Path
 ) -> None:
-    """`load --json` and `status --json` tell the same watermark in the same words."""
+    """`load --json` and `status --json` print the same watermark in the same format."""
     loaded = children.run(tmp_path, "load", "extend", "--base-url", platform.extend_url, "--json")
-    told = children.run(tmp_path, "status", "--json")
-    [report] = json.loads(told.out)
+    printed = children.run(tmp_path, "status", "--json")
+    [report] = json.loads(printed.out)
     assert report["watermark"] == json.loads(loaded.out.splitlines()[-1])["watermark"]

@@ -1,4 +1,4 @@
-"""`extend()` as any dlt user meets it: their own pipeline, their own selection and limits."""
+"""`extend()` as a dlt user runs it: in their own pipeline, with their own selection and limits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def count(pipeline: dlt.Pipeline, table: str) -> int:
 
 
 def test_plain_run(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
-    """`pipeline.run(extend())` is enough, and running it again fetches nothing."""
+    """`pipeline.run(extend())` is enough, and a second run fetches nothing."""
     pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
     assert count(pipeline, "workflow_runs") == 40
     sandbox.stats.reset()
@@ -49,7 +49,7 @@ def test_plain_run(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
 
 
 def test_default_loader_format_works_too(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
-    """A user who names no file format gets the same rows."""
+    """Without a file format the rows are the same."""
     pipeline.run(extend(base_url=sandbox.extend_url))
     assert count(pipeline, "workflow_runs") == 40
     assert count(pipeline, "fields") > 500
@@ -71,7 +71,7 @@ def test_resources_can_be_selected(
     there: set[str],
     missing: set[str],
 ) -> None:
-    """`with_resources` loads what it names, alone, and nothing waits for what was left out."""
+    """`with_resources` loads the named resources only, and they do not wait for others."""
     source = extend(base_url=sandbox.extend_url).with_resources(*names)
     pipeline.run(source, loader_file_format="parquet")
     found = set(pipeline.default_schema.data_table_names())
@@ -82,17 +82,17 @@ def test_resources_can_be_selected(
 def test_fifo_order_of_resources_changes_nothing(
     pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order in which dlt asks resources does not matter: no processor run is fetched twice."""
+    """In any order of resources no processor run is fetched twice."""
     monkeypatch.setenv("EXTRACT__NEXT_ITEM_MODE", "fifo")
     pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
-    inside = count(pipeline, "processor_runs WHERE workflow_run_id IS NOT NULL")
+    nested = count(pipeline, "processor_runs WHERE workflow_run_id IS NOT NULL")
     alone = count(pipeline, "processor_runs WHERE workflow_run_id IS NULL AND type <> 'VERIFY'")
     fetched = sum(
         n
         for route, n in sandbox.stats.routes.items()
         if route.endswith("_runs/{id}") and "workflow" not in route
     )
-    assert inside > 40
+    assert nested > 40
     assert fetched == alone
 
 
@@ -115,7 +115,7 @@ def test_add_limit_keeps_runs_whole(
 def test_failed_load_commits_nothing_of_its_package(
     pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load that breaks leaves the state as it was; the same source then loads everything."""
+    """A failed load leaves the state unchanged; the same source then loads everything."""
     monkeypatch.setattr("docruns.net.messages.Retry.attempts", 1, raising=False)
     source = extend(base_url=sandbox.extend_url)
     sandbox.fault("status", "/workflow_runs/*", status=401, after=20, times=1)
@@ -135,7 +135,7 @@ def test_tables_as_data_frames(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None
 
 
 def test_parse_output_on_request(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
-    """A parse run's chunks stay out of the database unless they are asked for."""
+    """The database has a parse run's chunks only if the setting asks for them."""
     url = sandbox.extend_url
     pipeline.run(extend(base_url=url), loader_file_format="parquet")
     assert count(pipeline, "processor_runs WHERE parse_output IS NOT NULL") == 0
@@ -148,7 +148,7 @@ def test_parse_output_on_request(pipeline: dlt.Pipeline, sandbox: Sandbox) -> No
 def test_organisation_keys_name_their_workspace(
     pipeline: dlt.Pipeline, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The vendor's own environment variables work, and the workspace stands in every row."""
+    """Extend's own environment variables work, and every row has the workspace."""
     monkeypatch.setenv("EXTEND_API_KEY", "org_key")
     with pytest.raises(PipelineStepFailed, match="workspace"):
         pipeline.run(extend(base_url=sandbox.extend_url))
@@ -172,7 +172,7 @@ def test_organisation_keys_name_their_workspace(
     ],
 )
 def test_wrong_settings_name_their_key(options: dict[str, Any], key: str) -> None:
-    """A setting that cannot work is refused before any request, by the name it has in the file."""
+    """An impossible setting is refused before any request, by its name in the file."""
     with pytest.raises(ConfigError) as caught:
         extend(**options)
     assert caught.value.key == key
@@ -215,7 +215,7 @@ def test_requests_per_second_is_kept(pipeline: dlt.Pipeline, sandbox: Sandbox) -
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
 def test_largest_answer_is_a_setting(provider: str, sandbox: Sandbox) -> None:
-    """An answer above `max_response_mb` is refused, with the setting's name."""
+    """An answer above `max_response_mb` is refused with the setting's name."""
     platform = connect(sandbox, provider, max_response_mb=0.0001)
     with platform.client as client, pytest.raises(ShapeError, match="max_response_mb is"):
         client.get(Request("/workflow_runs" if provider == "extend" else "/workflow/runs"))
@@ -225,7 +225,7 @@ def test_largest_answer_is_a_setting(provider: str, sandbox: Sandbox) -> None:
 def test_a_refresh_brings_everything_again(
     pipeline: dlt.Pipeline, sandbox: Sandbox, refresh: Any
 ) -> None:
-    """dlt drops the tables after they were asked for what is known: nothing in them counts."""
+    """dlt drops the tables after the destination was queried: no row in them counts as loaded."""
     pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
     fields = count(pipeline, "fields")
     pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet", refresh=refresh)
@@ -236,7 +236,9 @@ def test_a_refresh_brings_everything_again(
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
 def test_a_limit_of_none_takes_nothing_away(pipeline: dlt.Pipeline, provider: str) -> None:
-    """`add_limit(0)` loads nothing, and the next run everything: dlt takes one item and throws it away."""
+    """`add_limit(0)` loads nothing and the next run everything: dlt takes one item and discards
+    it.
+    """
     with Sandbox(12, plextera_runs=12) as sandbox:
         make: Any = {"extend": extend, "plextera": plextera}[provider]
         url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
@@ -248,7 +250,7 @@ def test_a_limit_of_none_takes_nothing_away(pipeline: dlt.Pipeline, provider: st
 
 
 def test_a_source_that_is_run_again_begins_anew(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
-    """A notebook makes its source once: what has changed since is listed, and read again."""
+    """A notebook makes its source once: each run lists the changes since and reads them."""
     source = extend(base_url=sandbox.extend_url)
     pipeline.run(source, loader_file_format="parquet")
     sandbox.extend.add(3)
@@ -262,7 +264,7 @@ def test_a_source_that_is_run_again_begins_anew(pipeline: dlt.Pipeline, sandbox:
 def test_max_runs_counts_anew_in_each_run_of_a_source(
     pipeline: dlt.Pipeline, sandbox: Sandbox
 ) -> None:
-    """So many a run: a source that is run again goes on where it was."""
+    """The limit is per run: a second run continues with the next runs."""
     source = extend(base_url=sandbox.extend_url, max_runs=10).with_resources("workflow_runs")
     for loaded in (10, 20):
         pipeline.run(source, loader_file_format="parquet")
@@ -270,7 +272,7 @@ def test_max_runs_counts_anew_in_each_run_of_a_source(
 
 
 def test_other_pipelines_of_the_process_go_on(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
-    """A source that is made, or loaded, changes nothing of how dlt loads somebody's own Arrow tables."""
+    """Making or loading a source does not change how dlt loads other Arrow tables."""
 
     @dlt.resource(name="mine")
     def mine() -> Any:

@@ -1,4 +1,4 @@
-"""The platform at odd turns: pages that go wrong, runs that come, change and go under one's eyes, odd clocks."""
+"""Unusual platforms: failing pages, runs that change or disappear during a load, wrong clocks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(few_runs: Sandbox, loaded: Path) -> Iterator[Client]:
-    """A client of the sandbox that waits only a little."""
+    """A client of the sandbox with short waits."""
     settings = ConnectionSettings(
         few_runs.extend_url,
         api.headers("k", "2026-02-09", None),
@@ -49,7 +49,7 @@ def client(few_runs: Sandbox, loaded: Path) -> Iterator[Client]:
 
 
 def run_text(id_: str, updated: str | None = None, **more: Any) -> str:
-    """An extract run as the platform gives it."""
+    """An extract run as the platform sends it."""
     dates = {} if updated is None else {"createdAt": updated, "updatedAt": updated}
     run = {"object": "extract_run", "id": id_, "status": "PROCESSED", "config": {}}
     return json.dumps({**run, **dates, **more})
@@ -60,8 +60,10 @@ def run_text(id_: str, updated: str | None = None, **more: Any) -> str:
 def test_a_run_that_is_gone_when_it_is_asked_for(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, status: int
 ) -> None:
-    """It was loaded, it changed, it is gone: its row is marked, the others load. A list that shows it again is
-    believed: it was there all the time, and loses its mark."""
+    """A loaded run changes and then answers 404: its row is marked as gone, and the others load.
+
+    If a list shows it again, the mark is removed, because the run existed all the time.
+    """
     load_extend(loaded, base_url=few_runs.extend_url)
     gone = few_runs.extend.review(3)[0]
     few_runs.fault("status", f"/workflow_runs/{gone}", status=status, times=1)
@@ -81,7 +83,10 @@ def test_a_run_that_is_gone_when_it_is_asked_for(
 
 @pytest.mark.fault(21)
 def test_a_first_load_whose_workflow_runs_are_all_gone(load_extend: Loader, tmp_path: Path) -> None:
-    """No row is there to be marked, nor a table for it. The others load, and this one when it is back."""
+    """There is no row to mark, and no table.
+
+    The others load, and this run loads when it is back.
+    """
     with Sandbox(runs=1, standalone=2, seed=1, plextera_runs=0) as platform:
         gone = next(r["id"] for r in platform.extend.truth() if r["resource"] == "workflow_runs")
         platform.fault("status", f"/workflow_runs/{gone}", status=404)
@@ -97,7 +102,7 @@ def test_a_first_load_whose_workflow_runs_are_all_gone(load_extend: Loader, tmp_
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("kind", ["repeat_token", "token_cycle"])
 def test_a_list_that_never_ends(client: Client, few_runs: Sandbox, kind: str) -> None:
-    """It ends by name, with as many requests as there are pages and a few."""
+    """The load fails with a named error after little more than one request per page."""
     few_runs.fault(kind, "/workflow_runs", times=None)
     with pytest.raises(ShapeError, match="GET /workflow_runs: the list goes in circles"):
         list(api.run_pages(client, WORKFLOW_RUNS))
@@ -107,7 +112,7 @@ def test_a_list_that_never_ends(client: Client, few_runs: Sandbox, kind: str) ->
 @pytest.mark.fault(23)
 @pytest.mark.usefixtures("small_pages")
 def test_a_page_without_rows_does_not_end_a_list(client: Client, few_runs: Sandbox) -> None:
-    """Only a page without a token does."""
+    """Only a page without a token ends it."""
     few_runs.fault("empty_page", "/workflow_runs", times=1)
     # each comes after one that says that it is on its way
     pages = [len(page) for page in api.run_pages(client, WORKFLOW_RUNS)][1::2]
@@ -115,8 +120,8 @@ def test_a_page_without_rows_does_not_end_a_list(client: Client, few_runs: Sandb
     assert sum(pages) >= 12
 
 
-class Told:
-    """A client that is given its answers."""
+class FixedAnswers:
+    """A client with fixed answers."""
 
     def __init__(self, *answers: dict[str, Any]) -> None:
         self.answers = [json.dumps(answer).encode() for answer in answers]
@@ -131,9 +136,9 @@ class Told:
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("token", ["", None])
 def test_an_empty_token_is_none(token: str | None) -> None:
-    """It does not ask for the first page once more."""
-    told: Any = Told({"data": [{"id": "a"}], "nextPageToken": token})
-    assert [run.id for page in api.run_pages(told, WORKFLOW_RUNS) for run in page] == ["a"]
+    """It does not request the first page again."""
+    client_: Any = FixedAnswers({"data": [{"id": "a"}], "nextPageToken": token})
+    assert [run.id for page in api.run_pages(client_, WORKFLOW_RUNS) for run in page] == ["a"]
 
 
 @pytest.mark.fault(24)
@@ -141,7 +146,9 @@ def test_an_empty_token_is_none(token: str | None) -> None:
 def test_runs_that_change_while_they_are_listed(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reviewed, deleted and new ones between two pages: after this load and the next all are as they are."""
+    """Runs are reviewed, deleted and added between two pages: after this load and the next the rows
+    are correct.
+    """
     real, pages = api.pages, []
 
     def meddled(*arguments: Any) -> Iterator[Any]:
@@ -166,7 +173,10 @@ def test_runs_that_change_while_they_are_listed(
 @pytest.mark.fault(25)
 @pytest.mark.usefixtures("small_pages")
 def test_a_token_that_expires(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """The list is walked again, once; a second time is one too many, and changes nothing."""
+    """The list is walked again, once.
+
+    A second expiry fails the load and leaves the state unchanged.
+    """
     few_runs.extend.review(4)
     before = state(loaded)
     few_runs.fault("expired_token", "/workflow_runs", times=None)
@@ -182,7 +192,7 @@ def test_a_token_that_expires(load_extend: Loader, few_runs: Sandbox, loaded: Pa
 @pytest.mark.fault(26)
 @pytest.mark.usefixtures("small_pages")
 def test_ties_in_pages_out_of_order(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """Many runs share a moment, and the pages come shuffled: each is loaded, once."""
+    """Many runs share a timestamp and the pages are shuffled: each run is loaded once."""
     few_runs.extend.review(8, together=True)
     few_runs.fault("shuffle", "*_runs", times=None)
     few_runs.fault("duplicate", "*_runs", times=None)
@@ -195,7 +205,7 @@ def test_ties_in_pages_out_of_order(load_extend: Loader, few_runs: Sandbox, load
 
 @pytest.mark.fault(27)
 def test_a_run_that_shows_up_late(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """Within the overlap it is loaded; below it no load looks, `verify` says so, and `--since` brings it."""
+    """Within the overlap it is loaded. Below it `verify` reports it and `--since` loads it."""
     load_extend(loaded, base_url=few_runs.extend_url)
     sql = "SELECT max(updated_at) FROM extend.processor_runs WHERE type = 'EXTRACT'"
     ((newest,),) = query(loaded, sql)
@@ -213,7 +223,7 @@ def test_a_run_that_shows_up_late(load_extend: Loader, few_runs: Sandbox, loaded
 
 @pytest.mark.fault(28)
 def test_dates_that_are_none(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """Without a date, with an odd one or one of 2099 a run is loaded, and what comes after it is seen."""
+    """A run without a date, with an invalid one or one of 2099 is loaded, and so are later runs."""
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = [
         {"updatedAt": None, "createdAt": None},
@@ -225,8 +235,8 @@ def test_dates_that_are_none(load_extend: Loader, few_runs: Sandbox, loaded: Pat
         {"updatedAt": "2026-09-25T12:00:00"},
         {"updatedAt": "0001-01-01T00:00:00Z"},
     ]
-    told: Any = Told({"data": [{"id": f"r{i}", **row} for i, row in enumerate(rows)]})
-    (page,) = filter(None, api.run_pages(told, WORKFLOW_RUNS))
+    client_: Any = FixedAnswers({"data": [{"id": f"r{i}", **row} for i, row in enumerate(rows)]})
+    (page,) = filter(None, api.run_pages(client_, WORKFLOW_RUNS))
     assert [run.id for run in page] == [f"r{i}" for i in range(len(rows))]
     assert [run.updated_at is not None for run in page] == [
         False, False, True, False, False, False, True, True,
@@ -244,7 +254,7 @@ def test_dates_that_are_none(load_extend: Loader, few_runs: Sandbox, loaded: Pat
 
 @pytest.mark.fault(1)
 def test_an_extraction_that_an_earlier_load_did_not_reach(tmp_path: Path) -> None:
-    """A load ended between a workflow run and its extractions: the next one knows where these belong."""
+    """A load ended between a workflow run and its extractions: the next load links them."""
     with Sandbox(runs=1, plextera_runs=8, seed=11, document_size="light") as sandbox:
         cut = tmp_path / "cut.duckdb"
         load_plextera(sandbox, cut, max_runs=10, chunk_runs=4)
@@ -258,24 +268,26 @@ def test_an_extraction_that_an_earlier_load_did_not_reach(tmp_path: Path) -> Non
 
 @pytest.mark.fault(1)
 def test_an_extraction_that_was_loaded_before_its_workflow_run_told_of_it(tmp_path: Path) -> None:
-    """It is read once more, in the same load or, where that was cut short, in the next; and then no more."""
+    """It is fetched once more to get its link, in the same load or, if that was interrupted, in the
+    next one.
+    """
     database = tmp_path / "p.duckdb"
     with Sandbox(runs=1, plextera_runs=8, seed=11, document_size="light") as sandbox:
         load_plextera(sandbox, database)
         linked = "SELECT workflow_run_id, count(*) FROM plextera.processor_runs GROUP BY 1"
         of = {run: n for run, n in query(database, linked) if run is not None}
-        told, cut = sorted(of)[:2]
+        failing, unlinked = sorted(of)[:2]
         with duckdb.connect(str(database)) as connection:
             for table in ("processor_runs", "fields"):
                 sql = f"UPDATE plextera.{table} SET workflow_run_id = NULL WHERE workflow_run_id IN (?, ?)"
-                connection.execute(sql, [told, cut])
+                connection.execute(sql, [failing, unlinked])
             sql = "DELETE FROM plextera.workflow_steps WHERE workflow_run_id = ?"
-            connection.execute(sql, [told])
-        sandbox.plextera.fail(told)
+            connection.execute(sql, [failing])
+        sandbox.plextera.fail(failing)
         sandbox.stats.reset()
         load_plextera(sandbox, database)
         details = {r: n for r, n in sandbox.stats.routes.items() if "{" in r}
-        assert sum(details.values()) == 1 + of[told] + of[cut]
+        assert sum(details.values()) == 1 + of[failing] + of[unlinked]
         sandbox.stats.reset()
         load_plextera(sandbox, database)
         assert sandbox.stats.details == 0
@@ -287,7 +299,9 @@ def test_an_extraction_that_was_loaded_before_its_workflow_run_told_of_it(tmp_pa
 def test_a_value_that_changes_its_type(
     load_extend: Loader, few_runs: Sandbox, loaded: Path
 ) -> None:
-    """A number, a text, a fraction, an object, a list: one field, kept to the digit in the same columns."""
+    """A number, a text, a fraction, an object, a list: one field in the same columns, with all
+    digits.
+    """
     found = []
     values = ("1", '"1"', "1.50", '{"b": 12345678901234567890}', "[1, 2]", "null")
     for value in values:
@@ -311,7 +325,7 @@ Clocked = Callable[..., Summary]
 
 @pytest.fixture
 def load_at(few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch) -> Clocked:
-    """Load with a clock that is off by what `shift` gives each time it is looked at, dlt's as well."""
+    """Load with a clock that is wrong by `shift()` at each reading, dlt's clock too."""
     from dlt.common.storages import load_package
 
     real = load_package.precise_time
@@ -329,7 +343,7 @@ def load_at(few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.fault(43)
 def test_the_clock_jumps_between_loads(load_at: Clocked, few_runs: Sandbox, loaded: Path) -> None:
-    """A day ahead, a day back, as it should be: each load brings what changed, and only that."""
+    """A day ahead, a day back, correct: each load fetches the changed runs and no others."""
     load_at(lambda: timedelta())
     for shift in (DAY, -DAY, -2 * DAY, timedelta(), DAY):
         few_runs.extend.review(2)
@@ -342,7 +356,7 @@ def test_the_clock_jumps_between_loads(load_at: Clocked, few_runs: Sandbox, load
 
 @pytest.mark.fault(43)
 def test_the_clock_jumps_during_a_load(load_at: Clocked, few_runs: Sandbox, loaded: Path) -> None:
-    """It goes back and forth by a day whenever somebody looks at it: nothing is lost, and little asked twice."""
+    """Each reading jumps a day ahead or back: no run is lost, and few are fetched twice."""
     few_runs.extend.review(8)
     jumps = iter([timedelta(), DAY, -DAY, timedelta(), -2 * DAY] * 10_000)
     assert load_at(lambda: next(jumps), chunk_runs=3).complete
@@ -360,7 +374,9 @@ def test_the_clock_jumps_after_a_list_is_begun(
     loaded: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lists are asked for together, and read one after the other: none knows more of the time than when it was asked."""
+    """Lists are requested together and read one after the other: each one counts the time of its
+    request.
+    """
     now, shift = datetime.now(UTC), timedelta()
     begin = Client.begin
 
@@ -383,7 +399,9 @@ def test_the_clock_jumps_after_a_list_is_begun(
 
 @pytest.mark.fault(37)
 def test_many_loads_leave_no_trace(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """Twenty loads that find nothing new: the working folder stays empty, the database as large as it was."""
+    """Twenty loads without changes: the working folder stays empty and the database keeps its
+    size.
+    """
     for _ in range(3):
         load_extend(loaded, base_url=few_runs.extend_url)
     sizes = []
@@ -402,7 +420,7 @@ def test_many_loads_leave_no_trace(load_extend: Loader, few_runs: Sandbox, loade
 def test_two_hundred_thousand_fields(
     docruns_load: Callable[..., Ended], few_runs: Sandbox, loaded: Path
 ) -> None:
-    """Few runs with very many fields: the memory of the whole process stays below 600 MB."""
+    """Few runs with very many fields: the memory of the process stays below 600 MB."""
     value = {f"field {i}": f"text {i}" for i in range(10_000)}
     names = [f"exr_wide_{i}" for i in range(20)]
     for name in names:

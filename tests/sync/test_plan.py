@@ -25,7 +25,7 @@ def run(id_: str, minute: float, status: str = "PROCESSED", **more: Any) -> List
 
 
 def saved(state: State) -> State:
-    """The state as the next load finds it."""
+    """The state as the next load reads it."""
     return State.load(json.loads(json.dumps(state.save())))
 
 
@@ -46,7 +46,7 @@ def ids(runs: list[ListedRun]) -> list[str]:
 
 
 def test_a_first_load_takes_all_oldest_change_first() -> None:
-    """Without a watermark everything is due; ties come in the order of their ids."""
+    """Without a watermark every run is due; equal times are ordered by id."""
     rows = [run("d", 9), run("c", 5), run("b", 5), run("a", 7)]
     found = plan_runs(State(), rows, OVERLAP)
     assert (ids(found.due), found.unchanged, found.top, found.listed) == (
@@ -67,7 +67,7 @@ def test_a_second_load_right_after_takes_nothing() -> None:
 
 @pytest.mark.fault(26)
 def test_ties_at_the_watermark_are_told_apart() -> None:
-    """A run that shares its change with the newest loaded one is due, the loaded one is not."""
+    """Of runs with the newest loaded timestamp, those that are not loaded are due."""
     state = State()
     load_all(state, [run("a", 60)])
     assert state.watermark == at(60)
@@ -77,7 +77,9 @@ def test_ties_at_the_watermark_are_told_apart() -> None:
 @pytest.mark.fault(27)
 @pytest.mark.parametrize(("minute", "due"), [(59, True), (50, True), (49.9, False), (1, False)])
 def test_a_late_row_inside_the_overlap_is_due(minute: float, due: bool) -> None:
-    """Lists may show a run only after newer ones: down to watermark less overlap it is taken, inclusive."""
+    """Lists may show a run after newer ones: it is due down to watermark minus overlap,
+    inclusive.
+    """
     state = State()
     load_all(state, [run("a", 60)])
     assert (
@@ -87,7 +89,7 @@ def test_a_late_row_inside_the_overlap_is_due(minute: float, due: bool) -> None:
 
 
 def test_a_changed_run_is_due_wherever_it_changed_to() -> None:
-    """Reviewed days later, or set back: another change than the loaded one counts."""
+    """A later or an earlier time than the loaded one is a change."""
     state = State()
     load_all(state, [run("a", 55), run("b", 58), run("c", 60)])
     found = plan_runs(saved(state), [run("a", 70), run("b", 57), run("c", 60)], OVERLAP)
@@ -102,7 +104,10 @@ def test_a_run_listed_twice_counts_once_with_its_newest_change() -> None:
 
 
 def test_an_unfinished_run_is_due_only_when_it_moved() -> None:
-    """By status or by change, below the overlap too; standing still costs no request."""
+    """A new status or time makes it due, below the overlap too.
+
+    An unchanged one costs no request.
+    """
     state = State()
     load_all(state, [run(name, 1, "PENDING") for name in "abc"] + [run("z", 60)])
     assert state.unfinished == {name: ("PENDING", at(1)) for name in "abc"}
@@ -112,7 +117,7 @@ def test_an_unfinished_run_is_due_only_when_it_moved() -> None:
 
 
 def test_an_unfinished_run_that_is_not_listed_stays_known() -> None:
-    """It is neither due nor forgotten: the lists did not reach down to it."""
+    """It is neither due nor dropped: the scan did not reach down to it."""
     state = State()
     load_all(state, [run("a", 1, "PENDING"), run("z", 60)])
     assert load_all(state, [run("z", 60)]).due == []
@@ -120,7 +125,7 @@ def test_an_unfinished_run_that_is_not_listed_stays_known() -> None:
 
 
 def test_a_run_that_came_to_an_end_is_no_longer_unfinished() -> None:
-    """What the details say counts, not the list that was read before them."""
+    """The details decide, not the list that was read before them."""
     state = State()
     state.loaded(run("a", 1, "PENDING"), True, OVERLAP, at(2))
     assert state.unfinished == {}
@@ -130,7 +135,7 @@ def test_a_run_that_came_to_an_end_is_no_longer_unfinished() -> None:
 
 @pytest.mark.fault(28)
 def test_a_run_without_any_date_is_due_until_it_is_known() -> None:
-    """It counts as the oldest; one that comes later is due, as nothing tells when it changed."""
+    """It counts as the oldest. Without a time it is always due, because a change cannot be seen."""
     bare = ListedRun("a", "PROCESSED", None, None)
     assert bare.changed == OLDEST
     assert ListedRun("b", None, at(3), None).changed == at(3)
@@ -152,14 +157,14 @@ def test_a_run_without_any_date_is_due_until_it_is_known() -> None:
 def test_bounds_hold_from_inclusive_to_exclusive(
     bounds: dict[str, datetime], due: list[str]
 ) -> None:
-    """since is inside, until is outside; rows out of bounds are listed and nothing else."""
+    """`since` is inclusive, `until` exclusive. Rows out of bounds only count as listed."""
     found = plan_runs(State(), [run("c", 9), run("b", 5), run("a", 1)], OVERLAP, **bounds)
     assert (ids(found.due), found.unchanged, found.listed) == (due, [], 3)
     assert found.top == max((each.changed for each in found.due), default=None)
 
 
 def test_the_watermark_stays_below_until() -> None:
-    """What was not looked at is not covered: the next load goes on from there."""
+    """The watermark covers only what was scanned: the next load continues there."""
     state, rows = State(), [run("c", 90), run("b", 50), run("a", 1)]
     load_all(state, rows, until=at(60))
     assert state.watermark == at(50)
@@ -170,7 +175,7 @@ def test_the_watermark_stays_below_until() -> None:
 
 
 def test_a_failed_run_is_tried_again_whether_listed_or_not() -> None:
-    """The feed goes on past it, and each load tries it until it is loaded."""
+    """The watermark passes it, and each load tries it until it is loaded."""
     state = State()
     bad = run("bad", 1, summary={"reviewedByUser": "a@b.example"})
     assert state.not_loaded(bad, "ServerError", "500", OVERLAP, at(10)) == Failure(
@@ -189,7 +194,7 @@ def test_a_failed_run_is_tried_again_whether_listed_or_not() -> None:
 
 
 def test_a_failed_run_is_tried_as_it_is_listed_now() -> None:
-    """A change since the failure counts; an older row does not set it back."""
+    """A change since the failure counts. An older row does not replace it."""
     state = State()
     state.not_loaded(run("bad", 5), "E", "m", OVERLAP, at(10))
     assert plan_runs(state, [run("bad", 7)], OVERLAP).due == [run("bad", 7)]
@@ -197,7 +202,7 @@ def test_a_failed_run_is_tried_as_it_is_listed_now() -> None:
 
 
 def test_a_failed_run_does_not_hold_the_watermark() -> None:
-    """One bad run never stops a load; its message stays short in the state."""
+    """One bad run never stops a load, and the state stores a short message only."""
     state = State()
     state.not_loaded(run("bad", 5), "E", "m" * 10_000, OVERLAP, at(10))
     assert state.watermark == at(5)
@@ -208,21 +213,21 @@ def test_a_failed_run_does_not_hold_the_watermark() -> None:
 
 
 def test_the_watermark_never_passes_a_run_that_is_not_loaded() -> None:
-    """Cut off after any run, the next load finds exactly the rest."""
+    """Interrupted after any run, the next load finds exactly the rest."""
     rows = [run(f"r{minute:03}", minute - minute % 3) for minute in range(120)]
-    for taken in range(len(rows)):
+    for loaded_count in range(len(rows)):
         state = State()
         due = plan_runs(state, rows, OVERLAP).due
-        for each in due[:taken]:
+        for each in due[:loaded_count]:
             state.loaded(each, True, OVERLAP, at(1000))
-        left = due[taken:]
+        left = due[loaded_count:]
         assert not left or (state.watermark or OLDEST) <= left[0].changed
         assert plan_runs(saved(state), rows, OVERLAP).due == left
 
 
 @pytest.mark.fault(28)
 def test_a_change_in_the_future_does_not_hide_what_comes_after() -> None:
-    """One wrong clock: the watermark stops at now, and the run itself is not fetched again."""
+    """A wrong clock: the watermark stops at now, and the run itself is not fetched again."""
     state, rows = State(), [run("wrong", 9999), run("a", 60)]
     load_all(state, rows, now=61)
     assert state.watermark == at(61)
@@ -231,7 +236,7 @@ def test_a_change_in_the_future_does_not_hide_what_comes_after() -> None:
 
 
 def test_the_watermark_only_moves_up() -> None:
-    """Late rows and empty lists leave it where it is."""
+    """Late rows and empty lists do not lower it."""
     state = State()
     load_all(state, [run("a", 60)])
     load_all(state, [run("late", 55)])
@@ -247,7 +252,7 @@ def test_nothing_listed_leaves_no_watermark() -> None:
 
 
 def test_the_floor_is_the_watermark_less_the_overlap() -> None:
-    """Down to the beginning of time where the overlap says so."""
+    """A large overlap reaches down to the earliest time."""
     state = State(watermark=at(60))
     assert floor(state, OVERLAP) == at(50)
     assert floor(state, timedelta.max) == OLDEST
@@ -258,7 +263,7 @@ def test_the_floor_is_the_watermark_less_the_overlap() -> None:
 
 
 def test_the_state_survives_json_whole() -> None:
-    """Everything that counts, to the microsecond, with odd ids, statuses and dates."""
+    """All values, to the microsecond, with odd ids, statuses and dates."""
     odd = ListedRun('"\N{GRINNING FACE}', None, at(1), None, False, {"row": '{"a":1}'})
     state = State(
         watermark=at(60) + timedelta(microseconds=1),
@@ -274,7 +279,9 @@ def test_the_state_survives_json_whole() -> None:
 
 
 def test_the_state_stays_small() -> None:
-    """It remembers the overlap, not the history: while loading twice that and some, afterwards just that."""
+    """It stores the overlap, not the history: at most twice the overlap during a load, and the
+    overlap after it.
+    """
     state = State()
     rows = [run(f"r{minute}", minute / 10) for minute in range(20_000)]
     found = plan_runs(state, rows, OVERLAP)
@@ -299,7 +306,10 @@ def _scanned(*about: Any) -> Iterator[ListedRun]:
 
 
 def test_a_scan_stops_after_a_whole_page_below_the_floor() -> None:
-    """A page that is only nearly in order does not end it, nor does an empty one; nothing more is asked for."""
+    """A page that is only nearly in order does not end it, nor does an empty one.
+
+    No further page is requested.
+    """
     asked = []
 
     def pages() -> Iterator[list[ListedRun]]:
@@ -323,7 +333,7 @@ def test_a_first_scan_goes_all_the_way() -> None:
 
 
 def test_a_scan_of_a_list_without_order_goes_all_the_way() -> None:
-    """Old rows say nothing of what follows; whether there is an order is asked when a page is there."""
+    """Old rows do not show what follows. The order is known only after the first page."""
     pages = [[run("a", 1)], [run("b", 9)]]
     assert [each.id for each in _scanned(pages, at(5), lambda: False)] == ["a", "b"]
 
@@ -332,7 +342,7 @@ def test_a_scan_of_a_list_without_order_goes_all_the_way() -> None:
 
 
 class Platform:
-    """Runs as (status, change); the clock often stands still, so ties between runs are common."""
+    """Runs as (status, change). The clock often stands still, so equal times are common."""
 
     def __init__(self) -> None:
         self.now = 100
@@ -371,7 +381,7 @@ changes = st.tuples(
 
 
 class Loader:
-    """A load as `sync` drives it: data and state are committed together, a crash throws both away."""
+    """A load as `sync` runs it: data and state are committed together, and a crash loses both."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
@@ -444,7 +454,9 @@ def test_nothing_is_missed_and_nothing_is_loaded_twice(
         tuple[list[tuple[str, int, int]], tuple[int, int | None, list[tuple[str, int, int]]]]
     ],
 ) -> None:
-    """However runs change before and during loads that crash, a quiet load at the end has them all as they are."""
+    """Runs change before and during loads that crash: after a final quiet load every run is
+    correct.
+    """
     platform = Platform()
     loader = Loader(platform)
     for happened, (chunk, crash_after, meanwhile) in story:

@@ -1,4 +1,4 @@
-"""The sync against a simulated platform that changes between and during everything it is asked."""
+"""The sync against a simulated platform that changes between and during requests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ class Platform:
     made: int = 0
 
     def change(self, kind: str, number: int, skew: int) -> None:
-        """One thing happens. `skew` seconds put its timestamp beside the clock, within the overlap."""
+        """One change of one run.
+
+        `skew` seconds move its timestamp away from the clock, within the overlap.
+        """
         self.now += timedelta(seconds=number % 3)
         at = self.now + timedelta(seconds=skew)
         ids = sorted(self.runs)
@@ -70,7 +73,7 @@ class Platform:
         return sorted(found, key=lambda row: (row[1], row[0]), reverse=True)
 
     def pages(self, status: str | None, meddle: Callable[[], str]) -> Iterator[list[ListedRun]]:
-        """The list as it is at the moment of each page, by position or by the last key seen."""
+        """The list at the moment of each page, by position or by the last key."""
         position, after = 0, None
         while True:
             rows = self.rows(status)
@@ -96,7 +99,7 @@ class Platform:
 
 @dataclass
 class World:
-    """A platform, a database with its committed state, and what has been fetched."""
+    """A platform, a database with its committed state, and the runs fetched so far."""
 
     platform: Platform
     saved: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +107,7 @@ class World:
     fetched: Counter[tuple[str, datetime, str]] = field(default_factory=Counter)
 
     def load(self, script: Iterator[tuple[str, ...] | str], crash_after: int | None) -> bool:
-        """One load in chunks of three runs; True where it got to its end before a crash."""
+        """One load in chunks of three runs. True: it finished before a crash."""
 
         def meddle() -> str:
             step = next(script, "")
@@ -142,7 +145,7 @@ class World:
         raise AssertionError("a load without end")
 
     def known(self, due: list[ListedRun]) -> set[str]:
-        """What the database holds as it is listed."""
+        """Runs that the database holds as they are listed."""
         return {r.id for r in due if self.database.get(r.id) == (r.updated_at, r.status)}
 
 
@@ -196,10 +199,10 @@ LOAD = st.tuples(
 def test_after_the_storm_the_database_equals_the_platform(
     by_position: bool, loads: list[Any], deletions: bool
 ) -> None:
-    """Whatever happens between and during pages, details and crashes: one quiet load makes it true.
+    """After changes between and during pages, details and crashes, one quiet load makes both equal.
 
-    Left out: deletions while a list is walked by position, which hide the row that moves up; a
-    list with page numbers is read again then, and verify finds what opaque tokens may hide.
+    Left out: deletions while a list is walked by position, which hide the row that moves up. Such a
+    list is read again if it has page numbers; with opaque tokens `verify` finds hidden rows.
     """
     world = World(Platform(by_position))
     for before, during, crash in loads:
@@ -223,7 +226,9 @@ def test_after_the_storm_the_database_equals_the_platform(
 @settings(max_examples=60, deadline=None)
 @given(loads=st.lists(st.lists(CHANGE, max_size=25), min_size=1, max_size=6))
 def test_nothing_is_fetched_twice(loads: list[Any]) -> None:
-    """Without crashes and with changes between loads only, each state of a run is fetched once at most."""
+    """Without crashes, and with changes between loads only, each state of a run is fetched once at
+    most.
+    """
     world = World(Platform())
     for before in loads:
         for change in before:
@@ -234,7 +239,9 @@ def test_nothing_is_fetched_twice(loads: list[Any]) -> None:
 
 @pytest.mark.fault(26)
 def test_thousands_at_one_moment() -> None:
-    """Ties by the thousand: all are loaded across chunks and crashes, none twice but in a crashed chunk."""
+    """Thousands of equal times: all runs are loaded across chunks and crashes, and only a crashed
+    chunk repeats.
+    """
     world = World(Platform())
     world.platform.runs = {f"r{i}": (START, "PROCESSED") for i in range(2000)}
     crashes = 0

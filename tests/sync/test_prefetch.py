@@ -1,4 +1,4 @@
-"""What is fetched ahead: the budget is used while dlt loads, and nothing is asked for twice."""
+"""Prefetching: requests use the budget while dlt loads, and no request is sent twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.loading import Loader, query, settled
 def test_requests_go_on_while_a_package_is_loaded(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third of the next package is on its way, and no more than that, while this one is loaded."""
+    """While a package is loaded, a third of the next one is fetched, and no more."""
     sandbox.set(latency=0.05)
     seen: list[int] = []
     commit = pipeline.load_package
@@ -30,7 +30,7 @@ def test_requests_go_on_while_a_package_is_loaded(
 
     monkeypatch.setattr(load, "load_package", slow)
     load_extend(tmp_path / "a.duckdb", chunk_runs=12)
-    # forty workflow runs in packages of twelve; sixteen were on their way when the last one was taken
+    # forty workflow runs in packages of twelve; sixteen were requested when the last one was loaded
     assert seen[:3] == [27, 39, 40]
     assert fetched(sandbox) == 40
     rows = query(tmp_path / "a.duckdb", "SELECT fetched FROM extend.syncs ORDER BY load_id")
@@ -41,7 +41,7 @@ def test_requests_go_on_while_a_package_is_loaded(
 def test_the_next_list_is_begun_while_a_package_is_loaded(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Processor runs on their own, once no workflow run is left that could bring them; one list at a time."""
+    """Separate processor runs are fetched once all workflow runs are done, one list at a time."""
     seen: list[tuple[int, int]] = []
     commit = pipeline.load_package
 
@@ -64,7 +64,7 @@ def test_the_next_list_is_begun_while_a_package_is_loaded(
 def test_a_limit_is_kept_ahead_of_time(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """`max_runs` bounds what is asked for, not only what is taken."""
+    """`max_runs` limits requests, not only loaded runs."""
     sandbox.set(latency=0.02)
     summary, _ = load_extend(tmp_path / "m.duckdb", chunk_runs=10, max_runs=25)
     assert (summary.fetched, fetched(sandbox)) == (25, 25)
@@ -76,7 +76,10 @@ def test_a_limit_is_kept_ahead_of_time(
 def test_a_refusal_ahead_loses_nothing(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that is withdrawn while a package is loaded stops the next one; what is there stays."""
+    """A key that is revoked while a package is loaded stops the next package.
+
+    Loaded rows are kept.
+    """
     commit, before = pipeline.load_package, set(threading.enumerate())
 
     def refused(running: Any, source: Any, target: Any) -> None:

@@ -1,4 +1,4 @@
-"""Sync over the whole path: windows, unfinished runs, runs that go away, states that stay small."""
+"""Sync through all layers: windows, unfinished runs, deleted runs, small states."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def truth(sandbox: Sandbox) -> dict[str, str]:
 
 
 def fetched(sandbox: Sandbox) -> int:
-    """Workflow runs read in full since the last reset."""
+    """Workflow runs fetched in full since the last reset."""
     return sandbox.stats.routes.get("GET /workflow_runs/{id}", 0)
 
 
 def test_what_since_left_out_is_loaded_later(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A load with --since, then one without, ends with everything, each run fetched once."""
+    """A load with --since, then one without: all runs are loaded, each fetched once."""
     times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
     database = tmp_path / "s.duckdb"
     load_extend(database, since=times[25])
@@ -69,7 +69,7 @@ def test_what_since_left_out_is_loaded_later(
 def test_window_apart_from_what_is_loaded_leaves_no_gap(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A window above a gap is loaded, and the gap is loaded by the next load without a window."""
+    """A window above a gap is loaded, and the next load without a window loads the gap."""
     times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
     database = tmp_path / "w.duckdb"
     load_extend(database, until=times[10])
@@ -84,7 +84,7 @@ def test_window_apart_from_what_is_loaded_leaves_no_gap(
 def test_interrupted_window_is_not_fetched_twice(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """What an earlier load brought below the watermark is known from the database itself."""
+    """The database shows which runs below the watermark an earlier load has loaded."""
     times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
     database = tmp_path / "i.duckdb"
     load_extend(database, since=times[30])
@@ -97,7 +97,7 @@ def test_interrupted_window_is_not_fetched_twice(
 def test_a_full_load_of_a_window_that_is_interrupted_hides_nothing(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """It takes nothing for loaded, and what lies between is not: the watermark stays below it."""
+    """It ignores loaded runs, and leaves a gap: the watermark stays below the gap."""
     database = tmp_path / "w.duckdb"
     load_extend(database)
     between = sandbox.extend.add(5)
@@ -114,7 +114,7 @@ def test_a_full_load_of_a_window_that_is_interrupted_hides_nothing(
 def test_run_that_ends_without_a_new_change_is_seen(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """An unfinished run far below the overlap whose status moves, and nothing else, is read again."""
+    """An unfinished run far below the overlap changes only its status: it is fetched again."""
     database = tmp_path / "u.duckdb"
     run = {
         "object": "workflow_run",
@@ -134,7 +134,7 @@ def test_run_that_ends_without_a_new_change_is_seen(
 def test_unfinished_runs_are_given_up_with_age(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Nobody waits for ever: past `recheck_for` a run that never ends costs no list request."""
+    """After `recheck_for` a run that never ends costs no list request."""
     database = tmp_path / "g.duckdb"
     load_extend(database, recheck_for="1s")
     sandbox.stats.reset()
@@ -148,7 +148,7 @@ def test_unfinished_runs_are_given_up_with_age(
 def test_run_that_goes_away_while_it_is_loaded(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A run that was listed and answers 404 is neither an error nor tried again."""
+    """A listed run that answers 404 is neither an error nor tried again."""
     gone = next(iter(workflow_truth(sandbox)))
     sandbox.fault("status", f"/workflow_runs/{gone}", status=404, times=99)
     database = tmp_path / "d.duckdb"
@@ -166,7 +166,7 @@ def test_run_that_goes_away_while_it_is_loaded(
 def test_state_stays_small(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many runs share a moment, the state remembers few, and none is fetched twice."""
+    """Many runs share a timestamp: the state stores few, and none is fetched twice."""
     monkeypatch.setattr("docruns.sync.plan.MAX_RECENT", 3)
     database = tmp_path / "t.duckdb"
     load_extend(database, overlap="365d")
@@ -184,7 +184,7 @@ def simulated(client: Any, run_list: RunList, clock: Callable[[], datetime]) -> 
 
 
 def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
-    """Its row is all that there ever was: nobody can be asked what became of it."""
+    """The list's row is its only data, so it cannot be checked by its id."""
     client: Any = SimpleNamespace(usage=Usage())
     moment = datetime(2026, 9, 1, tzinfo=UTC)
     row = ListedRun("ver_1", "PENDING", moment, moment, False, {"row": "{}"})
@@ -203,7 +203,7 @@ def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
 
 
 def test_a_listed_row_without_an_id_is_kept() -> None:
-    """A row that cannot be asked for stands in quarantine with its text, and is never just dropped."""
+    """A row that cannot be fetched goes to quarantine with its text."""
     client: Any = SimpleNamespace(usage=Usage())
     row = ListedRun("", None, None, None, True, {"row": '{"status": "PROCESSED"}'})
     run_list = RunList("runs", lambda _: iter([[row]]), lambda *_: None, None)  # type: ignore[arg-type,return-value]
@@ -219,7 +219,7 @@ def test_a_listed_row_without_an_id_is_kept() -> None:
 def test_what_fails_in_a_window_is_remembered(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The window moves no watermark, and still whoever comes next knows what is in quarantine."""
+    """A disjoint window moves no watermark, but the state still stores its failures."""
     monkeypatch.setattr(Retry.__init__, "__defaults__", (1, 0.0, 0.0, 20.0))
     database = tmp_path / "f.duckdb"
     load_extend(database)
@@ -237,7 +237,9 @@ def test_what_fails_in_a_window_is_remembered(
 def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
     load_extend: Loader, tmp_path: Path
 ) -> None:
-    """What `--since` left out of an optional list is loaded later, whatever happens in between."""
+    """Runs of an optional list that `--since` left out are loaded later, also if the list was
+    missing once.
+    """
     edits = "SELECT count(*) FROM extend.processor_runs WHERE type = 'EDIT'"
     database, whole = tmp_path / "o.duckdb", tmp_path / "w.duckdb"
     with Sandbox(20, seed=1, standalone=30, document_size="light") as sandbox:
@@ -254,7 +256,7 @@ def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
 def test_a_run_that_is_listed_again_is_read_again(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A 404 that passes marks a run as gone; what is marked is not known, and a list shows it."""
+    """A temporary 404 marks a run as gone. When a list shows it again, it is fetched."""
     database = tmp_path / "b.duckdb"
     load_extend(database)
     run = max(workflow_truth(sandbox).values(), key=lambda run: run["updated_at"])["id"]
@@ -270,23 +272,23 @@ def test_a_run_that_is_listed_again_is_read_again(
 def test_a_list_that_the_key_may_not_see_stops_nothing(
     sandbox: Sandbox, tmp_path: Path, path: str
 ) -> None:
-    """403 for a list beside the runs says that the key lacks a right, and not that it is wrong."""
+    """403 for a secondary list means that the key lacks a right, not that it is wrong."""
     sandbox.fault("status", path, status=403, times=None)
-    told: list[tuple[str, str]] = []
+    events: list[tuple[str, str]] = []
     summary = load_runs(
         connect_extend(base_url=sandbox.extend_url),
         Target("extend", tmp_path / "r.duckdb"),
-        lambda stage, name, *_: told.append((stage, name)),
+        lambda stage, name, *_: events.append((stage, name)),
     )
     assert summary.complete and summary.fetched > 0 and summary.quarantined == 0
-    assert ("refused", path[1:]) in told
+    assert ("refused", path[1:]) in events
 
 
 @pytest.mark.parametrize("path", ["/workflow_runs", "/extract_runs"])
 def test_a_key_that_may_not_see_the_runs_is_refused(
     load_extend: Loader, sandbox: Sandbox, path: str
 ) -> None:
-    """Without these nothing would be loaded, or half of it."""
+    """Without the list of workflow runs a load would miss most rows."""
     sandbox.fault("status", path, status=403, times=None)
     with pytest.raises(RefusedError):
         load_extend()
@@ -295,10 +297,12 @@ def test_a_key_that_may_not_see_the_runs_is_refused(
 def test_no_signed_url_of_an_error_is_stored(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A platform may quote one in what it says of a run: neither the table nor the state keeps its query."""
+    """A platform may quote a signed URL in an error: neither the table nor the state stores its
+    query.
+    """
     [bad] = sandbox.extend.add(1)
-    said = "cannot read https:\\/\\/files.invalid\\/scan.pdf?X-Amz-Signature=SECRETSIG&x=1"
-    body = '{"code": "INVALID", "message": "' + said + '", "retryable": false}'
+    message = "cannot read https:\\/\\/files.invalid\\/scan.pdf?X-Amz-Signature=SECRETSIG&x=1"
+    body = '{"code": "INVALID", "message": "' + message + '", "retryable": false}'
     plant(sandbox, {f"/extend/workflow_runs/{bad}": lambda _: Reply(422, body.encode())})
     database = tmp_path / "s.duckdb"
     assert load_extend(database)[0].quarantined == 1

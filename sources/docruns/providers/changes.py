@@ -3,14 +3,15 @@
     rows ──► read ──► wishes ──► diff(wish, known run) ──► Change | Unchanged | Problem
                 └──► problems
 
-    row      {"id": "workflow_run_1", "name": "HP-1", "metadata": '{"checked": true}', "metadata.ledger_id": 417}
+    row      {"id": "workflow_run_1", "name": "HP-1", "metadata": '{"checked": true}',
+              "metadata.ledger_id": 417}
     known    {"name": "scan.pdf", "metadata": {"checked": true}}
     change   {"name": "HP-1", "metadata": {"ledger_id": 417}}
 
-A null cell changes nothing. A null inside JSON is a value, and is sent: a key can be set to null, but not
-removed. The platform merges metadata key by key and the new value wins; Extend does not document whether an
-object inside is merged or replaced. A value that the platform stores in another form is sent once: `LastPush`
-holds its answer.
+A null cell changes nothing. A null inside JSON is a value, and is sent: a key can be set to null,
+but not removed. The platform merges metadata key by key and the new value wins; Extend does not
+document whether an object inside is merged or replaced. A value that the platform stores in another
+form is sent once: `LastPush` holds its answer.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from ..core.errors import ShapeError
 from ..core.payload import is_usable
 
 METADATA_BYTES = 10_000
-"""The limit for a run's metadata as compact JSON: the documented 10 KB, applied to the merged object."""
+"""The limit for a run's metadata as compact JSON: the documented 10 KB, applied to the merged
+object.
+"""
 
 TAGS = "extend:usage_tags"
 """A reserved key. The platform silently strips characters other than letters, digits, - and _."""
@@ -43,7 +46,10 @@ _VARIANT = re.compile(r"__v_[a-z]+$")
 
 
 class DesiredRun(NamedTuple):
-    """A row that can be pushed. `row` is its number, from 1. None as `name` and missing keys change nothing."""
+    """A row that can be pushed. `row` is its number, from 1.
+
+    None as `name` and missing keys change nothing.
+    """
 
     row: int
     id: str
@@ -77,7 +83,8 @@ class RemoteRun(NamedTuple):
 class LastPush(NamedTuple):
     """The last confirmed push of a run, as `pushes` stores it: plain, hashed, or empty.
 
-    `name` is the last name sent, `wish` the last row's fingerprint, `after` the platform's run after that.
+    `name` is the last name sent, `wish` the last row's fingerprint, `after` the platform's run
+    after that.
     """
 
     name: str | None = None
@@ -98,7 +105,9 @@ class Change(NamedTuple):
         return number_text(self._of(self.name, self.metadata)).encode()
 
     def undo(self) -> str:
-        """The values that the update overwrites, in the same form, without keys that the run did not have."""
+        """The values that the update overwrites, in the same form, without keys that the run did
+        not have.
+        """
         return canonical(self._of(self.before.name, self.before.metadata))
 
     def _of(self, name: str | None, metadata: dict[str, JSON]) -> dict[str, JSON]:
@@ -203,7 +212,8 @@ def _object(cell: Any) -> dict[str, JSON]:
 
 
 def as_json(cell: Any) -> JSON:
-    """A cell of a query or a file as a JSON value: numbers keep their digits, times become RFC 3339 text.
+    """A cell of a query or a file as a JSON value: numbers keep their digits, times become RFC 3339
+    text.
 
     ValueError where JSON has nothing like it.
     """
@@ -273,7 +283,10 @@ def diff(
 
 
 def holds(change: Change, known: RemoteRun) -> bool | None:
-    """Whether the run has the values of the change. None: unknown, the API does not return the name."""
+    """Whether the run has the values of the change.
+
+    None: unknown, the API does not return the name.
+    """
     has = all(
         key in known.metadata and same(value, known.metadata[key])
         for key, value in change.metadata.items()

@@ -1,4 +1,5 @@
-"""Which due runs the destination holds already, and which processor runs lack the link to their workflow run.
+"""Which due runs the destination holds already, and which processor runs lack the link to their
+workflow run.
 
 Each call queries the destination of dlt's current pipeline. Nothing is kept between loads.
 """
@@ -20,7 +21,8 @@ from ..sync.sync import Sync
 def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
     """Due workflow runs that the destination holds as they are listed.
 
-    An interrupted load has loaded them, or so many runs share one timestamp that the state does not list all.
+    An interrupted load has loaded them, or so many runs share one timestamp that the state does not
+    list all.
     """
     pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
     if _is_refreshing():
@@ -34,13 +36,16 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
-    """Due processor runs that the destination holds as they are listed. Adds the others' parents to `sync.known`."""
+    """Due processor runs that the destination holds as they are listed.
+
+    Adds the others' parents to `sync.known`.
+    """
     pipeline, parents = dlt.current.pipeline(), sync.known.parents
     if _is_refreshing():
         return set()
     runs = [run for run in due if not sync.is_loaded(run.id)]
     if sync.platform.has_nested_runs:
-        # an interrupted load may have loaded the workflow run, and not the runs that its steps have made
+        # an interrupted load may have loaded the workflow run without the runs that its steps made
         unknown = [run.id for run in runs if run.id not in parents]
         for made in lookup.produced_runs(pipeline, unknown):
             parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
@@ -59,7 +64,10 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def _is_refreshing() -> bool:
-    """Whether dlt's `refresh` has dropped the state. It empties the tables when it loads this package."""
+    """Whether dlt's `refresh` has dropped the state.
+
+    It empties the tables when it loads this package.
+    """
     state = dlt.current.load_package_state()["state"]
     return bool(state.get("dropped_tables") or state.get("truncated_tables"))
 
@@ -73,10 +81,11 @@ def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
 
 
 class UnlinkedRuns:
-    """Processor runs that were loaded before the workflow run that made them, so they lack the link to it.
+    """Processor runs that were loaded before the workflow run that made them, so they lack the link
+    to it.
 
-    They are loaded again, with the link. Their workflow run may be of this load, or of an earlier one that
-    the destination holds.
+    They are loaded again, with the link. Their workflow run may be of this load, or of an earlier
+    one that the destination holds.
     """
 
     def __init__(self, sync: Sync) -> None:

@@ -81,7 +81,10 @@ class _RunRows:
             sync.workflow_runs_are_done = True
 
     def processor_runs(self) -> Iterator[Tables | None]:
-        """Processor runs outside of workflow runs. Workflow runs come first, so that no run is fetched twice."""
+        """Processor runs outside of workflow runs.
+
+        Workflow runs come first, so that no run is fetched twice.
+        """
         sync, selected = self._sync, self._begin()
         states = dlt.current.resource_state()
         while "workflow_runs" in selected and not sync.workflow_runs_are_done:
@@ -103,7 +106,9 @@ class _RunRows:
         return dlt.current.source().resources.selected
 
     def _walk_all(self) -> Iterator[None]:
-        """Walk all lists before any run is fetched: in some versions only lists have the dates of nested runs."""
+        """Walk all lists before any run is fetched: in some versions only lists have the dates of
+        nested runs.
+        """
         states = dlt.current.resource_state("processor_runs")
         lists = [(run_list, states.setdefault(run_list.name, {})) for run_list in self._others]
         main = (self._main, dlt.current.resource_state("workflow_runs"))
@@ -119,8 +124,9 @@ class _RunRows:
 def _missing_tables() -> Iterator[tuple[Table, Any]]:
     """Empty tables, where the dataset lacks the table or a column of it.
 
-    So a query finds each table, also where the platform has sent no row for it or an older version of
-    docruns has made it. Some of dlt's destinations, such as Postgres, take no table without a row.
+    So a query finds each table, also where the platform has sent no row for it or an older version
+    of docruns has made it. Some of dlt's destinations, such as Postgres, take no table without a
+    row.
     """
     if not traits_of(dlt.current.pipeline()).is_staged_once:
         return
@@ -134,8 +140,8 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
 def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:
     """Each batch after dlt has taken all tables of the previous one.
 
-    dlt takes one item of each generator in turn. Without this function it would hold ten batches, 130 MB,
-    with tables of each still to come.
+    dlt takes one item of each generator in turn. Without this function it would hold ten batches,
+    130 MB, with tables of each still to come.
     """
     for batch in batches:
         yield batch
@@ -143,7 +149,10 @@ def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:
 
 
 class _ToTables(YieldMapItem):
-    """Splits a batch into its tables. Its place is after dlt's limit, which counts batches: so runs stay whole."""
+    """Splits a batch into its tables.
+
+    Its place is after dlt's limit, which counts batches: so runs stay whole.
+    """
 
     placement_affinity = 1.2
 
@@ -151,8 +160,8 @@ class _ToTables(YieldMapItem):
 def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     """Make a resource that yields `Tables` fill all of them.
 
-    Private values that the settings hash or drop are replaced before dlt gets the rows. Resources that fill
-    the same tables share `hints`.
+    Private values that the settings hash or drop are replaced before dlt gets the rows. Resources
+    that fill the same tables share `hints`.
     """
     _silence_expected_warnings()
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
@@ -183,7 +192,10 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
 
 @cache
 def _platform_texts(table: Table) -> list[str]:
-    """Columns in which a platform may put its own URLs. A URL that a document contains is a value."""
+    """Columns in which a platform may put its own URLs.
+
+    A URL that a document contains is a value.
+    """
     return [
         column.name
         for column in table.columns
@@ -192,8 +204,9 @@ def _platform_texts(table: Table) -> list[str]:
 
 
 def _silence_expected_warnings() -> None:
-    """dlt warns for every batch that JSON comes as Arrow strings, and of merge keys in datasets from before
-    docruns used destination scopes. Both are expected."""
+    """dlt warns for every batch that JSON comes as Arrow strings, and of merge keys in datasets
+    from before docruns used destination scopes. Both are expected.
+    """
     logger = logging.getLogger("dlt")
     if not any(isinstance(f, _ExpectedWarnings) for f in logger.filters):
         logger.addFilter(_ExpectedWarnings())

@@ -1,4 +1,6 @@
-"""The settings that all sources share: checks them and makes a client and a load's settings of them."""
+"""The settings that all sources share: checks them and makes a client and a load's settings of
+them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class ClientOptions:
     def make_client(
         self, section: str, base_url: str, key: str, headers: Mapping[str, str], dialect: Dialect
     ) -> Client:
-        """A client of that address, with the request budget of its key. ConfigError names `section`."""
+        """A client of that address, with the request budget of its key.
+
+        ConfigError names the setting.
+        """
         url = check_base_url(base_url, f"{section}.base_url")
 
         def explain(
@@ -76,7 +81,9 @@ class ClientOptions:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The settings of a load that all sources share, not yet checked; `connect_extend` describes them."""
+    """The settings of a load that all sources share, not yet checked; `connect_extend` describes
+    them.
+    """
 
     overlap: str
     recheck_for: str
@@ -121,7 +128,8 @@ def check_bounds(key: str, number: Any, least: float, most: float = math.inf) ->
 def refuse_unknown_settings(provider: str, known: Iterable[str]) -> None:
     """ConfigError for an unknown key in [sources.<provider>].
 
-    dlt ignores unknown keys, so a misspelled host or `field_values` would silently have its default.
+    dlt ignores unknown keys, so a misspelled host or `field_values` would silently have its
+    default.
     """
     names = set(known)
     start = f"SOURCES__{provider}__".upper()

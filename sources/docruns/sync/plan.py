@@ -2,13 +2,13 @@
 
     state + listed rows ──► Plan: due runs, oldest change first ──► (fetched, committed) ──► state
 
-Lists have no date filter, so a load walks them from the newest change down to the watermark minus an
-overlap, and fetches due runs from the oldest change up. So the state can advance run by run: whenever a
-load stops, everything listed up to the watermark is loaded.
+Lists have no date filter, so a load walks them from the newest change down to the watermark minus
+an overlap, and fetches due runs from the oldest change up. So the state can advance run by run:
+whenever a load stops, everything listed up to the watermark is loaded.
 
     watermark   every listed run whose last change is at or before it is loaded
-    lower       ... and at or after this one: `since` left out earlier changes; none: everything is loaded
-    recent      runs within the overlap below (or at) the watermark, with their last change when loaded
+    lower       ... and at or after this one: `since` left out earlier changes; none: all is loaded
+    recent      runs within the overlap up to the watermark, with their last change when loaded
     unfinished  loaded runs that are not final, with their status and last change when loaded
 
 This module does not depend on what a run is, or on how it is listed, fetched or stored.
@@ -24,11 +24,16 @@ from typing import Any, NamedTuple
 OLDEST = datetime.min.replace(tzinfo=UTC)
 
 MAX_RECENT = 5000
-"""The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the state."""
+"""The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the
+state.
+"""
 
 
 class ListedRun(NamedTuple):
-    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values."""
+    """A run as a list shows it.
+
+    `summary`: values that lists have and details lack, as JSON values.
+    """
 
     id: str
     status: str | None
@@ -55,7 +60,10 @@ class Failure(NamedTuple):
 
 @dataclass
 class State:
-    """The state of one list between loads; see the module's docstring. Each load tries `failed` again."""
+    """The state of one list between loads; see the module's docstring.
+
+    Each load tries `failed` again.
+    """
 
     watermark: datetime | None = None
     lower: datetime | None = None
@@ -144,7 +152,7 @@ class State:
             self.unfinished[run.id] = (run.status, run.changed)
 
     def _advance(self, changed: datetime, overlap: timedelta, now: datetime) -> None:
-        # a change in the future counts as one of now, so that a wrong clock does not hide later runs
+        # a change in the future counts as one of now, so that a wrong clock hides no later runs
         mark = min(changed, now)
         if mark > (self.watermark or OLDEST):
             self.watermark = mark
@@ -167,8 +175,9 @@ def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
 class Plan:
     """The result of one scan of a list. `due` is oldest change first; `top` is the newest change.
 
-    `lower` is the state's new `lower` when the plan is done. `is_disjoint`: the plan covers a window with a
-    gap to what is loaded. It moves no watermark, because a watermark would cover the gap.
+    `lower` is the state's new `lower` when the plan is done. `is_disjoint`: the plan covers a
+    window with a gap to what is loaded. It moves no watermark, because a watermark would cover the
+    gap.
     """
 
     due: list[ListedRun]
@@ -221,8 +230,8 @@ def plan_runs(
 ) -> Plan:
     """Sort listed rows into due and unchanged.
 
-    `since` (inclusive) and `until` (exclusive) bound the last change. A run that is listed twice counts
-    once, with its newest change. Runs that failed before are due whether listed or not.
+    `since` (inclusive) and `until` (exclusive) bound the last change. A run that is listed twice
+    counts once, with its newest change. Runs that failed before are due whether listed or not.
     """
     newest = {failure.run.id: failure.run for failure in state.failed.values()}
     top: datetime | None = None

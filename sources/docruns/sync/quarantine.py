@@ -1,4 +1,7 @@
-"""Rows of `quarantine`: runs that could not be loaded, and runs whose failure is resolved. No I/O."""
+"""Rows of `quarantine`: runs that could not be loaded, and runs whose failure is resolved.
+
+No I/O.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def row_without_id(resource: str, row: ListedRun, now: datetime) -> Batch:
 
 
 def redacted_message(error: Exception, privacy: Privacy) -> str:
-    """The message of an error without private values: it may quote the document, or a signed URL."""
+    """The message of an error without private values: it may quote the document, or a signed
+    URL.
+    """
     if privacy.keeps:
         text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         return strip_url_queries(text)
@@ -66,8 +71,8 @@ def redact_error(error: Exception, privacy: Privacy) -> Exception:
 def redact_failures(failed: dict[str, Failure], privacy: Privacy) -> dict[str, Failure]:
     """Failures as a state may store them, without private values of their summaries.
 
-    The summary is complete again when the run is listed again. Until then a run that cannot be fetched by
-    its id cannot be loaded.
+    The summary is complete again when the run is listed again. Until then a run that cannot be
+    fetched by its id cannot be loaded.
     """
     if privacy.keeps:
         return failed
@@ -100,6 +105,9 @@ def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
 
 
 def excerpt(body: bytes) -> str:
-    """The first characters of a body, for a table. URLs lose their queries, which may contain a key."""
+    """The first characters of a body, for a table.
+
+    URLs lose their queries, which may contain a key.
+    """
     text = body[: 4 * DETAIL_CHARS].decode(errors="replace")
     return strip_url_queries(text)[:DETAIL_CHARS]

@@ -1,4 +1,6 @@
-"""Extend: a dlt source for every documented API version, and a dlt destination for its workflow runs."""
+"""Extend: a dlt source for every documented API version, and a dlt destination for its workflow
+runs.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@
     GET /extractors/{id}                {…, "draftVersion": {…, "config": {…}}}
 
 An entry is read again only when its `updatedAt` has changed. A published version is read only once,
-because it never changes. Lists that a server does not have are left out. An entry that cannot be read
-goes to quarantine and is tried again in each load; the others are loaded.
+because it never changes. Lists that a server does not have are left out. An entry that cannot be
+read goes to quarantine and is tried again in each load; the others are loaded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ AddEntry = Callable[[Batch, Payload, Context, str | None], None]
 """Adds the row of an entry; the last argument is the list's processor type."""
 
 AddVersion = Callable[[Batch, Payload, Context, str | None, str], None]
-"""Adds the row of a version; the last two arguments are the list's processor type and the entry's id."""
+"""Adds the row of a version; the last two arguments are the list's processor type and the entry's
+id.
+"""
 
 
 def workflows(
@@ -116,7 +118,10 @@ class _Failures:
         return Failure(run, datetime.fromisoformat(first), loads, error, message[:500])
 
     def finish(self) -> Batch:
-        """The rows, with those of failures that are resolved. Writes the open failures to the state."""
+        """The rows, with those of failures that are resolved.
+
+        Writes the open failures to the state.
+        """
         for id_ in (self._good - self.ids) & self._open.keys():
             failure = self._failure(id_, "", "")
             self.batch.update(quarantine.resolved_row(self._name, failure, self._sync.clock()))
@@ -203,7 +208,9 @@ class _List:
                     add_version(self._batch, draft, self._context, type_, detail.id)
 
     def _list_versions(self, due: list[_Detail]) -> Iterator[None]:
-        """Walk the changed entries' lists of versions, 32 at once; new versions are added to `due`."""
+        """Walk the changed entries' lists of versions, 32 at once; new versions are added to
+        `due`.
+        """
         owners = list(self._changed)
         for start in range(0, len(owners), _AT_ONCE):
             lists = {

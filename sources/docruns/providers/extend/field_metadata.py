@@ -1,9 +1,10 @@
 """What Extend says of each path of an output: scores, citations and insights. No I/O.
 
-    {"total": {"ocrConfidence": 0.98, "logprobsConfidence": null, "reviewAgentScore": 5, "citations": […], "insights": […]}}
+    {"total": {"ocrConfidence": 0.98, "logprobsConfidence": null, "reviewAgentScore": 5,
+               "citations": […], "insights": […]}}
 
-Metadata is most of a run's text, so it is decoded straight into structs. Metadata with an unknown key or
-an unexpected type anywhere is read key by key instead, which is slower and keeps everything.
+Metadata is most of a run's text, so it is decoded straight into structs. Metadata with an unknown
+key or an unexpected type anywhere is read key by key instead, which is slower and keeps everything.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Known(Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
-    """An object of which all keys are known. `check_structs` expects that defaults are not written again."""
+    """An object of which all keys are known.
+
+    `check_structs` expects that defaults are not written again.
+    """
 
 
 class _Point(Struct, forbid_unknown_fields=True, gc=False):
@@ -39,7 +43,8 @@ class _Page(_Known):
 
 
 # {"page": {"number": 1, "width": 1275, "height": 1650}, "referenceText": "Total due 9,50",
-#  "polygon": [{"x": 838, "y": 149}, …], "fileId": "file_1"}; up to 2025-04-21 "page": 1, "pageWidth": 612
+#  "polygon": [{"x": 838, "y": 149}, …], "fileId": "file_1"}
+# up to 2025-04-21 "page": 1, "pageWidth": 612
 class _Citation(_Known):
     page: _Page | _Whole | None = None
     page_width: float | None = None
@@ -55,7 +60,6 @@ class _Insight(_Known):
     content: str | None = None
 
 
-# {"ocrConfidence": 0.98, "logprobsConfidence": null, "reviewAgentScore": 5, "citations": […], "insights": […]}
 class _Entry(_Known):
     ocr_confidence: float | None = None
     logprobs_confidence: float | None = None
@@ -111,9 +115,9 @@ def _citation(c: _Citation) -> Citation:
         width = page.width if page.width is not None else width
         height = page.height if page.height is not None else height
         page = page.number
-    if (polygon := json_text(c.polygon)) == "null":
-        return Citation(page, width, height, c.file_id, c.reference_text, c.cell_range)  # type: ignore[arg-type] # narrowed above
     place = (page, width, height, c.file_id, c.reference_text, c.cell_range)
+    if (polygon := json_text(c.polygon)) == "null":
+        return _new(Citation, (*place, None, None, None, None, None, None))
     return _new(Citation, (*place, *_box(polygon), polygon, None))
 
 

@@ -1,7 +1,9 @@
 """Extend's processor runs, of any kind and API version, nested or not, as rows. No I/O.
 
-2026-02-09   {"object": "extract_run", "id": "exr_…", "extractor": {…}, "config": {…}, "output": {…}, "file": {…}}
-and older    {"object": "document_processor_run", "id": "dpr_…", "type": "EXTRACT", "processorId": …, "files": […]}
+2026-02-09   {"object": "extract_run", "id": "exr_…", "extractor": {…}, "config": {…},
+              "output": {…}, "file": {…}}
+and older    {"object": "document_processor_run", "id": "dpr_…", "type": "EXTRACT",
+              "processorId": …, "files": […]}
 """
 
 from __future__ import annotations
@@ -255,7 +257,9 @@ def _edits(run: Payload) -> Raw | None:
 def _parse_cells(
     run: Payload, final: Raw | None, initial: Raw | None, reviewed: Raw | None, is_kept: bool
 ) -> dict[str, object]:
-    """The output of a parse run: chunks and blocks are the document itself, kept only on request."""
+    """The output of a parse run: chunks and blocks are the document itself, kept only on
+    request.
+    """
     chunks = run.raw("chunks")
     text = None if chunks is None else '{"chunks":' + json_text(chunks) + "}"
     if final is not None:
@@ -318,7 +322,8 @@ def _add_insights(batch: Batch, id_: str, output: str, found: tuple[Insight, ...
 def _split_cells(
     run: Payload, batch: Batch, id_: str, final: Raw, initial: Raw | None, reviewed: Raw | None
 ) -> dict[str, object]:
-    # {"splits": [{"type": "invoice", "startPage": 1, "endPage": 2, "fileId": "file_2", …}], "isExternal": false}
+    # {"splits": [{"type": "invoice", "startPage": 1, "endPage": 2, "fileId": "file_2", …}],
+    #  "isExternal": false}
     output = Payload(final)
     for position, split in enumerate(output.objects("splits") or ()):
         batch.add(
@@ -347,8 +352,12 @@ def _split_cells(
 
 
 def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
-    """Add the rows of `files[]` or `file`. Gives the sum of their page counts; None where there are none."""
-    # {"id": "file_1", "name": "scan.pdf", "type": "PDF", "metadata": {"pageCount": 3, "parentSplit": {…}}}
+    """Add the rows of `files[]` or `file`.
+
+    Gives the sum of their page counts; None where there are none.
+    """
+    # {"id": "file_1", "name": "scan.pdf", "type": "PDF",
+    #  "metadata": {"pageCount": 3, "parentSplit": {…}}}
     one, many = run.object("file"), run.objects("files")
     pages: int | None = None
     files = many or ([one] if one is not None else [])

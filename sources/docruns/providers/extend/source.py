@@ -53,10 +53,10 @@ def connect_extend(
 ) -> Platform:
     """Workflow runs, processor runs, their fields and all other rows of a run, from Extend.
 
-    Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations, splits
-    and files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`.
-    Each run that is due costs one request. A run that did not change since the last load costs none.
-    Every yield holds whole runs, so any limit leaves whole runs and a correct state.
+    Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations,
+    splits and files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`.
+    Each run that is due costs one request. A run that did not change since the last load costs
+    none. Every yield holds whole runs, so any limit leaves whole runs and a correct state.
 
     Args:
         api_key: The key, also read from EXTEND_API_KEY. Optional on loopback addresses.
@@ -64,8 +64,9 @@ def connect_extend(
         api_version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.
         region: us, us2 (HIPAA) or eu1.
         workspace_id: The workspace, for an organisation key. Also read from EXTEND_WORKSPACE_ID.
-        requests_per_second: The most requests a second, for all processes on this machine that use the key.
-            Default: docruns finds the limit, starting at 10; on loopback no limit until the first 429.
+        requests_per_second: The most requests a second, for all processes on this machine that use
+            the key. Default: docruns finds the limit, starting at 10; on loopback there is none until
+            the first 429.
         concurrency: Requests in flight.
         max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
         overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
@@ -77,7 +78,7 @@ def connect_extend(
         full: Fetch every run again, changed or not.
         include_parse_output: Keep a parse run's chunks and blocks as JSON in `parse_output`.
         list_processor_runs: Whether a server before 2025-04-21 lists processor runs. Default: try.
-        field_values: keep, hash or drop the values of private columns (`docruns tables` marks them).
+        field_values: keep, hash or drop values of private columns (`docruns tables` marks them).
         hash_key: The key of these hashes, a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
 

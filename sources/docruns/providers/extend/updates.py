@@ -1,12 +1,13 @@
-"""Extend's update call: reads runs as they are, sends changes on several threads, and gives their outcomes.
+"""Extend's update call: reads runs as they are, sends changes on several threads, and gives their
+outcomes.
 
     POST /workflow_runs/{id}  {"name": "HP-1", "metadata": {"ledger_id": 417}}
         2026-02-09   {"object": "workflow_run", "id": …, "metadata": {…}}         without the name
         and older    {"success": true, "workflowRun": {"id": …, "name": …, "metadata": {…}}}
 
-An update is idempotent, so it is tried again like a GET. A refused update concerns one run only: 400 where
-finished runs take no updates, 404 where the run no longer exists. An error that would repeat for every other
-run stops all updates.
+An update is idempotent, so it is tried again like a GET. A refused update concerns one run only:
+400 where finished runs take no updates, 404 where the run no longer exists. An error that would
+repeat for every other run stops all updates.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ GIVE_UP_AFTER = 20
 """After so many failures in a row the platform, not the runs, counts as broken."""
 
 GRACE_S = 1.0
-"""How long a stop waits for answers to updates that were sent; longer than a thread takes to send one."""
+"""How long a stop waits for answers to updates that were sent; longer than a thread takes to send
+one.
+"""
 
 STOPS = (RefusedError, BlockedError, BusyError)
 """Errors that do not depend on the run: the next update would fail too."""
@@ -102,7 +105,10 @@ class Failures:
         self._in_a_row = 0
 
     def count(self, outcome: ApiError | None) -> None:
-        """Count an outcome. Raises it where it stops all runs, or is one failure in a row too many."""
+        """Count an outcome.
+
+        Raises it where it stops all runs, or is one failure in a row too many.
+        """
         if isinstance(outcome, STOPS):
             raise outcome
         if isinstance(outcome, UnreachableError) and not outcome.sent:
@@ -121,9 +127,10 @@ def send(
 ) -> Iterator[Change]:
     """Send changes and give those that are answered, in the order of their answers.
 
-    A thread calls `begins` right before it sends a change, and `ended` as soon as it is answered, before it
-    sends its next one: so what these calls write is stored before anything else happens. Raises an error
-    that stops all updates. Updates without an answer are then cut off: they have begun and not ended.
+    A thread calls `begins` right before it sends a change, and `ended` as soon as it is answered,
+    before it sends its next one: so what these calls write is stored before anything else happens.
+    Raises an error that stops all updates. Updates without an answer are then cut off: they have
+    begun and not ended.
     """
     failures, counting, stopped = Failures(), Lock(), Event()
     waiting: SimpleQueue[Change] = SimpleQueue()

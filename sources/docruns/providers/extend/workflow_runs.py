@@ -4,7 +4,8 @@ Versions differ in names and in which keys they leave out, not in meaning, so on
 
     2026-02-09   {"object": "workflow_run", "workflow": {…}, "workflowVersion": {…}, "stepRuns": [
                     {"step": {…}, "stepType": "EXTRACT", "result": {"extractRun": {…}}}]}
-    2025-04-21   {"success": true, "workflowRun": {"workflow": {…}, "outputs": [{…}], "stepRuns": […]}}
+    2025-04-21   {"success": true, "workflowRun": {"workflow": {…}, "outputs": [{…}],
+                    "stepRuns": […]}}
     and older    the same with less
 """
 
@@ -28,7 +29,10 @@ _NESTED = ("extractRun", "classifyRun", "splitRun", "parseRun")
 
 
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
-    """Rows of a workflow run and of everything nested in it. ShapeError where the answer is no such run."""
+    """Rows of a workflow run and of everything nested in it.
+
+    ShapeError where the answer is no such run.
+    """
     run = _unwrap(body, "workflowRun")
     id_ = _id(run, listed)
     batch = Batch()
@@ -107,7 +111,10 @@ def _review_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]
 def processor_run(
     body: bytes, listed: ListedRun, context: Context, parent: ParentStep | None = None
 ) -> ParsedRun:
-    """Rows of a processor run that is fetched separately. `parent`: its step, where an earlier load knows it."""
+    """Rows of a processor run that is fetched separately.
+
+    `parent`: its step, where an earlier load knows it.
+    """
     run = _unwrap(body, "processorRun")
     _id(run, listed)
     batch = Batch()
@@ -226,7 +233,10 @@ def _add_nested_runs(
     context: Context,
     nested_ids: dict[str, None],
 ) -> str | None:
-    """Move a result's processor runs out of it, into rows of their own. Gives the id of the last one."""
+    """Move a result's processor runs out of it, into rows of their own.
+
+    Gives the id of the last one.
+    """
     nested_id = None
     for key in _NESTED:
         child = result.object(key)

@@ -1,12 +1,13 @@
 """Plextera's HTTP API: address, key, page-numbered lists and errors. No rows, no dlt.
 
     GET /workflow-runs?page=0&size=100&sortBy=updatedAt&sort=desc
-        {"data": [{"id": …, "updatedAt": …}], "pageInfo": {"page": 0, "size": 100, "totalItems": 123, "totalPages": 2}}
+        {"data": [{"id": …, "updatedAt": …}],
+         "pageInfo": {"page": 0, "size": 100, "totalItems": 123, "totalPages": 2}}
     GET /workflow-runs/{id}
     GET /document-insights/extractions, GET /document-insights/extractions/{id}
 
-Plextera does not document whether runs can be sorted, how pages are numbered and which filters exist.
-This module finds out with a few requests, which settings can save.
+Plextera does not document whether runs can be sorted, how pages are numbered and which filters
+exist. This module finds out with a few requests, which settings can save.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def run_pages(
 ) -> Iterator[list[ListedRun]]:
     """The list's pages, newest change first where the server sorts.
 
-    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it,
-    and no page where the server ignores the filter or does not know the status.
+    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with
+    it, and no page where the server ignores the filter or does not know the status.
     """
     if status is None:
         for page in _pages(client, runs, ()):
@@ -98,7 +99,10 @@ def run_pages(
 
 
 def _glance(raw: Raw) -> Payload:
-    """A list's entry, of which nothing is kept. An entry that is no object counts as an empty one."""
+    """A list's entry, of which nothing is kept.
+
+    An entry that is no object counts as an empty one.
+    """
     try:
         return Payload(raw, glance=True)
     except ShapeError:
@@ -120,9 +124,9 @@ def _pages(
 ) -> Iterator[list[Raw]]:
     """All pages once, with any page base, sorting and page information.
 
-    Ends with an empty page, with the last one of `totalPages`, or with a short page where that is missing.
-    A page that repeats the previous one shows that pages are numbered from 1. When the list shrinks during
-    the walk, rows move to earlier pages, so the previous page is read again.
+    Ends with an empty page, with the last one of `totalPages`, or with a short page where that is
+    missing. A page that repeats the previous one shows that pages are numbered from 1. When the
+    list shrinks during the walk, rows move to earlier pages, so the previous page is read again.
     """
     walk = _Walk(client, runs, filters)
     page = walk.start()
@@ -137,7 +141,8 @@ def _pages(
         if page.rows and page.ids == previous.ids:
             if walk.first == 1:
                 raise ShapeError(
-                    "two pages in a row hold the same runs; set page_start to the first page's number",
+                    "two pages in a row hold the same runs; "
+                    "set page_start to the first page's number",
                     request=f"GET {runs.path}",
                 )
             walk.first = 1
@@ -172,7 +177,10 @@ class _Walk:
         self.sorting: tuple[tuple[str, str | int], ...] = ()
 
     def start(self) -> _Page:
-        """The first page, sorted if the server can sort. A server may refuse or ignore the order."""
+        """The first page, sorted if the server can sort.
+
+        A server may refuse or ignore the order.
+        """
         newest_first = (("sortBy", "updatedAt"), ("sort", "desc"))
         self.runs.sorted = False
         if self.runs.paging.sort is False:
@@ -200,7 +208,9 @@ class _Walk:
             return page
 
     def _is_sorted(self, page: _Page) -> bool:
-        """Whether the opposite order begins with an older change: a server that ignores the order does not."""
+        """Whether the opposite order begins with an older change: a server that ignores the order
+        does not.
+        """
         if self.is_last(page, self.first):
             return False
         oldest_first = (("sortBy", "updatedAt"), ("sort", "asc"))
@@ -265,7 +275,8 @@ def check(body: bytes, request: str) -> None:
 def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) -> ApiError:
     """The error of a refused request, whatever its body looks like.
 
-    {"error": {"code": "NOT_FOUND", "message": "…", "requestId": "req_…", "retryable": false, "details": […]}}
+    {"error": {"code": "NOT_FOUND", "message": "…", "requestId": "req_…", "retryable": false,
+               "details": […]}}
     """
     code = message = request_id = None
     retryable: bool | None = None

@@ -3,11 +3,13 @@
     {"fieldCount": 2, "fields": [
        {"id": "fld_1", "name": "total", "type": "NUMBER", "value": 9.5, "confidence": 0.91,
         "placements": [{"page": 2, "x": 0.7, "y": 0.83, "width": 0.11, "height": 0.02}]},
-       {"id": "fld_2", "name": "lines", "type": "TABLE", "value": [{"sku": {"value": "A1", "confidence": 0.97}}]}]}
+       {"id": "fld_2", "name": "lines", "type": "TABLE",
+        "value": [{"sku": {"value": "A1", "confidence": 0.97}}]}]}
 
-Plextera does not document the keys of a field. So each key is the first of a list of candidates that the
-field has, and its row's extra keeps the whole element as it came. The path of a field is its name; names
-that repeat become items, `name[0]`, `name[1]`, and a field without a name has its position as its name.
+Plextera does not document the keys of a field. So each key is the first of a list of candidates
+that the field has, and its row's extra keeps the whole element as it came. The path of a field is
+its name; names that repeat become items, `name[0]`, `name[1]`, and a field without a name has its
+position as its name.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ _TYPES = {
 def make_output(fields: list[Raw]) -> Output:
     """The fields as one object, by name, with the metadata of each path.
 
-    The metadata's extra keeps each field as it came. ShapeError where the paths would be too long in all.
+    The metadata's extra keeps each field as it came. ShapeError where the paths would be too long
+    in all.
     """
     reader = _Fields()
     elements, texts = [decode(raw) for raw in fields], [json_text(raw) for raw in fields]
@@ -74,7 +77,10 @@ class _Fields:
         return below(path, step)
 
     def note(self, path: str, entry: FieldMetadata) -> None:
-        """Store the metadata of a path. Where a value has two wrappers, the inner one takes precedence."""
+        """Store the metadata of a path.
+
+        Where a value has two wrappers, the inner one takes precedence.
+        """
         inner = self.by_path.get(path)
         if inner is not None:
             entry = entry._replace(
@@ -85,7 +91,10 @@ class _Fields:
         self.by_path[path] = entry
 
     def object(self, elements: list[JSON], path: str, texts: Sequence[str] = ()) -> dict[str, JSON]:
-        """Elements as an object. `texts` are the elements as they came, for the extra of their rows."""
+        """Elements as an object.
+
+        `texts` are the elements as they came, for the extra of their rows.
+        """
         names = [_name(element, i) for i, element in enumerate(elements)]
         repeats = Counter(names)
         value: dict[str, JSON] = {}
@@ -128,7 +137,9 @@ class _Fields:
         return unwrapped, entry
 
     def table(self, rows: list[JSON], path: str) -> list[JSON]:
-        """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue": "A1"}]}]."""
+        """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue":
+        "A1"}]}].
+        """
         values: list[JSON] = []
         for i, row in enumerate(rows):
             row_path = self.below(path, i)
@@ -138,7 +149,9 @@ class _Fields:
         return values
 
     def unwrap(self, value: JSON, path: str) -> JSON:
-        """Rows and cells of a table: {"sku": {"value": "A1", "confidence": 0.97}} gives {"sku": "A1"}."""
+        """Rows and cells of a table: {"sku": {"value": "A1", "confidence": 0.97}} gives {"sku":
+        "A1"}.
+        """
         if type(value) is list:
             return [self.unwrap(item, self.below(path, i)) for i, item in enumerate(value)]
         if type(value) is not dict:
@@ -173,7 +186,8 @@ def _citations(placements: JSON) -> tuple[Citation, ...]:
 
 
 def _citation(place: dict[str, Any]) -> Citation:
-    # {"page": 1, "x": 0.62, "y": 0.08, "width": 0.2, "height": 0.02}, or {"pageIndex": 0, "polygon": [[10, 20], …]}
+    # {"page": 1, "x": 0.62, "y": 0.08, "width": 0.2, "height": 0.02}
+    # or {"pageIndex": 0, "polygon": [[10, 20], …]}
     x, y = _double(place.get("x")), _double(place.get("y"))
     width, height = _double(place.get("width")), _double(place.get("height"))
     left, top = _double(place.get("left")), _double(place.get("top"))
@@ -220,8 +234,8 @@ def _box(polygon: list[Any]) -> tuple[float | None, float | None, float | None, 
 def extraction_ids(output: JSON, known: Any = ()) -> list[str]:
     """Ids of extractions in a step's output.
 
-    These are the texts under `extractionId` at any depth; else all texts that are in `known`; else the
-    output's own `id`.
+    These are the texts under `extractionId` at any depth; else all texts that are in `known`; else
+    the output's own `id`.
     """
     ids: list[str] = []
     texts: list[str] = []

@@ -1,10 +1,11 @@
 """Plextera's answers to detail requests as rows of the tables. No I/O.
 
-    {"id": "7a10…", "status": "COMPLETED", "workflow": {"id": "…", "name": "…"}, "progress": {…}, "steps": [
-       {"id": "step_01", "type": "document_insights", "output": {…}, "nestedRuns": {"count": 1, "data": [{…}]}}]}
+    {"id": "7a10…", "status": "COMPLETED", "workflow": {"id": "…", "name": "…"}, "progress": {…},
+     "steps": [{"id": "step_01", "type": "document_insights", "output": {…},
+                "nestedRuns": {"count": 1, "data": [{…}]}}]}
 
-A nested run becomes a row of its own, with its parent. A nested run without its steps is only a summary:
-its rows go into `ParsedRun.partial`, and the load fetches it by its id.
+A nested run becomes a row of its own, with its parent. A nested run without its steps is only a
+summary: its rows go into `ParsedRun.partial`, and the load fetches it by its id.
 """
 
 from __future__ import annotations
@@ -36,15 +37,18 @@ from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
 
 API_VERSION = "v1"
 MAX_DEPTH = 20
-"""Levels of nested runs that become rows. Runs that are nested deeper stay in their step's extra."""
+"""Levels of nested runs that become rows.
+
+Runs that are nested deeper stay in their step's extra.
+"""
 
 
 class Context(NamedTuple):
     """What all rows of a load share.
 
-    `extraction_ids`: ids of all listed extractions. A step's output is searched for them, because its
-    keys are not documented. `link_of(id)`: where a workflow run is nested, as an earlier answer or the
-    destination knows it; None where it is not nested.
+    `extraction_ids`: ids of all listed extractions. A step's output is searched for them, because
+    its keys are not documented. `link_of(id)`: where a workflow run is nested, as an earlier answer
+    or the destination knows it; None where it is not nested.
     """
 
     workspace: str | None = None
@@ -167,7 +171,10 @@ class _Reader:
     def extraction_of(
         self, type_: str | None, output: Raw | None, parent: ParentStep
     ) -> str | None:
-        """The first extraction that a step's output names. All that it names get the step as their parent."""
+        """The first extraction that a step's output names.
+
+        All that it names get the step as their parent.
+        """
         if type_ != "document_insights" or output is None:
             return None
         ids = outputs.extraction_ids(decode(output), self.context.extraction_ids)
@@ -217,7 +224,8 @@ def extraction(
     body: bytes, listed: ListedRun, context: Context, parent: ParentStep | None = None
 ) -> ParsedRun:
     """Rows of an extraction, as a processor run of type EXTRACT."""
-    # {"id": "6b20…", "status": "COMPLETED", "tags": {…}, "document": {…}, "output": {"fieldCount": 7, "fields": […]}}
+    # {"id": "6b20…", "status": "COMPLETED", "tags": {…}, "document": {…},
+    #  "output": {"fieldCount": 7, "fields": […]}}
     run = Payload(clean(body))
     id_ = _id(run, listed, "extraction", "extractionId")
     batch = Batch()

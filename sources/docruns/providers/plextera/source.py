@@ -50,19 +50,21 @@ def connect_plextera(
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
 ) -> Platform:
-    """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
+    """Workflow runs, nested ones among them, their steps, and extractions with their fields, from
+    Plextera.
 
-    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with fields
-    and citations). Each run that is due costs one request. A run that did not change since the last load
-    costs none.
+    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with
+    fields and citations). Each run that is due costs one request. A run that did not change since
+    the last load costs none.
 
     Args:
-        api_key: The key, with or without its `api-key` prefix, also read from PLEXTERA_API_KEY. Optional on
-            loopback addresses.
+        api_key: The key, with or without its `api-key` prefix, also read from PLEXTERA_API_KEY.
+            Optional on loopback addresses.
         base_url: The API's address with its path.
         workspace: A label for every row, because ids are unique within a workspace only.
-        requests_per_second: The most requests a second, for all processes on this machine that use the key.
-            Default: docruns finds the limit, starting at 10; on loopback no limit until the first 429.
+        requests_per_second: The most requests a second, for all processes on this machine that use
+            the key. Default: docruns finds the limit, starting at 10; on loopback there is none until
+            the first 429.
         concurrency: Requests in flight.
         max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
         overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
@@ -74,11 +76,13 @@ def connect_plextera(
         full: Fetch every run again, changed or not.
         page_size: Rows per page, 1 to 100.
         page_start: Number of the first page, 0 or 1. Default: docruns finds out.
-        sort_runs: Whether the server can sort workflow runs by last change. Default: docruns finds out.
-        sort_extractions: Whether the server can sort extractions by last change. Default: docruns finds out.
-        max_depth: Levels of nested runs that become rows. Deeper runs stay in the `extra` of their step.
+        sort_runs: Whether the server can sort workflow runs by last change. Default: docruns
+            finds out.
+        sort_extractions: Whether the server can sort extractions by last change. Default: docruns
+            finds out.
+        max_depth: Levels of nested runs that become rows. Deeper runs stay in `extra` of their step.
         extra_params: Query parameters for both lists, sent as they are, e.g. a filter.
-        field_values: keep, hash or drop the values of private columns (`docruns tables` marks them).
+        field_values: keep, hash or drop values of private columns (`docruns tables` marks them).
         hash_key: The key of these hashes, a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
 
