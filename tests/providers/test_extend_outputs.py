@@ -11,7 +11,15 @@ from msgspec import Raw
 
 from docruns.core.batch import Batch
 from docruns.core.flatten.flatten import FlatRows, flatten_outputs
-from docruns.core.flatten.output import NO_OUTPUT, Citation, Edit, FieldMetadata, Insight, Schema
+from docruns.core.flatten.output import (
+    NO_OUTPUT,
+    Citation,
+    Edit,
+    FieldMetadata,
+    Insight,
+    Output,
+    Schema,
+)
 from docruns.core.tables import CITATIONS, FIELDS, INSIGHTS
 from docruns.providers.extend import outputs
 from docruns.providers.extend.outputs import Outputs, extraction, metadata
@@ -161,7 +169,7 @@ def test_a_score_of_another_type_is_kept_in_extra(entry: Any, extra: str) -> Non
     said = metadata(Raw(b'{"a":' + bytes(text) + b"}"))
     assert said == {"a": FieldMetadata(extra=extra)}
     batch = Batch()
-    flat = flatten_outputs("r", None, outputs.Answer({"a": None}, said))
+    flat = flatten_outputs("r", None, Output({"a": None}, said))
     batch.extend(FIELDS, flat.fields)
     [(_, rows)] = to_tables(batch)
     assert rows.num_rows == 1
@@ -248,7 +256,7 @@ def test_the_fast_reader_gives_what_the_slow_one_gives(value: Any) -> None:
 @given(said)
 def test_whatever_metadata_says_fits_the_tables(value: Any) -> None:
     """No shape and no number in it makes a row that no table takes."""
-    flat = flatten_outputs("r", None, outputs.Answer({"a": 1}, metadata(raw(value))))
+    flat = flatten_outputs("r", None, Output({"a": 1}, metadata(raw(value))))
     batch = Batch()
     for table, rows in (
         (FIELDS, flat.fields),

@@ -16,12 +16,13 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from ...core.codec import JSON, decode_like, decode_whole, encode, is_object, json_text, members
 from ...core.duplicate_keys import check_structs
 from ...core.errors import ShapeError
 from ...core.flatten.output import NO_OUTPUT, Citation, FieldMetadata, Insight, Output, Schema
-from ...core.flatten.paths import Spent, below, join
+from ...core.flatten.paths import PathBudget, child_path, join
 from ...core.payload import Payload
 from .schemas import TYPES, field_schemas
 
@@ -99,20 +100,15 @@ def metadata(raw: Raw | None) -> dict[str, FieldMetadata]:
 
 
 def _entry(entry: _Entry) -> FieldMetadata:
-    return _new(
-        FieldMetadata,
-        (
-            entry.ocr_confidence,
-            entry.logprobs_confidence,
-            entry.review_agent_score,
-            entry.confidence,
-            tuple([_citation(c) for c in entry.citations]) if entry.citations else (),
-            tuple([_new(Insight, (i.type, i.content, None)) for i in entry.insights])
-            if entry.insights
-            else (),
-            None,
-            None,
-        ),
+    return FieldMetadata(
+        entry.ocr_confidence,
+        entry.logprobs_confidence,
+        entry.review_agent_score,
+        entry.confidence,
+        tuple([_citation(c) for c in entry.citations]) if entry.citations else (),
+        tuple([_new(Insight, (i.type, i.content, None)) for i in entry.insights])
+        if entry.insights
+        else (),
     )
 
 
@@ -302,7 +298,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
     #   "references": [{"id": "0", "fieldName": "sku", "page": 1, "boundingBoxes": [{"left": 60, …}]}]}}
     value: dict[str, JSON] = {}
     said: dict[str, FieldMetadata] = {}
-    spent = Spent()
+    budget = PathBudget()
     for name, raw in parts.items():
         field = Payload(raw)
         content = field.raw("value")
@@ -317,7 +313,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
         for reference in field.objects("references") or ():
             if reference.peek("id") == field.peek("id"):
                 reference.ignore("id")
-            spent.add(len(name))
+            budget.spend(len(name))
             target = _target(name, reference, names)
             cited.setdefault(target, []).extend(_boxes(reference))
         said[path] = FieldMetadata(
@@ -332,7 +328,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
         if kind not in ("currency", "signature"):
             # those are one leaf, whatever their own schema says
             schema = field_schemas(_definitions(raw))
-            said.update(_nested_types(path, value[name], schema, said, spent))
+            said.update(_nested_types(path, value[name], schema, said, budget))
     return Output(value, said)
 
 
@@ -387,22 +383,22 @@ def _nested_types(
     value: JSON,
     schema: Mapping[str, Schema],
     said: Mapping[str, FieldMetadata],
-    spent: Spent,
+    budget: PathBudget,
 ) -> dict[str, FieldMetadata]:
     """Types of the cells below a field, from the field's own schema."""
     found: dict[str, FieldMetadata] = {}
     rows: Iterable[tuple[str, JSON]] = [(path, value)]
     if type(value) is list:
-        rows = ((below(path, i), row) for i, row in enumerate(value))
+        rows = ((child_path(path, i), row) for i, row in enumerate(value))
     for at, row in rows:
         if type(row) is not dict:
             continue
         for key in row:
             if (known := schema.get(key)) is not None and known.type:
-                spent.add(len(at) + len(key))
-                step = below(at, key)
-                found[step] = said.get(step, FieldMetadata())._replace(type=known.type)
+                budget.spend(len(at) + len(key))
+                step = child_path(at, key)
+                found[step] = replace(said.get(step, FieldMetadata()), type=known.type)
                 if known.children or known.items:
                     inner = known.items.children if known.items else known.children
-                    found.update(_nested_types(step, row[key], inner, said, spent))
+                    found.update(_nested_types(step, row[key], inner, said, budget))
     return found
