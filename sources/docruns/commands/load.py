@@ -22,6 +22,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltSource
 
+from ..core.codec import rfc3339
 from ..core.errors import ConfigError, DocrunsError
 from ..store import destinations, lookup
 from ..store.duckdb.publish import check_place
@@ -179,7 +180,7 @@ def _summary(sync: Sync, seconds: float) -> Summary:
         per_second=round(used.per_second or used.requests / max(seconds, 0.001), 2),
         allowed_per_second=used.allowed_per_second and round(used.allowed_per_second, 2),
         seconds=round(seconds, 3),
-        watermark=mark.isoformat().replace("+00:00", "Z") if mark else None,
+        watermark=rfc3339(mark) if mark else None,
         rows=dict(sync.rows),
     )
 

@@ -16,10 +16,11 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..core.codec import utc
 from ..core.flatten.values import NUL_SPELLED
 from ..core.parsed import ParentStep
 from ..core.privacy import storage_mode_error
@@ -196,7 +197,7 @@ def _compare_lists(
             found.returned.append(label)
         elif listed is None or run.updated_at is None:
             found.undated += 1
-        elif listed > _utc(run.updated_at):
+        elif listed > utc(run.updated_at):
             # a quarantined run that was loaded before keeps its old rows
             known = (shown, run.id) in quarantined
             (found.quarantined if known else found.stale).append(label)
@@ -333,16 +334,12 @@ def _plain(column: Column, value: Any) -> Any:
     if column.type == "json":
         return json.loads(value) if isinstance(value, (str, bytes)) else value
     if column.type == "timestamp":
-        return _utc(value)
+        return utc(value)
     if column.type == "date" and isinstance(value, datetime):
         return value.date()
     if column.type == "double":
         return float(value)
     return value
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _short(value: Any) -> str:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from dlt.common.runtime.run_context import active
 
+from ..core.codec import rfc3339
 from ..core.errors import ConfigError, LockedError
 from .failures import check_folder
 
@@ -118,7 +119,7 @@ def hold_lock(path: Path, command: str, database: str = "", dataset: str = "") -
             )
         time.sleep(_EVERY_S)
     try:
-        since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        since = rfc3339(datetime.now(UTC).replace(microsecond=0))
         text = json.dumps(LockHolder(os.getpid(), since, command, database, dataset)._asdict())
         os.ftruncate(file, 0)
         os.write(file, text.encode())

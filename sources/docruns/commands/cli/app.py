@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...core.codec import rfc3339
 from ...core.errors import ConfigError, DocrunsError
 from . import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from ...store.target import Target
     from ...sync.sync import Sync
@@ -192,10 +192,6 @@ def check(
         print(line)
 
 
-def _rfc3339(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
-
-
 @app.command()
 def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
     """Tell what a database holds: runs, watermark, unfinished and quarantined ones."""
@@ -207,7 +203,7 @@ def status(database: Database = _DATABASE, as_json: AsJson = False) -> None:
     require_database(Target("", database))
     found = reports(database, lambda: lock_holders(database))
     if as_json:
-        print(json.dumps(found, default=_rfc3339))
+        print(json.dumps(found, default=rfc3339))
         return
     if not found:
         print(f"{database}: nothing loaded yet")

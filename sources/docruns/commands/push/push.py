@@ -19,11 +19,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ...core.codec import timestamp
+from ...core.codec import rfc3339, timestamp
 from ...core.errors import ApiError, ConfigError, MissingError, RowsError
 from ...core.privacy import Privacy, storage_mode_error
 from ...core.tables import PUSHES, Row
@@ -337,14 +336,14 @@ class _Push:
             "id": wish.id,
             "source_row": wish.row,
             "wish": self._stored("wish", changes.fingerprint(wish)),
-            "done_at": _written(self._sync.clock()),
+            "done_at": rfc3339(self._sync.clock()),
             "read_at": None,
             **cells,
         }
 
     def _note(self, record: Record, **cells: str | None) -> Record:
         """Change a row, in the journal first."""
-        cells["done_at"] = _written(self._sync.clock())
+        cells["done_at"] = rfc3339(self._sync.clock())
         self._journal.write({"id": record["id"], **cells})
         record.update(cells)
         return record
@@ -373,7 +372,7 @@ class _Push:
             self._journal.write({"committed": list(by_id)})
 
     def _read_back(self, record: Record, known: RemoteRun) -> None:
-        record["read_at"] = _written(self._sync.clock())
+        record["read_at"] = rfc3339(self._sync.clock())
         record["after"] = self._stored("after", known.text())
         self.pushed.read_again += 1
         change = self._changes.get(record["id"])
@@ -412,7 +411,3 @@ def _cells(record: Record) -> dict[str, Any]:
         name: timestamp(cell) if name in _TIMES and cell is not None else cell
         for name, cell in record.items()
     }
-
-
-def _written(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

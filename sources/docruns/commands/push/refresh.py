@@ -9,12 +9,12 @@ A run's answer lacks its dates, and those of what came inside it: the lists know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import dlt
 
 from ...core.batch import Batch
+from ...core.codec import utc
 from ...core.errors import ApiError
 from ...core.privacy import KEEP
 from ...core.tables import PROCESSOR_RUNS, PUSHES, Row
@@ -157,10 +157,3 @@ def _inside(running: Pipeline, ids: Sequence[str]) -> dict[str, ListedRun]:
 def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: row[name] for key, name in _OF_THE_LISTS.items()}
     return {key: text for key, text in found.items() if text is not None}
-
-
-def utc(at: datetime | None) -> datetime | None:
-    """A moment as the database gives it, in whatever zone."""
-    if at is None:
-        return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

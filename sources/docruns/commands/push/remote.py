@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from ...core.codec import decode_whole
+from ...core.codec import decode_whole, utc
 from ...core.tables import PUSHES, WORKFLOW_RUNS
 from ...providers.changes import LastPush, RemoteRun
 from ...providers.extend import updates
@@ -24,7 +24,6 @@ from ...store.lookup import Pipeline
 from ...sync import plan
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
-from .refresh import utc
 
 _CELLS = (
     "id", "status", "created_at", "updated_at", "name", "metadata", "deleted_at", "workflow_version_id",

@@ -20,7 +20,7 @@ from ..codec import JSON, encode, number_text
 from ..tables import CITATIONS, FIELDS, INSIGHTS, Row
 from .output import Citation, Edit, FieldMetadata, Insight, Output, Schema, differing, extra_of
 from .paths import ODD_KEY, PathBudget, child_path, is_path, join, split, without_indexes
-from .values import MISSING, is_container, json_or_marker, same, type_of, typed_cells
+from .values import MISSING, is_container, is_equal, json_or_marker, type_of, typed_cells
 
 MAX_DEPTH: Final = 200
 """Levels that become rows of their own; what is nested deeper is kept as one leaf's JSON text."""
@@ -126,7 +126,7 @@ class Walk:
         self.budget = PathBudget()
         self.row_chars = 64 + len(self.run_id) + len(self.workflow_run_id or "")
 
-    def is_equal(self, values: Values) -> bool:
+    def has_one_value(self, values: Values) -> bool:
         """All outputs that there are have the very same value."""
         final, initial, reviewed = values
         return (initial is final or not self.has_initial) and (
@@ -201,7 +201,7 @@ class Walk:
 
     def walk_children(self, node: Node, values: Values, schema: Schema | None) -> None:
         """The rows below a container of any output; values that are no containers are MISSING."""
-        if node.plain == node.path and self.is_equal(values):
+        if node.plain == node.path and self.has_one_value(values):
             self.walk_equal_children(node, values.final, schema)
             return
         kinds = [type(value) for value in values]
@@ -235,7 +235,7 @@ class Walk:
         """The row of one path with what belongs to it, then the rows below it."""
         edit = None
         if node.plain == node.path and node.path not in self.disputed:
-            if values.final is not MISSING and self.is_equal(values):
+            if values.final is not MISSING and self.has_one_value(values):
                 self.add_equal_node(node, values.final, schema)
                 return
             metadata = self.final_metadata(node.path)
@@ -308,7 +308,7 @@ class Walk:
             return "added"
         if final is MISSING:
             return "removed"
-        is_kept = type(final) is type(initial) if has_rows else same(final, initial)
+        is_kept = type(final) is type(initial) if has_rows else is_equal(final, initial)
         return None if is_kept else "changed"
 
     # rows
