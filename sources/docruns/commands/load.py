@@ -24,6 +24,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltSource
 
+from ..core.codec import rfc3339
 from ..core.errors import ConfigError, DocrunsError
 from ..net.messages import Usage
 from ..providers.resources import make_source
@@ -212,6 +213,6 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
         per_second=round(used.per_second or requests / max(seconds, 0.001), 2),
         allowed_per_second=used.allowed_per_second and round(used.allowed_per_second, 2),
         seconds=round(seconds, 3),
-        watermark=mark.isoformat().replace("+00:00", "Z") if mark else None,
+        watermark=rfc3339(mark) if mark else None,
         rows=dict(sync.metrics.rows),
     )

@@ -18,10 +18,11 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..core.codec import utc
 from ..core.flatten.values import NUL_SPELLED
 from ..core.parsed import ParentStep
 from ..core.tables import BY_NAME, PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
@@ -221,7 +222,7 @@ def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
     listed_change = lists.rows[name][run.id]
     if listed_change is None or run.updated_at is None:
         return "undated"
-    return "stale" if listed_change > _utc(run.updated_at) else None
+    return "stale" if listed_change > utc(run.updated_at) else None
 
 
 def _choose_sample(
@@ -330,16 +331,12 @@ def _plain(column: Column, value: Any) -> Any:
     if column.type == "json":
         return json.loads(value) if isinstance(value, (str, bytes)) else value
     if column.type == "timestamp":
-        return _utc(value)
+        return utc(value)
     if column.type == "date" and isinstance(value, datetime):
         return value.date()
     if column.type == "double":
         return float(value)
     return value
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _short(value: Any) -> str:

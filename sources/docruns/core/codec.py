@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 from msgspec import Raw
@@ -159,10 +159,25 @@ def timestamp(text: str) -> datetime | None:
         # python reads up to there
         return None
     try:
-        parsed = datetime.fromisoformat(text)
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
+
+
+@overload
+def utc(at: datetime) -> datetime: ...
+@overload
+def utc(at: datetime | None) -> datetime | None: ...
+def utc(at: datetime | None) -> datetime | None:
+    """The same moment in UTC; a time without an offset counts as UTC, null stays null."""
+    if at is None:
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def rfc3339(at: datetime) -> str:
+    """The time as RFC 3339 text, with `Z` for UTC: 2026-05-18T06:30:00Z."""
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def without_secrets(value: JSON) -> JSON:

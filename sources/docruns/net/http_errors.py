@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from ..core.codec import utc
 from ..core.errors import (
     ApiError,
     BlockedError,
@@ -79,4 +80,4 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         at = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())
+    return max(0.0, (utc(at) - now).total_seconds())

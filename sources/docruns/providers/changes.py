@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from hashlib import blake2b
 from math import isfinite
@@ -27,8 +27,9 @@ from uuid import UUID
 
 import msgspec
 
-from ..core.codec import JSON, Number, decode_whole, number_text
+from ..core.codec import JSON, Number, decode_whole, number_text, rfc3339, utc
 from ..core.errors import ShapeError
+from ..core.flatten.values import is_equal
 from ..core.payload import is_usable
 
 METADATA_BYTES = 10_000
@@ -232,7 +233,7 @@ def as_json(cell: Any) -> JSON:
             raise ValueError(f"{cell} is no JSON number")
         return Number(cell)
     if isinstance(cell, datetime) and cell.tzinfo is not None:
-        return cell.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(utc(cell))
     if isinstance(cell, (date, time)):
         return cell.isoformat()
     if isinstance(cell, UUID):
@@ -309,24 +310,16 @@ def _equal(one: str, other: str) -> bool:
 
 
 def same(one: JSON, other: JSON) -> bool:
-    """Equal as JSON: 12.50 is 12.5, and true is not 1."""
-    if _is_number(one) and _is_number(other):
-        try:
-            return Decimal(one) == Decimal(other)
-        except ArithmeticError:
-            # an exponent past all bounds
-            return bool(one == other)
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
+    """Equal as JSON, numbers to the last digit: 12.50 is 12.5, and true is not 1."""
+    return is_equal(one, other, _is_equal_decimal)
 
 
-def _is_number(value: JSON) -> bool:
-    return type(value) is Number or (isinstance(value, int) and type(value) is not bool)
+def _is_equal_decimal(one: JSON, other: JSON) -> bool:
+    try:
+        return Decimal(one) == Decimal(other)
+    except ArithmeticError:
+        # an exponent past all bounds
+        return bool(one == other)
 
 
 def canonical(value: JSON) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...core.codec import rfc3339
 from ...core.errors import ConfigError, DocrunsError
 from . import console
 from .console import report_wait, say
@@ -39,8 +40,6 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ...sandbox import Sandbox
 
 app = typer.Typer(
@@ -153,10 +152,6 @@ def check(
         print(line)
 
 
-def _rfc3339(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
-
-
 @app.command()
 def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Show what a DuckDB file holds.
@@ -172,7 +167,7 @@ def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> No
     require_database(Target("", database))
     datasets = reports(database, lambda: lock_holders(database))
     if as_json:
-        print(json.dumps(datasets, default=_rfc3339))
+        print(json.dumps(datasets, default=rfc3339))
         return
     if not datasets:
         print(f"{database}: nothing is loaded yet")

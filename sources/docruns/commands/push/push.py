@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ...core.codec import rfc3339
 from ...core.errors import ApiError, ConfigError, MissingError, RowsError
 from ...providers import changes
 from ...providers.changes import Change, DesiredRun, Problem, RemoteRun, Stored, Unchanged
@@ -314,14 +314,14 @@ class _Push:
             "id": run.id,
             "source_row": run.row,
             "wish": self._stored("wish", changes.fingerprint(run)),
-            "done_at": _written(self._platform.clock()),
+            "done_at": rfc3339(self._platform.clock()),
             "read_at": None,
             **cells,
         }
 
     def _update(self, record: Record, **cells: str | None) -> Record:
         """Change a record, in the journal first."""
-        cells["done_at"] = _written(self._platform.clock())
+        cells["done_at"] = rfc3339(self._platform.clock())
         self._journal.write({"id": record["id"], **cells})
         record.update(cells)
         return record
@@ -353,7 +353,7 @@ class _Push:
 
     def _read_back(self, record: Record, run: RemoteRun) -> None:
         """Compare a run that was fetched again with what was sent."""
-        record["read_at"] = _written(self._platform.clock())
+        record["read_at"] = rfc3339(self._platform.clock())
         record["after"] = self._stored("after", run.text())
         self.result.read_again += 1
         change = self._changes.get(record["id"])
@@ -372,7 +372,3 @@ class _Push:
         result.unconfirmed = outcomes.count("unconfirmed")
         result.refused = outcomes.count("refused") + len(comparison.unreadable)
         result.unchanged = len(comparison.unchanged)
-
-
-def _written(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

@@ -11,12 +11,12 @@ database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import dlt
 
 from ...core.batch import Batch
+from ...core.codec import utc
 from ...core.errors import ApiError
 from ...core.privacy import KEEP
 from ...core.tables import PROCESSOR_RUNS, PUSHES, Row
@@ -161,10 +161,3 @@ def _listed_processor_runs(running: Pipeline, ids: Sequence[str]) -> dict[str, L
 def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
     texts = {key: row[name] for key, name in _SUMMARY_COLUMNS.items()}
     return {key: text for key, text in texts.items() if text is not None}
-
-
-def utc(at: datetime | None) -> datetime | None:
-    """A moment of the database, in UTC."""
-    if at is None:
-        return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

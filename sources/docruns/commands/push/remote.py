@@ -17,7 +17,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from ...core.codec import decode_whole
+from ...core.codec import decode_whole, utc
 from ...core.tables import PUSHES, WORKFLOW_RUNS
 from ...providers.changes import LastPush, RemoteRun
 from ...providers.extend import updates
@@ -27,7 +27,6 @@ from ...sync import plan
 from ...sync.inventory import quarantined_runs
 from ...sync.lists import Platform
 from ...sync.plan import ListedRun
-from .refresh import utc
 
 _RUN_COLUMNS = (
     "id", "status", "created_at", "updated_at", "name", "metadata", "deleted_at", "workflow_version_id",

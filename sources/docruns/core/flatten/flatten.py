@@ -24,7 +24,7 @@ from ..tables import Row
 from .output import NO_OUTPUT, Edit, Output, Schema
 from .paths import split
 from .values import MISSING
-from .walk import MAX_DEPTH, Walk
+from .walk import MAX_DEPTH, ROOT, Values, Walk
 
 __all__ = ["MAX_DEPTH", "FlatRows", "flatten_outputs", "rebuild"]
 
@@ -50,14 +50,14 @@ def flatten_outputs(
 ) -> FlatRows:
     """All rows of one processor run. Pass the same object twice where two outputs are equal:
     what is identical is walked and compared once. ShapeError where its paths would take too much."""
-    walk = Walk(run_id, workflow_run_id, final, initial, reviewed, edits or {})
-    values = (final.value, initial.value, reviewed.value)
+    walk = Walk((run_id, workflow_run_id), final, initial, reviewed, edits or {})
+    values = Values(final.value, initial.value, reviewed.value)
     present = [value for value in values if value is not MISSING]
     if any(type(value) is not dict or not value for value in present):
-        walk.node("", "", None, None, None, 0, *values, schema, "")
+        walk.add_node(ROOT, values, schema)
     elif present:
-        walk.children("", "", None, None, 0, *values, schema, "")
-    walk.left_over()
+        walk.walk_children(ROOT, values, schema)
+    walk.add_unplaced_metadata()
     return FlatRows(walk.fields, walk.insights, walk.citations, walk.leaves, walk.edited)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from ..codec import JSON
 from .values import MISSING
 
 
-class Schema(NamedTuple):
+class Schema(msgspec.Struct, frozen=True, gc=False):
     """What a processor's configuration says of one node: its type, and its children's."""
 
     type: str | None = None
@@ -42,7 +44,7 @@ class Insight(NamedTuple):
     extra: str | None = None
 
 
-class FieldMetadata(NamedTuple):
+class FieldMetadata(msgspec.Struct, frozen=True, gc=False):
     """What the platform says of one path. Scores keep the platform's scale."""
 
     ocr_confidence: float | None = None
@@ -53,6 +55,16 @@ class FieldMetadata(NamedTuple):
     insights: tuple[Insight, ...] = ()
     type: str | None = None
     extra: str | None = None
+
+    def scores(self) -> dict[str, float]:
+        """The scores that are there, by the platform's names."""
+        found = {
+            "ocrConfidence": self.ocr_confidence,
+            "logprobsConfidence": self.logprobs_confidence,
+            "reviewAgentScore": self.review_agent_score,
+            "confidence": self.confidence,
+        }
+        return {name: score for name, score in found.items() if score is not None}
 
 
 class Edit(NamedTuple):
@@ -72,8 +84,6 @@ class Output(NamedTuple):
 NO_OUTPUT = Output()
 """An output that did not come."""
 
-_SCORES = ("ocrConfidence", "logprobsConfidence", "reviewAgentScore", "confidence")
-
 
 def differing(
     final: Mapping[str, FieldMetadata],
@@ -89,18 +99,17 @@ def differing(
 
 def extra_of(
     scores: FieldMetadata,
-    entry: FieldMetadata | None,
-    again: FieldMetadata | None,
+    final: FieldMetadata | None,
+    reviewed: FieldMetadata | None,
     edit: Edit | None,
 ) -> str | None:
     """What no column holds: unknown keys, another output's own scores, the edit as it came."""
     parts = [scores.extra[1:-1]] if scores.extra else []
-    for name, other in (("output", entry), ("reviewedOutput", again)):
+    for name, other in (("output", final), ("reviewedOutput", reviewed)):
         if other is None or other is scores:
             continue
-        told = {k: v for k, v in zip(_SCORES, other[:4], strict=True) if v is not None}
-        if other[:4] != scores[:4] or other.extra != scores.extra:
-            inner = [f'"{k}":{v}' for k, v in told.items()]
+        if other.scores() != scores.scores() or other.extra != scores.extra:
+            inner = [f'"{key}":{score}' for key, score in other.scores().items()]
             inner += [other.extra[1:-1]] if other.extra else []
             parts.append(f'"{name}":{{{",".join(inner)}}}')
     if edit is not None and edit.text:

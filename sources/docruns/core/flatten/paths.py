@@ -23,21 +23,21 @@ LONGEST: Final = 10_000
 """Characters of a text that counts as a path where no value has it; a longer one counts as a name."""
 
 
-class Spent:
+class PathBudget:
     """How much the paths of a run take. A long key repeats in each path below it: a body of one megabyte
     can ask for a table of ten gigabytes."""
 
     def __init__(self) -> None:
         self.chars = 0
 
-    def add(self, chars: int) -> None:
+    def spend(self, chars: int) -> None:
         """ShapeError when it is too much."""
         self.chars += chars
         if self.chars > MAX_CHARS:
             raise ShapeError("too many fields, or too long ones: their paths take over 200 MB")
 
 
-def below(path: str, step: str | int) -> str:
+def child_path(path: str, step: str | int) -> str:
     """The path of a key or an index within the node at `path`."""
     if type(step) is int:
         return f"{path}[{step}]"
@@ -48,7 +48,7 @@ def below(path: str, step: str | int) -> str:
 
 def join(steps: Iterable[str | int]) -> str:
     """A path from its keys and indexes: `["lines", 0, "a.b"]` gives `lines[0]["a.b"]`."""
-    parts = [below("", step) for step in steps]
+    parts = [child_path("", step) for step in steps]
     # an index or a quoted key needs no dot before it
     dotted = (part if part.startswith("[") else f".{part}" for part in parts[1:])
     return "".join([*parts[:1], *dotted])

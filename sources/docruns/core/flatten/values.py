@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from math import isfinite
 from typing import Any, Final
@@ -109,17 +110,32 @@ def day(text: str) -> date | None:
         return None
 
 
-def same(a: JSON, b: JSON) -> bool:
+def is_equal_double(one: JSON, other: JSON) -> bool:
+    """Two numbers are written alike, or the same double stands for both."""
+    return str(one) == str(other) or (double(one) is not None and double(one) == double(other))
+
+
+def is_equal(
+    one: JSON, other: JSON, is_equal_number: Callable[[JSON, JSON], bool] = is_equal_double
+) -> bool:
     """Equal as JSON values: 1.0 is 1.00, but true is not 1 and "1" is not 1."""
-    if (type(a) is Number or type(a) is int) and (type(b) is Number or type(b) is int):
-        return str(a) == str(b) or (double(a) is not None and double(a) == double(b))
-    if type(a) is not type(b):
+    if _is_number(one) and _is_number(other):
+        return is_equal_number(one, other)
+    if type(one) is not type(other):
         return False
-    if type(a) is dict:
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if type(a) is list:
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
+    if type(one) is dict:
+        return one.keys() == other.keys() and all(
+            is_equal(one[key], other[key], is_equal_number) for key in one
+        )
+    if type(one) is list:
+        return len(one) == len(other) and all(
+            is_equal(a, b, is_equal_number) for a, b in zip(one, other, strict=True)
+        )
+    return bool(one == other)
+
+
+def _is_number(value: JSON) -> bool:
+    return type(value) is Number or type(value) is int
 
 
 def _spell_nul(text: str) -> str:

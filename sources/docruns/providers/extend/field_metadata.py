@@ -90,20 +90,15 @@ def metadata(raw: Raw | None) -> dict[str, FieldMetadata]:
 
 
 def _entry(entry: _Entry) -> FieldMetadata:
-    return _new(
-        FieldMetadata,
-        (
-            entry.ocr_confidence,
-            entry.logprobs_confidence,
-            entry.review_agent_score,
-            entry.confidence,
-            tuple([_citation(c) for c in entry.citations]) if entry.citations else (),
-            tuple([_new(Insight, (i.type, i.content, None)) for i in entry.insights])
-            if entry.insights
-            else (),
-            None,
-            None,
-        ),
+    return FieldMetadata(
+        entry.ocr_confidence,
+        entry.logprobs_confidence,
+        entry.review_agent_score,
+        entry.confidence,
+        tuple([_citation(c) for c in entry.citations]) if entry.citations else (),
+        tuple([_new(Insight, (i.type, i.content, None)) for i in entry.insights])
+        if entry.insights
+        else (),
     )
 
 

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ...core.codec import JSON, decode_like, decode_whole, encode, is_object, json_text, members
 from ...core.errors import ShapeError
 from ...core.flatten.output import NO_OUTPUT, Citation, FieldMetadata, Output, Schema
-from ...core.flatten.paths import Spent, below, join
+from ...core.flatten.paths import PathBudget, child_path, join
 from ...core.payload import Payload
 from .field_metadata import insights, metadata
 from .schemas import TYPES, field_schemas
@@ -154,7 +155,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
     #   "references": [{"id": "0", "fieldName": "sku", "page": 1, "boundingBoxes": [{"left": 60}]}]}}
     values: dict[str, JSON] = {}
     by_path: dict[str, FieldMetadata] = {}
-    spent = Spent()
+    budget = PathBudget()
     for name, raw in parts.items():
         field = Payload(raw)
         content = field.raw("value")
@@ -165,7 +166,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
             field.keep("type", _quote(type_ or ""))
         path = join([name])
         definitions = Payload(raw).objects("schema") or []
-        citations = _citations_by_path(name, field, definitions, spent)
+        citations = _citations_by_path(name, field, definitions, budget)
         by_path[path] = FieldMetadata(
             confidence=field.number("confidence"),
             citations=tuple(citations.pop(path, ())),
@@ -178,12 +179,12 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
         # a currency or a signature is one leaf, also where it has a schema
         if kind not in ("currency", "signature"):
             schema = field_schemas(definitions)
-            by_path.update(_nested_types(path, values[name], schema, by_path, spent))
+            by_path.update(_nested_types(path, values[name], schema, by_path, budget))
     return Output(values, by_path)
 
 
 def _citations_by_path(
-    name: str, field: Payload, definitions: list[Payload], spent: Spent
+    name: str, field: Payload, definitions: list[Payload], budget: PathBudget
 ) -> dict[str, list[Citation]]:
     """A field's `references`, by the path that each is about."""
     nested_names = {definition.peek("name") for definition in definitions}
@@ -191,7 +192,7 @@ def _citations_by_path(
     for reference in field.objects("references") or ():
         if reference.peek("id") == field.peek("id"):
             reference.ignore("id")
-        spent.add(len(name))
+        budget.spend(len(name))
         target = _target(name, reference, nested_names)
         citations.setdefault(target, []).extend(_citations(reference))
     return citations
@@ -246,22 +247,22 @@ def _nested_types(
     value: JSON,
     schema: Mapping[str, Schema],
     by_path: Mapping[str, FieldMetadata],
-    spent: Spent,
+    budget: PathBudget,
 ) -> dict[str, FieldMetadata]:
     """The metadata of the cells below a field, with their types from the field's own schema."""
     types: dict[str, FieldMetadata] = {}
     rows: Iterable[tuple[str, JSON]] = [(path, value)]
     if type(value) is list:
-        rows = ((below(path, i), row) for i, row in enumerate(value))
+        rows = ((child_path(path, i), row) for i, row in enumerate(value))
     for row_path, row in rows:
         if type(row) is not dict:
             continue
         for key in row:
             if (cell := schema.get(key)) is not None and cell.type:
-                spent.add(len(row_path) + len(key))
-                cell_path = below(row_path, key)
-                types[cell_path] = by_path.get(cell_path, FieldMetadata())._replace(type=cell.type)
+                budget.spend(len(row_path) + len(key))
+                cell_path = child_path(row_path, key)
+                types[cell_path] = replace(by_path.get(cell_path, FieldMetadata()), type=cell.type)
                 if cell.children or cell.items:
                     inner = cell.items.children if cell.items else cell.children
-                    types.update(_nested_types(cell_path, row[key], inner, by_path, spent))
+                    types.update(_nested_types(cell_path, row[key], inner, by_path, budget))
     return types

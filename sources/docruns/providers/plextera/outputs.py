@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ...core.codec import JSON, Number, decode, json_text, number_text
 from ...core.flatten.output import Citation, FieldMetadata, Output
-from ...core.flatten.paths import Spent, below
+from ...core.flatten.paths import PathBudget, child_path
 from ...core.flatten.values import double
 
 _ID = ("id", "fieldId", "key")
@@ -69,12 +70,12 @@ class _Fields:
 
     def __init__(self) -> None:
         self.by_path: dict[str, FieldMetadata] = {}
-        self._spent = Spent()
+        self._budget = PathBudget()
 
     def below(self, path: str, step: str | int) -> str:
         """The path one step down."""
-        self._spent.add(len(path))
-        return below(path, step)
+        self._budget.spend(len(path))
+        return child_path(path, step)
 
     def note(self, path: str, entry: FieldMetadata) -> None:
         """Store the metadata of a path.
@@ -83,7 +84,8 @@ class _Fields:
         """
         inner = self.by_path.get(path)
         if inner is not None:
-            entry = entry._replace(
+            entry = replace(
+                entry,
                 confidence=entry.confidence if inner.confidence is None else inner.confidence,
                 citations=inner.citations or entry.citations,
                 type=inner.type or entry.type,
@@ -108,7 +110,7 @@ class _Fields:
             else:
                 value[name], entry = self.node(element, field_path)
             extra = '{"element":' + texts[i] + "}" if texts else None
-            self.note(field_path, entry._replace(extra=extra))
+            self.note(field_path, replace(entry, extra=extra))
         return value
 
     def node(self, element: JSON, path: str) -> tuple[JSON, FieldMetadata]:
@@ -126,14 +128,14 @@ class _Fields:
         if type(children) is list and value is None:
             if entry.type == "array":
                 return self.table(children, path), entry
-            return self.object(children, path), entry._replace(type=entry.type or "object")
+            return self.object(children, path), replace(entry, type=entry.type or "object")
         unwrapped = self.unwrap(value, path)
         if entry.type in ("object", "array") and not isinstance(unwrapped, dict | list):
-            entry = entry._replace(type=None)
+            entry = replace(entry, type=None)
         if entry.type == "array" and type(unwrapped) is dict:
-            entry = entry._replace(type="object")
+            entry = replace(entry, type="object")
         if entry.type == "object" and type(unwrapped) is list:
-            entry = entry._replace(type="array")
+            entry = replace(entry, type="array")
         return unwrapped, entry
 
     def table(self, rows: list[JSON], path: str) -> list[JSON]:
@@ -145,7 +147,7 @@ class _Fields:
             row_path = self.below(path, i)
             value, entry = self.node(row, row_path)
             values.append(value)
-            self.note(row_path, entry._replace(type=None))
+            self.note(row_path, replace(entry, type=None))
         return values
 
     def unwrap(self, value: JSON, path: str) -> JSON:
