@@ -155,6 +155,23 @@ STANDARD = {
 }  # fmt: skip
 
 
+def test_folders_import_in_one_direction() -> None:
+    """Of two folders, at whatever depth, one imports the other and is not imported by it."""
+    arrows: set[tuple[str, str]] = set()
+    for path in OWN:
+        name = name_of(path)
+        for other in imports(path)[0]:
+            # the package's own __init__ and __main__ only hand on what folders hold
+            if name and other and "__main__" not in name:
+                arrows.add((folder_of(name), folder_of(other)))
+    assert {pair for pair in arrows if pair[0] != pair[1] and pair[::-1] in arrows} == set()
+
+
+def folder_of(name: str) -> str:
+    """The folder that holds a module; a package's `__init__` is in its own folder."""
+    return name if (PACKAGE / name).is_dir() else name.rpartition("/")[0]
+
+
 def test_no_circles() -> None:
     """Modules have no import cycles, also inside a folder."""
     graph = {name_of(path): imports(path)[0] - {name_of(path)} for path in OWN}

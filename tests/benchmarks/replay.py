@@ -21,7 +21,8 @@ from docruns.net.client import Client
 from docruns.net.messages import Outcome, Reply, Request
 from docruns.providers import settings
 from docruns.providers.extend import connect_extend
-from docruns.store.memory import hide_pandas_from_pyarrow, limit_arenas
+from docruns.store.duckdb.heap import limit_arenas
+from docruns.store.memory import hide_pandas_from_pyarrow
 from docruns.store.target import Target
 
 ANSWERS: list[Answers] = []

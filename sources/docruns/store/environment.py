@@ -87,15 +87,3 @@ def warn_of_readable_secrets() -> None:
             logger.warning(
                 "docruns: %s can be read by others (mode %o): chmod 600 %s", path, mode, path
             )
-
-
-def flush_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk, so that a new or renamed file survives a loss of
-    power."""
-    if os.name == "nt":  # pragma: no cover - Windows cannot open a folder
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

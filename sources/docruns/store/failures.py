@@ -33,21 +33,12 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.common.storages.exceptions import LoadPackageNotFound
 
 from ..core.errors import ConfigError, DocrunsError
+from .duckdb.errors import first_line, forbidden_error, from_duckdb, no_space_error
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
-# DuckDB's messages for the same failures, for which it has no classes of errors
-_FULL_TEXT = re.compile(
-    "No space left on device|File too large|quota exceeded|not enough space", re.I
-)
-_FORBIDDEN_TEXT = re.compile("Permission denied|Read-only file system|Access is denied", re.I)
-_DAMAGED_TEXT = re.compile(
-    "not a valid DuckDB database|Corrupt database file|Could not read enough bytes|checksum|"
-    "INTERNAL Error|Serialization Error|deserialize|database has been invalidated",
-    re.I,
-)
 _PATTERN_CHARACTERS = "=%?'"
 
 
@@ -136,7 +127,7 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
         return from_duckdb(cause, database)
     if type(cause).__name__ == "OperationalError":
         # the class has this name in every driver of a database server
-        return DocrunsError(f"{database}: cannot be reached: {_first_line(cause)}")
+        return DocrunsError(f"{database}: cannot be reached: {first_line(cause)}")
     return from_dlt_config(cause)
 
 
@@ -165,7 +156,7 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
         case UnknownDestinationModule():
             return ConfigError("--destination", f"{cause.ref} is not a destination of dlt.")
         case MissingDependencyException():
-            return ConfigError("--destination", _first_line(cause))
+            return ConfigError("--destination", first_line(cause))
     return None
 
 
@@ -187,9 +178,9 @@ def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     reason = cause.strerror or str(cause)
     hint = " Set DLT_DATA_DIR to put the working folder elsewhere." if is_ours else ""
     if cause.errno in _FULL:
-        return _full(place, reason, hint)
+        return no_space_error(place, reason, hint)
     if cause.errno in _FORBIDDEN:
-        return _forbidden(place, reason, hint)
+        return forbidden_error(place, reason, hint)
     if is_ours and cause.errno in _NO_FOLDER:
         return _removed(place, reason, hint)
     return None
@@ -197,43 +188,6 @@ def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
 
 def _is_inside_either(place: Path, home: Path) -> bool:
     return place.is_relative_to(home) or home.is_relative_to(place)
-
-
-def from_duckdb(cause: duckdb.Error, database: str) -> DocrunsError | None:
-    """The DocrunsError for DuckDB's error about a full disk, a forbidden or a damaged file; None
-    for others."""
-    text, first = str(cause), _first_line(cause) or type(cause).__name__
-    named = re.search(r'file "([^"]+)"', first)
-    place = named[1] if named else database
-    if found := _FULL_TEXT.search(text):
-        return _full(place, found[0])
-    if found := _FORBIDDEN_TEXT.search(text):
-        return _forbidden(place, found[0])
-    if _DAMAGED_TEXT.search(text):
-        return DocrunsError(
-            f"{database}: is damaged, or is not a DuckDB database: {first.rstrip('.!')}. Put a whole "
-            "copy in its place (--publish makes one), or move it away: the next load then fetches "
-            "every run again."
-        )
-    return None
-
-
-def _first_line(cause: BaseException) -> str:
-    return str(cause).strip().partition("\n")[0]
-
-
-def _full(place: str, reason: str, hint: str = "") -> DocrunsError:
-    return DocrunsError(
-        f"{place}: no space is left ({reason}). Free some space, then run this again. "
-        f"Committed runs are kept, and the load continues after them.{hint}"
-    )
-
-
-def _forbidden(place: str, reason: str, hint: str = "") -> DocrunsError:
-    return DocrunsError(
-        f"{place}: cannot be written ({reason}). "
-        f"Change its permissions, or name another place.{hint}"
-    )
 
 
 def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:

@@ -106,7 +106,8 @@ def load(
     You can stop it at any time, also with `kill -9`, and run it again: it continues after the last
     committed runs.
     """
-    from ...store.memory import hide_pandas_from_pyarrow, limit_arenas
+    from ...store.duckdb.heap import limit_arenas
+    from ...store.memory import hide_pandas_from_pyarrow
     from ..load import load_runs
     from .progress import show_progress
 

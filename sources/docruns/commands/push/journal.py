@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from ...store.environment import flush_folder
+from ...store.duckdb.file import flush_folder
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

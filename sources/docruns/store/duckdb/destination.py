@@ -31,7 +31,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
-from ..memory import release_memory
+from .heap import release_memory
 
 
 class MergingDuckDb(duckdb):

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from ...core.errors import ConfigError, DocrunsError, LockedError
-from ..failures import from_duckdb
+from .errors import from_duckdb
 
 WAIT_S = 30.0
 """Seconds to wait for a database that another process has open."""
@@ -93,3 +93,15 @@ def _database_holder(error: Exception) -> str:
 def quote(name: str) -> str:
     """A name of a schema, table or column as SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def flush_folder(folder: Path) -> None:
+    """Write a folder's entries to the disk, so that a new or renamed file survives a loss of
+    power."""
+    if os.name == "nt":  # pragma: no cover - Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -18,8 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ...core.errors import ConfigError, DocrunsError, LockedError
-from ..environment import flush_folder
-from .file import open_database
+from .file import flush_folder, open_database
 
 _MAGIC_AT, _MAGIC = 8, b"DUCK"
 _WAIT_S = 2.0
