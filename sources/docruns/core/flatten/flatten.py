@@ -21,10 +21,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..tables import Row
+from .node import ROOT, Values
 from .output import NO_OUTPUT, Edit, Output, Schema
 from .paths import split
 from .values import MISSING
-from .walk import MAX_DEPTH, ROOT, Values, Walk
+from .walk import MAX_DEPTH, Walk
 
 __all__ = ["MAX_DEPTH", "FlatRows", "flatten_outputs", "rebuild"]
 
@@ -50,7 +51,7 @@ def flatten_outputs(
 ) -> FlatRows:
     """All rows of one processor run. Pass the same object twice where two outputs are equal:
     what is identical is walked and compared once. ShapeError where its paths would take too much."""
-    walk = Walk((run_id, workflow_run_id), final, initial, reviewed, edits or {})
+    walk = Walk(run_id, workflow_run_id, final, initial, reviewed, edits or {})
     values = Values(final.value, initial.value, reviewed.value)
     present = [value for value in values if value is not MISSING]
     if any(type(value) is not dict or not value for value in present):
