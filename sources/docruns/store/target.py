@@ -113,9 +113,10 @@ def hold_lock(path: Path, command: str, database: str = "", dataset: str = "") -
             f"{what}: {who or 'another process'} is at work on it. "
             "Wait until it has ended, then run this again."
         ) from None
-    since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    holder, note = LockHolder(os.getpid(), since, command, database, dataset), _note_file(path)
+    note = _note_file(path)
     try:
+        since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        holder = LockHolder(os.getpid(), since, command, database, dataset)
         with os.fdopen(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(holder._asdict(), file)
         yield
