@@ -68,7 +68,7 @@ VALUES = st.recursive(
 def test_a_value_is_refused_if_and_only_if_it_would_lose_one(
     value: Any, style: tuple[str, str], escape: bool
 ) -> None:
-    """Whatever stands in keys and texts, however the JSON is written."""
+    """The check finds a key that comes twice in any JSON, whatever its keys, texts and blanks."""
     text = written(value, style, escape).encode()
     if loses(value):
         with pytest.raises(ShapeError, match="comes twice"):
@@ -82,7 +82,7 @@ def test_a_value_is_refused_if_and_only_if_it_would_lose_one(
 def test_an_object_is_refused_for_its_own_members_only(
     value: Pairs, style: tuple[str, str], escape: bool
 ) -> None:
-    """What is nested in it is looked at when it is read, or kept as text."""
+    """An inner object is checked when it is read; an unread one stays text."""
     text = written(value, style, escape).encode()
     last = {key: written(inner, style, escape) for key, inner in value}
     if any(last[key] != written(inner, style, escape) for key, inner in value):
@@ -141,7 +141,7 @@ def without_nulls(value: Any) -> Any:
 def test_what_is_said_of_paths_is_not_overwritten(
     value: Pairs, style: tuple[str, str], escape: bool
 ) -> None:
-    """Scores, insights and citations are decoded into structs: the same holds for those."""
+    """The check also covers scores, insights and citations, which are decoded into structs."""
     text = Raw(written(value, style, escape).encode())
     try:
         found = field_metadata.metadata(text)
@@ -154,7 +154,7 @@ def test_what_is_said_of_paths_is_not_overwritten(
 
 
 def test_the_key_and_its_path_are_named() -> None:
-    """In quarantine stands what to look for."""
+    """The message in quarantine names the key to look for."""
     with pytest.raises(ShapeError, match=r"the key 'sku' comes twice in lines\.1, with two values"):
         decode_whole(b'{"lines": [{}, {"sku": 1, "sku": 2}]}')
 
@@ -185,7 +185,7 @@ def extract_run(output: str, more: str = "") -> workflow_runs.Reading:
     ],
 )
 def test_a_run_that_would_lose_a_value_is_refused(output: str, more: str, reason: str) -> None:
-    """Where a value would be lost the run goes to quarantine and says which."""
+    """A run goes to quarantine, with the key's name, where a value would be lost."""
     with pytest.raises(ShapeError) as caught:
         extract_run(output, more)
     assert reason in caught.value.message
@@ -201,7 +201,7 @@ def test_equal_values_are_no_loss() -> None:
 
 
 def test_objects_that_are_kept_as_they_came_keep_both() -> None:
-    """A part that no column needs stays in extra, both values in it."""
+    """A part without a column stays in extra with both values."""
     part = '{"id":"ex_1","id":"ex_2"}'
     [run] = extract_run('{"value":{}}', f',"extractor":{part},"config":{part}').batch.dicts(
         PROCESSOR_RUNS
@@ -211,7 +211,7 @@ def test_objects_that_are_kept_as_they_came_keep_both() -> None:
 
 
 def test_a_nested_run_with_a_key_twice_stays_in_its_step() -> None:
-    """Its workflow run loads all the same."""
+    """The workflow run loads even if one of its parts is refused."""
     nested = '{"id":"exr_1","status":"PROCESSED","status":"FAILED"}'
     body = f'{{"id":"w","stepRuns":[{{"result":{{"extractRun":{nested}}}}}]}}'
     reading = workflow_runs.workflow_run(body.encode(), ListedRun("w", None, None, None), CONTEXT)
@@ -221,7 +221,7 @@ def test_a_nested_run_with_a_key_twice_stays_in_its_step() -> None:
 
 
 def test_plextera_keeps_each_field_as_it_came() -> None:
-    """The last value is the value; both stand in the field's own text."""
+    """The last value counts; the field's own JSON text keeps both."""
     field = '{"name":"total","value":1,"value":2}'
     body = f'{{"id":"e","status":"COMPLETED","output":{{"fields":[{field}]}}}}'
     reading = plextera.extraction(
@@ -233,7 +233,7 @@ def test_plextera_keeps_each_field_as_it_came() -> None:
 
 
 def test_plextera_refuses_a_run_that_would_lose_a_value() -> None:
-    """The run's own keys; a step or a nested run with a key twice is kept as it came."""
+    """Only the run's own keys are checked; a step or a nested run with a key twice is kept as it came."""
     listed = ListedRun("r", None, None, None)
     with pytest.raises(ShapeError, match="'status' comes twice"):
         plextera.workflow_run(b'{"id":"r","status":"A","status":"B"}', listed, plextera.Context())

@@ -218,7 +218,7 @@ def test_rows_give_back_each_output_exactly(
 def test_the_cells_of_a_path_follow_from_the_path(
     values: tuple[Any, Any, Any], known: Schema | None, unknown: list[str]
 ) -> None:
-    """Paths are unique; field, name, parent, index and position say of each what the path says."""
+    """Paths are unique; field, name, parent, index and position agree with the path."""
     texts = [None if value is None else written(value) for value in values]
     answers = [NO_OUTPUT if text is None else Output(decode(text)) for text in texts]
     answers[0] = answers[0]._replace(metadata={path: FieldMetadata(0.5) for path in unknown})
@@ -330,7 +330,7 @@ def commented(draw: Any) -> tuple[list[Output], dict[str, Edit]]:
 def test_everything_that_is_said_of_a_path_lands_in_one_row(
     case: tuple[list[Output], dict[str, Edit]],
 ) -> None:
-    """Scores in exactly one field, as many insights and citations as came, one edit; also for unknown paths."""
+    """Each score, insight, citation and edit is in exactly one row, also for paths that no value has."""
     answers, edits = case
     flat = flatten_outputs("r", None, *answers, edits=edits)
     rows = field_rows(flat)
@@ -435,7 +435,7 @@ def test_one_entry_is_not_shared_by_two_nodes_that_a_platform_cannot_tell_apart(
 
 
 def test_an_entry_whose_path_no_value_has_is_a_row_of_its_own() -> None:
-    """No score is lost: the row has a path that can be split, and no value."""
+    """No score is lost: metadata without a value gets a row with a valid path."""
     said = {"lines[3].sku": FieldMetadata(0.5, 0.25, 4), "not a[path": FieldMetadata(0.75)}
     rows = field_rows(flatten_outputs("r", None, Output(decode('{"x": 1}'), said)))
     assert [{k: v for k, v in row.items() if v is not None} for row in rows[1:]] == [
@@ -486,7 +486,7 @@ def test_an_entry_whose_path_no_value_has_is_a_row_of_its_own() -> None:
     ],
 )
 def test_an_index_that_no_list_has_is_a_name(key: str, path: str) -> None:
-    """What is said of a path is a row that its table takes, however the path is written, and soon."""
+    """Metadata of any path text becomes a row that its table takes, in little time."""
     flat = flatten_outputs("r", None, Output({}, {key: FieldMetadata(0.5)}))
     row = field_rows(flat)[1]
     assert (row["path"], row["ocr_confidence"]) == (path, 0.5)
@@ -512,7 +512,7 @@ PLACES = tuple(Citation(page=i) for i in range(2000))
     ],
 )
 def test_paths_that_no_table_should_hold_are_refused(answer: Output) -> None:
-    """A key repeats in every path below it: a small answer may ask for gigabytes, and is refused before they are there."""
+    """A small output whose paths would take gigabytes is refused before they are built."""
     tracemalloc.start()
     with pytest.raises(ShapeError, match="too many fields, or too long ones"):
         flatten_outputs("r", None, answer)
@@ -522,19 +522,19 @@ def test_paths_that_no_table_should_hold_are_refused(answer: Output) -> None:
 
 
 def test_a_long_id_counts_like_a_path() -> None:
-    """Every row repeats it."""
+    """The limit counts the run's id too, because every row repeats it."""
     with pytest.raises(ShapeError, match="too many fields"):
         flatten_outputs("r" * 100_000, None, Output([0] * 5000))
 
 
 def test_fifty_thousand_fields_are_none_too_many() -> None:
-    """Each is a row, with the paths that documents have."""
+    """A large document with usual paths stays below the limit."""
     value = {"lines": [{"description": "x", "amount": i} for i in range(16_700)]}
     assert flatten_outputs("r" * 40, "w" * 40, Output(value)).leaves == 33_400
 
 
 def test_unknown_paths_that_are_written_alike_stay_apart() -> None:
-    """One is no path and is quoted; the other is that quoted text: two entries, two rows."""
+    """A quoted path does not collide with a path that is written like it: two entries give two rows."""
     said = {"x[": FieldMetadata(0.5), '["x["]': FieldMetadata(0.75)}
     rows = field_rows(flatten_outputs("r", None, Output({}, said)))
     assert sorted((row["ocr_confidence"], row["path"]) for row in rows[1:]) == [
@@ -544,7 +544,7 @@ def test_unknown_paths_that_are_written_alike_stay_apart() -> None:
 
 
 def test_the_scores_are_the_models_own() -> None:
-    """Where review brought other scores, the model's stand in the columns and the others in extra."""
+    """The columns hold the model's scores; scores that review changed are in extra."""
     final = Output(decode('{"a": 1}'), {"a": FieldMetadata(1.0, 1.0, 5)})
     initial = Output(decode('{"a": 2}'), {"a": FieldMetadata(0.5, None, 2)})
     row = by_path(flatten_outputs("r", None, final, initial))["a"]
@@ -555,7 +555,7 @@ def test_the_scores_are_the_models_own() -> None:
 
 
 def test_the_models_reasoning_is_kept_where_it_differs_only() -> None:
-    """initial rows exist beside final ones where the model's own list is another one."""
+    """Rows with output = initial exist only where the model's own list differs from the final one."""
     kept, other = (Insight("reasoning", "same"),), (Insight("reasoning", "before"),)
     final = Output(
         decode('{"a": 1, "b": 1}'),
@@ -583,12 +583,12 @@ def kinds(final: str, initial: str | None, edits: dict[str, Edit] | None = None)
 
 
 def test_without_the_models_answer_nothing_is_edited() -> None:
-    """A run that was not reviewed has no initial output to differ from."""
+    """A run without an initial output has no edits."""
     assert kinds('{"a": 1}', None) == {"a": None}
 
 
 def test_review_changes_adds_and_removes() -> None:
-    """Told from the values: changed, added, removed, per leaf; a container is not changed by its parts."""
+    """The values decide whether a leaf was changed, added or removed; a changed leaf does not mark its container."""
     assert kinds(
         '{"same": 1, "new": 2, "other": 3, "rows": [{"x": 1}, {"x": 2}], "type": []}',
         '{"same": 1, "gone": 2, "other": 4, "rows": [{"x": 1}], "type": {}}',
@@ -633,12 +633,12 @@ def test_review_changes_adds_and_removes() -> None:
     ],
 )
 def test_values_are_compared_as_json_values(final: str, initial: str, edited: bool) -> None:
-    """1.0 is 1.00, but true is not 1 and "1" is not 1; numbers count as equal where doubles cannot tell."""
+    """1.0 is 1.00, but true is not 1 and "1" is not 1; numbers with the same double are equal."""
     assert kinds(f'{{"a": {final}}}', f'{{"a": {initial}}}')["a"] == ("changed" if edited else None)
 
 
 def test_the_platforms_edit_marks_a_field_whose_value_is_the_same() -> None:
-    """What the platform calls an edit is one, with its note and all it says."""
+    """A field that the platform marks as edited is edited, with its note and the platform's record."""
     edit = Edit("checked", '{"notes":"checked","page":2}')
     row = by_path(flat_of('{"a": 1}', '{"a": 1}', edits={"a": edit}))["a"]
     assert (row["edited"], row["edit_kind"], row["edit_note"]) == (True, "changed", "checked")
@@ -705,7 +705,7 @@ def test_a_number_keeps_every_digit(literal: str, number: float | None) -> None:
     ids=lambda text: f"{len(text)} characters",
 )
 def test_a_string_keeps_every_character(text: str) -> None:
-    """Unquoted in value, as JSON in value_json, for every character there is."""
+    """value holds any text unquoted and value_json holds it as JSON."""
     found = cells(json.dumps(text))
     assert (found["value"], found["type"]) == (text, "string")
     assert json.loads(found["value_json"]) == text
@@ -748,7 +748,7 @@ SIGNATURE = (
 
 @pytest.mark.parametrize("type_", [None, "currency"])
 def test_a_currency_is_one_leaf(type_: str | None) -> None:
-    """Known by its keys or by the schema: the amount is the value."""
+    """The keys or the schema identify a currency; its amount is the value."""
     assert cells(CURRENCY, type_) == {
         "kind": "leaf",
         "type": "currency",
@@ -761,7 +761,7 @@ def test_a_currency_is_one_leaf(type_: str | None) -> None:
 
 @pytest.mark.parametrize("type_", [None, "signature"])
 def test_a_signature_is_one_leaf(type_: str | None) -> None:
-    """Known by its keys or by the schema: signed or not, and when, have their columns."""
+    """The keys or the schema identify a signature; is_signed and the date have their columns."""
     assert cells(SIGNATURE, type_) == {
         "kind": "leaf",
         "type": "signature",
@@ -790,20 +790,20 @@ def test_a_signature_is_one_leaf(type_: str | None) -> None:
     ],
 )
 def test_an_odd_currency_is_kept_as_it_came(literal: str, expected: dict[str, Any]) -> None:
-    """Only what is a number is a number; the JSON text has all of it."""
+    """value_number holds real numbers only; the JSON text keeps everything."""
     found = cells(literal)
     assert found == {"kind": "leaf", "type": "currency", "value_json": literal, **expected}
 
 
 def test_a_currency_by_schema_is_a_leaf_whatever_its_keys() -> None:
-    """The schema outweighs the shape, both ways."""
+    """The schema decides between leaf and object, whatever the keys are."""
     literal = '{"amount":1,"note":"x"}'
     assert cells(literal, "currency")["kind"] == "leaf"
     assert cells(CURRENCY, "object") == {"kind": "object", "type": "object", "value_json": "{}"}
 
 
 def test_containers_and_items_have_rows_of_their_own() -> None:
-    """kind tells leaf, item, array and object apart; a plain value in an array is a leaf."""
+    """kind is leaf, item, array or object; a plain value in an array is a leaf."""
     rows = by_path(flat_of('{"o": {}, "l": [1, {"x": 1}, [], null]}'))
     found = {
         path: (row["kind"], row["type"], row["value_json"], row["item_index"])
@@ -834,14 +834,14 @@ def test_a_value_that_is_no_object_hangs_at_the_root(literal: str) -> None:
 
 
 def test_no_output_at_all_gives_no_rows() -> None:
-    """A run that has not come to an output has no fields."""
+    """A run without an output has no fields."""
     assert flatten_outputs("r", None, NO_OUTPUT) == FlatRows([], [], [], 0, 0)
 
 
 @pytest.mark.parametrize("shape", ['{"a":%s}', "[%s]"])
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, MAX_DEPTH + 60])
 def test_what_is_nested_too_deeply_is_one_leaf(shape: str, depth: int) -> None:
-    """Down to MAX_DEPTH every level is a row; what lies below is kept as JSON text."""
+    """Every level down to MAX_DEPTH is a row; deeper levels are kept as JSON text."""
     text = "1.50"
     for _ in range(depth):
         text = shape % text
@@ -855,5 +855,5 @@ def test_what_is_nested_too_deeply_is_one_leaf(shape: str, depth: int) -> None:
 
 
 def test_missing_shows_itself() -> None:
-    """A value that is not there is told from null in a debugger too."""
+    """A debugger shows a missing value as MISSING and not as None."""
     assert repr(MISSING) == "MISSING"

@@ -81,7 +81,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("method", "literal", "expected"), READERS)
 def test_a_key_of_the_expected_type_is_taken(method: str, literal: str, expected: Any) -> None:
-    """It is given once and is gone from extra."""
+    """A key that was read is no longer in extra."""
     one = Payload(f'{{"k": {literal}}}'.encode())
     found = getattr(one, method)("k")
     assert (found, type(found)) == (expected, type(expected))
@@ -91,7 +91,7 @@ def test_a_key_of_the_expected_type_is_taken(method: str, literal: str, expected
 
 @pytest.mark.parametrize(("method", "literal"), REFUSED)
 def test_a_key_of_another_type_is_left_for_extra(method: str, literal: str) -> None:
-    """None, and the literal that came stays."""
+    """A value of another type gives None, and extra keeps its text."""
     one = Payload(f'{{"k": {literal}}}'.encode())
     assert getattr(one, method)("k") is None
     assert one.extra() == f'{{"k":{literal}}}'
@@ -101,7 +101,7 @@ def test_a_key_of_another_type_is_left_for_extra(method: str, literal: str) -> N
     "method", sorted({name for name, *_ in READERS} | {"object", "objects", "raw"})
 )
 def test_null_and_a_missing_key_say_nothing(method: str) -> None:
-    """Both give None and leave nothing behind."""
+    """A missing key and null both give None and leave nothing in extra."""
     one = Payload(b'{"k": null}')
     assert getattr(one, method)("k") is None
     assert getattr(one, method)("missing") is None
@@ -109,7 +109,7 @@ def test_null_and_a_missing_key_say_nothing(method: str) -> None:
 
 
 def test_the_first_of_several_keys_wins_and_the_others_stay() -> None:
-    """Versions name a thing differently: should both come, neither is lost."""
+    """Where two names of one value both come, the first is read and the other stays in extra."""
     one = payload(a=None, b="x", c="y")
     assert one.text("a", "b", "c") == "x"
     assert rest(one) == {"c": "y"}
@@ -119,7 +119,7 @@ def test_the_first_of_several_keys_wins_and_the_others_stay() -> None:
 
 
 def test_what_is_not_taken_from_an_inner_object_stays_under_its_key() -> None:
-    """At any depth; an inner object that was read up leaves nothing."""
+    """extra keeps unread keys at any depth; an inner object that was read completely leaves nothing."""
     one = payload(a={"b": {"c": 1, "d": 2}, "e": "x"}, f={"g": 1})
     a, f = one.object("a"), one.object("f")
     assert a is not None and f is not None
@@ -148,7 +148,7 @@ def test_a_list_of_objects_skips_nulls() -> None:
     ],
 )
 def test_a_list_s_objects_are_whole_or_left_alone(text: str, kept: Any) -> None:
-    """However it is written; one in which a key has two values makes the list no list of objects."""
+    """A list of objects is read whatever its blanks; an object with two values for a key leaves the whole list in extra."""
     one = Payload(f'{{"list":{text}}}'.encode())
     found = one.objects("list")
     assert (found if found is None else [rest(of) or {} for of in found]) == kept
@@ -170,7 +170,7 @@ def test_a_list_s_objects_are_whole_or_left_alone(text: str, kept: Any) -> None:
     ],
 )
 def test_an_object_around_another_reads_like_any(text: str) -> None:
-    """It is a short cut, and nothing else: whether there is more beside it or not."""
+    """The short cut for a single inner object gives the same result as the usual way."""
     read = []
     for around in ((), ("thing", "run")):
         whole = Payload(f'{{"result":{text}}}'.encode())
@@ -192,7 +192,7 @@ trees = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(trees, trees)
 def test_a_value_shares_what_it_has_in_common_with_another(a: Any, b: Any) -> None:
-    """It is what it is without the other one; and what is written alike is one object."""
+    """decode_like gives the same value as decode_whole, and shares the parts with equal text."""
     first, second = (
         json.dumps({"same": a, "list": [a, b]}),
         json.dumps({"same": a, "list": [b, b, a]}),
@@ -208,13 +208,13 @@ def test_a_value_shares_what_it_has_in_common_with_another(a: Any, b: Any) -> No
 
 
 def test_extra_keeps_the_text_that_came() -> None:
-    """Digits, escapes and the order of keys."""
+    """JSON text keeps digits, escapes and the order of keys."""
     one = Payload(rb'{"a": 0.10, "b": "\u00e9\/", "c": {"z": 1E5, "a": -0.0}, "d": 1e400}')
     assert one.extra() == r'{"a":0.10,"b":"\u00e9\/","c":{"z": 1E5, "a": -0.0},"d":1e400}'
 
 
 def test_keys_can_be_dropped_kept_and_looked_at() -> None:
-    """ignore says nothing new here, keep puts back, peek leaves in place, ignore_empty spares content."""
+    """ignore and ignore_empty drop only what adds nothing, keep adds to extra, peek leaves the key in place."""
     one = payload(object="run", id="x", edits={}, merged=[], none=None, full=[1], more="y")
     one.ignore("object", "absent")
     one.ignore_empty("edits", "merged", "none", "full", "absent")
@@ -235,7 +235,7 @@ def test_keys_can_be_dropped_kept_and_looked_at() -> None:
     [('"run"', False), ("null", False), ("7", True), ("[]", True), ("{}", True)],
 )
 def test_what_says_nothing_new_is_a_text(literal: str, stays: bool) -> None:
-    """A key that is ignored and holds something else than ever before is kept."""
+    """ignore keeps a value of an unexpected type."""
     one = Payload(f'{{"object": {literal}}}'.encode())
     one.ignore("object", "absent")
     assert ("object" in one) is stays
@@ -245,14 +245,14 @@ def test_what_says_nothing_new_is_a_text(literal: str, stays: bool) -> None:
 
 
 def test_what_must_not_be_kept_is_dropped_whatever_it_holds() -> None:
-    """Secrets come in any shape."""
+    """A presigned URL is dropped whatever its type."""
     one = payload(contents=[{"x": 1}], other=1)
     one.drop("contents", "absent")
     assert rest(one) == {"other": 1}
 
 
 def test_a_cleared_payload_forgets_its_children() -> None:
-    """The object has become a row of its own."""
+    """clear drops every key of an object that has become a row of its own."""
     one = payload(a={"b": 1})
     one.object("a")
     one.clear()
@@ -261,7 +261,7 @@ def test_a_cleared_payload_forgets_its_children() -> None:
 
 @pytest.mark.parametrize("key", ["presignedUrl", "outputUrl", "fileUrl", "signedUrl"])
 def test_extra_holds_no_key_to_a_document(key: str) -> None:
-    """Not on top, not in a list, not in an inner object that was read; the rest stays, with its digits."""
+    """extra holds no presigned URL at any depth; everything else stays, with its digits."""
     secret = {key: "https://files.invalid/?sig=SECRET", "n": 1}
     one = payload(**secret, list=[{"deep": secret}], inner={"deep": secret})
     one.object("inner")
@@ -271,7 +271,7 @@ def test_extra_holds_no_key_to_a_document(key: str) -> None:
 
 
 def test_secrets_are_taken_out_at_any_depth() -> None:
-    """A file's contents go too; everything else, a customer's own `contents` among it, stays."""
+    """A file's contents are removed; a customer's own key `contents` stays."""
     file = {"object": "file", "id": "f", "contents": {"rawText": "x"}}
     value = {"a": [{"presignedUrl": "x", "b": [1, file]}], "c": {"contents": 2}}
     assert without_secrets(value) == {
@@ -302,7 +302,7 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:
-    """Wherever it stands: no table could hold it."""
+    """Text that is not UTF-8 is refused at any place, because no table could hold it."""
     one = Payload(b'{"a": "\xff", "b": 1}')
     assert one.text("a") is None
     with pytest.raises(ShapeError, match="UTF-8"):
@@ -333,7 +333,7 @@ def test_text_that_is_not_utf8_is_refused() -> None:
     ],
 )
 def test_a_lone_surrogate_becomes_its_six_characters(body: bytes, expected: str) -> None:
-    """No UTF-8 can hold one; a pair, an escaped backslash and a NUL are left alone."""
+    """A lone surrogate becomes text; a pair, an escaped backslash and a NUL stay as they are."""
     assert decode(clean(body)) == expected
 
 
@@ -345,19 +345,19 @@ def test_a_lone_surrogate_becomes_its_six_characters(body: bytes, expected: str)
     )
 )
 def test_cleaned_text_is_what_came_but_for_lone_surrogates(text: str) -> None:
-    """Against a second writing: pairs are joined, each lone one is escaped, all else is equal."""
+    """clean agrees with a second implementation for pairs, lone surrogates and all other text."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     expected = "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in joined)
     assert decode(clean(json.dumps(text).encode())) == expected
 
 
 def test_a_byte_order_mark_goes() -> None:
-    """Some servers put one before their UTF-8."""
+    """A byte order mark before the JSON is removed."""
     assert clean(b'\xef\xbb\xbf{"a": 1}') == b'{"a": 1}'
 
 
 def test_many_backslashes_cost_no_memory() -> None:
-    """Ten megabytes of them are cleaned in little more than their own room."""
+    """Cleaning ten megabytes takes little more memory than the text itself."""
     body = b'"' + b"\\\\" * 5_000_000 + b'\\ud800"'
     tracemalloc.start()
     cleaned = clean(body)
@@ -368,7 +368,7 @@ def test_many_backslashes_cost_no_memory() -> None:
 
 
 def test_a_body_without_surrogates_is_not_copied() -> None:
-    """Bodies are megabytes: only those that need it are worked on."""
+    """A body without lone surrogates is returned as it is, without a copy."""
     body = json.dumps({"a": "x" * 100}).encode()
     assert clean(body) is body
 
@@ -381,7 +381,7 @@ def test_a_body_without_surrogates_is_not_copied() -> None:
     ["0", "-1", "0.10", "1E5", "1e400", "-0.0", "12345678901234567890", "1" + "0" * 400, "1.0e+02"],
 )
 def test_a_number_is_written_as_it_came(literal: str) -> None:
-    """Decoding and writing keeps every digit, at the top and inside."""
+    """Decoding and encoding keep every digit at any depth."""
     assert number_text(decode(literal.encode())) == literal
     text = f'{{"a":[{literal},{{"b":{literal}}}]}}'
     assert number_text(decode(text.encode())) == text
@@ -410,7 +410,7 @@ def test_any_json_survives_decoding_and_writing(value: Any) -> None:
 
 
 def test_a_number_is_no_text() -> None:
-    """What is written as a number stays one, though it is held as text."""
+    """A number that is kept as text is still encoded as a number."""
     assert number_text(decode(b'[1.5, "1.5"]')) == '[1.5,"1.5"]'
     assert type(decode(b"1.5")) is Number
     assert encode("é") == '"é"'.encode()
@@ -435,7 +435,7 @@ def test_a_number_is_no_text() -> None:
     ],
 )
 def test_a_timestamp_is_read_as_utc(text: str, expected: datetime | None) -> None:
-    """Any offset; none means UTC; what a table cannot hold is no timestamp."""
+    """A timestamp has any offset, or none for UTC; a time that no table can hold gives None."""
     found = timestamp(text)
     assert found == expected
     assert found is None or found.tzinfo is UTC
@@ -444,5 +444,5 @@ def test_a_timestamp_is_read_as_utc(text: str, expected: datetime | None) -> Non
 @settings(max_examples=200, deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_timestamp_keeps_its_microseconds(at: datetime) -> None:
-    """Reading back what was written gives the same moment."""
+    """timestamp reads what isoformat writes as the same time."""
     assert timestamp(at.isoformat().replace("+00:00", "Z")) == at

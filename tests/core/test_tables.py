@@ -147,14 +147,14 @@ sets = pytest.mark.parametrize(
 
 
 def test_there_are_these_tables_and_no_others() -> None:
-    """A table's name is a promise."""
+    """No table may be renamed or removed."""
     assert [table.name for table in TABLES] == list(CONTRACT)
     assert {table.name: table for table in TABLES} == BY_NAME
 
 
 @tables
 def test_a_table_has_the_promised_key_and_columns(table: Table) -> None:
-    """Columns may be added, none may go."""
+    """Columns may be added and not removed."""
     key, columns = CONTRACT[table.name]
     assert table.key == tuple(key.split())
     assert [name for name in columns.split() if name not in table.names] == []
@@ -162,7 +162,7 @@ def test_a_table_has_the_promised_key_and_columns(table: Table) -> None:
 
 @tables
 def test_a_column_has_one_type_everywhere(table: Table) -> None:
-    """What carries one name is of one type in all tables, and of the promised one."""
+    """A column name has one type in all tables."""
     promised = {name: type_ for type_, names in TYPED.items() for name in names.split()}
     if table.name == "insights" or table.name == "citations":
         promised["output"] = "text"  # which of the three outputs, not what was put out
@@ -174,13 +174,13 @@ def test_a_column_has_one_type_everywhere(table: Table) -> None:
 
 @tables
 def test_exactly_the_key_is_not_null(table: Table) -> None:
-    """A key is unique and not null; everything else may be unknown."""
+    """Key columns are not null; all other columns may be null."""
     assert tuple(column.name for column in table.columns if not column.nullable) == table.key
 
 
 @tables
 def test_names_are_snake_case_and_unique(table: Table) -> None:
-    """They survive any destination's naming convention unchanged."""
+    """Names of tables and columns do not change under any destination's naming convention."""
     names = [table.name, *table.names]
     assert [n for n in names if not re.fullmatch(r"_?[a-z][a-z0-9]*(_[a-z0-9]+)*", n)] == []
     assert len(set(table.names)) == len(table.columns)
@@ -194,7 +194,7 @@ def test_everything_is_documented(table: Table) -> None:
 
 
 def test_the_dictionary_lists_every_column_once() -> None:
-    """In the order of the tables."""
+    """The data dictionary lists all columns in the order of the tables."""
     assert [(t.name, c.name) for t, c in dictionary()] == [
         (t.name, n) for t in TABLES for n in t.names
     ]
@@ -202,7 +202,7 @@ def test_the_dictionary_lists_every_column_once() -> None:
 
 @tables
 def test_a_row_is_built_from_named_cells(table: Table) -> None:
-    """What is not named is null, an unknown name is an error, and the row reads back by name."""
+    """Unnamed cells are null, an unknown name is an error, and as_dict returns the named cells."""
     row = table.row(**dict.fromkeys(table.key, "x"))
     expected = {name: "x" if name in table.key else None for name in table.names if name != CLEARED}
     assert table.as_dict(row) == expected
@@ -213,7 +213,7 @@ def test_a_row_is_built_from_named_cells(table: Table) -> None:
 
 @sets
 def test_a_clearing_row_names_its_run_and_has_a_whole_key(table: Table) -> None:
-    """It is merged by the run's id, so that id is in it; no cell but the key and the mark is set."""
+    """A clearing row has only the key, the run's id and the mark."""
     row = dict(zip(table.names, table.clearing_row("run_1"), strict=True))
     assert row[table.set_of or ""] == "run_1"
     assert {name for name, cell in row.items() if cell is not None} == {
@@ -227,7 +227,7 @@ def test_a_clearing_row_names_its_run_and_has_a_whole_key(table: Table) -> None:
 
 @sets
 def test_a_clearing_row_never_equals_a_real_one(table: Table) -> None:
-    """Positions start at 0, outputs are words, and no path is written like its path."""
+    """No real row has the key of a clearing row."""
     row = dict(zip(table.names, table.clearing_row("run_1"), strict=True))
     assert row.get("output", NO_PATH) not in ("final", "initial", "reviewed")
     assert row.get("path", NO_PATH) == NO_PATH
@@ -237,7 +237,7 @@ def test_a_clearing_row_never_equals_a_real_one(table: Table) -> None:
 
 
 def test_only_tables_of_a_run_s_rows_are_replaced_as_a_set() -> None:
-    """Runs, catalogue, quarantine and syncs are merged row by row."""
+    """Tables without set_of are merged row by row and have no clearing row."""
     assert {t.name: t.set_of for t in TABLES if t.set_of} == {
         "workflow_steps": "workflow_run_id",
         "fields": "processor_run_id",
@@ -252,7 +252,7 @@ def test_only_tables_of_a_run_s_rows_are_replaced_as_a_set() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(min_value=0) | st.text() | st.just("]"), max_size=4))
 def test_no_path_is_written_like_the_clearing_one(steps: list[str | int]) -> None:
-    """Not even the one whose only key is a bracket."""
+    """No path of a field equals the path of a clearing row, even for the key `]`."""
     assert join(steps) != NO_PATH
     with pytest.raises(Exception, match="not a field path"):
         split(NO_PATH)

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 64 * 1024
-"""Bytes of an input; enough for any shape, and for what grows faster than it."""
+"""The largest input, in bytes: enough for any shape, and to find work that grows faster than its input."""
 
 INTERRUPTED = 72
-"""How libFuzzer ends when it is told to."""
+"""libFuzzer's exit code after an interrupt."""
 
 MEGABYTES = 1500
-"""Of the process: an input that takes more is a blow-up."""
+"""The memory limit of the process: an input that takes more counts as a finding."""
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def fuzz(name: str, corpus: Path, seconds: int) -> int:
-    """Fuzz one reader: 0 where nothing was found, 1 where something was, 2 where it was interrupted."""
+    """Fuzz one reader: 0 without a finding, 1 with one, 2 after an interrupt."""
     from . import target
 
     corpus.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def fuzz(name: str, corpus: Path, seconds: int) -> int:
 
 
 def dictionary(name: str) -> str:
-    """The words of the examples, as libFuzzer takes them."""
+    """The words of the examples in libFuzzer's dictionary format."""
     from . import target
 
     words: set[str] = {

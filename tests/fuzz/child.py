@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["docruns"], enable_loader_override=Fals
     from fuzz import target
 
 SECONDS = 5.0
-"""Of processor time for one input: more is a hang."""
+"""The limit of CPU time for one input, in seconds: more counts as a hang."""
 
 OTHER: list[Any] = [
     None, True, False, 0, -1, 2**63, 10**25, 1.5, "", "x", "id", "2026-02-09T01:02:03Z", [], {}, [[]], [{}], [None],

@@ -28,7 +28,7 @@ from docruns.store.arrow import to_tables
 from docruns.sync.plan import ListedRun
 
 REFUSED = (ApiError, ValueError, RecursionError)
-"""What a load turns into a row of quarantine; anything else ends it."""
+"""The errors that a load turns into rows of quarantine; any other error ends the load."""
 
 JSON_COLUMNS = {
     table.name: [
@@ -79,7 +79,7 @@ READERS: Mapping[str, Callable[[bytes], ParsedRun]] = {
 
 PAYLOADS = Path(__file__).parents[1] / "support" / "payloads"
 FOUND = Path(__file__).parent / "found"
-"""Inputs that broke a reader once, in a folder of its name."""
+"""Inputs that once broke a reader, in a folder with the reader's name."""
 
 
 def seeds() -> list[tuple[str, bytes]]:
@@ -109,14 +109,14 @@ def _kind(platform: str, document: dict[str, Any]) -> str | None:
 
 
 def _id(body: bytes, envelope: str, *keys: str) -> str:
-    """The id that a list would have shown, so that the reader gets past comparing them."""
+    """The id that a list would contain: the reader compares it with the body's id."""
     run = Payload(clean(body))
     run = (run.object(envelope) if envelope else None) or run
     return next((id_ for key in keys if (id_ := run.peek(key))), "listed")
 
 
 def read(kind: str, body: bytes) -> ParsedRun | None:
-    """The rows of a body; None where it is refused. Whatever else goes wrong is raised."""
+    """The rows of a body; None where the reader refuses it. Any other error is raised."""
     try:
         reading = READERS[kind](body)
     except REFUSED:
@@ -129,7 +129,7 @@ def read(kind: str, body: bytes) -> ParsedRun | None:
 
 
 def check(batch: Batch) -> None:
-    """Rows that a database takes. AssertionError or pyarrow's errors where it would not."""
+    """Check that a database takes the rows: AssertionError or pyarrow's errors where it would not."""
     to_tables(batch)
     for table in TABLES:
         names = table.names

@@ -39,7 +39,7 @@ NO_RUNS = re.compile(
 
 
 def test_every_payload_is_either_read_or_known_to_hold_no_run() -> None:
-    """Each payload is tested, or listed here as one without a run."""
+    """Every example payload is tested or listed with the reason why not."""
     rest = {path.name.removesuffix(".json") for path in FOLDER.glob("*.json")} - set(RUNS)
     assert [name for name in sorted(rest) if not NO_RUNS.match(name)] == []
     assert len(RUNS) == 35
@@ -196,7 +196,7 @@ def batch_of(name: str) -> Batch:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_payload_gives_one_row_for_each_of_its_runs(name: str) -> None:
-    """No run is dropped and none is invented."""
+    """The rows hold exactly the runs of the payload."""
     run = run_of(load(name))
     batch = batch_of(name)
     found = [(row["id"], row["workflow_step_position"]) for row in batch.dicts(PROCESSOR_RUNS)]
@@ -207,7 +207,7 @@ def test_a_payload_gives_one_row_for_each_of_its_runs(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in RUNS if run_of(load(n))["object"] == "workflow_run"])
 def test_a_workflow_run_has_its_status_times_and_failure(name: str) -> None:
-    """The cells of workflow_runs are those of the payload, under the names of any version."""
+    """The cells of workflow_runs equal the payload's values in every API version."""
     run = run_of(load(name))
     [row] = batch_of(name).dicts(WORKFLOW_RUNS)
     usage = run.get("usage") or {}
@@ -241,7 +241,7 @@ def test_a_workflow_run_has_its_status_times_and_failure(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in RUNS if run_of(load(n))["object"] == "workflow_run"])
 def test_a_workflow_run_has_its_steps_in_order_with_their_output(name: str) -> None:
-    """Each output and step run is one step. Its row holds the step's result without nested runs."""
+    """Each step run is one row with its output, without the runs nested in it."""
     run = run_of(load(name))
     expected: list[tuple[Any, ...]] = [
         (None, None, None, child["type"], child.get("status"), None, child["id"])
@@ -275,7 +275,7 @@ def test_a_workflow_run_has_its_steps_in_order_with_their_output(name: str) -> N
 def test_a_processor_run_has_its_status_times_credits_and_failure(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """The cells of processor_runs are those of the payload, under the names of any version."""
+    """The cells of processor_runs equal the payload's values in every API version."""
     [row] = where(batch_of(name), PROCESSOR_RUNS, id=run["id"])
     usage, config = run.get("usage") or {}, run.get("config") or {}
     part = next((run[k] for k in ("extractor", "classifier", "splitter") if run.get(k)), {})
@@ -362,7 +362,7 @@ def test_every_node_of_every_output_is_a_row(
 def test_every_leaf_has_its_typed_cells(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """value, value_number, value_boolean, value_date and currency_code equal the JSON value."""
+    """The typed cells of a field equal its JSON value."""
     expected = {}
     for path, kind, value in nodes(value_of(run.get("output")) or {}):
         text: str | None
@@ -397,7 +397,7 @@ def test_every_leaf_has_its_typed_cells(
 def test_every_score_stands_in_the_row_of_its_path(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """The scores are the model's own. A path without metadata has none."""
+    """The scores are the model's own; a path without metadata has none."""
     output = run.get("initialOutput") or run.get("output")
     by_path = {path: entry["scores"] for path, entry in entries(output).items()} if output else {}
     rows = where(batch_of(name), FIELDS, processor_run_id=run["id"])
@@ -412,9 +412,7 @@ def test_every_score_stands_in_the_row_of_its_path(
 def test_every_insight_and_citation_is_a_row(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """Type and content, page, size, file, text, box and polygon are equal, and so are the counts on
-    the field.
-    """
+    """Insights and citations equal the payload's, and the counts on the field agree."""
     batch = batch_of(name)
     insights = where(batch, INSIGHTS, processor_run_id=run["id"])
     assert sorted(
@@ -440,7 +438,7 @@ def test_every_insight_and_citation_is_a_row(
 
 @pytest.mark.parametrize(("run", "position", "name"), EXTRACTIONS)
 def test_every_edit_is_on_its_field(run: dict[str, Any], position: int | None, name: str) -> None:
-    """Values that differ from the model's, and the platform's own edits, are marked edited."""
+    """A field is edited where it differs from the model's output or the platform marks an edit."""
     rows = {row["path"]: row for row in where(batch_of(name), FIELDS, processor_run_id=run["id"])}
     edits = {path: edit for path, edit in (run.get("edits") or {}).items() if edit is not None}
     changed = set(edits)
@@ -460,7 +458,7 @@ def test_every_edit_is_on_its_field(run: dict[str, Any], position: int | None, n
     ("run", "position", "name"), [c for c in CASES if kind_of(c.values[0]) == "SPLIT"]
 )
 def test_every_split_is_a_row(run: dict[str, Any], position: int | None, name: str) -> None:
-    """All cells of each split, in the order of the list."""
+    """Each part of a split is one row with all of its cells, in the order of the list."""
     keys = [
         "id",
         "classificationId",
@@ -495,7 +493,7 @@ def test_every_split_is_a_row(run: dict[str, Any], position: int | None, name: s
 def test_every_classification_is_in_its_run(
     run: dict[str, Any], position: int | None, name: str
 ) -> None:
-    """Class, id and score are cells; the insights are about the whole output."""
+    """A classification gives class, id and score; its insights belong to the whole output."""
     batch = batch_of(name)
     [row] = where(batch, PROCESSOR_RUNS, id=run["id"])
     output = run["output"]
@@ -509,7 +507,7 @@ def test_every_classification_is_in_its_run(
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_file_of_a_run_is_a_row(name: str) -> None:
-    """Workflow and processor runs, with one file or several. The page count is the sum."""
+    """Each file of a workflow or processor run is one row; page_count is the sum of the pages."""
     run = run_of(load(name))
     owners = [(run, "workflow")] if run["object"] == "workflow_run" else []
     owners += [(child, "processor") for child, _ in processor_runs(run)]
@@ -627,7 +625,7 @@ def lost(document: Any, name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_scalar_of_a_payload_is_in_some_cell(name: str) -> None:
-    """No value is dropped, except those that the list above names and explains."""
+    """Every value of the payload arrives in a table, except for the listed ones."""
     assert lost(load(name), name) == []
 
 
@@ -656,7 +654,7 @@ def marked(value: Any, marks: Iterator[int], key: str = "") -> Any:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_no_scalar_is_saved_only_by_an_equal_one(name: str) -> None:
-    """With all scalars different, also between the three outputs, each one is in a cell."""
+    """Every value arrives where all values of all three outputs differ."""
     document = marked(load(name), itertools.count(1000))
     assert lost(document, name) == []
 
@@ -685,7 +683,7 @@ def with_presigned_urls(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_no_presigned_url_reaches_a_cell(name: str) -> None:
-    """No table holds a presigned URL, wherever the platform puts it: it is a key to a document."""
+    """No table holds a presigned URL, wherever the platform puts it."""
     plain = load(name)
     urls = [value for path, value in scalars(plain) if PRESIGNED.match(path)]
     text = str(read(plain, version(name), include_parse_output=True).batch._rows)

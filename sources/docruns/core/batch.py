@@ -10,7 +10,7 @@ from .tables import CLEARED, Row, Table
 
 
 class Batch:
-    """Rows by table, grown run by run."""
+    """Rows by table; readers append one run after the other."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[str, list[Row]] = defaultdict(list)
@@ -40,7 +40,7 @@ class Batch:
         return whole
 
     def clear_run(self, tables: Iterable[Table], run_id: str) -> None:
-        """Make the merge drop all earlier rows of a run, also where it has no rows now."""
+        """Make the merge delete all earlier rows of a run, even if the run has no rows now."""
         for table in tables:
             self._rows[table.name].append(table.clearing_row(run_id))
             self._clearing[table.name] += 1

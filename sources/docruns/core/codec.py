@@ -1,12 +1,7 @@
-"""Read a JSON object key by key: what no one takes is kept.
+"""PURE. JSON as it came: decode it, encode it, and keep every digit and every character.
 
-    payload = Payload(b'{"id": "exr_1", "status": "PROCESSED", "dataRetention": {"mode": "zero"}}')
-    payload.text("id"), payload.text("status")      # ('exr_1', 'PROCESSED')
-    payload.extra()                                 # '{"dataRetention":{"mode":"zero"}}'
-
-A known key whose value has another type than expected is not taken: it shows up in `extra` too, so
-a vendor's change is never a failed load and never a lost value. Numbers keep every digit, because
-JSON columns get the very text that came.
+Numbers with a fraction or an exponent stay text (`Number`), and JSON columns get the text that came.
+Times, presigned URLs and lone surrogates are handled here too, once for all readers.
 """
 
 from __future__ import annotations
@@ -37,14 +32,14 @@ encode = msgspec.json.Encoder().encode
 # numbers are text of a class of its own, whose digits are written as they came
 _write = msgspec.json.Encoder(enc_hook=lambda number: Raw(str.encode(number))).encode
 
-as_members = msgspec.json.Decoder(dict[str, Raw]).decode
-as_list = msgspec.json.Decoder(list[Raw] | None).decode
-as_objects = msgspec.json.Decoder(list[dict[str, Raw] | None]).decode
-as_text_value = msgspec.json.Decoder(str | None).decode
-as_float = msgspec.json.Decoder(float | None).decode
-as_bool = msgspec.json.Decoder(bool | None).decode
+decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+decode_list = msgspec.json.Decoder(list[Raw] | None).decode
+decode_objects = msgspec.json.Decoder(list[dict[str, Raw] | None]).decode
+decode_text = msgspec.json.Decoder(str | None).decode
+decode_float = msgspec.json.Decoder(float | None).decode
+decode_bool = msgspec.json.Decoder(bool | None).decode
 
-# these would put a key to somebody's documents, or the documents themselves, into a table
+# a presigned URL opens a document to whoever reads it: none may reach a table
 SECRET_KEYS = frozenset({"presignedUrl", "outputUrl", "fileUrl", "signedUrl"})
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -60,7 +55,7 @@ def clean(body: bytes) -> bytes:
     r"""The body with every lone surrogate escape turned into its six characters of text.
 
     JSON may carry `"\ud800"`, which no UTF-8 text, and so no table, can hold. It is loaded as the
-    text `\ud800`; NUL characters need no such care and are kept. A byte order mark goes.
+    text `\ud800`. NUL characters need no such care and are kept. A byte order mark is removed.
     """
     if body.startswith(_BYTE_ORDER_MARK):
         body = body[3:]
@@ -71,14 +66,14 @@ def clean(body: bytes) -> bytes:
 
 
 def is_object(raw: Raw) -> bool:
-    """A look at the first character of a value that was found to be JSON."""
+    """The first character of a JSON value is a brace; the rest is not read."""
     return bytes(memoryview(raw)[:1]) == b"{"
 
 
 def members(raw: bytes | memoryview | Raw) -> dict[str, Raw]:
-    """The members of an object, undecoded. msgspec's errors where it is none; ShapeError where a key
-    comes twice with two values."""
-    found: dict[str, Raw] = as_members(raw)
+    """The members of an object, undecoded. msgspec's errors where the text is no object; ShapeError where
+    a key comes twice with two values."""
+    found: dict[str, Raw] = decode_members(raw)
     check_members(raw, found)
     return found
 
@@ -92,7 +87,7 @@ def decode_whole(raw: bytes | Raw) -> JSON:
 
 
 def decode_like(raw: Raw, known_raw: bytes | Raw, known: JSON) -> JSON:
-    """The same; parts of it that are written as in a known value are that value's very objects."""
+    """`decode_whole`, but a part with the same text as in `known` is the very object of `known`."""
     value = _like(raw, known_raw, known)
     if type(value) is dict or type(value) is list:
         check_value(bytes(raw), value)
@@ -103,7 +98,7 @@ def _like(raw: Raw, known_raw: bytes | Raw, known: JSON, levels: int = 8) -> JSO
     kind = type(known)
     first = bytes(memoryview(raw)[:1])
     if kind is dict and first == b"{" and levels:
-        was, found = as_members(known_raw), as_members(raw)
+        was, found = decode_members(known_raw), decode_members(raw)
         return {
             key: decode(part)
             if (old := was.get(key)) is None
@@ -113,7 +108,7 @@ def _like(raw: Raw, known_raw: bytes | Raw, known: JSON, levels: int = 8) -> JSO
             for key, part in found.items()
         }
     if kind is list and first == b"[" and levels:
-        olds, parts = as_list(known_raw), as_list(raw)
+        olds, parts = decode_list(known_raw), decode_list(raw)
         return [
             decode(part)
             if i >= len(olds)
@@ -153,10 +148,10 @@ def number_text(value: JSON) -> str:
 def timestamp(text: str) -> datetime | None:
     """RFC 3339 text as a UTC datetime, microseconds at most; None where it is not one.
 
-    A timestamp without an offset is taken as UTC, which is what both platforms promise.
+    A timestamp without an offset counts as UTC, which is what both platforms promise.
     """
     if "\0" in text:
-        # python reads up to there
+        # fromisoformat reads only up to the NUL
         return None
     try:
         return utc(datetime.fromisoformat(text))
@@ -191,11 +186,11 @@ def without_secrets(value: JSON) -> JSON:
 
 
 def safe_text(raw: bytes | Raw) -> str:
-    """JSON text as it came, unless a presigned URL or a file's contents must leave it."""
+    """JSON text as it came, without presigned URLs and file contents."""
     text = json_text(raw)
-    # every secret key ends in Url: most texts are told by two searches
-    told = "Url" in text and any(key in text for key in SECRET_KEYS)
-    if told or '"contents"' in text:
+    # every secret key ends in Url: for most texts two searches are enough
+    has_url = "Url" in text and any(key in text for key in SECRET_KEYS)
+    if has_url or '"contents"' in text:
         return number_text(without_secrets(decode_whole(text.encode())))
     return text
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, by name.
+"""PURE. All errors of docruns.
 
     DocrunsError
     ├── ConfigError          wrong use or configuration; knows the config key           exit 2
@@ -14,7 +14,7 @@
         ├── UnreachableError no answer: refused, reset, timed out
         └── ShapeError       an answer that is not what the API promises
 
-Each error knows its subject: the request, the run, the config key, and what to check.
+Each error names its subject: the request, the run or the config key, and what to check.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DocrunsError(Exception):
 
 
 class ConfigError(DocrunsError):
-    """A setting is missing or wrong. `key` names it as it stands in `.dlt/config.toml`."""
+    """A setting is missing or wrong. `key` is its name in `.dlt/config.toml`."""
 
     exit_code = 2
 
@@ -40,7 +40,7 @@ class ConfigError(DocrunsError):
 
 
 class RowsError(ConfigError):
-    """Rows that cannot be pushed: all of their problems. Nothing was sent."""
+    """Rows that cannot be pushed, with all of their problems. Nothing was sent."""
 
     def __init__(self, key: str, problems: list[str]) -> None:
         self.problems = problems
@@ -49,15 +49,15 @@ class RowsError(ConfigError):
 
 
 class LockedError(DocrunsError):
-    """Somebody else holds what this load needs; nothing was touched."""
+    """Another process holds the database or the pipeline; nothing was changed."""
 
 
 class ApiError(DocrunsError):
     """An answer that cannot be used.
 
     `request` is method and path without query (a query may carry page tokens), `status` is
-    None where no answer came, `code` and `request_id` are the platform's own. `host` is known
-    once the client has it in hands; then the message says what to do as well.
+    None where no answer came, `code` and `request_id` are the platform's own. The client sets `host`;
+    from then on the message also contains the advice.
     """
 
     retryable = False
@@ -137,7 +137,7 @@ class UnreachableError(ApiError):
     retryable = True
     advice = "Check base_url, the network and the proxy, then start again."
     sent = True
-    """False where the request has surely not reached the platform."""
+    """False where the request certainly did not reach the platform."""
 
 
 class ShapeError(ApiError):

@@ -1,4 +1,4 @@
-"""What a provider's reader is told of a run, and what it gives."""
+"""PURE. What a provider's reader gets about a run, and what it returns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .batch import Batch
 
 
 class ParentStep(NamedTuple):
-    """Where a processor run hangs: its workflow run and step, and what holds for the whole of it."""
+    """The place of a processor run: its workflow run and step, and the workflow run's own state."""
 
     workflow_run_id: str
     position: int | None
@@ -18,7 +18,7 @@ class ParentStep(NamedTuple):
 
 
 class NestedLink(NamedTuple):
-    """Where a nested workflow run hangs."""
+    """The place of a nested workflow run below its parent and its outermost run."""
 
     parent_run_id: str
     parent_step_id: str | None

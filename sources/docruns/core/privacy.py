@@ -1,17 +1,17 @@
-"""PURE. What becomes of documents' content and people's names before a row is written anywhere.
+"""PURE. How documents' content and people's names change before any row is written.
 
     field_values   'Harbor & Pine Ltd'                  9.5 (a double)   {"po": "PO-9"} (JSON)
     keep           'Harbor & Pine Ltd'                  9.5              {"po": "PO-9"}
     hash           '0c71d5c1b8a0a1c9f6f0d0e0a2b94f11'   null             "5be1…", all of it as one
     drop           null                                 null             null
 
-The model says which columns are `private`; all others stay: ids, dates, counts, scores, what review
-changed, what a platform or its customer calls a workflow, a step, a processor, and paths, which are
-the names of fields. Where an object's keys come from documents, they are part of paths, and stay.
+`tables.py` marks the private columns. All others stay as they are: ids, dates, counts, scores, what
+review changed, the names of workflows, steps and processors, and paths, which are the names of
+fields. Where an object's keys come from documents, they are part of paths and stay too.
 
 A hash is BLAKE2b with a key, 128 bits as hexadecimal digits. Equal cells stay equal and different
-ones different, in all columns and loads, as long as the key is the same. Nothing is no secret: an
-empty text, null, and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the
+ones different, in all columns and loads, as long as the key is the same. Empty cells are not hashed:
+an empty text, null, and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the
 shape of an output.
 """
 
@@ -31,7 +31,7 @@ Rewrite = Callable[[str], str]
 
 _NOTHING = frozenset({"null", '""', "[]", "{}"})
 
-# what later loads, sweep, verify and pushes read back of what is there
+# columns that later loads, sweep, verify and push read from the destination
 _READ_BACK = {
     "workflow_runs": "workspace api_version status updated_at deleted_at "
     "parent_run_id parent_step_id root_run_id depth",
@@ -46,7 +46,7 @@ _READ_BACK = {
 
 @dataclass(frozen=True)
 class Privacy:
-    """What is written of private columns, and which columns stay empty: {table: columns}."""
+    """How private columns are written, and which columns stay empty: {table: columns}."""
 
     field_values: str = "keep"
     dropped: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
@@ -59,8 +59,8 @@ class Privacy:
 
     @property
     def mark(self) -> str:
-        """What tells one way to store private columns from another: `hash 1f3c9a02`, with the key's
-        own mark."""
+        """An identifier of how private columns are stored, e.g. `hash 1f3c9a02`; it differs between
+        keys."""
         if not self._key:
             return self.field_values
         return f"{self.field_values} {blake2b(b'mark', key=self._key, digest_size=4).hexdigest()}"
@@ -71,8 +71,7 @@ class Privacy:
         return sorted(f"{table}.{name}" for table, some in self.dropped.items() for name in some)
 
     def rewrites(self, table: Table) -> dict[str, Rewrite | None]:
-        """How the cells of a table change, by column: text by text, or None where the column is
-        emptied."""
+        """By column, the function that changes each text; None where the column stays empty."""
         dropped = self.dropped.get(table.name, frozenset())
         found: dict[str, Rewrite | None] = {}
         for column in table.columns:
@@ -88,7 +87,7 @@ class Privacy:
         return self.hashed if column.type == "text" else None
 
     def hashed(self, text: str) -> str:
-        """A text's hash; nothing is no secret."""
+        """A text's hash; an empty text stays empty."""
         return blake2b(text.encode(), key=self._key, digest_size=16).hexdigest() if text else text
 
     def hashed_json(self, text: str) -> str:
@@ -100,15 +99,15 @@ KEEP = Privacy()
 
 
 def holds_json(column: Column) -> bool:
-    """A column whose cells are JSON texts, whatever its type is called."""
+    """A column whose cells are JSON texts: type json, or a text column named *_json."""
     return column.type == "json" or (column.type == "text" and column.name.endswith("_json"))
 
 
 def make_privacy(
     field_values: str, hash_key: str | None, drop_columns: Iterable[str] | None, section: str
 ) -> Privacy:
-    """The settings of a source, `section` being where they stand. ConfigError names the wrong
-    one."""
+    """The privacy settings of a source; `section` is their place in the configuration. ConfigError names
+    the wrong setting."""
     if field_values not in MODES:
         raise ConfigError(
             f"{section}.field_values", f"{field_values!r} is none of {', '.join(MODES)}."
@@ -121,7 +120,7 @@ def make_privacy(
                 "is not set, and field_values = hash needs it.",
                 "Put a long random text, e.g. of `openssl rand -hex 32`, into .dlt/secrets.toml.",
             )
-        # of any length; and nobody reads it from memory that is shown in an error
+        # accepts a key of any length, and keeps the key itself out of tracebacks that show variables
         key = blake2b(hash_key.encode(), digest_size=32, person=b"docruns").digest()
     return Privacy(field_values, _dropped(drop_columns or (), f"{section}.drop_columns"), key)
 
@@ -151,8 +150,7 @@ def _dropped(names: Iterable[str], setting: str) -> Mapping[str, frozenset[str]]
 
 
 def storage_mode_error(before: str, now: str, section: str) -> ConfigError:
-    """Rows that are there were stored in another way: marks tell how, and so which setting
-    changed."""
+    """The error for rows that were stored in another way; the marks show which setting changed."""
     old, new = before.split()[0], now.split()[0]
     name, what = "field_values", f"is {new}, and was {old} for what is loaded."
     if old == new:

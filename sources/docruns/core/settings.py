@@ -1,4 +1,4 @@
-"""What to load, and settings that are written as text: durations, moments, keys and addresses."""
+"""PURE. The settings of a load, and how to read and check durations, times, keys and URLs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .privacy import KEEP, Privacy
 
 _PRINTABLE = re.compile(r"[!-~]+")
 LONGEST = timedelta(days=36_500)
-"""Any longer duration is as good as this one, and the calendar goes no further down from now."""
+"""Longer durations are cut to 100 years: no run is older, and dates end at year 1."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to load and in what portions. `chunk_runs` is details per dlt package, None: all in one.
+    """What to load. `chunk_runs` is the number of run details in a dlt package; None: all in one.
 
-    `recheck_for`: how long after their last change runs that are not final are looked for.
+    `recheck_for`: how long after its last change a run that is not final is looked up again.
     """
 
     overlap: timedelta = timedelta(hours=1)
@@ -35,7 +35,7 @@ class Settings:
     full: bool = False
     privacy: Privacy = KEEP
     origin: Mapping[str, str | None] = field(default_factory=dict)
-    """Whose runs they are: settings by name, and what they amount to. A dataset holds those of one."""
+    """The owner of the runs: names of settings and their effect. A dataset holds the runs of one owner."""
 
 
 def duration(text: str | float, key: str) -> timedelta:
@@ -70,7 +70,7 @@ def check_key(key: str, name: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """True for this machine's own addresses, where plain http is fine and no key is at risk."""
+    """The URL points to this machine, where plain http puts no key at risk."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
@@ -80,7 +80,7 @@ def is_loopback(url: str) -> bool:
 
 
 def platform_of(url: str) -> str:
-    """Whose address it is: the host, or this machine with all of its names and ports."""
+    """The host of a URL; `this machine` for all of this machine's names and ports."""
     return "this machine" if is_loopback(url) else urlsplit(url).hostname or url
 
 

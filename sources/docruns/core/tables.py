@@ -1,12 +1,12 @@
 """Every table and column, declared once.
 
-    model ──► Arrow schemas (arrow.py)
-          ──► dlt hints (hints.py)
-          ──► data dictionary (`docruns tables`)
+    tables ──► Arrow schemas (store/arrow.py)
+           ──► dlt hints (store/destinations.py)
+           ──► data dictionary (`docruns tables`)
 
-A table knows three things about its rows: what makes one unique (`key`), which column names the
-run whose rows are replaced together when that run is loaded again (`set_of`), and its columns.
-Nothing here imports dlt or pyarrow, and nothing here decides what goes into a cell.
+A table declares its unique key (`key`), its columns, and the column with the run's id (`set_of`): when
+a run is loaded again, all of its rows are replaced together. This module does not decide what a cell
+holds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
 Private = Literal["document", "person"]
-"""What a column may give away: what a document says, or is said of it; or who somebody is."""
+"""What a private column reveals: content of a document, or the identity of a person."""
 
 Row = tuple[Any, ...]
 
@@ -28,15 +28,16 @@ Such rows never reach the table, so in the destination the column is always null
 """
 
 NO_PATH = "]"
-"""Stands for path and output in that row: no real path is written like this."""
+"""The value of path and output in that row: no real path has this form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its name, dlt data type, meaning (unit and origin), and whether it may be null.
 
-    Of two rows with one key in a load package, the one with more in a `decides` column stays. What becomes
-    of a `private` column is a setting, see privacy.py; JSON is always private, for nobody knows all of its keys.
+    Where two rows of a load package have the same key, the row with the higher value in a `decides` column
+    stays. Settings decide how a `private` column is stored, see privacy.py. JSON columns are always private,
+    because their keys are not known in advance.
     """
 
     name: str
@@ -106,7 +107,7 @@ def _table(
     return Table(name, doc, tuple(key.split()), tuple(columns), set_of)
 
 
-_EXTRA = _document("extra", "json", "Keys of the payload that no column knows, as they came.")
+_EXTRA = _document("extra", "json", "Keys of the payload that have no column, as they came.")
 _SEEN = [
     Column("workspace", "text", "Workspace id or label from the configuration."),
     Column("api_version", "text", "API version the row was read with."),
@@ -120,7 +121,7 @@ _CREDITS = [
     Column(
         "total_credits",
         "double",
-        "Credits including the runs it set off (usage.totalCredits); null on older runs.",
+        "Credits including the runs that it started (usage.totalCredits); null on older runs.",
     ),
 ]
 _DELETED = Column("deleted_at", "timestamp", "When the run was found gone from the platform.")
@@ -163,7 +164,7 @@ WORKFLOW_RUNS = _table(
         Column("steps_completed", "bigint", "Steps that ended (Plextera's progress)."),
         Column("steps_total", "bigint", "Steps in all (Plextera's progress)."),
         Column("parent_run_id", "text", "The run this one is nested in."),
-        Column("parent_step_id", "text", "The step of the parent that set it off."),
+        Column("parent_step_id", "text", "The step of the parent that started it."),
         Column("root_run_id", "text", "The outermost run."),
         Column("depth", "bigint", "0 for an outermost run.", decides=True),
         _EXTRA,
@@ -318,7 +319,7 @@ FIELDS = _table(
         _document(
             "extra",
             "json",
-            "What no column knows: other scores, the platform's own edit, or (Plextera) the whole element.",
+            "What has no column: other scores, the platform's own edit, or (Plextera) the whole element.",
         ),
     ],
     set_of="processor_run_id",
@@ -377,7 +378,9 @@ CITATIONS = _table(
         Column("right", "double", "Box around the place."),
         Column("bottom", "double", "Box around the place."),
         _document("polygon", "json", "The points as they came; may be skewed."),
-        _document("extra", "json", "What no column knows; Plextera: the whole place as it came."),
+        _document(
+            "extra", "json", "Keys that have no column; Plextera: the whole place as it came."
+        ),
     ],
     set_of="processor_run_id",
 )
@@ -516,7 +519,7 @@ SYNCS = _table(
         Column(
             "unchanged",
             "bigint",
-            "Listed runs that are there already. Those that have no details (verify runs) are neither.",
+            "Listed runs that are loaded already. Runs without details (verify runs) count neither here nor as fetched.",
         ),
         Column("quarantined", "bigint", "Runs that could not be loaded."),
         Column("requests", "bigint", "Requests sent."),
@@ -546,13 +549,19 @@ PUSHES = _table(
         _document("name", "text", "Name that was sent; null: none."),
         _document("metadata", "json", "Metadata that was sent: the keys that differed."),
         _document(
-            "before", "json", "Name and these keys until then; a key that was not there lacks."
+            "before",
+            "json",
+            "Name and these keys before the push; a key that was not there is absent.",
         ),
         _document(
             "after", "json", "Name and whole metadata after it; the name where it is returned."
         ),
-        _document("wish", "text", "Mark of what the row asked for: equal rows have equal ones."),
-        Column("done_at", "timestamp", "When it was answered, or was decided."),
+        _document(
+            "wish",
+            "text",
+            "Fingerprint of what the row asked for: equal rows have equal fingerprints.",
+        ),
+        Column("done_at", "timestamp", "When the platform answered, or the push decided."),
         Column(
             "read_at",
             "timestamp",
@@ -580,8 +589,8 @@ TABLES: tuple[Table, ...] = (
 )
 
 RUN_TABLES: tuple[Table, ...] = (*TABLES[:8], QUARANTINE, SYNCS)
-"""Those that are there after a platform's first load into DuckDB, with rows or without; the catalogue and pushes
-are there once there is any."""
+"""The tables that exist after a platform's first load into DuckDB, even without rows. The catalogue's tables and
+pushes exist once they have rows."""
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
 

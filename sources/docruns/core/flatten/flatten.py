@@ -11,7 +11,7 @@
 
 One walk over the final, the initial and the reviewed value together gives a row for every path that
 any of them has, in document order. `rebuild` turns the rows of one run back into each of the three.
-This module knows no platform: a provider turns its payload into `Answer`s first.
+This module knows no platform: a provider turns its payload into `Output`s first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["MAX_DEPTH", "FlatRows", "flatten_outputs", "rebuild"]
 
 
 class FlatRows(NamedTuple):
-    """Rows in the order of the model's columns; of `fields`, how many are leaves and edited ones."""
+    """Rows in the order of the tables' columns; how many rows of `fields` are leaves and edited leaves."""
 
     fields: list[Row]
     insights: list[Row]
@@ -49,8 +49,8 @@ def flatten_outputs(
     schema: Schema | None = None,
     edits: Mapping[str, Edit] | None = None,
 ) -> FlatRows:
-    """All rows of one processor run. Pass the same object twice where two outputs are equal:
-    what is identical is walked and compared once. ShapeError where its paths would take too much."""
+    """All rows of one processor run. Pass the same object twice where two outputs are equal: one object
+    is walked and compared once. ShapeError where the paths would take more than 200 MB."""
     walk = Walk(run_id, workflow_run_id, final, initial, reviewed, edits or {})
     values = Values(final.value, initial.value, reviewed.value)
     present = [value for value in values if value is not MISSING]

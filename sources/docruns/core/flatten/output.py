@@ -1,4 +1,4 @@
-"""PURE. What a provider's reader hands to `flatten`: values, what is said of their paths, and schemas."""
+"""PURE. The input of `flatten`: values, metadata of their paths, and schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .values import MISSING
 
 
 class Schema(msgspec.Struct, frozen=True, gc=False):
-    """What a processor's configuration says of one node: its type, and its children's."""
+    """A node in a processor's configuration: its type, and the schemas of its children."""
 
     type: str | None = None
     children: Mapping[str, Schema] = {}
@@ -45,7 +45,7 @@ class Insight(NamedTuple):
 
 
 class FieldMetadata(msgspec.Struct, frozen=True, gc=False):
-    """What the platform says of one path. Scores keep the platform's scale."""
+    """The platform's metadata of one path. Scores keep the platform's scale."""
 
     ocr_confidence: float | None = None
     logprobs_confidence: float | None = None
@@ -68,21 +68,21 @@ class FieldMetadata(msgspec.Struct, frozen=True, gc=False):
 
 
 class Edit(NamedTuple):
-    """A reviewer's change: the note, and JSON text of all that the platform says of it."""
+    """A reviewer's change: the note, and JSON text of the platform's whole record of it."""
 
     note: str | None = None
     text: str | None = None
 
 
 class Output(NamedTuple):
-    """One of a run's outputs: the value, and what is said of its paths (keyed as `fields.path`)."""
+    """One of a run's outputs: the value, and the metadata of its paths (keyed as `fields.path`)."""
 
     value: JSON = MISSING
     metadata: Mapping[str, FieldMetadata] = {}
 
 
 NO_OUTPUT = Output()
-"""An output that did not come."""
+"""An output that the platform did not send."""
 
 
 def differing(
@@ -90,11 +90,11 @@ def differing(
     other: Mapping[str, FieldMetadata],
     disputed: Mapping[str, FieldMetadata] = {},
 ) -> Mapping[str, FieldMetadata]:
-    """What another output says that the final one does not; what is `disputed` anyhow stays."""
+    """The metadata of another output where it differs from the final one's, or the path is `disputed`."""
     if other is final:
         return {}
     get = final.get
-    return {path: said for path, said in other.items() if get(path) != said or path in disputed}
+    return {path: own for path, own in other.items() if get(path) != own or path in disputed}
 
 
 def extra_of(
@@ -103,7 +103,7 @@ def extra_of(
     reviewed: FieldMetadata | None,
     edit: Edit | None,
 ) -> str | None:
-    """What no column holds: unknown keys, another output's own scores, the edit as it came."""
+    """The cell `extra`: unknown keys, the scores of the other outputs, the edit as it came."""
     parts = [scores.extra[1:-1]] if scores.extra else []
     for name, other in (("output", final), ("reviewedOutput", reviewed)):
         if other is None or other is scores:

@@ -17,21 +17,21 @@ _STEP = re.compile(
 )
 
 MAX_CHARS: Final = 200_000_000
-"""Of all paths of one run, with what each row costs besides: a million fields with paths as they are."""
+"""The limit for all paths of one run, with a fixed cost a row: a million fields with usual paths."""
 
 LONGEST: Final = 10_000
-"""Characters of a text that counts as a path where no value has it; a longer one counts as a name."""
+"""The longest text, in characters, that counts as a path where no value has it; a longer one is a name."""
 
 
 class PathBudget:
-    """How much the paths of a run take. A long key repeats in each path below it: a body of one megabyte
-    can ask for a table of ten gigabytes."""
+    """The characters that the paths of a run take. A long key repeats in each path below it, so a body of
+    one megabyte could make a table of ten gigabytes."""
 
     def __init__(self) -> None:
         self.chars = 0
 
     def spend(self, chars: int) -> None:
-        """ShapeError when it is too much."""
+        """Count characters; ShapeError above MAX_CHARS."""
         self.chars += chars
         if self.chars > MAX_CHARS:
             raise ShapeError("too many fields, or too long ones: their paths take over 200 MB")

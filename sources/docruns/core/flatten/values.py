@@ -1,4 +1,4 @@
-"""PURE. One leaf: its type where no schema tells it, and its typed cells."""
+"""PURE. One leaf: its type where no schema gives it, its typed cells, and equality of JSON values."""
 
 from __future__ import annotations
 
