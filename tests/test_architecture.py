@@ -208,9 +208,7 @@ def is_wide(text: str, function: str) -> bool:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.name == function:
             marks = [ast.unparse(decorator) for decorator in node.decorator_list]
-            return function == "connect" or any(
-                m.startswith(("dlt.source", "app.command")) for m in marks
-            )
+            return any(m.startswith(("dlt.source", "with_config", "app.command")) for m in marks)
     return False
 
 
