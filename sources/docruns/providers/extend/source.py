@@ -1,4 +1,12 @@
-"""Extend as a platform that can be loaded, and as a dlt source."""
+"""Extend as a platform that can be loaded, and as a dlt source.
+
+A provider's source has four parts:
+
+    connect_<name>   settings, with their docs ──► Platform
+    <name>           the dlt source: resources of that platform, with the same settings
+    _lists           its lists of runs, each with its pages, its detail request and its parser
+    _resources       the dlt resources; only where there are more than the two run resources
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plextera as a platform that can be loaded, and as a dlt source."""
+"""Plextera as a platform that can be loaded, and as a dlt source. Its parts are those of Extend's."""
 
 from __future__ import annotations
 
