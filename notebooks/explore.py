@@ -78,9 +78,7 @@ class Loaded:
             connection = self._attached()
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
-                return (
-                    f"{self.database} is being written to right now: run this again after the load."
-                )
+                return f"{self.database} is being written to right now: run this again after the load."
             return f"{self.database} is not a DuckDB database: name another with `--database`."
         with connection:
             names = {name for name, _, _ in columns_of(connection)}
@@ -297,9 +295,7 @@ def box_of(place: Row, stroke: str, fill: str, ink: str, line: float) -> str:
     size = 0.8 * down
     # a letter is about half as wide as it is high; longer text is squeezed
     squeeze = (
-        f' textLength="{across:g}" lengthAdjust="spacingAndGlyphs"'
-        if len(words) * size / 2 > across
-        else ""
+        f' textLength="{across:g}" lengthAdjust="spacingAndGlyphs"' if len(words) * size / 2 > across else ""
     )
     return drawn + (
         f'<text x="{left:g}" y="{bottom - 0.22 * down:g}" font-size="{size:g}" fill="{ink}" '
@@ -320,9 +316,7 @@ def outline_of(place: Row, line: float) -> str:
 
 
 @app.function
-def close_up(
-    width: float, height: float, places: Sequence[Row]
-) -> tuple[float, float, float, float]:
+def close_up(width: float, height: float, places: Sequence[Row]) -> tuple[float, float, float, float]:
     """The part of the page around `places`, at least a third as wide: (left, top, width, height)."""
     xs, ys = [], []
     for place in places:
@@ -359,9 +353,7 @@ def table(rows: Sequence[Row], formats: dict[str, str] | None = None, page: int 
         show_data_types=False,
         show_column_summaries=False,
         text_justify_columns=dict.fromkeys(numbers, "right"),
-        format_mapping={
-            name: shower(pattern) for name, pattern in formats.items() if name in rows[0]
-        },
+        format_mapping={name: shower(pattern) for name, pattern in formats.items() if name in rows[0]},
     )
 
 
@@ -374,9 +366,7 @@ def percent(share: float | None) -> str:
 @app.cell
 def _():
     _arguments = mo.cli_args()
-    database = str(
-        _arguments.get("database") or os.environ.get("DOCRUNS_DATABASE") or "docruns.duckdb"
-    )
+    database = str(_arguments.get("database") or os.environ.get("DOCRUNS_DATABASE") or "docruns.duckdb")
     dataset = str(_arguments.get("dataset") or "extend")
     return database, dataset
 
@@ -726,9 +716,7 @@ def _(
         alt.Tooltip("n:Q", format=","),
     ]
     _data = alt.InlineData(values=calibration_bins)
-    _x = alt.X(
-        "mean_score:Q", title="model's score (mean of the bin)", scale=alt.Scale(domain=[0, 1])
-    )
+    _x = alt.X("mean_score:Q", title="model's score (mean of the bin)", scale=alt.Scale(domain=[0, 1]))
     _diagonal = (
         alt.Chart(alt.InlineData(values=[{"s": 0, "r": 0}, {"s": 1, "r": 1}]))
         .mark_line(color=GREY, strokeDash=[4, 4])
@@ -798,9 +786,7 @@ def _(
             )
         )
         _body = [
-            mo.hstack(
-                [_calibration, _agent] if agent_levels else [_calibration], justify="start", gap=2
-            ),
+            mo.hstack([_calibration, _agent] if agent_levels else [_calibration], justify="start", gap=2),
             _verdict,
             table(calibration_bins, _formats, page=25),
             mo.md(
@@ -823,9 +809,7 @@ def _(
 @app.cell
 def _():
     group_choice = mo.ui.dropdown(["processor", "workflow"], value="processor", label="group by")
-    least_choice = mo.ui.slider(
-        1, 100, value=10, label="at least so many reviewed", show_value=True
-    )
+    least_choice = mo.ui.slider(1, 100, value=10, label="at least so many reviewed", show_value=True)
     return group_choice, least_choice
 
 
@@ -891,9 +875,7 @@ def _(corrected, group_choice, least_choice):
 
 @app.cell
 def _():
-    threshold_choice = mo.ui.slider(
-        0.0, 1.0, step=0.01, value=0.9, label="threshold", show_value=True
-    )
+    threshold_choice = mo.ui.slider(0.0, 1.0, step=0.01, value=0.9, label="threshold", show_value=True)
     return (threshold_choice,)
 
 
@@ -925,9 +907,7 @@ def _(agent_curve, agent_points, chosen_threshold, curve, points, threshold_choi
         .mark_line(strokeWidth=2.5, interpolate="step-after")
         .encode(
             x=alt.X("threshold:Q", title="threshold: every field scored below it goes to review"),
-            y=alt.Y(
-                "share:Q", title=None, axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1])
-            ),
+            y=alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1])),
             color=_colour,
             tooltip=[
                 "threshold:Q",
@@ -965,9 +945,7 @@ def _(agent_curve, agent_points, chosen_threshold, curve, points, threshold_choi
         if agent_points:
             _shown = [
                 {
-                    "review agent score": "all"
-                    if row["threshold"] == 6
-                    else f"below {row['threshold']}",
+                    "review agent score": "all" if row["threshold"] == 6 else f"below {row['threshold']}",
                     **{name: row[name] for name in ("fields", "errors", "looked_at", "caught")},
                 }
                 for row in agent_curve
@@ -1034,8 +1012,7 @@ def _(loaded):
         group by all order by stories > 0 desc, p.id limit 500
     """)
     _runs = {
-        f"{row['processor']} · {row['file'] or 'no file'} · {row['id']}": row["id"]
-        for row in cited_runs
+        f"{row['processor']} · {row['file'] or 'no file'} · {row['id']}": row["id"] for row in cited_runs
     }
     run_choice = mo.ui.dropdown(_runs, value=next(iter(_runs), None), label="run", searchable=True)
     return cited_runs, run_choice
@@ -1065,13 +1042,8 @@ def _(loaded, run_choice):
         """,
         run=run_choice.value,
     )
-    _fields = {
-        f"{row['path']}{' · corrected' if row['edited'] else ''}": row["path"]
-        for row in cited_fields
-    }
-    field_choice = mo.ui.dropdown(
-        _fields, value=next(iter(_fields), None), label="field", searchable=True
-    )
+    _fields = {f"{row['path']}{' · corrected' if row['edited'] else ''}": row["path"] for row in cited_fields}
+    field_choice = mo.ui.dropdown(_fields, value=next(iter(_fields), None), label="field", searchable=True)
     return cited_fields, field_choice
 
 

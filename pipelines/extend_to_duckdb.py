@@ -2,9 +2,9 @@
 
     cron: 15 * * * *  cd /srv/docruns && .venv/bin/python pipelines/extend_to_duckdb.py
 
-The job sets where rows go and from which date on. If it is killed, its next start continues after
-the last committed runs. The key and all other settings come from .dlt/ or the environment. Exit
-code 3 means that runs are quarantined.
+The job sets where rows go and from which date on. If it is killed, its next start continues after the last
+committed runs. The key and all other settings come from .dlt/ or the environment. Exit code 3 means that runs
+are quarantined.
 """
 
 import sys

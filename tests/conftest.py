@@ -21,9 +21,7 @@ from support.loading import Loader
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register this project's markers."""
-    config.addinivalue_line(
-        "markers", "fault(*rows): defends rows of the fault matrix, see faults.py"
-    )
+    config.addinivalue_line("markers", "fault(*rows): defends rows of the fault matrix, see faults.py")
 
 
 def pytest_collection_finish() -> None:
@@ -76,17 +74,14 @@ def children() -> Iterator[Children]:
 def few_runs() -> Iterator[Sandbox]:
     """A platform of few runs that the tests of one file may change.
 
-    No test may remove a run that `loaded_once` contains: test files run in any order and share
-    nothing.
+    No test may remove a run that `loaded_once` contains: test files run in any order and share nothing.
     """
     with Sandbox(runs=12, standalone=2, seed=5, document_size="light", plextera_runs=0) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def loaded_once(
-    children: Children, few_runs: Sandbox, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def loaded_once(children: Children, few_runs: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that was loaded from `few_runs` before any test changed it."""
     folder = tmp_path_factory.mktemp("loaded")
     assert children.run(folder, "load", "extend", "--base-url", few_runs.extend_url).code == 0
@@ -95,8 +90,7 @@ def loaded_once(
 
 @pytest.fixture
 def loaded(loaded_once: Path, few_runs: Sandbox, tmp_path: Path) -> Iterator[Path]:
-    """A copy of that database, in the command's default place; faults and counts end with the
-    test."""
+    """A copy of that database, in the command's default place; faults and counts end with the test."""
     database = tmp_path / "docruns.duckdb"
     shutil.copy(loaded_once, database)
     few_runs.stats.reset()

@@ -1,5 +1,4 @@
-"""The structure of the code: layers and owners, sizes, exported names, and what `dlt init`
-needs."""
+"""The structure of the code: layers and owners, sizes, exported names, and what `dlt init` needs."""
 
 from __future__ import annotations
 
@@ -83,8 +82,7 @@ NAMES = {name_of(path) for path in FILES}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """The docruns modules and the foreign top-level packages that a file imports, also inside
-    functions."""
+    """The docruns modules and the foreign top-level packages that a file imports, also inside functions."""
     ours: set[str] = set()
     foreign: set[str] = set()
     package = path.relative_to(PACKAGE).parts[:-1]
@@ -128,16 +126,14 @@ def test_imports_point_down(path: Path) -> None:
             assert top(other) != "sandbox" or name in STARTS_SANDBOX, f"{name} imports {other}"
             assert (top(name), top(other)) != ("models", "net"), f"{name} imports {other}"
         for pair in STRANGERS:
-            met = {
-                side for side in pair for each in (name, other) if f"{each}/".startswith(f"{side}/")
-            }
+            met = {side for side in pair for each in (name, other) if f"{each}/".startswith(f"{side}/")}
             assert met != set(pair), f"{name} imports {other}"
 
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
 def test_each_foreign_package_has_one_owner(path: Path) -> None:
-    """Only its owners import a foreign package; the core imports none that uses time, network,
-    files or randomness."""
+    """Only its owners import a foreign package; the core imports none that uses time, network, files or
+    randomness."""
     name, foreign = name_of(path), imports(path)[1]
     for package in foreign & OWNERS.keys():
         assert any(
@@ -197,9 +193,7 @@ def test_folders_are_small() -> None:
                 break
             if inner.name != "__init__.py":
                 entries[outer].add(inner.name)
-    assert {
-        folder.name: sorted(found) for folder, found in entries.items() if len(found) > MAX_ENTRIES
-    } == {}
+    assert {folder.name: sorted(found) for folder, found in entries.items() if len(found) > MAX_ENTRIES} == {}
 
 
 @pytest.mark.parametrize("path", OWN, ids=name_of)
@@ -226,8 +220,7 @@ def functions(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def is_wide(text: str, function: str) -> bool:
-    """Whether a function is a dlt source, a `connect` function with the same settings, or a
-    command."""
+    """Whether a function is a dlt source, a `connect` function with the same settings, or a command."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.name == function:
             marks = [ast.unparse(decorator) for decorator in node.decorator_list]
@@ -289,11 +282,6 @@ def test_project_stands_alone() -> None:
             part.startswith((".venv", ".git", ".uv", ".mypy", ".ruff", ".hyp", ".cache"))
             for part in path.relative_to(ROOT).parts
         )
-        if (
-            path.is_file()
-            and not hidden
-            and path.suffix in kinds
-            and "__pycache__" not in path.parts
-        ):
+        if path.is_file() and not hidden and path.suffix in kinds and "__pycache__" not in path.parts:
             text = path.read_text(errors="ignore")
             assert not any(word in text for word in words), path

@@ -1,7 +1,7 @@
 """`make setup` on other machines: another Python, no uv, no git, a path with spaces, a folder that was moved.
 
-The Makefile, .ci/setup, make, uv and the Pythons are real; the project that they set up has no dependencies, so that
-nothing but uv is downloaded.
+The Makefile, .ci/setup, make, uv and the Pythons are real; the project that they set up has no dependencies,
+so that nothing but uv is downloaded.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def make(folder: Path, path: Path) -> Make:
     kept = {name: os.environ[name] for name in ("HOME", "UV_CACHE_DIR") if name in os.environ}
     # proxies and certificates, where pip and uv need them
     kept |= {
-        k: v
-        for k, v in os.environ.items()
-        if "proxy" in k.lower() or "CERT" in k or k.startswith("PIP_")
+        k: v for k, v in os.environ.items() if "proxy" in k.lower() or "CERT" in k or k.startswith("PIP_")
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -155,8 +153,8 @@ def other_python() -> str | None:
 
 
 def test_first_python_that_works_is_taken(make: Make, path: Path, folder: Path) -> None:
-    """A shim without its Python and one that is too old are passed over; setup says what it found, and works with
-    uv from the PATH, without git, in a path with spaces. Done once, it does and says nothing."""
+    """A shim without its Python and one that is too old are passed over; setup says what it found, and works
+    with uv from the PATH, without git, in a path with spaces. Done once, it does and says nothing."""
     add_uv(path)
     add_program(path, "python3.11", "echo 'pyenv: python3.11: command not found' >&2; exit 127")
     add_program(path, "python3.12", "echo '  python3.12 is Python 3.8.2' >&2; exit 1")
@@ -169,9 +167,7 @@ def test_first_python_that_works_is_taken(make: Make, path: Path, folder: Path) 
     )
     assert version_in(folder) == sys.version.split()[0]
     assert not (folder / ".uv").exists()
-    said = subprocess.run(
-        [folder / ".venv" / "bin" / "docruns"], check=True, capture_output=True, text=True
-    )
+    said = subprocess.run([folder / ".venv" / "bin" / "docruns"], check=True, capture_output=True, text=True)
     assert said.stdout == "hello\n"
     again = make("setup")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -189,9 +185,7 @@ def test_first_python_that_works_is_taken(make: Make, path: Path, folder: Path) 
         check=True,
     )
     assert "making .venv" in moved_make.stdout
-    said = subprocess.run(
-        [moved / ".venv" / "bin" / "docruns"], check=True, capture_output=True, text=True
-    )
+    said = subprocess.run([moved / ".venv" / "bin" / "docruns"], check=True, capture_output=True, text=True)
     assert said.stdout == "hello\n"
 
 
@@ -233,9 +227,7 @@ def test_no_python(make: Make, path: Path) -> None:
     """Where no Python works, one message says which are needed, what was found and what to do; nothing is made."""
     done = make("setup")
     assert done.returncode != 0
-    assert (
-        "docruns needs Python 3.11, 3.12, 3.13 or 3.14, and found none on the PATH" in done.stderr
-    )
+    assert "docruns needs Python 3.11, 3.12, 3.13 or 3.14, and found none on the PATH" in done.stderr
     assert "make PYTHON=/path/to/python3.12 setup" in done.stderr
     add_program(path, "python3", "echo '  python3 is Python 3.8.2' >&2; exit 1")
     assert "  python3 is Python 3.8.2\n" in make("setup").stderr

@@ -5,12 +5,10 @@
 
     dlt.pipeline("docruns_extend", destination="duckdb", dataset_name="extend").run(extend())
 
-`extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables`
-declares every table and column. `extend_workflow_runs()` is a dlt destination that writes names and
-metadata back to Extend.
+`extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables` declares every
+table and column. `extend_workflow_runs()` is a dlt destination that writes names and metadata back to Extend.
 
-`import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first
-used.
+`import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ bench.py [work] [wire] [growth] [second]     default: all; 30 to 40 minutes on t
     --cache FOLDER  folder for corpora and the rivals' environments
     --print         do not write the results
 
-The figures are written between the marks of RESULTS.md and into results.json. The program exits
-with 1 when a bound is broken.
+The figures are written between the marks of RESULTS.md and into results.json. The program exits with 1 when a
+bound is broken.
 """
 
 from __future__ import annotations

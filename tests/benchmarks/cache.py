@@ -1,5 +1,4 @@
-"""Files that are made once and kept between benchmarks: corpora, and an environment for each
-rival."""
+"""Files that are made once and kept between benchmarks: corpora, and an environment for each rival."""
 
 from __future__ import annotations
 
@@ -45,8 +44,7 @@ class Cache:
         return path
 
     def python(self, rival: str) -> Path:
-        """The Python interpreter of a rival's environment; FailedError when it cannot be
-        installed."""
+        """The Python interpreter of a rival's environment; FailedError when it cannot be installed."""
         wanted = RIVALS / rival / "requirements.txt"
         version = ".".join(map(str, sys.version_info[:3]))
         mark = hashlib.sha256(version.encode() + wanted.read_bytes()).hexdigest()[:12]

@@ -36,8 +36,8 @@ _WHY_NESTED = "a row for each path of one output, where docruns has one for each
 class Rival:
     """One way to load with one rival.
 
-    `work` and `wire` are its number of runs per 10,000 requested ones; with 0 it takes no part in
-    that measurement.
+    `work` and `wire` are its number of runs per 10,000 requested ones; with 0 it takes no part in that
+    measurement.
     """
 
     folder: str

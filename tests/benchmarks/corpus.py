@@ -7,8 +7,8 @@
       index.json       the end of each line, and the workflow run it belongs to
       changed/         the same for one run in a hundred, after another review
 
-Every run has ended, and every object belongs to a workflow run: a rival that reads only workflow
-runs reads everything. The first N runs are a corpus too.
+Every run has ended, and every object belongs to a workflow run: a rival that reads only workflow runs reads
+everything. The first N runs are a corpus too.
 
 corpus.py SIZE RUNS FOLDER [SEED]     write a corpus
 """
@@ -154,8 +154,7 @@ class _Written:
 
 
 def write(size: str, runs: int, folder: Path, seed: int = SEED) -> None:
-    """Generate a platform, read all of it, then review one run in a hundred again and read
-    those."""
+    """Generate a platform, read all of it, then review one run in a hundred again and read those."""
     from docruns.sandbox import Sandbox
 
     with Sandbox(

@@ -30,9 +30,7 @@ def measure(bench: Bench) -> Section:
         for number in range(bench.repeat):
             alone.append(replay(folder / f"alone{number}", corpus / "changed"))
         first = section.add(row("changed runs into an empty database", changed, alone))
-        merged = [
-            replay(copied(base, folder / "again"), corpus, "--after") for _ in range(bench.repeat)
-        ]
+        merged = [replay(copied(base, folder / "again"), corpus, "--after") for _ in range(bench.repeat)]
         assert merged[-1].told["runs"] == changed, merged[-1].told
         what = f"the same merged into {unit * STEPS[-1]:,} runs"
         again = section.add(row(what, changed, merged))
@@ -40,9 +38,7 @@ def measure(bench: Bench) -> Section:
     section.bind(
         at_most("time of a run, 50 × to 1 ×", ratio(each[50], each[1]), 1.3, " ×"),
         at_most("time of a run, 50 × to 10 ×", ratio(each[50], each[10]), 1.3, " ×"),
-        at_most(
-            "1 % merged to the same into nothing", ratio(again.seconds, first.seconds), 3, " ×"
-        ),
+        at_most("1 % merged to the same into nothing", ratio(again.seconds, first.seconds), 3, " ×"),
         at_most("memory, 100 ×", rows[100].peak_mb, 500, " MB"),
         at_most("memory, 100 × to 10 ×", ratio(rows[100].peak_mb, rows[10].peak_mb), 1.2, " ×"),
     )

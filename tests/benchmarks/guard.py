@@ -3,9 +3,9 @@
     ratio = CPU of docruns: decode, flatten, Arrow
             / CPU of json.loads and a walk in plain Python over the same bytes, in the same process
 
-Both are repeated alternately, so that disturbances of the machine affect both, and the fastest
-repetition of each counts. The ratio is the same on a slow and on a fast machine; it differs between
-Python versions, so each has its own figure.
+Both are repeated alternately, so that disturbances of the machine affect both, and the fastest repetition of
+each counts. The ratio is the same on a slow and on a fast machine; it differs between Python versions, so
+each has its own figure.
 
 python tests/benchmarks/guard.py            print the ratio, the figure and the bound
 python tests/benchmarks/guard.py --renew    write this Python's figure; the commit says why
@@ -44,9 +44,7 @@ def bodies() -> Bodies:
 
     headers = {"authorization": "Bearer guard", "x-extend-api-version": "2026-02-09"}
     with (
-        Sandbox(
-            runs=RUNS, seed=11, document_size="heavy", standalone=0, plextera_runs=0
-        ) as sandbox,
+        Sandbox(runs=RUNS, seed=11, document_size="heavy", standalone=0, plextera_runs=0) as sandbox,
         httpx.Client(base_url=sandbox.extend_url, headers=headers) as client,
     ):
         sandbox.extend.finish()
@@ -55,8 +53,7 @@ def bodies() -> Bodies:
 
 
 def ours(runs: Bodies) -> int:
-    """Decode, flatten and convert to Arrow, as a load does with each batch; returns the number of
-    rows."""
+    """Decode, flatten and convert to Arrow, as a load does with each batch; returns the number of rows."""
     from docruns.core.batch import Batch
     from docruns.providers.extend import workflow_runs
     from docruns.providers.extend.processor_runs import Context
@@ -66,9 +63,7 @@ def ours(runs: Bodies) -> int:
     context = Context("2026-02-09")
     whole = Batch()
     for id_, body in runs:
-        whole.update(
-            workflow_runs.workflow_run(body, ListedRun(id_, None, None, None), context).batch
-        )
+        whole.update(workflow_runs.workflow_run(body, ListedRun(id_, None, None, None), context).batch)
     return len(to_tables(whole))
 
 
@@ -128,9 +123,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.spread:
         command = [sys.executable, __file__]
-        said = [
-            subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(20)
-        ]
+        said = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(20)]
         found = sorted(float(one.stdout.split()[0]) for one in said)
         middle = statistics.median(found)
         print(f"{middle:.3f}, from {found[0] / middle - 1:+.1%} to {found[-1] / middle - 1:+.1%}")

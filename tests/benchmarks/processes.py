@@ -1,7 +1,7 @@
 """Processes and their resources, from start to end, as the operating system reports them.
 
-This module does not import what it measures: the system never reports less memory for a process
-than its parent had at its start.
+This module does not import what it measures: the system never reports less memory for a process than its
+parent had at its start.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ class FailedError(Exception):
 class Ran(NamedTuple):
     """A process that succeeded.
 
-    CPU includes its child processes. So does memory where the system reports it: the resident
-    memory of all processes together, sampled four times a second, with shared pages counted for
-    each.
+    CPU includes its child processes. So does memory where the system reports it: the resident memory of all
+    processes together, sampled four times a second, with shared pages counted for each.
     """
 
     wall_s: float
@@ -158,8 +157,7 @@ class Platform:
         self.base_url = f"{url}/extend"
 
     def set(self, **settings: float) -> None:
-        """Set the latency (seconds per request) and the rate limit (requests per second); 0 is
-        none."""
+        """Set the latency (seconds per request) and the rate limit (requests per second); 0 is none."""
         body = json.dumps(settings).encode()
         request = urllib.request.Request(f"{self._url}/_sandbox/settings", body, method="POST")
         urllib.request.urlopen(request, timeout=60).close()

@@ -1,7 +1,7 @@
 """docruns on a corpus: its source, its client's redaction and checks, its complete load; no socket.
 
-The client is docruns's own with one method replaced, the one that sends a request to the network:
-it answers from the corpus at once. Only the request budget and the transport are left out.
+The client is docruns's own with one method replaced, the one that sends a request to the network: it answers
+from the corpus at once. Only the request budget and the transport are left out.
 
 replay.py CORPUS DATABASE [--runs N] [--after] [--chunk-runs N]
     prints {"seconds": …, "runs": …}: the load without imports and without opening the corpus

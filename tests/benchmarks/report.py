@@ -22,8 +22,8 @@ RESULTS = HERE / "results.json"
 class Row:
     """One way to do one task. Figures are medians of `repeats`, None where not measured.
 
-    `seconds` is without imports, `wall_s` the whole process; `cpu_s` and `peak_mb` cover all its
-    processes together.
+    `seconds` is without imports, `wall_s` the whole process; `cpu_s` and `peak_mb` cover all its processes
+    together.
     """
 
     what: str

@@ -1,5 +1,4 @@
-"""A platform in a separate process, so that a client's resources can be measured; all runs have
-ended.
+"""A platform in a separate process, so that a client's resources can be measured; all runs have ended.
 
 serve.py RUNS SIZE LATENCY      prints its URL and serves until its stdin ends; seconds per request
 """
@@ -14,9 +13,7 @@ from docruns.sandbox import Sandbox
 def main() -> None:
     """Serve until stdin ends."""
     runs, size, latency = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-    with Sandbox(
-        runs, document_size=size, latency=latency, standalone=0, plextera_runs=0
-    ) as sandbox:
+    with Sandbox(runs, document_size=size, latency=latency, standalone=0, plextera_runs=0) as sandbox:
         sandbox.extend.finish()
         print(sandbox.url, flush=True)
         sys.stdin.read()

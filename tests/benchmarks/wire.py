@@ -40,12 +40,11 @@ def command(folder: Path, platform: Platform, **settings: object) -> Ran:
 
 
 def measure(bench: Bench) -> Section:
-    """Measure docruns with many runs, each rival with the runs that it loads in a minute, then the
-    rate limit.
+    """Measure docruns with many runs, each rival with the runs that it loads in a minute, then the rate
+    limit.
 
-    The rate of docruns for a rival is its rate with few runs, measured directly before and after
-    the rival, times the ratio of its rates with many and with few runs, measured next to each
-    other.
+    The rate of docruns for a rival is its rate with few runs, measured directly before and after the rival,
+    times the ratio of its rates with many and with few runs, measured next to each other.
     """
     section = Section("wire", "Wire: the whole command, 50 ms away, no rate limit")
     # the speed of a shared machine changes within minutes: each rival, and the many runs that it is
@@ -74,9 +73,7 @@ def measure(bench: Bench) -> Section:
             times = [gained * of for of in times]
             section.bind(at_least(f"docruns to {what}, heavy", min(times), least, " ×"))
     for size, took in (("heavy", heavy), ("light", light)):
-        section.bind(
-            at_most(f"CPU of a {size} run, imports included", took.cpu_ms, CPU_MS[size], " ms")
-        )
+        section.bind(at_most(f"CPU of a {size} run, imports included", took.cpu_ms, CPU_MS[size], " ms"))
     most = heavy.peak_mb
     section.bind(
         at_most("memory, heavy", most, 500, " MB"),
@@ -86,9 +83,7 @@ def measure(bench: Bench) -> Section:
     return section
 
 
-def _docruns(
-    bench: Bench, section: Section, size: str, runs: int, repeat: int, note: str = ""
-) -> Row:
+def _docruns(bench: Bench, section: Section, size: str, runs: int, repeat: int, note: str = "") -> Row:
     found = []
     for _ in range(repeat):
         with bench.cache.scratch() as folder, platform(runs, size, LATENCY_S) as served:
@@ -122,8 +117,7 @@ def _rival(bench: Bench, section: Section, rival: Rival) -> Row:
 
 
 def _allowed(bench: Bench, section: Section) -> None:
-    """A load with the rate limit as a setting: it must use all allowed requests and leave a core
-    idle."""
+    """A load with the rate limit as a setting: it must use all allowed requests and leave a core idle."""
     runs = bench.runs
     with bench.cache.scratch() as folder, platform(runs, "heavy", LATENCY_S) as served:
         served.set(rate_limit=ALLOWED)

@@ -17,8 +17,7 @@ RATES = (
     ("rest_api, nested, as it comes", "rest_api", "nested"),
     ("DuckDB's read_json and SQL, the faster one", "duckdb_sql", None),
 )
-"""Rivals whose speed is compared without a bound: this machine's speed changes between two
-measurements."""
+"""Rivals whose speed is compared without a bound: this machine's speed changes between two measurements."""
 
 CPU_OF_SQL = 1.35
 MEMORY_OF_SQL = 0.25
@@ -51,8 +50,8 @@ def measure(bench: Bench) -> Section:
 
 
 def _beside_sql(bench: Bench) -> list[Bound]:
-    """Load the same bytes with DuckDB's own SQL and with docruns alternately, so that the machine's
-    speed is the same for both."""
+    """Load the same bytes with DuckDB's own SQL and with docruns alternately, so that the machine's speed is
+    the same for both."""
     rival = next((r for r in bench.rivals if r.folder == "duckdb_sql" and r.way == "trees"), None)
     if rival is None:
         return []

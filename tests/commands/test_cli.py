@@ -79,9 +79,7 @@ def test_destination_that_is_not_set_up(
     assert sandbox.stats.requests == 0
 
 
-def test_unreachable_database_server(
-    docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_database_server(docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line names the database server that does not answer, without its password."""
     unreachable = "postgresql://me:pw@127.0.0.1:1/db"
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", unreachable)
@@ -123,9 +121,7 @@ def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
 
 def test_window_and_dataset(docruns: Run, sandbox: Sandbox) -> None:
     """--since is inclusive, --until exclusive; --dataset and --database name schema and file."""
-    times = sorted(
-        run["updated_at"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs"
-    )
+    times = sorted(run["updated_at"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs")
     code, _, _ = docruns(
         "load", "extend", "--base-url", sandbox.extend_url, "--since", times[10], "--until",
         times[20], "--dataset", "mine", "--database", "w.duckdb",
@@ -143,8 +139,7 @@ def test_window_and_dataset(docruns: Run, sandbox: Sandbox) -> None:
 def test_quarantine_has_its_own_exit_code(
     docruns: Run, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A load with quarantined runs exits with 3, logs each run, and names the table to look
-    into."""
+    """A load with quarantined runs exits with 3, logs each run, and names the table to look into."""
     row = {"id": "workflow_run_bad", "status": "PROCESSED"}
     sandbox.extend.put("[]", row)
     sandbox.extend.put('{"id": "another"}', row)
@@ -152,9 +147,7 @@ def test_quarantine_has_its_own_exit_code(
     assert code == 3
     assert "1 run is quarantined, see extend.quarantine" in err
     why = "the answer is about another run, another"
-    assert (
-        f"workflow_runs workflow_run_bad is quarantined: run workflow_run_bad: {why}" in caplog.text
-    )
+    assert f"workflow_runs workflow_run_bad is quarantined: run workflow_run_bad: {why}" in caplog.text
 
 
 def test_missing_key_is_a_configuration_error(docruns: Run) -> None:
@@ -222,8 +215,7 @@ def test_status(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
-    """`sweep` prints the marked and the restored runs, as text and as JSON; wrong use exits with
-    2."""
+    """`sweep` prints the marked and the restored runs, as text and as JSON; wrong use exits with 2."""
     assert docruns("sweep", "extend", "--base-url", sandbox.extend_url)[0] == 2
     docruns("load", "extend", "--base-url", sandbox.extend_url)
     truth = [r["id"] for r in sandbox.extend.truth() if r["resource"] == "workflow_runs"]
@@ -249,8 +241,8 @@ def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_verify(docruns: Run, sandbox: Sandbox) -> None:
-    """`verify` exits with 0 if all is equal, with 1 and the differences if not, with 3 for
-    quarantined runs only."""
+    """`verify` exits with 0 if all is equal, with 1 and the differences if not, with 3 for quarantined runs
+    only."""
     arguments = ("verify", "extend", "--base-url", sandbox.extend_url)
     assert docruns(*arguments)[0] == 2
     docruns("load", "extend", "--base-url", sandbox.extend_url)
@@ -278,8 +270,7 @@ def test_verify(docruns: Run, sandbox: Sandbox) -> None:
 
 
 def test_publish(docruns: Run, sandbox: Sandbox) -> None:
-    """`load --publish` makes a copy with the same rows. Without a DuckDB file `--publish` is wrong
-    use."""
+    """`load --publish` makes a copy with the same rows. Without a DuckDB file `--publish` is wrong use."""
     arguments = ("load", "extend", "--base-url", sandbox.extend_url)
     assert docruns(*arguments, "--publish", "copy.duckdb")[0] == 0
     count = "SELECT count(*) FROM extend.fields"
@@ -345,14 +336,11 @@ def test_other_destination_by_name(
 def spawn(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Starts the installed command in a process of its own."""
     command = [str(Path(sys.executable).parent / "docruns"), *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def test_sandbox_serves_until_stopped() -> None:
-    """`sandbox` prints its address, answers requests there, and ends on SIGINT without a
-    traceback."""
+    """`sandbox` prints its address, answers requests there, and ends on SIGINT without a traceback."""
     with spawn("sandbox", "--port", "0", "--runs", "5") as process:
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]
@@ -377,8 +365,7 @@ def test_stderr_of_the_installed_command_is_progress_only(sandbox: Sandbox) -> N
 
 @pytest.mark.fault(1)
 def test_next_load_completes_a_killed_one(sandbox: Sandbox) -> None:
-    """After `kill -9` in the middle of a load, the next load makes the database equal to the
-    platform."""
+    """After `kill -9` in the middle of a load, the next load makes the database equal to the platform."""
     sandbox.set(latency=0.02)
     arguments = ("load", "extend", "--base-url", sandbox.extend_url)
     env = {**os.environ, "SOURCES__EXTEND__CHUNK_RUNS": "10", "SOURCES__EXTEND__CONCURRENCY": "2"}
@@ -400,8 +387,7 @@ def test_next_load_completes_a_killed_one(sandbox: Sandbox) -> None:
 
 @pytest.mark.fault(13)
 def test_two_loads_at_once(sandbox: Sandbox, docruns: Run) -> None:
-    """While a load runs, a second load or sweep exits with 1 at once, and `status` names the
-    process."""
+    """While a load runs, a second load or sweep exits with 1 at once, and `status` names the process."""
     sandbox.set(latency=0.02)
     env = {**os.environ, "SOURCES__EXTEND__CONCURRENCY": "2"}
     with spawn("load", "extend", "--base-url", sandbox.extend_url, env=env) as process:
@@ -487,8 +473,7 @@ def test_help_and_completion_import_nothing_heavy(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_help_and_completion_are_quick(name: str) -> None:
-    """`--help` and shell completion take less than half a second of CPU, user and system, median of
-    three."""
+    """`--help` and shell completion take less than half a second of CPU, user and system, median of three."""
     arguments, environment, _ = QUICK[name]
     command = [str(Path(sys.executable).parent / "docruns"), *arguments]
     seconds = []
@@ -502,8 +487,7 @@ def test_help_and_completion_are_quick(name: str) -> None:
 
 
 def test_import_of_the_package_is_cheap() -> None:
-    """`import docruns` imports no other package; a public name is imported when it is first
-    used."""
+    """`import docruns` imports no other package; a public name is imported when it is first used."""
     script = (
         "import sys, docruns\n"
         "heavy = {name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:])\n"
@@ -522,8 +506,7 @@ def test_import_of_the_package_is_cheap() -> None:
 
 
 def test_version(docruns: Run) -> None:
-    """`--version`, `python -m docruns --version` and `docruns.__version__` give the installed
-    version."""
+    """`--version`, `python -m docruns --version` and `docruns.__version__` give the installed version."""
     assert docruns("--version") == (0, f"docruns {version('docruns')}\n", "")
     module = [sys.executable, "-m", "docruns", "--version"]
     done = subprocess.run(module, check=True, capture_output=True, text=True, timeout=60)
@@ -534,8 +517,7 @@ def test_version(docruns: Run) -> None:
 
 
 def test_version_of_a_copy(tmp_path: Path) -> None:
-    """A copy of the folder without metadata, such as `dlt init` makes, has the version
-    "unknown"."""
+    """A copy of the folder without metadata, such as `dlt init` makes, has the version "unknown"."""
     shutil.copytree(Path(package.__file__).parent, tmp_path / "docruns")
     script = (
         "import sys; sys.path = [sys.argv[1], *(p for p in sys.path if 'site-packages' not in p)]\n"
@@ -561,8 +543,7 @@ def test_a_reader_that_leaves(arguments: str) -> None:
 
 
 def test_a_load_whose_reader_leaves(sandbox: Sandbox) -> None:
-    """A load whose output is closed loads everything all the same, also if progress goes into the
-    pipe."""
+    """A load whose output is closed loads everything all the same, also if progress goes into the pipe."""
     program = Path(sys.executable).parent / "docruns"
     load = f"'{program}' load extend --base-url {sandbox.extend_url}"
     done = subprocess.run(

@@ -20,8 +20,7 @@ class Terminal(io.StringIO):
 
 
 def show_load(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The text of a load of 3,000 runs at 100 a second, halfway, from a server that lacks a
-    list."""
+    """The text of a load of 3,000 runs at 100 a second, halfway, from a server that lacks a list."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with progress.show_progress(stream=stream) as report:
@@ -37,8 +36,8 @@ def show_load(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["plain", "terminal"])
 def test_rate_and_end(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Progress shows the lists, the missing list, the rate and the count. Plain lines also show the
-    time left."""
+    """Progress shows the lists, the missing list, the rate and the count. Plain lines also show the time
+    left."""
     text = show_load(stream, monkeypatch)
     assert "processor_runs: the server has no such list; skipped" in text
     assert "workflow_runs: 3,000 listed" in text

@@ -1,5 +1,4 @@
-"""A push sends names and metadata that differ, each once, also when it is killed or requests
-fail."""
+"""A push sends names and metadata that differ, each once, also when it is killed or requests fail."""
 
 from __future__ import annotations
 
@@ -107,9 +106,7 @@ def confirmed(sandbox: Sandbox) -> dict[str, int]:
 def check_agreement(place: Place, **options: Any) -> None:
     """The database equals the platform, and a load fetches no run."""
     sandbox, database = place
-    found = verify_runs(
-        connect(sandbox, **options), Target("extend", database), deep=10_000, seed=1
-    )
+    found = verify_runs(connect(sandbox, **options), Target("extend", database), deep=10_000, seed=1)
     assert [str(one) for kind in found.kinds.values() for one in kind] == []
     sandbox.stats.reset()
     load(place, **options)
@@ -195,8 +192,8 @@ def all_checked(place: Place) -> None:
 
 
 def test_only_what_differs_is_sent(large: Place) -> None:
-    """1,000 rows with 300 changes make 300 calls. The same push again makes none, and a load
-    fetches no run."""
+    """1,000 rows with 300 changes make 300 calls. The same push again makes none, and a load fetches no
+    run."""
     sandbox, database = large
     first = push(large, CHECKED)
     assert (first.rows, first.changes, first.confirmed, first.unchanged) == (1000, 300, 300, 700)
@@ -221,11 +218,8 @@ def test_only_what_differs_is_sent(large: Place) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_push_killed_at_random_moments(
-    large: Place, children: Children, tmp_path: Path, seed: int
-) -> None:
-    """A push that is killed again and again stays one push: 300 calls in all, and no answered call
-    twice."""
+def test_push_killed_at_random_moments(large: Place, children: Children, tmp_path: Path, seed: int) -> None:
+    """A push that is killed again and again stays one push: 300 calls in all, and no answered call twice."""
     sandbox, database = large
     sandbox.set(latency=0.03)
     dice = random.Random(seed)
@@ -265,8 +259,8 @@ def test_push_killed_at_random_moments(
 
 
 def test_a_tenth_of_the_answers_fails(large: Place, quick: None) -> None:
-    """With 500s, resets, cut-off bodies and 429s a push ends in the same state, with one row a run
-    in `pushes`."""
+    """With 500s, resets, cut-off bodies and 429s a push ends in the same state, with one row a run in
+    `pushes`."""
     sandbox, database = large
     # more than a few 429s, and the budget takes its time
     busy: dict[str, Any] = {"kind": "status", "status": 429, "retry_after": 0, "times": 2}
@@ -286,9 +280,7 @@ def test_a_tenth_of_the_answers_fails(large: Place, quick: None) -> None:
     assert found.retries >= 20
     sandbox.clear_faults()
     all_checked(large)
-    assert query(database, "SELECT count(*) FROM extend.pushes WHERE outcome = 'confirmed'") == [
-        (300,)
-    ]
+    assert query(database, "SELECT count(*) FROM extend.pushes WHERE outcome = 'confirmed'") == [(300,)]
     sandbox.stats.reset()
     assert push(large, CHECKED).changes == 0
     assert calls(sandbox) == 0
@@ -320,22 +312,16 @@ def test_every_version(version: str, tmp_path: Path) -> None:
         ids = list(truth(sandbox))
         rows: Rows = [{"id": id_, "name": f"N {id_}", "metadata": {"k": 1}} for id_ in ids[:3]]
         rows += [{"id": ids[3], "name": "only a name"}, {"id": ids[4], "metadata.checked": False}]
-        before = query(
-            database, "SELECT * EXCLUDE (_dlt_load_id) FROM extend.processor_runs ORDER BY id"
-        )
+        before = query(database, "SELECT * EXCLUDE (_dlt_load_id) FROM extend.processor_runs ORDER BY id")
         found = push(place, rows, api_version=version)
         assert (found.confirmed, found.unchanged, found.read_again) == (4, 1, 4)
         assert truth(sandbox)[ids[3]]["name"] == "only a name"
         returned = version in ("2025-04-21", "2024-12-23")
         names = dict(query(database, "SELECT id, name FROM extend.workflow_runs"))
         assert names[ids[0]] == (f"N {ids[0]}" if returned else None)
-        assert rows_of(database, "id, name")[-1] in {
-            (r["id"], r["name"]) for r in rows if "name" in r
-        }
+        assert rows_of(database, "id, name")[-1] in {(r["id"], r["name"]) for r in rows if "name" in r}
         # processor runs keep their dates, which only lists return
-        after = query(
-            database, "SELECT * EXCLUDE (_dlt_load_id) FROM extend.processor_runs ORDER BY id"
-        )
+        after = query(database, "SELECT * EXCLUDE (_dlt_load_id) FROM extend.processor_runs ORDER BY id")
         assert after == before
         check_agreement(place, api_version=version)
         sandbox.stats.reset()
@@ -431,9 +417,9 @@ def test_problems_of_rows_are_named(place: Place, name: str) -> None:
     assert [text for text in caught.value.problems if text.startswith(message)]
     assert caught.value.exit_code == 2
     assert calls(sandbox) == 0
-    assert query(
-        database, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'pushes'"
-    ) == [(0,)]
+    assert query(database, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'pushes'") == [
+        (0,)
+    ]
     assert not journal_file(Target("extend", database)).exists()
 
 
@@ -445,8 +431,7 @@ def json_like(rows: list[Any], ids: list[str]) -> Rows:
 
 
 def test_all_problems_come_together(place: Place) -> None:
-    """One error names the problems of rows, of their runs and of both together, in the order of the
-    rows."""
+    """One error names the problems of rows, of their runs and of both together, in the order of the rows."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -470,8 +455,8 @@ def test_all_problems_come_together(place: Place) -> None:
 
 @pytest.mark.parametrize("moves", [False, True])
 def test_updates_may_move_the_last_change(place: Place, moves: bool) -> None:
-    """Whether or not updates move `updatedAt`, the database equals the platform, and the next load
-    fetches no run."""
+    """Whether or not updates move `updatedAt`, the database equals the platform, and the next load fetches no
+    run."""
     sandbox, _ = place
     sandbox.extend.switch(update_moves=moves)
     # the dates of a child that still works, or failed, move along, and it is in no workflow run's
@@ -487,8 +472,8 @@ def test_updates_may_move_the_last_change(place: Place, moves: bool) -> None:
 
 @pytest.mark.parametrize("takes", [True, False])
 def test_finished_runs_may_refuse_updates(place: Place, takes: bool) -> None:
-    """A refused run does not stop the push: all others are changed, and refused ones are counted
-    and named."""
+    """A refused run does not stop the push: all others are changed, and refused ones are counted and
+    named."""
     sandbox, database = place
     sandbox.extend.switch(update_finished=takes)
     final = {"PROCESSED", "FAILED", "CANCELLED", "REJECTED"}
@@ -499,20 +484,15 @@ def test_finished_runs_may_refuse_updates(place: Place, takes: bool) -> None:
     refused = set() if takes else finished
     assert (found.refused, found.confirmed) == (len(refused), len(runs) - len(refused))
     assert {id_ for id_, run in truth(sandbox).items() if not run["metadata"]["checked"]} == refused
-    refusals = query(
-        database, "SELECT id, reason, read_at FROM extend.pushes WHERE outcome = 'refused'"
-    )
+    refusals = query(database, "SELECT id, reason, read_at FROM extend.pushes WHERE outcome = 'refused'")
     assert {id_ for id_, _, _ in refusals} == refused
-    assert all(
-        "400" in reason and "finished" in reason and at is None for _, reason, at in refusals
-    )
+    assert all("400" in reason and "finished" in reason and at is None for _, reason, at in refusals)
     check_agreement(place)
 
 
 @pytest.mark.parametrize("merge", ["shallow", "deep"])
 def test_metadata_may_merge_deep_or_shallow(place: Place, merge: str) -> None:
-    """An object that the platform merges in its own way is sent once, and again after somebody
-    changed it."""
+    """An object that the platform merges in its own way is sent once, and again after somebody changed it."""
     sandbox, database = place
     sandbox.extend.switch(merge=merge)
     id_ = next(iter(truth(sandbox)))
@@ -537,8 +517,8 @@ def test_metadata_may_merge_deep_or_shallow(place: Place, merge: str) -> None:
 
 
 def test_stale_and_unloaded_runs_are_fetched_first(tmp_path: Path) -> None:
-    """A run is fetched before it is compared if it is not loaded, marked, quarantined, or changed
-    since the load."""
+    """A run is fetched before it is compared if it is not loaded, marked, quarantined, or changed since the
+    load."""
     with make_place({**SMALL, "runs": 8}, tmp_path) as place:
         sandbox, database = place
         load(place)
@@ -547,9 +527,7 @@ def test_stale_and_unloaded_runs_are_fetched_first(tmp_path: Path) -> None:
         sandbox.extend.switch(update_moves=True)
         sandbox.extend.rename(ids[0], metadata={"checked": True})
         with duckdb.connect(str(database)) as connection:
-            connection.execute(
-                "UPDATE extend.workflow_runs SET deleted_at = now() WHERE id = ?", [ids[1]]
-            )
+            connection.execute("UPDATE extend.workflow_runs SET deleted_at = now() WHERE id = ?", [ids[1]])
         sandbox.stats.reset()
         rows: Rows = [{"id": id_, "metadata.checked": True} for id_ in (*ids[:3], new)]
         assert push(place, rows, dry_run=True).changes == 3
@@ -569,8 +547,7 @@ def test_stale_and_unloaded_runs_are_fetched_first(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_changes_nothing(place: Place) -> None:
-    """A dry run needs no lock and sends nothing. Its differences are those that a push would
-    send."""
+    """A dry run needs no lock and sends nothing. Its differences are those that a push would send."""
     sandbox, database = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -619,8 +596,7 @@ TWO = """
 
 
 def test_the_command(place: Place, docruns: Any) -> None:
-    """`push` prints counts or JSON. It exits with 3 for refused runs, 2 for wrong rows, 0 after a
-    dry run."""
+    """`push` prints counts or JSON. It exits with 3 for refused runs, 2 for wrong rows, 0 after a dry run."""
     sandbox, _ = place
     code, out, err = docruns("--from", TWO, "--dry-run")
     assert code == 0, err
@@ -653,11 +629,8 @@ def test_the_command(place: Place, docruns: Any) -> None:
     assert docruns()[0] == 2
 
 
-def test_push_is_for_extend_only(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Plextera's API cannot change runs: `push plextera` is wrong use, and the message names
-    extend."""
+def test_push_is_for_extend_only(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plextera's API cannot change runs: `push plextera` is wrong use, and the message names extend."""
     monkeypatch.setattr(sys, "argv", ["docruns", "push", "plextera", "--from", "x.csv"])
     with pytest.raises(SystemExit) as end:
         main.run()
@@ -695,8 +668,8 @@ def test_differences_on_a_terminal(
 
 
 def test_files_and_queries_give_the_same_rows(place: Place, tmp_path: Path) -> None:
-    """CSV, JSON lines, parquet and a file with a query give the same changes. Empty and null cells
-    change nothing."""
+    """CSV, JSON lines, parquet and a file with a query give the same changes. Empty and null cells change
+    nothing."""
     sandbox, _ = place
     one, two, three = list(truth(sandbox))[:3]
     (tmp_path / "a.csv").write_text(
@@ -814,16 +787,10 @@ def test_query_values_as_json(place: Place) -> None:
     }  # fmt: skip
     assert b'"amount":12.50,' in change.body()
     assert (
-        push(
-            place, sql.replace("170141183460469231731687303715884105727", "9007199254740993")
-        ).confirmed
-        == 1
+        push(place, sql.replace("170141183460469231731687303715884105727", "9007199254740993")).confirmed == 1
     )
     assert (
-        push(
-            place, sql.replace("170141183460469231731687303715884105727", "9007199254740993")
-        ).changes
-        == 0
+        push(place, sql.replace("170141183460469231731687303715884105727", "9007199254740993")).changes == 0
     )
 
 
@@ -855,8 +822,8 @@ def checked(place: Place) -> Rows:
 
 @pytest.mark.parametrize(("status", "error"), [(401, RefusedError), (403, RefusedError)])
 def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exception]) -> None:
-    """After a refused key nothing more is sent. `pushes` has the confirmed runs, and the next push
-    continues this one."""
+    """After a refused key nothing more is sent. `pushes` has the confirmed runs, and the next push continues
+    this one."""
     sandbox, database = place
     sandbox.fault("status", "/workflow_runs/*", method="POST", status=status, after=5, times=None)
     with pytest.raises(error) as caught:
@@ -878,8 +845,8 @@ def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exce
 
 
 def test_no_answer_is_no_confirmation(place: Place, quick: None) -> None:
-    """After a call without an answer the run is fetched again. If it lacks the change, the next
-    push sends it."""
+    """After a call without an answer the run is fetched again. If it lacks the change, the next push sends
+    it."""
     sandbox, database = place
     done, undone = list(truth(sandbox))[:2]
     # the first is done each time, but its answer is lost; the second is not done
@@ -887,9 +854,7 @@ def test_no_answer_is_no_confirmation(place: Place, quick: None) -> None:
     sandbox.fault("status", f"/workflow_runs/{undone}", method="POST", status=500, times=None)
     found = push(place, checked(place))
     assert (found.confirmed, found.unconfirmed) == (24, 1)
-    rows = {
-        id_: (outcome, reason) for id_, outcome, reason in rows_of(database, "id, outcome, reason")
-    }
+    rows = {id_: (outcome, reason) for id_, outcome, reason in rows_of(database, "id, outcome, reason")}
     assert rows[done] == ("confirmed", "no answer came; the run, read again, has it")
     assert rows[undone][0] == "unconfirmed"
     assert "500" in rows[undone][1]
@@ -916,16 +881,13 @@ def test_a_broken_platform_ends_the_push(place: Place, quick: None) -> None:
 def test_429_past_the_deadline(place: Place, quick: None) -> None:
     """A 429 past the deadline ends the push with BusyError."""
     sandbox, _ = place
-    sandbox.fault(
-        "status", "/workflow_runs/*", method="POST", status=429, retry_after=3600, times=None
-    )
+    sandbox.fault("status", "/workflow_runs/*", method="POST", status=429, retry_after=3600, times=None)
     with pytest.raises(BusyError):
         push(place, checked(place))
 
 
 def test_a_run_that_cannot_be_fetched(place: Place, quick: None) -> None:
-    """A run that is not loaded and answers with errors is counted as refused, and all others are
-    changed."""
+    """A run that is not loaded and answers with errors is counted as refused, and all others are changed."""
     sandbox, database = place
     (new,) = sandbox.extend.add(1)
     sandbox.fault("status", f"/workflow_runs/{new}", method="GET", status=500, times=None)
@@ -975,8 +937,8 @@ KEY = "a long random text of somebody's own"
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
-    """Neither table nor journal holds a name or a value, and unchanged runs are not sent: they are
-    compared over the API."""
+    """Neither table nor journal holds a name or a value, and unchanged runs are not sent: they are compared
+    over the API."""
     how: dict[str, Any] = {"field_values": mode, **({"hash_key": KEY} if mode == "hash" else {})}
     seen: list[bytes] = []
     with make_place({**SMALL, "runs": 12, "seed": 9}, tmp_path) as place:
@@ -1021,8 +983,7 @@ def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
 
 
 def test_a_column_that_stays_empty(tmp_path: Path) -> None:
-    """`drop_columns` also empties columns of `pushes`. Columns that later pushes need cannot be
-    dropped."""
+    """`drop_columns` also empties columns of `pushes`. Columns that later pushes need cannot be dropped."""
     with make_place({**SMALL, "runs": 3}, tmp_path) as place:
         how = {"drop_columns": ["metadata", "before", "after"]}
         load(place, **how)
@@ -1070,8 +1031,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_the_recipe_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The README's query and commands run as printed: each repeated invoice is tagged with the
-    first one."""
+    """The README's query and commands run as printed: each repeated invoice is tagged with the first one."""
     section = README.partition("## Write back")[2].partition("\n## ")[0]
     (sql,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
@@ -1139,8 +1099,7 @@ def pipeline_of(sandbox: Sandbox, folder: Path, **options: Any) -> dlt.Pipeline:
 
 
 def test_a_pipeline_can_end_in_extend(place: Place, tmp_path: Path) -> None:
-    """Rows of any pipeline are pushed as the command pushes them. Run again, the pipeline sends
-    nothing."""
+    """Rows of any pipeline are pushed as the command pushes them. Run again, the pipeline sends nothing."""
     sandbox, _ = place
     ids = list(truth(sandbox))
     rows: Rows = [
@@ -1193,8 +1152,7 @@ def test_wrong_rows_fail_a_pipeline_at_once(place: Place, tmp_path: Path) -> Non
 def test_refusals_and_lost_answers_of_a_pipeline(
     place: Place, tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A refused run is named in the log. dlt retries the updates that were not answered, and no
-    others."""
+    """A refused run is named in the log. dlt retries the updates that were not answered, and no others."""
     sandbox, _ = place
     ids = list(truth(sandbox))[:4]
     sandbox.fault("status", f"/workflow_runs/{ids[0]}", method="POST", status=400, times=None)
@@ -1242,11 +1200,8 @@ def test_a_journal_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
     assert read_records(tmp_path / "none") == []
 
 
-def test_a_record_is_flushed_before_write_returns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """16 threads at once: each record has its own flush, and is in the file when `write`
-    returns."""
+def test_a_record_is_flushed_before_write_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 threads at once: each record has its own flush, and is in the file when `write` returns."""
     flushes = []
     monkeypatch.setattr(os, "fsync", flushes.append)
     journal = Journal(tmp_path / "x.push")
@@ -1266,9 +1221,7 @@ def test_a_record_is_flushed_before_write_returns(
     assert len(read_records(tmp_path / "x.push")) == len(flushes) == 80
 
 
-def test_a_journal_takes_no_record_after_a_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_journal_takes_no_record_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a line nothing more is written: a record behind it would not be read."""
     journal = Journal(tmp_path / "x.push")
     journal.write({"id": "a"})
@@ -1313,21 +1266,17 @@ objects = st.dictionaries(st.text("abc", min_size=1, max_size=2), values, max_si
 
 @given(known=objects, desired=objects.filter(bool))
 def test_what_is_sent_is_what_differs(known: Any, desired: Any) -> None:
-    """Merged key by key, a change gives the desired metadata, changes no other key, and then
-    nothing differs."""
+    """Merged key by key, a change gives the desired metadata, changes no other key, and then nothing
+    differs."""
     wish = changes.DesiredRun(1, "a", None, desired)
-    decided = changes.diff(
-        wish, changes.RemoteRun(None, known), changes.LastPush(), lambda _, text: text
-    )
+    decided = changes.diff(wish, changes.RemoteRun(None, known), changes.LastPush(), lambda _, text: text)
     if isinstance(decided, changes.Problem):
         return
     sent = decided.metadata if isinstance(decided, changes.Change) else {}
     merged = {**known, **sent}
     assert changes.same(merged, {**known, **desired})
     assert all(key not in known or not changes.same(known[key], sent[key]) for key in sent)
-    again = changes.diff(
-        wish, changes.RemoteRun(None, merged), changes.LastPush(), lambda _, text: text
-    )
+    again = changes.diff(wish, changes.RemoteRun(None, merged), changes.LastPush(), lambda _, text: text)
     assert isinstance(again, changes.Unchanged)
 
 

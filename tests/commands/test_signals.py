@@ -41,8 +41,8 @@ def check_end(ended: Ended, sent: str, folder: Path) -> None:
 def test_a_load_that_waits_for_an_answer(
     children: Children, docruns_load: Load, few_runs: Sandbox, loaded: Path, sent: str
 ) -> None:
-    """A load that waits for an answer ends at once, and the next load makes the database equal to
-    the platform."""
+    """A load that waits for an answer ends at once, and the next load makes the database equal to the
+    platform."""
     few_runs.extend.review(8)
     few_runs.fault("hang", "/workflow_runs/*", seconds=60, after=4)
     command = ("load", "extend", "--base-url", few_runs.extend_url)
@@ -62,8 +62,8 @@ def test_a_load_that_waits_for_an_answer(
 @pytest.mark.fault(8)
 @pytest.mark.parametrize("sent", CODES)
 def test_a_load_that_merges(docruns_load: Load, few_runs: Sandbox, loaded: Path, sent: str) -> None:
-    """A load that merges starts no further package, and the next load makes the database equal to
-    the platform."""
+    """A load that merges starts no further package, and the next load makes the database equal to the
+    platform."""
     few_runs.extend.review(8)
     few_runs.set(latency=0.2)
     packages = query(loaded, "SELECT count(*) FROM extend.syncs")[0][0]
@@ -77,11 +77,8 @@ def test_a_load_that_merges(docruns_load: Load, few_runs: Sandbox, loaded: Path,
 
 
 @pytest.mark.fault(8)
-def test_a_load_that_waits_for_a_database(
-    children: Children, few_runs: Sandbox, loaded: Path
-) -> None:
-    """A signal ends a load that waits for another process to close the database, and no request is
-    sent."""
+def test_a_load_that_waits_for_a_database(children: Children, few_runs: Sandbox, loaded: Path) -> None:
+    """A signal ends a load that waits for another process to close the database, and no request is sent."""
     with another(HOLD_FILE, str(loaded)):
         command = ("load", "extend", "--base-url", few_runs.extend_url)
         child = children.start(loaded.parent, *command)
@@ -132,8 +129,7 @@ run()
 
 @pytest.mark.fault(8)
 def test_a_signal_while_something_is_destroyed(few_runs: Sandbox, loaded: Path) -> None:
-    """A destructor cannot raise: the signal is sent again, and stderr does not show the ignored
-    exception."""
+    """A destructor cannot raise: the signal is sent again, and stderr does not show the ignored exception."""
     command = [sys.executable, "-c", SWALLOWED, "load", "extend"]
     at = time.monotonic()
     done = subprocess.run(
@@ -143,6 +139,4 @@ def test_a_signal_while_something_is_destroyed(few_runs: Sandbox, loaded: Path) 
     assert time.monotonic() - at < GRACE_S + 5
     assert done.returncode == 143
     assert "Exception ignored" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(
-        "docruns: stopped by SIGTERM. Committed runs stay"
-    )
+    assert done.stderr.splitlines()[-1].startswith("docruns: stopped by SIGTERM. Committed runs stay")

@@ -48,8 +48,8 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
 
 
 def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
-    """While a load has the database open, status reports its process at once. For another program
-    it waits."""
+    """While a load has the database open, status reports its process at once. For another program it
+    waits."""
     path = tmp_path / "t.duckdb"
     who = LockHolder(4711, "2026-11-22T07:00:00Z", "docruns load plextera")
     with another(HOLD_FILE, str(path)) as process:
@@ -61,8 +61,7 @@ def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
 
 
 def test_lock_holders_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks are found by the database file, for any dataset name and relative path, and for no
-    other file."""
+    """Locks are found by the database file, for any dataset name and relative path, and for no other file."""
     (tmp_path / "below").mkdir()
     path = tmp_path / "below" / "t.duckdb"
     with (

@@ -22,9 +22,7 @@ from support.loading import connect, query
 Platform = tuple[Sandbox, Path]
 
 
-def sweep(
-    sandbox: Sandbox, database: Path, provider: str = "extend", **options: Any
-) -> SweepResult:
+def sweep(sandbox: Sandbox, database: Path, provider: str = "extend", **options: Any) -> SweepResult:
     """Sweep; `confirm` and `yes` go to `sweep_deleted`, other options to the platform."""
     limits = {name: options.pop(name) for name in ("confirm", "yes") if name in options}
     platform = connect(sandbox, provider, **options)
@@ -36,9 +34,7 @@ def deleted(database: Path, provider: str = "extend") -> dict[str, set[str]]:
     return {
         table: {
             id_
-            for (id_,) in query(
-                database, f"SELECT id FROM {provider}.{table} WHERE deleted_at IS NOT NULL"
-            )
+            for (id_,) in query(database, f"SELECT id FROM {provider}.{table} WHERE deleted_at IS NOT NULL")
         }
         for table in ("workflow_runs", "processor_runs")
     }
@@ -73,12 +69,9 @@ def inside(database: Path, run_id: str) -> set[str]:
 
 
 def test_deleted_runs_are_marked_and_keep_their_rows(platform: Platform) -> None:
-    """A deleted workflow run is marked with all runs inside it, for one request. No row is
-    deleted."""
+    """A deleted workflow run is marked with all runs inside it, for one request. No row is deleted."""
     sandbox, database = platform
-    count = (
-        "SELECT (SELECT count(*) FROM extend.fields), (SELECT count(*) FROM extend.processor_runs)"
-    )
+    count = "SELECT (SELECT count(*) FROM extend.fields), (SELECT count(*) FROM extend.processor_runs)"
     before = query(database, count)
     run_id = query(
         database, "SELECT workflow_run_id FROM extend.processor_runs WHERE type = 'EXTRACT' "
@@ -105,8 +98,7 @@ def test_deleted_runs_are_marked_and_keep_their_rows(platform: Platform) -> None
 
 
 def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
-    """A run that is listed again loses its mark, together with the runs inside it that no list
-    shows."""
+    """A run that is listed again loses its mark, together with the runs inside it that no list shows."""
     sandbox, database = platform
     run_id, other = (
         id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 2")
@@ -130,8 +122,8 @@ def test_a_run_that_is_listed_again_loses_its_mark(platform: Platform) -> None:
 
 
 def test_only_a_404_counts(platform: Platform) -> None:
-    """A run that is missing from the list but answers is not deleted. An error other than 404
-    proves nothing."""
+    """A run that is missing from the list but answers is not deleted. An error other than 404 proves
+    nothing."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         connection.execute(
@@ -174,9 +166,7 @@ def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) 
         for run in list(sandbox.extend.truth()):
             if run["resource"] == "workflow_runs" and run["id"] != run_id:
                 sandbox.extend.delete(run["id"])
-        with pytest.raises(
-            DocrunsError, match=r"workflow_runs: the list shows 0 runs, and none of the 25"
-        ):
+        with pytest.raises(DocrunsError, match=r"workflow_runs: the list shows 0 runs, and none of the 25"):
             sweep(sandbox, database)
         assert sandbox.stats.details == 0
     assert deleted(database) == {"workflow_runs": set(), "processor_runs": set()}
@@ -186,12 +176,9 @@ def test_a_list_that_is_cut_short_marks_nothing(platform: Platform, fault: str) 
 
 
 def test_many_requests_need_confirmation(platform: Platform) -> None:
-    """If more runs than `confirm` are missing, the sweep stops before the first request for a
-    run."""
+    """If more runs than `confirm` are missing, the sweep stops before the first request for a run."""
     sandbox, database = platform
-    ids = [
-        id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 5")
-    ]
+    ids = [id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1 LIMIT 5")]
     for id_ in ids:
         sandbox.extend.delete(id_)
     with pytest.raises(ConfigError, match=r"--confirm: (\d+) runs are in no list") as caught:
@@ -210,8 +197,8 @@ def test_many_requests_need_confirmation(platform: Platform) -> None:
 
 
 def test_processor_runs_have_lists_of_their_own(platform: Platform) -> None:
-    """A processor run is deleted if its list lacks it and it answers 404, alone or inside a run
-    that is still there."""
+    """A processor run is deleted if its list lacks it and it answers 404, alone or inside a run that is still
+    there."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         # as if the platform had had them once
@@ -240,8 +227,7 @@ def test_processor_runs_have_lists_of_their_own(platform: Platform) -> None:
 
 
 def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
-    """In a version without lists of processor runs, these are marked and restored with their
-    workflow run."""
+    """In a version without lists of processor runs, these are marked and restored with their workflow run."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=6, seed=5) as sandbox:
         load_runs(connect(sandbox, "extend", api_version="v1"), Target("extend", database))
@@ -263,7 +249,9 @@ def test_nested_runs_are_marked_with_their_outermost_run(tmp_path: Path) -> None
     with Sandbox(runs=1, plextera_runs=12, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=3)
         load_runs(connect(sandbox, "plextera", page_size=5), Target("plextera", database))
-        nested = "SELECT root_run_id, list(id) FROM plextera.workflow_runs WHERE depth > 0 GROUP BY 1 ORDER BY 1"
+        nested = (
+            "SELECT root_run_id, list(id) FROM plextera.workflow_runs WHERE depth > 0 GROUP BY 1 ORDER BY 1"
+        )
         found = query(database, nested)
         assert len(found) >= 2
         assert sweep(sandbox, database, "plextera").marked == {
@@ -293,9 +281,7 @@ def test_runs_of_several_workspaces(platform: Platform) -> None:
     assert sandbox.stats.requests == 0
 
 
-def test_files_cannot_be_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform
-) -> None:
+def test_files_cannot_be_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
     """A destination of files has no rows to change: the sweep refuses it before any request."""
     sandbox, _ = platform
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (tmp_path / "lake").as_uri())
@@ -305,8 +291,7 @@ def test_files_cannot_be_swept(
 
 
 def test_a_run_that_is_deleted_between_list_and_details(platform: Platform) -> None:
-    """A load marks a run that was listed and answers 404 a moment later, and does not quarantine
-    it."""
+    """A load marks a run that was listed and answers 404 a moment later, and does not quarantine it."""
     sandbox, database = platform
     (run_id,) = sandbox.extend.review(1)
     sandbox.fault("status", f"/workflow_runs/{run_id}", status=404, times=None)

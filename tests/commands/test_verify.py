@@ -89,8 +89,8 @@ def test_equal_after_a_load(platform: Platform) -> None:
 
 
 def test_without_a_sample_no_run_is_fetched(platform: Platform) -> None:
-    """Without a sample verify sends one request a page. A sample of N costs N requests more, and
-    the lists again."""
+    """Without a sample verify sends one request a page. A sample of N costs N requests more, and the lists
+    again."""
     sandbox, database = platform
     found = verify(sandbox, database)
     assert (sandbox.stats.details, sandbox.stats.lists) == (0, 7)
@@ -105,9 +105,7 @@ def test_each_kind_of_difference(platform: Platform) -> None:
     sandbox, database = platform
     ids = [id_ for (id_,) in query(database, "SELECT id FROM extend.workflow_runs ORDER BY 1")]
     with duckdb.connect(str(database)) as connection:
-        connection.execute(
-            "UPDATE extend.workflow_runs SET deleted_at = now() WHERE id = ?", [ids[0]]
-        )
+        connection.execute("UPDATE extend.workflow_runs SET deleted_at = now() WHERE id = ?", [ids[0]])
         connection.execute("DELETE FROM extend.workflow_runs WHERE id = ?", [ids[1]])
         connection.execute(
             "INSERT INTO extend.workflow_runs BY NAME (SELECT * REPLACE ('gone' AS id) "
@@ -162,17 +160,14 @@ CHANGES = (
 
 
 def test_every_cell_counts(platform: Platform) -> None:
-    """A changed cell, a missing row and an extra row are named with table, key, column and both
-    values."""
+    """A changed cell, a missing row and an extra row are named with table, key, column and both values."""
     sandbox, database = platform
     with duckdb.connect(str(database)) as connection:
         for change, table, _ in CHANGES:
             connection.execute(change.format(t=f"extend.{table}"))
     assert not verify(sandbox, database).differs
     found = verify(sandbox, database, deep=20, seed=4)
-    assert {(d.table, d.column) for d in found.cells} == {
-        (table, name) for _, table, name in CHANGES
-    }
+    assert {(d.table, d.column) for d in found.cells} == {(table, name) for _, table, name in CHANGES}
     for one in found.cells:
         text = str(one)
         assert text.startswith(f"{one.table} {one.key[0]}")
@@ -203,8 +198,7 @@ def test_same_seed_same_runs(platform: Platform, monkeypatch: pytest.MonkeyPatch
 
 
 def test_quarantined_runs_are_no_difference(platform: Platform) -> None:
-    """A run that is missing because it is quarantined is reported as quarantined, and is no
-    difference."""
+    """A run that is missing because it is quarantined is reported as quarantined, and is no difference."""
     sandbox, database = platform
     row = {"id": "exr_bad", "status": "PROCESSED"}
     sandbox.extend.put('{"id": "another"}', row, resource="extract_runs")
@@ -216,8 +210,8 @@ def test_quarantined_runs_are_no_difference(platform: Platform) -> None:
 
 
 def test_plextera_with_nested_runs(tmp_path: Path) -> None:
-    """Nested runs and linked extractions are equal after loads and reprocessing, whichever of them
-    are sampled."""
+    """Nested runs and linked extractions are equal after loads and reprocessing, whichever of them are
+    sampled."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs=1, plextera_runs=6, seed=11) as sandbox:
         sandbox.plextera.add(2, depth=2)

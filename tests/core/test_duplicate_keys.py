@@ -56,9 +56,7 @@ SCALARS = (
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.lists(st.tuples(KEYS, inner), max_size=4).map(Pairs)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(KEYS, inner), max_size=4).map(Pairs),
     max_leaves=12,
 )
 
@@ -138,9 +136,7 @@ def without_nulls(value: Any) -> Any:
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(KEYS, ENTRY), max_size=3).map(Pairs), STYLES, st.booleans())
-def test_what_is_said_of_paths_is_not_overwritten(
-    value: Pairs, style: tuple[str, str], escape: bool
-) -> None:
+def test_what_is_said_of_paths_is_not_overwritten(value: Pairs, style: tuple[str, str], escape: bool) -> None:
     """The check also covers scores, insights and citations, which are decoded into structs."""
     text = Raw(written(value, style, escape).encode())
     try:
@@ -203,9 +199,7 @@ def test_equal_values_are_no_loss() -> None:
 def test_objects_that_are_kept_as_they_came_keep_both() -> None:
     """A part without a column stays in extra with both values."""
     part = '{"id":"ex_1","id":"ex_2"}'
-    [run] = extract_run('{"value":{}}', f',"extractor":{part},"config":{part}').batch.dicts(
-        PROCESSOR_RUNS
-    )
+    [run] = extract_run('{"value":{}}', f',"extractor":{part},"config":{part}').batch.dicts(PROCESSOR_RUNS)
     assert run["extra"] == f'{{"extractor":{part}}}'
     assert run["config"] == part
 
@@ -224,9 +218,7 @@ def test_plextera_keeps_each_field_as_it_came() -> None:
     """The last value counts; the field's own JSON text keeps both."""
     field = '{"name":"total","value":1,"value":2}'
     body = f'{{"id":"e","status":"COMPLETED","output":{{"fields":[{field}]}}}}'
-    reading = plextera.extraction(
-        body.encode(), ListedRun("e", None, None, None), plextera.Context()
-    )
+    reading = plextera.extraction(body.encode(), ListedRun("e", None, None, None), plextera.Context())
     [row] = reading.batch.dicts(FIELDS)
     assert (row["value"], row["extra"]) == ("2", f'{{"element":{field}}}')
     assert rebuild([(row["path"], row["value_json"])]) == {"total": 2}

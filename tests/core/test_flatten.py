@@ -37,13 +37,9 @@ def field_rows(flat: FlatRows) -> list[Row]:
     return [FIELDS.as_dict(row) for row in flat.fields]
 
 
-def flat_of(
-    final: str, initial: str | None = None, reviewed: str | None = None, **more: Any
-) -> FlatRows:
+def flat_of(final: str, initial: str | None = None, reviewed: str | None = None, **more: Any) -> FlatRows:
     """The rows of three JSON texts; None is an output that is not there."""
-    answers = [
-        NO_OUTPUT if text is None else Output(decode(text)) for text in (final, initial, reviewed)
-    ]
+    answers = [NO_OUTPUT if text is None else Output(decode(text)) for text in (final, initial, reviewed)]
     return flatten_outputs("r", None, *answers, **more)
 
 
@@ -135,9 +131,7 @@ numbers = (
     | st.integers().map(str)
     | st.floats(allow_nan=False, allow_infinity=False).map(repr)
 )
-scalars = (
-    st.none() | st.booleans() | numbers.map(Literal) | st.text(max_size=8) | st.just("2026-02-09")
-)
+scalars = st.none() | st.booleans() | numbers.map(Literal) | st.text(max_size=8) | st.just("2026-02-09")
 currency = st.fixed_dictionaries(
     {
         "amount": st.none() | numbers.map(Literal) | st.text(max_size=3),
@@ -173,9 +167,7 @@ types = st.sampled_from(
 )
 schemas = st.recursive(
     st.builds(Schema, types),
-    lambda inner: st.builds(
-        Schema, types, st.dictionaries(keys, inner, max_size=3), st.none() | inner
-    ),
+    lambda inner: st.builds(Schema, types, st.dictionaries(keys, inner, max_size=3), st.none() | inner),
     max_leaves=6,
 )
 outputs = st.tuples(trees, st.none() | trees, st.none() | trees)
@@ -183,9 +175,7 @@ outputs = st.tuples(trees, st.none() | trees, st.none() | trees)
 
 def same_json(value: Any, text: str, *, ordered: bool = False) -> bool:
     """Equal as JSON: true is not 1, 1 is not 1.0; with `ordered` keys come in the same order."""
-    return json.dumps(value, sort_keys=not ordered) == json.dumps(
-        json.loads(text), sort_keys=not ordered
-    )
+    return json.dumps(value, sort_keys=not ordered) == json.dumps(json.loads(text), sort_keys=not ordered)
 
 
 @settings(max_examples=400, deadline=None)
@@ -198,9 +188,7 @@ def test_rows_give_back_each_output_exactly(
     values: list[Any], there: list[bool], known: Schema | None
 ) -> None:
     """rebuild(flatten(x)) is x for the three outputs alike, whatever the schema claims."""
-    texts = [
-        written(value) if is_there else None for value, is_there in zip(values, there, strict=True)
-    ]
+    texts = [written(value) if is_there else None for value, is_there in zip(values, there, strict=True)]
     answers = [NO_OUTPUT if text is None else Output(decode(text)) for text in texts]
     rows = field_rows(flatten_outputs("r", None, *answers, schema=known))
     columns = ("value_json", "initial_json", "reviewed_json")
@@ -316,8 +304,7 @@ def commented(draw: Any) -> tuple[list[Output], dict[str, Edit]]:
     for i, answer in enumerate(answers):
         chosen = draw(st.lists(paths, unique=True, max_size=4))
         said = {
-            p: unique_entry(next(marks), draw(st.integers(0, 2)), draw(st.integers(0, 2)))
-            for p in chosen
+            p: unique_entry(next(marks), draw(st.integers(0, 2)), draw(st.integers(0, 2))) for p in chosen
         }
         answers[i] = answer._replace(metadata=said)
     chosen = draw(st.lists(paths, unique=True, max_size=3))
@@ -339,9 +326,7 @@ def test_everything_that_is_said_of_a_path_lands_in_one_row(
         if row["ocr_confidence"] is not None:
             scores.append(row["ocr_confidence"])
         other = json.loads(row["extra"] or "{}")
-        scores += [
-            other[key]["ocrConfidence"] for key in ("output", "reviewedOutput") if key in other
-        ]
+        scores += [other[key]["ocrConfidence"] for key in ("output", "reviewedOutput") if key in other]
     said = [entry for answer in answers for entry in answer.metadata.values()]
     assert sorted(scores) == sorted(entry.ocr_confidence for entry in said)
 
@@ -352,9 +337,9 @@ def test_everything_that_is_said_of_a_path_lands_in_one_row(
         assert sorted(row["content"] for row in insights if row["output"] == name) == sorted(
             i.content for entry in mine for i in entry.insights
         )
-        assert sorted(
-            row["reference_text"] for row in citations if row["output"] == name
-        ) == sorted(c.reference_text for entry in mine for c in entry.citations)
+        assert sorted(row["reference_text"] for row in citations if row["output"] == name) == sorted(
+            c.reference_text for entry in mine for c in entry.citations
+        )
     for table, found in ((INSIGHTS, insights), (CITATIONS, citations)):
         assert len({tuple(row[k] for k in table.key) for row in found}) == len(found)
 
@@ -385,10 +370,7 @@ def test_both_ways_write_the_same_rows(
     text = number_text(outputs[0].value).encode()
     shared = [outputs[0], outputs[1]._replace(value=outputs[0].value), outputs[2]]
     shared[2] = shared[2]._replace(value=outputs[0].value) if is_reviewed else NO_OUTPUT
-    copies = [
-        output if output.value is MISSING else output._replace(value=decode(text))
-        for output in shared
-    ]
+    copies = [output if output.value is MISSING else output._replace(value=decode(text)) for output in shared]
     more: dict[str, Any] = {"schema": schema, "edits": edits if has_edits else None}
     assert flatten_outputs("r", "w", *shared, **more) == flatten_outputs("r", "w", *copies, **more)
     # nor does it matter whether the metadata is shared
@@ -733,17 +715,13 @@ def test_a_string_keeps_every_character(text: str) -> None:
         ("null", "array", {"type": "array"}),
     ],
 )
-def test_a_leaf_has_the_cells_of_its_value(
-    literal: str, type_: str | None, expected: dict[str, Any]
-) -> None:
+def test_a_leaf_has_the_cells_of_its_value(literal: str, type_: str | None, expected: dict[str, Any]) -> None:
     """The type comes from the schema where there is one, the cells from the value that came."""
     assert cells(literal, type_) == {"kind": "leaf", "value_json": literal, **expected}
 
 
 CURRENCY = '{"amount":9.50,"iso_4217_currency_code":"EUR"}'
-SIGNATURE = (
-    '{"printed_name":"A","signature_date":"2026-02-09","is_signed":true,"title_or_role":null}'
-)
+SIGNATURE = '{"printed_name":"A","signature_date":"2026-02-09","is_signed":true,"title_or_role":null}'
 
 
 @pytest.mark.parametrize("type_", [None, "currency"])
@@ -806,8 +784,7 @@ def test_containers_and_items_have_rows_of_their_own() -> None:
     """kind is leaf, item, array or object; a plain value in an array is a leaf."""
     rows = by_path(flat_of('{"o": {}, "l": [1, {"x": 1}, [], null]}'))
     found = {
-        path: (row["kind"], row["type"], row["value_json"], row["item_index"])
-        for path, row in rows.items()
+        path: (row["kind"], row["type"], row["value_json"], row["item_index"]) for path, row in rows.items()
     }
     assert found == {
         "o": ("object", "object", "{}", None),

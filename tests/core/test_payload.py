@@ -97,9 +97,7 @@ def test_a_key_of_another_type_is_left_for_extra(method: str, literal: str) -> N
     assert one.extra() == f'{{"k":{literal}}}'
 
 
-@pytest.mark.parametrize(
-    "method", sorted({name for name, *_ in READERS} | {"object", "objects", "raw"})
-)
+@pytest.mark.parametrize("method", sorted({name for name, *_ in READERS} | {"object", "objects", "raw"}))
 def test_null_and_a_missing_key_say_nothing(method: str) -> None:
     """A missing key and null both give None and leave nothing in extra."""
     one = Payload(b'{"k": null}')
@@ -388,14 +386,8 @@ def test_a_number_is_written_as_it_came(literal: str) -> None:
 
 
 json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
-    ),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=10,
 )
 

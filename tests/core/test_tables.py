@@ -141,9 +141,7 @@ TYPED = {
 }
 
 tables = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-sets = pytest.mark.parametrize(
-    "table", [t for t in TABLES if t.set_of], ids=lambda table: table.name
-)
+sets = pytest.mark.parametrize("table", [t for t in TABLES if t.set_of], ids=lambda table: table.name)
 
 
 def test_there_are_these_tables_and_no_others() -> None:
@@ -195,9 +193,7 @@ def test_everything_is_documented(table: Table) -> None:
 
 def test_the_dictionary_lists_every_column_once() -> None:
     """The data dictionary lists all columns in the order of the tables."""
-    assert [(t.name, c.name) for t, c in dictionary()] == [
-        (t.name, n) for t in TABLES for n in t.names
-    ]
+    assert [(t.name, c.name) for t, c in dictionary()] == [(t.name, n) for t in TABLES for n in t.names]
 
 
 @tables

@@ -1,7 +1,7 @@
 """Search for answers that break a reader, led by coverage: python -m fuzz --seconds 60, below tests/.
 
-Each reader gets its part of the time in a process of its own, beginning with the examples. What breaks one
-is saved in fuzz/found/READER, where tests/test_fuzz.py reads it from then on. Ends with 0 where nothing was
+Each reader gets its part of the time in a process of its own, beginning with the examples. What breaks one is
+saved in fuzz/found/READER, where tests/test_fuzz.py reads it from then on. Ends with 0 where nothing was
 found, 1 where something was, 2 where atheris is missing (`uv sync --group fuzz`) or was interrupted.
 """
 
@@ -45,9 +45,7 @@ def main() -> int:
         asked.error(f"no reader {min(unknown)}; there are {', '.join(target.READERS)}")
     with tempfile.TemporaryDirectory() as temporary:
         codes = [
-            fuzz(
-                name, (arguments.corpus or Path(temporary)) / name, arguments.seconds // len(names)
-            )
+            fuzz(name, (arguments.corpus or Path(temporary)) / name, arguments.seconds // len(names))
             for name in names
         ]
     print(f"something was found, see {target.FOUND}" if 1 in codes else "nothing was found")
@@ -80,9 +78,7 @@ def fuzz(name: str, corpus: Path, seconds: int) -> int:
     )
     runs = int(stats.get("number_of_executed_units", "0"))
     took = time.monotonic() - started
-    print(
-        f"{name}: {runs:,} inputs in {took:.0f} s, {runs / took:,.0f} a second, exit {ended.returncode}"
-    )
+    print(f"{name}: {runs:,} inputs in {took:.0f} s, {runs / took:,.0f} a second, exit {ended.returncode}")
     if ended.returncode != 0:
         print(ended.stderr[-4000:], file=sys.stderr)
     if not any(found.iterdir()):

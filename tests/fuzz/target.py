@@ -1,7 +1,7 @@
 """Any bytes read as an answer of a platform: what may come of them, and what must then hold.
 
-A body may be refused the way a load turns into a row of quarantine. What is read must be fit for its
-tables: no key twice, JSON that is JSON, Arrow that takes it, and fields that give the value back.
+A body may be refused the way a load turns into a row of quarantine. What is read must be fit for its tables:
+no key twice, JSON that is JSON, Arrow that takes it, and fields that give the value back.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ REFUSED = (ApiError, ValueError, RecursionError)
 
 JSON_COLUMNS = {
     table.name: [
-        column.name
-        for column in table.columns
-        if column.type == "json" or column.name.endswith("_json")
+        column.name for column in table.columns if column.type == "json" or column.name.endswith("_json")
     ]
     for table in TABLES
 }

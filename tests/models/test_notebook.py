@@ -182,8 +182,7 @@ def test_calibration_counts_reviewed_leaves_only(shown: Row, database: Path) -> 
 
 
 def test_most_corrected_fields_count_every_reviewed_leaf(shown: Row, database: Path) -> None:
-    """Rates count all reviewed leaves of a field; overconfidence counts only leaves with a
-    score."""
+    """Rates count all reviewed leaves of a field; overconfidence counts only leaves with a score."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for leaf in reviewed_leaves(database):
         groups[leaf["processor"], leaf["field"]].append(leaf)
@@ -201,8 +200,7 @@ def test_most_corrected_fields_count_every_reviewed_leaf(shown: Row, database: P
 
 
 def test_threshold_looks_below_it_only(shown: Row, database: Path) -> None:
-    """Review below a threshold covers the fields with a lower score, and finds the errors among
-    them."""
+    """Review below a threshold covers the fields with a lower score, and finds the errors among them."""
     scored = [leaf for leaf in reviewed_leaves(database) if leaf["best"] is not None]
     below = [leaf for leaf in scored if leaf["best"] < 0.9]
     wrong = sum(leaf["edited"] for leaf in scored)
@@ -219,8 +217,7 @@ def test_threshold_looks_below_it_only(shown: Row, database: Path) -> None:
 
 
 def test_every_credit_counts_once(shown: Row, database: Path) -> None:
-    """The total is the sum of each processor run's own credits: every credit counts exactly
-    once."""
+    """The total is the sum of each processor run's own credits: every credit counts exactly once."""
     runs = {
         row["id"]: row
         for row in rows(database, "select * exclude (config, extra) from extend.processor_runs")
@@ -235,9 +232,7 @@ def test_every_credit_counts_once(shown: Row, database: Path) -> None:
         and row["parse_run_id"] not in runs
     )
     assert shown["credits_total"] == parts > 0
-    doubled = sum(
-        row["credits"] or 0 for row in rows(database, "select credits from extend.workflow_runs")
-    )
+    doubled = sum(row["credits"] or 0 for row in rows(database, "select credits from extend.workflow_runs"))
     assert shown["credits_total"] < parts + doubled
 
 
@@ -267,8 +262,8 @@ def test_a_citation_is_drawn_at_its_place(notebook: ModuleType, shown: Row) -> N
 
 
 def test_text_on_a_page_is_text(notebook: ModuleType) -> None:
-    """Text of a document is shown as text, never as markup. A citation that lacks parts draws the
-    parts it has."""
+    """Text of a document is shown as text, never as markup. A citation that lacks parts draws the parts it
+    has."""
     place = {
         "left": 10.0,
         "top": 10.0,
@@ -302,8 +297,8 @@ def test_wilson_interval(notebook: ModuleType) -> None:
 
 
 def test_bin_edges(notebook: ModuleType) -> None:
-    """A score on an edge belongs to the bin that starts there, and 1.0 to the last. No score is in
-    two bins."""
+    """A score on an edge belongs to the bin that starts there, and 1.0 to the last. No score is in two
+    bins."""
     points = [(0.0, 1, 1), (0.1, 1, 0), (0.29, 2, 1), (0.3, 3, 3), (0.95, 1, 1), (1.0, 4, 4)]
     bins = notebook.calibration(points, 10)
     assert [(row["from"], row["n"]) for row in bins] == [
@@ -318,8 +313,8 @@ def test_bin_edges(notebook: ModuleType) -> None:
 
 
 def test_calibration_error(notebook: ModuleType) -> None:
-    """The error is the gap between score and share of correct fields, weighted by fields; None
-    without fields."""
+    """The error is the gap between score and share of correct fields, weighted by fields; None without
+    fields."""
     points = [(0.95, 8, 6), (0.55, 2, 2)]
     expected = 0.8 * abs(0.95 - 0.75) + 0.2 * abs(0.55 - 1)
     assert notebook.calibration_error(notebook.calibration(points, 10)) == pytest.approx(expected)
@@ -327,8 +322,7 @@ def test_calibration_error(notebook: ModuleType) -> None:
 
 
 def test_threshold_without_errors(notebook: ModuleType) -> None:
-    """A score equal to the threshold is not below it. Without errors the share of errors found is
-    None."""
+    """A score equal to the threshold is not below it. Without errors the share of errors found is None."""
     assert notebook.threshold_curve([(0.5, 4, 4)], [0.5, 0.6]) == [
         {"threshold": 0.5, "fields": 0, "errors": 0, "looked_at": 0.0, "caught": None},
         {"threshold": 0.6, "fields": 4, "errors": 0, "looked_at": 1.0, "caught": None},
@@ -336,8 +330,7 @@ def test_threshold_without_errors(notebook: ModuleType) -> None:
 
 
 def test_as_a_script_it_prints_and_does_not_change_the_database(shown: Row, database: Path) -> None:
-    """Run as a script, the notebook prints the main numbers and does not change a byte of the
-    database."""
+    """Run as a script, the notebook prints the main numbers and does not change a byte of the database."""
     before = digest(database)
     done = script("--database", str(database))
     assert (done.returncode, done.stderr) == (0, "")
@@ -370,8 +363,8 @@ def test_the_command_opens_it(database: Path) -> None:
 
 
 def test_a_missing_database_says_what_to_do(tmp_path: Path) -> None:
-    """Without a database the script fails, and one sentence names the file and the commands that
-    create one."""
+    """Without a database the script fails, and one sentence names the file and the commands that create
+    one."""
     missing = tmp_path / "none.duckdb"
     done = script("--database", str(missing))
     assert done.returncode != 0
@@ -385,8 +378,7 @@ def test_a_missing_database_says_what_to_do(tmp_path: Path) -> None:
 def test_a_wrong_file_or_dataset_says_what_to_do(
     notebook: ModuleType, database: Path, tmp_path: Path
 ) -> None:
-    """A file that is no database, a missing dataset and a file in use each have a message of their
-    own."""
+    """A file that is no database, a missing dataset and a file in use each have a message of their own."""
     text = tmp_path / "notes.duckdb"
     text.write_text("no database")
     assert "is not a DuckDB database" in notebook.Loaded(str(text), "extend").problem()
@@ -399,8 +391,7 @@ def test_a_wrong_file_or_dataset_says_what_to_do(
 
 
 def test_missing_tables_count_as_empty(notebook: ModuleType, tmp_path: Path) -> None:
-    """The notebook shows a dataset that has one table without some columns, in a file of the same
-    name."""
+    """The notebook shows a dataset that has one table without some columns, in a file of the same name."""
     database = tmp_path / "extend.duckdb"
     with duckdb.connect(str(database)) as connection:
         connection.execute('create schema "extend"')

@@ -124,9 +124,7 @@ def test_lasting_faults_are_named(
         (422, InvalidError),
     ],
 )
-def test_final_answers_are_not_retried(
-    sandbox: Sandbox, status: int, error: type[ApiError]
-) -> None:
+def test_final_answers_are_not_retried(sandbox: Sandbox, status: int, error: type[ApiError]) -> None:
     """The client does not repeat a request whose answer will not change."""
     sandbox.fault("status", "/workflow_runs", status=status, times=99)
     with client(sandbox) as http, pytest.raises(error) as caught:
@@ -248,9 +246,7 @@ def silent_port() -> Iterator[int]:
 
 def test_silence_is_called_a_time_out(silent_port: int) -> None:
     """The error about a server that never answers names the seconds that the client waited."""
-    settings = ConnectionSettings(
-        f"http://127.0.0.1:{silent_port}", {}, timeout=0.3, retry=Retry(attempts=1)
-    )
+    settings = ConnectionSettings(f"http://127.0.0.1:{silent_port}", {}, timeout=0.3, retry=Retry(attempts=1))
     with (
         Client(settings, Budget(None), api.explain, api.check) as http,
         pytest.raises(UnreachableError, match=r"no answer within 0\.3 s"),

@@ -64,9 +64,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.fault(15)
 @pytest.mark.parametrize(("retry_after", "seconds"), [(1, 1.0), ("date", 2.0)])
-def test_retry_after_stops_everybody(
-    sandbox: Sandbox, retry_after: float | str, seconds: float
-) -> None:
+def test_retry_after_stops_everybody(sandbox: Sandbox, retry_after: float | str, seconds: float) -> None:
     """After a 429 with seconds or a date, no request reaches the platform before that is over."""
     sandbox.fault("status", status=429, times=1, after=3, retry_after=retry_after, seconds=seconds)
     with client(sandbox.extend_url, concurrency=2) as http:
@@ -103,9 +101,7 @@ def test_bytes_of_a_header_that_are_no_text() -> None:
     """A header in Latin-1 does not hide the refusal: the request is tried again."""
     first = answer(b"{}", 503).replace(b"\r\n\r\n", b"\r\nx-reason: caf\xe9 ferm\xe9\r\n\r\n")
     with Raw(first, answer()) as platform:
-        settings = ConnectionSettings(
-            at(platform.port), api.headers(KEY, "2026-02-09", None), retry=QUICK
-        )
+        settings = ConnectionSettings(at(platform.port), api.headers(KEY, "2026-02-09", None), retry=QUICK)
         with Client(settings, Budget(), api.explain, api.check) as http:
             assert http.get(LIST).body == b'{"data": []}'
             assert http.usage.retries == 1
@@ -385,9 +381,7 @@ def test_proxies_are_used(platform: Raw, name: str, monkeypatch: pytest.MonkeyPa
     assert b"proxy-authorization" not in platform.requests[0].lower()
 
 
-def test_a_proxy_variable_that_does_not_apply(
-    platform: Raw, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_variable_that_does_not_apply(platform: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the variable that applies to the host must be usable: HTTPS_PROXY before ALL_PROXY."""
     with Proxy(platform.port) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
@@ -425,9 +419,7 @@ def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
         with client("https://platform.test") as http, pytest.raises(UnreachableError) as caught:
             http.get(LIST)
-        message = (
-            f"cannot reach platform.test: the proxy http://127.0.0.1:{proxy.port} does not connect"
-        )
+        message = f"cannot reach platform.test: the proxy http://127.0.0.1:{proxy.port} does not connect"
         assert message in str(caught.value) and "pass" not in str(caught.value)
         assert len(proxy.requests) == QUICK.attempts
     with free_port() as port:

@@ -24,9 +24,7 @@ from support.raw import Raw, answer
 
 LISTS = [
     api.run_lists("2026-02-09", None)[0],
-    plextera_api.ListEndpoint(
-        "workflow_runs", "/workflow-runs", frozenset(), plextera_api.Paging()
-    ),
+    plextera_api.ListEndpoint("workflow_runs", "/workflow-runs", frozenset(), plextera_api.Paging()),
 ]
 TEXT = st.text(min_size=1, max_size=20) | st.sampled_from(
     ["../x", "a/b", "a?b=c", "a#b", "%2e%2e", "a\\b", "//x", "http://x/", "\0", "a;b", " ", "\n"]
@@ -73,11 +71,7 @@ def test_the_longest_id_has_an_address() -> None:
 def nested(*ids: object) -> bytes:
     """A workflow run of Extend whose steps hold extract runs with these ids."""
     steps = [
-        {
-            "result": {
-                "extractRun": {"id": id_, "status": "PROCESSED", "output": {"value": {"n": i}}}
-            }
-        }
+        {"result": {"extractRun": {"id": id_, "status": "PROCESSED", "output": {"value": {"n": i}}}}}
         for i, id_ in enumerate(ids)
     ]
     return json.dumps({"id": "w", "status": "PROCESSED", "stepRuns": steps}).encode()

@@ -27,9 +27,7 @@ def climb_s(rate: float, start: float | None) -> float:
     return max(0.0, math.log(rate / start) / 0.02) if start else 0.0
 
 
-def holds(
-    limit: Limit, rate: float, start: float | None, settle_s: float, **options: float
-) -> None:
+def holds(limit: Limit, rate: float, start: float | None, settle_s: float, **options: float) -> None:
     """After settling, each minute uses 95 % of the rate, with 1 % or one request refused."""
     settle_s += climb_s(rate, start)
     answers = ask(Budget(start=start), limit, settle_s + 300, **options)
@@ -64,9 +62,7 @@ def test_the_rate_is_found_without_retry_after(kind: str, rate: float) -> None:
     st.sampled_from([None, 10.0]),
     st.integers(0, 1000),
 )
-def test_any_rate_is_found(
-    kind: str, rate: int, latency: float, start: float | None, seed: int
-) -> None:
+def test_any_rate_is_found(kind: str, rate: int, latency: float, start: float | None, seed: int) -> None:
     """From 2 to 500 a second, at any latency: after settling, 95 % are used and 1 % refused."""
     # sixteen in flight must be able to ask for more than is allowed
     latency = min(latency, 10 / rate)
@@ -246,9 +242,7 @@ def test_a_clock_that_begins_anew_stops_nothing(tmp_path: Path) -> None:
     assert known(tmp_path).take_turn(24.0).wait == 0
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"next": "x"}', '{"low": -5, "high": 2}', "\0" * 9]
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"next": "x"}', '{"low": -5, "high": 2}', "\0" * 9])
 def test_a_broken_file_is_replaced(tmp_path: Path, text: str) -> None:
     """A load continues with any content of the file."""
     (tmp_path / "k.json").write_text(text)
@@ -325,9 +319,7 @@ def test_two_processes_share_what_is_allowed(tmp_path: Path) -> None:
         pipe = subprocess.PIPE
         running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
         # both begin at once, however long the imports of one take
-        assert [process.stdout.readline() for process in running if process.stdout] == [
-            "ready\n"
-        ] * 2
+        assert [process.stdout.readline() for process in running if process.stdout] == ["ready\n"] * 2
         for process in running:
             assert process.stdin is not None
             process.stdin.write("go\n")

@@ -1,8 +1,7 @@
 """Long measurements of what the README guarantees: python -m proofs [PROOF …], below tests/.
 
-All proofs together take about half an hour on two cores. Without --runs and --kills the program
-writes the figures between the marks of tests/benchmarks/RESULTS.md. It exits with 1 when a bound is
-broken.
+All proofs together take about half an hour on two cores. Without --runs and --kills the program writes the
+figures between the marks of tests/benchmarks/RESULTS.md. It exits with 1 when a bound is broken.
 """
 
 from __future__ import annotations
@@ -85,9 +84,7 @@ def main() -> int:
     """Run the proofs, print and write their figures."""
     parser = argparse.ArgumentParser(prog="proofs", description=__doc__)
     parser.add_argument("proof", nargs="*", help=f"{', '.join(PROOFS)}; default: all")
-    parser.add_argument(
-        "--runs", type=int, default=100_000, help="workflow runs of the largest load"
-    )
+    parser.add_argument("--runs", type=int, default=100_000, help="workflow runs of the largest load")
     parser.add_argument("--kills", type=int, default=30, help="kills at random times")
     asked = parser.parse_args()
     if unknown := set(asked.proof) - PROOFS.keys():

@@ -1,5 +1,5 @@
-"""The request budget: a load finds the platform's rate limit without a setting, uses it and does
-not exceed it."""
+"""The request budget: a load finds the platform's rate limit without a setting, uses it and does not exceed
+it."""
 
 from __future__ import annotations
 

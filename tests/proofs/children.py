@@ -1,5 +1,4 @@
-"""Commands in separate processes: quick to start, to be signalled at any time, with their
-results."""
+"""Commands in separate processes: quick to start, to be signalled at any time, with their results."""
 
 from __future__ import annotations
 

@@ -20,8 +20,7 @@ _DATED_BY_ITS_LIST = "type = 'PARSE' AND workflow_run_id IS NOT NULL"
 
 
 def differences(left: Path, right: Path, dataset: str = "extend") -> list[str]:
-    """One line for every table whose rows differ between the databases, apart from
-    `_dlt_load_id`."""
+    """One line for every table whose rows differ between the databases, apart from `_dlt_load_id`."""
     with duckdb.connect() as connection:
         for name, path in (("a", left), ("b", right)):
             quoted = str(path).replace("'", "''")
@@ -42,15 +41,11 @@ def differences(left: Path, right: Path, dataset: str = "extend") -> list[str]:
                 ).fetchall()
                 if rows:
                     where = left if one == "a" else right
-                    found.append(
-                        f"{table}: {len(rows)} rows only in {where.parent.name}: {rows[0]}"
-                    )
+                    found.append(f"{table}: {len(rows)} rows only in {where.parent.name}: {rows[0]}")
         return found
 
 
-def _columns(
-    connection: duckdb.DuckDBPyConnection, database: str, dataset: str
-) -> dict[str, list[str]]:
+def _columns(connection: duckdb.DuckDBPyConnection, database: str, dataset: str) -> dict[str, list[str]]:
     sql = (
         "SELECT table_name, list(column_name ORDER BY column_name) FROM duckdb_columns() "
         "WHERE database_name = ? AND schema_name = ? AND column_name <> '_dlt_load_id' GROUP BY 1"
@@ -68,9 +63,7 @@ def _cell(table: str, column: str) -> str:
 def doubled_keys(database: Path, dataset: str = "extend") -> int:
     """The number of rows, in all tables, with a primary key that another row has too."""
     with duckdb.connect(str(database), read_only=True) as connection:
-        held = _columns(
-            connection, connection.execute("SELECT current_database()").fetchall()[0][0], dataset
-        )
+        held = _columns(connection, connection.execute("SELECT current_database()").fetchall()[0][0], dataset)
         return sum(
             _one(
                 connection,
@@ -90,8 +83,7 @@ def doubled_packages(database: Path, dataset: str = "extend") -> int:
 
 
 def missing_runs(database: Path, platform: Platform, dataset: str = "extend") -> int:
-    """The number of runs that differ between platform and database, or that the platform does not
-    list.
+    """The number of runs that differ between platform and database, or that the platform does not list.
 
     Workflow runs are compared by id, status and last change, processor runs by id.
     """

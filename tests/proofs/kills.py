@@ -50,8 +50,8 @@ def prove_random(
 ) -> Figures:
     """Kill loads of one platform at random times, and the loads after them, until one succeeds.
 
-    A database is killed about `per_load` times, then loaded to the end and compared with one that
-    was loaded without a kill.
+    A database is killed about `per_load` times, then loaded to the end and compared with one that was loaded
+    without a kill.
     """
     rng = random.Random(seed)
     settings = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
@@ -133,16 +133,13 @@ def _stage(home: Path) -> str:
 
 
 Run = Callable[[Command, str | None], int]
-"""Runs a load in a separate process, which kills itself at the given point; returns its exit
-code."""
+"""Runs a load in a separate process, which kills itself at the given point; returns its exit code."""
 
 
 def runs(children: Children) -> Run:
     """A function that runs loads with these children."""
     return lambda command, point: (
-        children.run(
-            command.folder, *command.arguments, environment=command.environment, point=point
-        ).code
+        children.run(command.folder, *command.arguments, environment=command.environment, point=point).code
     )
 
 
@@ -154,8 +151,7 @@ def launched() -> Iterator[Run]:
 
 
 class Scene(NamedTuple):
-    """A platform that changed after `before` was loaded, and the database `calm` that a load must
-    produce."""
+    """A platform that changed after `before` was loaded, and the database `calm` that a load must produce."""
 
     platform: Platform
     folder: Path
@@ -164,9 +160,7 @@ class Scene(NamedTuple):
     settings: dict[str, object]
 
 
-def scene(
-    platform: Platform, folder: Path, run: Run, reviewed: int, added: int, chunk_runs: int
-) -> Scene:
+def scene(platform: Platform, folder: Path, run: Run, reviewed: int, added: int, chunk_runs: int) -> Scene:
     """Load a platform, change it, and load it again into another database."""
     settings: dict[str, object] = {"chunk_runs": chunk_runs, "concurrency": CONCURRENCY}
     before = Command(folder / "before", platform.base_url, **settings)
@@ -211,9 +205,7 @@ def prove_exact(platform: Platform, folder: Path, names: Sequence[str] = tuple(P
     with launched() as run:
         stage = scene(platform, folder, run, reviewed=60, added=20, chunk_runs=50)
         wrong = {name: found for name in names if (found := kill_at(stage, name, run))}
-    figures = [
-        exactly(EXACT, "points at which one load heals", len(names) - len(wrong), len(names))
-    ]
+    figures = [exactly(EXACT, "points at which one load heals", len(names) - len(wrong), len(names))]
     figures += [Figure(EXACT, name, _told(found), "none", False) for name, found in wrong.items()]
     return figures
 

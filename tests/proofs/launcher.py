@@ -1,12 +1,12 @@
 """Commands in separate processes that need not import docruns: it is imported once, then forked.
 
-Input is a line of JSON: {"folder", "arguments", "environment", "point", "signal", "file_bytes"}.
-Output is one line with the process id when the process runs, and one when it has ended: exit code
-(-9 for killed), CPU seconds, peak memory in MB.
+Input is a line of JSON: {"folder", "arguments", "environment", "point", "signal", "file_bytes"}. Output is
+one line with the process id when the process runs, and one when it has ended: exit code (-9 for killed), CPU
+seconds, peak memory in MB.
 
-With a point (see `points`) the process sends the signal to itself there. `file_bytes` is the
-maximum size of any file of the process, like a full disk or a quota. `retry` has other arguments
-for `messages.Retry`, in its order.
+With a point (see `points`) the process sends the signal to itself there. `file_bytes` is the maximum size of
+any file of the process, like a full disk or a quota. `retry` has other arguments for `messages.Retry`, in its
+order.
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ HELD_BACK_S = 30.0
 
 
 class Point(NamedTuple):
-    """A point in a load: before or after the n-th call of a function, counted over the whole
-    load."""
+    """A point in a load: before or after the n-th call of a function, counted over the whole load."""
 
     target: str
     """module:name.name"""
@@ -45,9 +44,7 @@ _SQL = "dlt.destinations.job_client_impl:SqlLoadJob"
 
 POINTS = {
     "x1 in extract": Point("dlt.extract.extractors:ArrowExtractor.write_items", True, 9),
-    "x2 before the state is extracted": Point(
-        f"{_PIPELINE}._bump_version_and_extract_state", False, 2
-    ),
+    "x2 before the state is extracted": Point(f"{_PIPELINE}._bump_version_and_extract_state", False, 2),
     "x3 before extract's commit": Point(f"{_EXTRACT}.commit_packages", False),
     "x3 in extract's commit": Point(f"{_SPOOL}.commit_new_load_package", True),
     "x4 after extract's commit": Point(f"{_EXTRACT}.commit_packages", True),
@@ -56,9 +53,7 @@ POINTS = {
     "n2 before normalize's delete": Point(f"{_STORAGE}.commit_new_load_package", True),
     "n3 after normalize": Point(f"{_PIPELINE}.normalize", True),
     "l1 before tables are made": Point(f"{_LOAD}.initialize_package", False, first=True),
-    "l2 before the schema is stored": Point(
-        f"{_CLIENT}._update_schema_in_storage", False, first=True
-    ),
+    "l2 before the schema is stored": Point(f"{_CLIENT}._update_schema_in_storage", False, first=True),
     "l2 after tables are made": Point(f"{_CLIENT}.update_stored_schema", True, first=True),
     "l3 after tables are made": Point(f"{_STORAGE}.commit_schema_update", True, first=True),
     "l4 a job is about to start": Point(f"{_PACKAGE}.start_job", True, 2),

@@ -29,9 +29,7 @@ def prove(folder: Path, few: int, many: int) -> Figures:
         figures += [
             Figure(NAME, f"{what}, wall time", f"{ran.seconds:,.0f} s"),
             Figure(NAME, f"{what}, requests", f"{asked.requests:,}, {rate:,.0f} a second"),
-            Figure(
-                NAME, f"{what}, CPU of the load", f"{ran.cpu_s:,.0f} s, {milliseconds:.2f} ms a run"
-            ),
+            Figure(NAME, f"{what}, CPU of the load", f"{ran.cpu_s:,.0f} s, {milliseconds:.2f} ms a run"),
             Figure(NAME, f"{what}, peak memory", f"{ran.peak_mb:,.0f} MB"),
             exactly(NAME, f"{what}, quarantined", ran.summary["quarantined"], 0),
             at_most(NAME, f"{what}, state as stored", stored, STATE_BYTES, " bytes"),

@@ -1,5 +1,4 @@
-"""A platform of light documents in a separate process, so that a load's memory and CPU can be
-measured.
+"""A platform of light documents in a separate process, so that a load's memory and CPU can be measured.
 
 serve.py RUNS [LATENCY]     prints its URL and serves until its stdin ends
 """

@@ -1,5 +1,4 @@
-"""The environment of the proofs: a platform with HTTP controls, and the command in separate
-processes."""
+"""The environment of the proofs: a platform with HTTP controls, and the command in separate processes."""
 
 from __future__ import annotations
 
@@ -150,9 +149,7 @@ def platform_process(runs: int, latency: float = 0.0) -> Iterator[Platform]:
     script = Path(__file__).with_name("serve.py")
     # -P: modules are not imported from the script's folder
     command = [sys.executable, "-P", str(script), str(runs), str(latency)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         platform = Platform(process.stdout.readline().strip())
@@ -170,15 +167,13 @@ class Ran(NamedTuple):
     seconds: float
     cpu_s: float
     peak_mb: float
-    """The system's figure: never less than the memory of the parent process at the start of the
-    load."""
+    """The system's figure: never less than the memory of the parent process at the start of the load."""
     summary: dict[str, Any]
     errors: str
 
 
 class Command:
-    """`docruns load extend` into a database in its own folder; settings are dlt's, in lower
-    case."""
+    """`docruns load extend` into a database in its own folder; settings are dlt's, in lower case."""
 
     def __init__(self, folder: Path, base_url: str, **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,9 +181,7 @@ class Command:
         self.database = folder / "docruns.duckdb"
         self.arguments = ["load", "extend", "--base-url", base_url, "--json"]
         self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("SOURCES__", "EXTEND_"))
+            name: value for name, value in os.environ.items() if not name.startswith(("SOURCES__", "EXTEND_"))
         }
         self.environment |= {
             "DLT_DATA_DIR": str(folder / "dlt"),
@@ -201,9 +194,7 @@ class Command:
         """Start the installed command; its output goes to files."""
         command = [str(Path(sys.executable).parent / "docruns"), *self.arguments]
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
-            return subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdout=out, stderr=err
-            )
+            return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=out, stderr=err)
 
     def finish(self, process: subprocess.Popen[bytes], started: float) -> Ran:
         """Wait for the end of a load; returns its figures."""

@@ -25,11 +25,8 @@ NAME = "zero waste"
 OVERLAP = timedelta(hours=1)
 
 
-def prove(
-    platform: Platform, load: Callable[[], dict[str, Any]], database: Path, changes: int
-) -> Figures:
-    """Load a settled platform, load again, change some runs, and load again; `load` returns its
-    summary."""
+def prove(platform: Platform, load: Callable[[], dict[str, Any]], database: Path, changes: int) -> Figures:
+    """Load a settled platform, load again, change some runs, and load again; `load` returns its summary."""
     platform.settle()
     lists = {name: platform.rows(f"/{name}") for name in RUN_LISTS}
     alone = _outside(platform, lists)
@@ -66,9 +63,7 @@ def prove(
     third = platform.stats()
     inside = third.run_details - third.details["workflow_runs"]
     what = f"after {changes} reviews"
-    figures.append(
-        exactly(NAME, f"{what}, workflow runs read", third.details["workflow_runs"], changes)
-    )
+    figures.append(exactly(NAME, f"{what}, workflow runs read", third.details["workflow_runs"], changes))
     figures.append(exactly(NAME, f"{what}, processor runs read", inside, 0))
     figures.append(at_most(NAME, f"{what}, pages of lists", third.run_lists, again))
     figures += agrees(NAME, what, platform, database)
@@ -95,8 +90,7 @@ def _in_overlap(name: str, rows: list[dict[str, Any]]) -> int:
 
 
 def _outside(platform: Platform, lists: dict[str, list[dict[str, Any]]]) -> int:
-    """The number of processor runs outside all workflow runs, counted from the platform's own
-    answers."""
+    """The number of processor runs outside all workflow runs, counted from the platform's own answers."""
     listed = {
         row["id"]
         for name, rows in lists.items()
@@ -120,8 +114,8 @@ def _ids(value: Any) -> Iterator[str]:
 
 
 def _catalogue(platform: Platform) -> int:
-    """The number of requests for the whole catalogue: lists, entries, their lists of versions,
-    their versions."""
+    """The number of requests for the whole catalogue: lists, entries, their lists of versions, their
+    versions."""
     requests = 0
     for name in CATALOGUE:
         entries = platform.rows(f"/{name}")

@@ -27,9 +27,7 @@ from fuzz import target
 from support.extend_payloads import RUNS, load, read, run_of, version
 
 SEEDS = target.seeds()
-QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
-)
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 
 class Literal(str):
@@ -78,13 +76,7 @@ def replaced(document: Any, path: tuple[str | int, ...], value: Any) -> Any:
 
 # all the keys that any reader asks for, so that arbitrary objects look like something
 KEYS = sorted(
-    {
-        step
-        for _, body in SEEDS
-        for path in nodes(json.loads(body))
-        for step in path
-        if isinstance(step, str)
-    }
+    {step for _, body in SEEDS for path in nodes(json.loads(body)) for step in path if isinstance(step, str)}
     | {"", "a.b", "a[0]", "]", "[0]", "\0", "\ud800", "splits", "chunks", "runId", "extractionId"}
 )
 TEXTS = st.text(max_size=5) | st.sampled_from(
@@ -126,9 +118,7 @@ def test_any_node_of_an_example_may_be_anything(
 
 @QUICK
 @given(st.sampled_from(SEEDS), st.data())
-def test_any_bytes_of_an_example_may_be_anything(
-    seed: tuple[str, bytes], data: st.DataObject
-) -> None:
+def test_any_bytes_of_an_example_may_be_anything(seed: tuple[str, bytes], data: st.DataObject) -> None:
     """A few bytes of an example answer are cut out, doubled or overwritten."""
     kind, body = seed
     mutated = bytearray(body)
@@ -151,9 +141,7 @@ def test_any_bytes_are_read_or_refused(kind: str, body: bytes) -> None:
 
 # values that rows leave out by decision: those of the catalogue, a version's number as text,
 # the document itself
-UNSAID = re.compile(
-    r"(.*\.)?(createdBy|version)\b.*|(.*\.)?(parseRun\.)?output(Url)?(\[\])*.*|type"
-)
+UNSAID = re.compile(r"(.*\.)?(createdBy|version)\b.*|(.*\.)?(parseRun\.)?output(Url)?(\[\])*.*|type")
 MARKS: list[Any] = [
     "MARK", 918273645, 918273645.5, True, ["MARK"], {"MARK": "MARK"}, [{"id": "MARK"}], {"id": "MARK"}, [["MARK"]],
 ]  # fmt: skip
@@ -162,16 +150,12 @@ MARKS: list[Any] = [
 @settings(QUICK, max_examples=300)
 @given(st.sampled_from(RUNS), st.data(), st.sampled_from(MARKS))
 def test_a_value_of_another_type_is_not_lost(name: str, data: st.DataObject, mark: Any) -> None:
-    """One node of an example is replaced by a value of another type: cells hold it and all
-    others.
-    """
+    """One node of an example is replaced by a value of another type: cells hold it and all others."""
     document = load(name)
     document = document.get("payload", document)
     run = run_of(document)
     prefix = next((k for k in ("workflowRun", "processorRun") if k in document), None)
-    path = data.draw(
-        st.sampled_from([p for p in nodes(run) if p and p[-1] not in ("id", "object")])
-    )
+    path = data.draw(st.sampled_from([p for p in nodes(run) if p and p[-1] not in ("id", "object")]))
     spoiled = replaced(run, path, mark)
     try:
         missing = lost({prefix: spoiled} if prefix else spoiled, name)
@@ -210,9 +194,7 @@ PAGES = (
     st.tuples(ROWS, VALUES).map(
         lambda page: Pairs([("data", page[0]), ("workflowRuns", page[0]), ("pageInfo", page[1])])
     )
-    | st.tuples(ROWS, SCALARS).map(
-        lambda page: Pairs([("data", page[0]), ("nextPageToken", page[1])])
-    )
+    | st.tuples(ROWS, SCALARS).map(lambda page: Pairs([("data", page[0]), ("nextPageToken", page[1])]))
     | OBJECTS
 )
 

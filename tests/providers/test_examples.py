@@ -1,7 +1,7 @@
 """Every example payload against values computed from its JSON by a naive walk of its own.
 
-Nothing here uses `docruns.core.flatten` or `docruns.providers.extend.outputs`: two readers that
-share no code must agree.
+Nothing here uses `docruns.core.flatten` or `docruns.providers.extend.outputs`: two readers that share no code
+must agree.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def entries(output: dict[str, Any]) -> dict[str, dict[str, Any]]:
             path = name
             if reference["id"].isdigit():
                 path = f"{name}[{reference['id']}].{reference['fieldName']}"
-            by_path = found.setdefault(
-                path, {"scores": [None] * 4, "insights": [], "citations": []}
-            )
+            by_path = found.setdefault(path, {"scores": [None] * 4, "insights": [], "citations": []})
             for box in reference["boundingBoxes"] or [{}]:
                 sides = [box.get(side) for side in ("left", "top", "right", "bottom")]
                 by_path["citations"].append([reference["page"], *[None] * 5, *sides, None])
@@ -133,9 +131,7 @@ def polygon_citation(citation: dict[str, Any]) -> list[Any]:
 
 
 def lists(run: dict[str, Any], what: str) -> list[tuple[Any, ...]]:
-    """(output, path, position, cells) of insights or citations: the final ones, and others that
-    differ.
-    """
+    """(output, path, position, cells) of insights or citations: the final ones, and others that differ."""
     final = entries(run["output"]) if run.get("output") else {}
     found = []
     for name, key in (
@@ -265,8 +261,7 @@ def test_a_workflow_run_has_its_steps_in_order_with_their_output(name: str) -> N
     rows = batch_of(name).dicts(WORKFLOW_STEPS)
     assert [row["position"] for row in rows] == list(range(len(expected)))
     found = [
-        tuple(json.loads(row[c]) if c == "output" and row[c] else row[c] for c in columns)
-        for row in rows
+        tuple(json.loads(row[c]) if c == "output" and row[c] else row[c] for c in columns) for row in rows
     ]
     assert found == expected
 
@@ -280,11 +275,7 @@ def test_a_processor_run_has_its_status_times_credits_and_failure(
     usage, config = run.get("usage") or {}, run.get("config") or {}
     part = next((run[k] for k in ("extractor", "classifier", "splitter") if run.get(k)), {})
     part_version = next(
-        (
-            run[f"{k}Version"]
-            for k in ("extractor", "classifier", "splitter")
-            if part and run.get(k)
-        ),
+        (run[f"{k}Version"] for k in ("extractor", "classifier", "splitter") if part and run.get(k)),
         {},
     )
     outer = run_of(load(name))
@@ -329,9 +320,7 @@ def test_a_processor_run_has_its_status_times_credits_and_failure(
 
 
 @pytest.mark.parametrize(("run", "position", "name"), EXTRACTIONS)
-def test_every_node_of_every_output_is_a_row(
-    run: dict[str, Any], position: int | None, name: str
-) -> None:
+def test_every_node_of_every_output_is_a_row(run: dict[str, Any], position: int | None, name: str) -> None:
     """`fields` holds each leaf, item, array and object of the three outputs, and nothing else."""
     batch = batch_of(name)
     rows = where(batch, FIELDS, processor_run_id=run["id"])
@@ -359,9 +348,7 @@ def test_every_node_of_every_output_is_a_row(
 
 
 @pytest.mark.parametrize(("run", "position", "name"), EXTRACTIONS)
-def test_every_leaf_has_its_typed_cells(
-    run: dict[str, Any], position: int | None, name: str
-) -> None:
+def test_every_leaf_has_its_typed_cells(run: dict[str, Any], position: int | None, name: str) -> None:
     """The typed cells of a field equal its JSON value."""
     expected = {}
     for path, kind, value in nodes(value_of(run.get("output")) or {}):
@@ -385,8 +372,7 @@ def test_every_leaf_has_its_typed_cells(
         expected[path] = (text, number, boolean, day, code)
     found = {
         row["path"]: tuple(
-            row[c]
-            for c in ("value", "value_number", "value_boolean", "value_date", "currency_code")
+            row[c] for c in ("value", "value_number", "value_boolean", "value_date", "currency_code")
         )
         for row in where(batch_of(name), FIELDS, processor_run_id=run["id"])
     }
@@ -409,15 +395,12 @@ def test_every_score_stands_in_the_row_of_its_path(
 
 
 @pytest.mark.parametrize(("run", "position", "name"), EXTRACTIONS)
-def test_every_insight_and_citation_is_a_row(
-    run: dict[str, Any], position: int | None, name: str
-) -> None:
+def test_every_insight_and_citation_is_a_row(run: dict[str, Any], position: int | None, name: str) -> None:
     """Insights and citations equal the payload's, and the counts on the field agree."""
     batch = batch_of(name)
     insights = where(batch, INSIGHTS, processor_run_id=run["id"])
     assert sorted(
-        (row["output"], row["path"], row["position"], (row["type"], row["content"]))
-        for row in insights
+        (row["output"], row["path"], row["position"], (row["type"], row["content"])) for row in insights
     ) == sorted(lists(run, "insights"))
     citations = where(batch, CITATIONS, processor_run_id=run["id"])
     columns = CITATIONS.names[CITATIONS.names.index("page") : CITATIONS.names.index("extra")]
@@ -428,9 +411,7 @@ def test_every_insight_and_citation_is_a_row(
     assert sorted(found, key=str) == sorted(lists(run, "citations"), key=str)
     counted = Counter(row["path"] for row in insights if row["output"] == "final")
     cited = Counter(row["path"] for row in citations if row["output"] == "final")
-    first = {
-        r["path"]: r["page"] for r in citations if (r["output"], r["position"]) == ("final", 0)
-    }
+    first = {r["path"]: r["page"] for r in citations if (r["output"], r["position"]) == ("final", 0)}
     for row in where(batch, FIELDS, processor_run_id=run["id"]):
         expected = (counted[row["path"]], cited[row["path"]], first.get(row["path"]))
         assert (row["insight_count"], row["citation_count"], row["page"]) == expected
@@ -454,9 +435,7 @@ def test_every_edit_is_on_its_field(run: dict[str, Any], position: int | None, n
         assert json.loads(rows[path]["extra"])["edit"] == edit
 
 
-@pytest.mark.parametrize(
-    ("run", "position", "name"), [c for c in CASES if kind_of(c.values[0]) == "SPLIT"]
-)
+@pytest.mark.parametrize(("run", "position", "name"), [c for c in CASES if kind_of(c.values[0]) == "SPLIT"])
 def test_every_split_is_a_row(run: dict[str, Any], position: int | None, name: str) -> None:
     """Each part of a split is one row with all of its cells, in the order of the list."""
     keys = [
@@ -490,9 +469,7 @@ def test_every_split_is_a_row(run: dict[str, Any], position: int | None, name: s
 @pytest.mark.parametrize(
     ("run", "position", "name"), [c for c in CASES if kind_of(c.values[0]) == "CLASSIFY"]
 )
-def test_every_classification_is_in_its_run(
-    run: dict[str, Any], position: int | None, name: str
-) -> None:
+def test_every_classification_is_in_its_run(run: dict[str, Any], position: int | None, name: str) -> None:
     """A classification gives class, id and score; its insights belong to the whole output."""
     batch = batch_of(name)
     [row] = where(batch, PROCESSOR_RUNS, id=run["id"])
@@ -668,10 +645,7 @@ def with_presigned_urls(value: Any) -> Any:
         return [with_presigned_urls(inner) for inner in value]
     if not isinstance(value, dict):
         return value
-    own = {
-        k: v if k in ("value", "config", "data") else with_presigned_urls(v)
-        for k, v in value.items()
-    }
+    own = {k: v if k in ("value", "config", "data") else with_presigned_urls(v) for k, v in value.items()}
     own["metadata"] = value.get("metadata") if "reviewed" in value else own.get("metadata")
     secret = "https://files.invalid/x.pdf?sig=SECRET"
     if "object" in value or "rules" in value or "splits" in value:

@@ -1,6 +1,4 @@
-"""The catalogue of Extend: entries that cannot be read go to quarantine, and the others are
-loaded.
-"""
+"""The catalogue of Extend: entries that cannot be read go to quarantine, and the others are loaded."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ AT = '"updatedAt":"2026-09-20T00:00:00Z"'
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is not JSON is requested once more, without a wait."""
     init = messages.Retry.__init__
-    monkeypatch.setattr(
-        messages.Retry, "__init__", lambda self: init(self, attempts=2, first=0.0, cap=0.0)
-    )
+    monkeypatch.setattr(messages.Retry, "__init__", lambda self: init(self, attempts=2, first=0.0, cap=0.0))
 
 
 @pytest.fixture
@@ -94,9 +90,7 @@ def test_entries_that_cannot_be_read(load_extend: Loader, sandbox: Sandbox, tmp_
     Good entries and runs are loaded, with one request each.
     """
     odd = "../ö?\"'#"
-    answers = catalogue(
-        workflows=entries(*ROWS, f'{{"id":"ok",{AT}}}', f'{{"id":{json.dumps(odd)}}}')
-    )
+    answers = catalogue(workflows=entries(*ROWS, f'{{"id":"ok",{AT}}}', f'{{"id":{json.dumps(odd)}}}'))
     body = answers["/extend/workflows"]
     assert isinstance(body, bytes)
     answers["/extend/workflows"] = body.decode().replace(json.dumps(odd), "@").encode("latin-1").replace(
@@ -134,9 +128,7 @@ LISTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_that_cannot_be_read(
-    name: str, load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_a_list_that_cannot_be_read(name: str, load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """The list is quarantined; other lists and runs are loaded. A later good answer resolves it."""
     body, reason = LISTS[name]
     answers = catalogue(extractors=body, workflows=entries(f'{{"id":"ok",{AT}}}')) | good("ok")

@@ -111,9 +111,7 @@ def test_a_reference_to_no_row_keeps_its_id(row: str) -> None:
     field = {"id": "f", "type": "array", "value": [], "references": [{"id": row, "page": 1}]}
     found = extraction(raw({"lines": field}), None, None, None)
     [citation] = found.final.metadata["lines"].citations
-    assert citation == Citation(
-        page=1, extra=json.dumps({"id": row}, ensure_ascii=False).replace(" ", "")
-    )
+    assert citation == Citation(page=1, extra=json.dumps({"id": row}, ensure_ascii=False).replace(" ", ""))
 
 
 def test_a_configuration_that_is_no_object_says_nothing() -> None:
@@ -194,13 +192,9 @@ def metadata_like(odd: bool) -> st.SearchStrategy[Any]:
         return st.one_of(strategy, strategy, strategy, oddities) if odd else strategy
 
     def objects(known: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
-        some = st.fixed_dictionaries(
-            {}, optional={key: loose(value) for key, value in known.items()}
-        )
+        some = st.fixed_dictionaries({}, optional={key: loose(value) for key, value in known.items()})
         more = st.dictionaries(st.sampled_from(["new", "extra", "id"]), oddities, max_size=1)
-        return (
-            st.one_of(some, some, st.builds(lambda a, b: {**a, **b}, some, more)) if odd else some
-        )
+        return st.one_of(some, some, st.builds(lambda a, b: {**a, **b}, some, more)) if odd else some
 
     score = st.none() | st.floats(0, 1) | st.integers(0, 1)
     page = {"number": st.integers(1, 9), "width": score, "height": score}
@@ -294,9 +288,7 @@ def test_nothing_that_metadata_say_is_lost(value: Any) -> None:
 
     document = numbered(value, [])
     text = str(metadata(raw(document)))
-    assert [
-        leaf for leaf in leaves(document) if not isinstance(leaf, bool) and str(leaf) not in text
-    ] == []
+    assert [leaf for leaf in leaves(document) if not isinstance(leaf, bool) and str(leaf) not in text] == []
 
 
 # the shapes of an output
@@ -347,9 +339,7 @@ def test_an_empty_output_goes_by_the_configuration() -> None:
 
 
 def test_what_a_shape_has_no_place_for_is_kept() -> None:
-    """Unknown keys next to value and metadata go into the run's extra, under the name of their
-    output.
-    """
+    """Unknown keys next to value and metadata go into the run's extra, under the name of their output."""
     final = {"value": {}, "metadata": {}, "model": "m", "cost": 0.5}
     assert extract(final, {"value": 1, "metadata": [1]}).extra == {
         "output": '{"model":"m","cost":0.5}',
@@ -558,11 +548,7 @@ def test_numbers_in_a_fields_array_keep_their_digits() -> None:
             Schema("object", {"a": Schema("array", {}, Schema("object", {"b": Schema("date")}))}),
         ),
         (
-            {
-                "fields": [
-                    {"name": "a", "type": "signature", "schema": [{"name": "b", "type": "date"}]}
-                ]
-            },
+            {"fields": [{"name": "a", "type": "signature", "schema": [{"name": "b", "type": "date"}]}]},
             Schema("object", {"a": Schema("signature")}),
         ),
     ],

@@ -32,9 +32,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def golden(reading: ParsedRun) -> dict[str, Any]:
-    """A parsed run as JSON: without null cells, with JSON cells decoded, and with the names of
-    cleared runs.
-    """
+    """A parsed run as JSON: without null cells, with JSON cells decoded, and with the names of cleared runs."""
     found: dict[str, Any] = {"is_final": reading.is_final, "inside": list(reading.nested_ids)}
     cleared: dict[str, list[str]] = {}
     for table in TABLES:
@@ -83,9 +81,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_gives_exactly_these_rows(name: str) -> None:
-    """One run gives the reviewed rows, every cell of every table (DOCRUNS_GOLDEN=write renews
-    them).
-    """
+    """One run gives the reviewed rows, every cell of every table (DOCRUNS_GOLDEN=write renews them)."""
     found = golden(read(load(name), version(name)))
     path = GOLDEN / f"{name}.json"
     if os.environ.get("DOCRUNS_GOLDEN") == "write":
@@ -103,9 +99,7 @@ def test_every_golden_file_has_its_payload() -> None:
 # cases that no example has
 
 
-LISTED = ListedRun(
-    "r_1", "PROCESSED", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
-)
+LISTED = ListedRun("r_1", "PROCESSED", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 CONTEXT = Context("2026-02-09", "ws_1")
 
 
@@ -213,9 +207,7 @@ def test_an_odd_id_is_kept_whole(id_: str) -> None:
     assert only(reading, FIELDS)["processor_run_id"] == id_
 
 
-@pytest.mark.parametrize(
-    "status", ["PENDING", "PROCESSING", "NEEDS_REVIEW", "CANCELLING", "NEW_ONE"]
-)
+@pytest.mark.parametrize("status", ["PENDING", "PROCESSING", "NEEDS_REVIEW", "CANCELLING", "NEW_ONE"])
 def test_an_unfinished_or_unknown_status_is_not_final(status: str) -> None:
     """The next load checks such runs again."""
     assert workflow({"status": status}).is_final is False
@@ -263,18 +255,14 @@ def test_a_file_beside_a_list_of_files_is_kept() -> None:
 
 
 def test_the_oldest_files_lie_flat_in_extra_without_their_url() -> None:
-    """Old runs have fileId, fileName and fileUrl in place of an object: extra keeps all but the
-    URL.
-    """
+    """Old runs have fileId, fileName and fileUrl in place of an object: extra keeps all but the URL."""
     run = {"fileId": "f_1", "fileName": "a.pdf", "fileUrl": "https://files.invalid/?sig=SECRET"}
     assert extra(workflow(run), WORKFLOW_RUNS) == {"fileId": "f_1", "fileName": "a.pdf"}
 
 
 @pytest.mark.parametrize("key", ["presignedUrl", "outputUrl", "fileUrl", "signedUrl"])
 def test_a_presigned_url_leaves_every_json_cell(key: str) -> None:
-    """Outputs that are kept as JSON, outputs of steps and unknown keys lose presigned URLs at any
-    depth.
-    """
+    """Outputs that are kept as JSON, outputs of steps and unknown keys lose presigned URLs at any depth."""
     inner = {"a": [{key: "https://files.invalid/?sig=SECRET", "kept": 1}]}
     readings = [
         processor({"object": "split_run", "output": {"splits": []}, "initialOutput": inner}),
@@ -387,9 +375,7 @@ def test_a_nested_run_that_does_not_say_so_was_reviewed_with_its_workflow_run(ki
 
 
 def test_a_parse_run_is_not_reviewed_with_its_workflow_run() -> None:
-    """In no version does it have `reviewed`: counts of reviewed runs must not include texts without
-    a review.
-    """
+    """In no version does it have `reviewed`: counts of reviewed runs must not include texts without a review."""
     nested = {"object": "parse_run", "id": "p_1"}
     steps = [{"step": {"type": "X"}, "result": {"parseRun": nested}}]
     reading = workflow({"reviewed": True, "stepRuns": steps})
@@ -427,9 +413,7 @@ def test_a_nested_run_without_id_stays_in_the_step() -> None:
 
 
 def test_steps_follow_outputs_in_old_versions() -> None:
-    """Up to 2025-04-21 processor runs and other steps are in two lists: positions continue without
-    a gap.
-    """
+    """Up to 2025-04-21 processor runs and other steps are in two lists: positions continue without a gap."""
     run = {
         "outputs": [{"id": "dpr_1", "type": "CLASSIFY"}, {"type": "EXTRACT", "note": "no id"}],
         "stepRuns": [{"id": "sr_1", "step": {"type": "RULE_VALIDATION"}, "output": {"rules": []}}],
@@ -476,9 +460,7 @@ def test_a_key_that_is_not_what_it_was_stays(key: str, value: Any) -> None:
 @pytest.mark.parametrize("edits", ["x", 7, True, [{"notes": "x"}]])
 def test_edits_of_another_shape_are_kept(edits: Any) -> None:
     """They are not edits of a field, and are not lost."""
-    [run] = alone({"id": "exr_1", "output": {"value": {}}, "edits": edits}).batch.dicts(
-        PROCESSOR_RUNS
-    )
+    [run] = alone({"id": "exr_1", "output": {"value": {}}, "edits": edits}).batch.dicts(PROCESSOR_RUNS)
     assert json.loads(run["extra"]) == {"edits": edits}
 
 
@@ -548,9 +530,7 @@ def test_numbers_keep_every_digit_in_json_cells() -> None:
     assert row["metadata"] == '{"a": 0.10, "b": 12345678901234567890123}'
     assert row["config"] == '{"c": 1E5}'
     assert row["extra"] == '{"unknown":-0.0}'
-    assert (
-        only(reading, FIELDS)["extra"] == '{"edit":{"originalValue": 1.500, "editedValue": 1.50}}'
-    )
+    assert only(reading, FIELDS)["extra"] == '{"edit":{"originalValue": 1.500, "editedValue": 1.50}}'
 
 
 def test_text_that_no_utf8_can_hold_arrives_as_its_escape() -> None:

@@ -1,5 +1,5 @@
-"""A dataset holds the runs of one platform and one workspace, because the state of one would hide
-runs of the other.
+"""A dataset holds the runs of one platform and one workspace, because the state of one would hide runs of the
+other.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def test_runs_of_another_platform_are_refused(
 
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
-def test_runs_of_another_workspace_are_refused(
-    tmp_path: Path, sandbox: Sandbox, provider: str
-) -> None:
+def test_runs_of_another_workspace_are_refused(tmp_path: Path, sandbox: Sandbox, provider: str) -> None:
     """An organisation's key reaches several workspaces, and each has its own watermark."""
     name = {"extend": "workspace_id", "plextera": "workspace"}[provider]
     load_into(tmp_path / "d.duckdb", sandbox, provider, **{name: "ws_a"})
@@ -65,9 +63,7 @@ def test_runs_of_another_workspace_are_refused(
 
 
 def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -> None:
-    """`--full` continues the dataset under another address, and loses nothing if the load is
-    interrupted.
-    """
+    """`--full` continues the dataset under another address, and loses nothing if the load is interrupted."""
     database = tmp_path / "d.duckdb"
     load_into(database, sandbox)
     with Sandbox(8, seed=11, standalone=2) as other:
@@ -80,9 +76,7 @@ def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_versions_whose_runs_have_other_ids_do_not_mix(
-    tmp_path: Path, sandbox: Sandbox, full: bool
-) -> None:
+def test_versions_whose_runs_have_other_ids_do_not_mix(tmp_path: Path, sandbox: Sandbox, full: bool) -> None:
     """The dataset would have every processor run twice, once under each id."""
     database = tmp_path / "d.duckdb"
     load_into(database, sandbox, api_version="2025-04-21")

@@ -130,9 +130,7 @@ def test_nested_runs_are_rows_of_their_own() -> None:
 
 
 def test_edges_are_tolerated() -> None:
-    """Null steps, null objects, unknown statuses and keys, offsets, counts that differ from
-    lists.
-    """
+    """Null steps, null objects, unknown statuses and keys, offsets, counts that differ from lists."""
     reading = read(EXAMPLES["run_edge_tolerance"])
     (run,) = reading.batch.dicts(WORKFLOW_RUNS)
     assert (run["status"], run["is_final"]) == ("SOMETHING_NEW", False)
@@ -177,9 +175,7 @@ def test_missing_steps_leave_earlier_ones_alone() -> None:
         ({"id": 5}, (), []),
     ],
 )
-def test_extraction_in_a_step_s_output(
-    output: Any, known: tuple[str, ...], expected: list[str]
-) -> None:
+def test_extraction_in_a_step_s_output(output: Any, known: tuple[str, ...], expected: list[str]) -> None:
     """An extraction is found by its key at any depth, by a known id, or as the output's id."""
     assert outputs.extraction_ids(decode(json.dumps(output)), known) == expected
 
@@ -195,17 +191,13 @@ def test_a_linked_extraction_has_its_run() -> None:
     assert reading.batch.dicts(WORKFLOW_STEPS)[0]["processor_run_id"] == "e"
     assert reading.parents == {"e": ParentStep("r", 0)}
     body = json.dumps({"id": "e", "status": "COMPLETED"}).encode()
-    extraction = runs.extraction(
-        body, ListedRun("e", None, None, None), Context(), ParentStep("r", 0)
-    )
+    extraction = runs.extraction(body, ListedRun("e", None, None, None), Context(), ParentStep("r", 0))
     (row,) = extraction.batch.dicts(PROCESSOR_RUNS)
     assert (row["workflow_run_id"], row["workflow_step_position"]) == ("r", 0)
 
 
 def test_every_extraction_that_a_step_names_has_its_run() -> None:
-    """A step may make several extractions: its row has the first, and each one has its workflow
-    run.
-    """
+    """A step may make several extractions: its row has the first, and each one has its workflow run."""
     made = {"documents": [{"extractionId": "e1"}, {"extractionId": "e2"}]}
     steps = [None, {"id": "s", "type": "document_insights", "output": made}]
     reading = read({"id": "r", "workflow": {}, "steps": steps})
@@ -360,9 +352,7 @@ JSONS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(JSONS, max_size=6))
 def test_whatever_a_field_looks_like_it_is_kept(elements: list[Any]) -> None:
-    """Any elements give rows with unique paths that fit the tables, and extra keeps each
-    element.
-    """
+    """Any elements give rows with unique paths that fit the tables, and extra keeps each element."""
     fields = [Raw(json.dumps(element).encode()) for element in elements]
     flat = flatten_outputs("r", None, outputs.make_output(fields))
     found = [dict(zip(FIELDS.names, row, strict=True)) for row in flat.fields]
@@ -381,9 +371,7 @@ def test_whatever_a_run_looks_like_it_loads(more: dict[str, Any], steps: Any, ou
         {**more, "id": "r", "steps": steps, "workflow": output},
         {**more, "id": "r", "steps": [{"type": "document_insights", "output": output}, steps]},
     ):
-        reading = runs.workflow_run(
-            json.dumps(payload).encode(), ListedRun("r", None, None, None), Context()
-        )
+        reading = runs.workflow_run(json.dumps(payload).encode(), ListedRun("r", None, None, None), Context())
         to_tables(reading.batch)
     body = json.dumps({**more, "id": "r", "output": output, "document": steps}).encode()
     to_tables(runs.extraction(body, ListedRun("r", None, None, None), Context()).batch)

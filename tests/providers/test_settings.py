@@ -44,9 +44,7 @@ def platform() -> Any:
     ],
 )  # fmt: skip
 def test_values_that_nobody_can_mean(provider: str, name: str, value: Any) -> None:
-    """A load with packages of no runs would never end, and one without requests would wait for
-    ever.
-    """
+    """A load with packages of no runs would never end, and one without requests would wait for ever."""
     options = {"api_key": "k" * 20, name: value}
     with pytest.raises(ConfigError, match=name) as refused:
         SOURCES[provider](**options)
@@ -90,9 +88,7 @@ TOML = {
 def test_what_a_file_says_is_a_setting_and_of_its_type(
     line: str, children: Children, platform: Sandbox, tmp_path: Path
 ) -> None:
-    """dlt ignores unknown keys: a load would use another host, or keep values that were to be
-    dropped.
-    """
+    """dlt ignores unknown keys: a load would use another host, or keep values that were to be dropped."""
     (tmp_path / ".dlt").mkdir()
     (tmp_path / ".dlt" / "config.toml").write_text(f"[sources.extend]\n{line}\n")
     assert tomllib.loads(line)
@@ -103,9 +99,7 @@ def test_what_a_file_says_is_a_setting_and_of_its_type(
     assert "Traceback" not in ended.err and "sk_secret" not in ended.err
 
 
-def test_a_variable_that_is_no_setting(
-    children: Children, platform: Sandbox, tmp_path: Path
-) -> None:
+def test_a_variable_that_is_no_setting(children: Children, platform: Sandbox, tmp_path: Path) -> None:
     """Environment variables are checked too, except those of dlt itself."""
     command = ("load", "extend", "--base-url", platform.extend_url)
     own = {"SOURCES__EXTEND__WORKFLOW_RUNS__X": "1", "SOURCES__EXTEND__MAX_TABLE_NESTING": "1"}
@@ -176,14 +170,10 @@ def test_a_dataset_is_one_platform_s(platform: Sandbox, tmp_path: Path) -> None:
 def test_another_load_into_the_same_file_is_named(
     platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two jobs start at the same minute, one per platform: the second one names the load it waited
-    for.
-    """
+    """Two jobs start at the same minute, one per platform: the second one names the load it waited for."""
     path = tmp_path / "d.duckdb"
     hold = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print(flush=True); sys.stdin.read()"
-    monkeypatch.setattr(
-        pipeline, "open_database", lambda *a, **k: open_database(*a, **k, wait_s=0.1)
-    )
+    monkeypatch.setattr(pipeline, "open_database", lambda *a, **k: open_database(*a, **k, wait_s=0.1))
     with (
         exclusive(Target("plextera", path), "docruns load plextera"),
         subprocess.Popen(
@@ -200,9 +190,7 @@ def test_another_load_into_the_same_file_is_named(
         other.communicate(b"")
 
 
-def test_times_are_written_in_one_way(
-    children: Children, platform: Sandbox, tmp_path: Path
-) -> None:
+def test_times_are_written_in_one_way(children: Children, platform: Sandbox, tmp_path: Path) -> None:
     """`load --json` and `status --json` print the same watermark in the same format."""
     loaded = children.run(tmp_path, "load", "extend", "--base-url", platform.extend_url, "--json")
     printed = children.run(tmp_path, "status", "--json")

@@ -222,9 +222,7 @@ def test_largest_answer_is_a_setting(provider: str, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])
-def test_a_refresh_brings_everything_again(
-    pipeline: dlt.Pipeline, sandbox: Sandbox, refresh: Any
-) -> None:
+def test_a_refresh_brings_everything_again(pipeline: dlt.Pipeline, sandbox: Sandbox, refresh: Any) -> None:
     """dlt drops the tables after the destination was queried: no row in them counts as loaded."""
     pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
     fields = count(pipeline, "fields")
@@ -236,9 +234,7 @@ def test_a_refresh_brings_everything_again(
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
 def test_a_limit_of_none_takes_nothing_away(pipeline: dlt.Pipeline, provider: str) -> None:
-    """`add_limit(0)` loads nothing and the next run everything: dlt takes one item and discards
-    it.
-    """
+    """`add_limit(0)` loads nothing and the next run everything: dlt takes one item and discards it."""
     with Sandbox(12, plextera_runs=12) as sandbox:
         make: Any = {"extend": extend, "plextera": plextera}[provider]
         url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
@@ -261,9 +257,7 @@ def test_a_source_that_is_run_again_begins_anew(pipeline: dlt.Pipeline, sandbox:
     assert count(pipeline, f"workflow_runs WHERE id = '{changed}' AND reviewed") == 1
 
 
-def test_max_runs_counts_anew_in_each_run_of_a_source(
-    pipeline: dlt.Pipeline, sandbox: Sandbox
-) -> None:
+def test_max_runs_counts_anew_in_each_run_of_a_source(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
     """The limit is per run: a second run continues with the next runs."""
     source = extend(base_url=sandbox.extend_url, max_runs=10).with_resources("workflow_runs")
     for loaded in (10, 20):
@@ -286,7 +280,4 @@ def test_other_pipelines_of_the_process_go_on(pipeline: dlt.Pipeline, sandbox: S
     pipeline.run(mine())
     assert count(pipeline, "mine") == 6
     assert os.environ == environment
-    assert (
-        count(pipeline, "workflow_runs WHERE _dlt_load_id IN (SELECT load_id FROM _dlt_loads)")
-        == 40
-    )
+    assert count(pipeline, "workflow_runs WHERE _dlt_load_id IN (SELECT load_id FROM _dlt_loads)") == 40

@@ -47,9 +47,7 @@ def rows(reply: Any) -> list[dict[str, Any]]:
     return next(value for value in reply.values() if isinstance(value, list))
 
 
-def walk(
-    client: httpx.Client, path: str, size: str = "maxPageSize", **params: Any
-) -> list[dict[str, Any]]:
+def walk(client: httpx.Client, path: str, size: str = "maxPageSize", **params: Any) -> list[dict[str, Any]]:
     """Every row of a list, page by page."""
     found: list[dict[str, Any]] = []
     token: str | None = None
@@ -71,16 +69,13 @@ def walk(
 
 @pytest.fixture
 def plextera() -> Iterator[Callable[..., httpx.Client]]:
-    """A function that makes HTTP clients for a sandbox's Plextera; they are closed after the
-    test."""
+    """A function that makes HTTP clients for a sandbox's Plextera; they are closed after the test."""
     made: list[httpx.Client] = []
 
     def make(sandbox: Sandbox, **headers: str) -> httpx.Client:
         sent = {"authorization": "api-key sk_test", **headers}
         # a client that loads no certificates is created in a tenth of the time
-        made.append(
-            httpx.Client(base_url=sandbox.plextera_url, headers=sent, timeout=5, verify=False)
-        )
+        made.append(httpx.Client(base_url=sandbox.plextera_url, headers=sent, timeout=5, verify=False))
         return made[-1]
 
     yield make

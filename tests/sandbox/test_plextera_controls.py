@@ -38,8 +38,7 @@ def child(run: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CLOSED", "PROCESSING"])
 def test_runs_can_be_added(own: Sandbox, plextera: Http, status: str) -> None:
-    """New runs have the requested status, are the newest of the list, and have their
-    extractions."""
+    """New runs have the requested status, are the newest of the list, and have their extractions."""
     before = told(own)
     ids = own.plextera.add(3, kind="claim", size="heavy", status=status)
     assert [row["id"] for row in turn_pages(plextera(own), RUNS)[:3]] == ids[::-1]
@@ -53,8 +52,8 @@ def test_runs_can_be_added(own: Sandbox, plextera: Http, status: str) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 40])
 def test_runs_can_be_nested_as_deep_as_asked(own: Sandbox, plextera: Http, depth: int) -> None:
-    """Runs are nested one in the other, each with its own id and the same step ids; the innermost
-    one read a document."""
+    """Runs are nested one in the other, each with its own id and the same step ids; the innermost one read a
+    document."""
     (id,) = own.plextera.add(depth=depth, kind="receipt")
     run = plextera(own).get(f"{RUNS}/{id}").json()
     seen = [run["id"]]
@@ -75,8 +74,7 @@ def test_nesting_has_no_limit(own: Sandbox, plextera: Http) -> None:
 
 @pytest.mark.parametrize("depth", [0, 3])
 def test_a_run_can_be_nested_in_itself(own: Sandbox, plextera: Http, depth: int) -> None:
-    """The innermost run repeats the outermost one, with steps that count their runs and do not list
-    them."""
+    """The innermost run repeats the outermost one, with steps that count their runs and do not list them."""
     own.plextera.switch(nested_readable=True)
     (id,) = own.plextera.add(depth=depth, cycle=True)
     run = plextera(own).get(f"{RUNS}/{id}").json()
@@ -101,8 +99,8 @@ def test_a_run_can_have_ten_thousand_steps(own: Sandbox, plextera: Http) -> None
 
 
 def test_finishing_ends_what_is_under_way(own: Sandbox, plextera: Http) -> None:
-    """`finish` ends unfinished runs, the runs in them and extractions as COMPLETED, after every
-    earlier time, with all their steps."""
+    """`finish` ends unfinished runs, the runs in them and extractions as COMPLETED, after every earlier time,
+    with all their steps."""
     ids = own.plextera.add(4, kind="mailbox-sweep", status="PROCESSING")
     own.plextera.add_extractions(2, status="QUEUED")
     before = told(own)
@@ -172,8 +170,8 @@ def test_extractions_can_be_processed_again(own: Sandbox, plextera: Http) -> Non
 
 
 def test_deleted_records_are_gone(own: Sandbox, plextera: Http) -> None:
-    """Deleting a run also deletes the runs in it and leaves its extractions; a step still names a
-    deleted extraction."""
+    """Deleting a run also deletes the runs in it and leaves its extractions; a step still names a deleted
+    extraction."""
     http = plextera(own)
     own.plextera.switch(nested_listed=True)
     (outer,) = own.plextera.add(depth=2)
@@ -259,8 +257,8 @@ def test_every_switch_turns_back(own: Sandbox, plextera: Http) -> None:
 
 
 def test_workspaces_are_cheap_to_make() -> None:
-    """Twenty thousand runs take less than three seconds of CPU time, and almost none before their
-    first use."""
+    """Twenty thousand runs take less than three seconds of CPU time, and almost none before their first
+    use."""
     began = time.process_time()
     sandbox = Sandbox(runs=0, plextera_runs=20_000)
     assert time.process_time() - began < 0.2

@@ -1,5 +1,5 @@
-"""Plextera's entry and its lists: keys, errors, page numbers that shift, sorting and filters under
-every switch."""
+"""Plextera's entry and its lists: keys, errors, page numbers that shift, sorting and filters under every
+switch."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def error(reply: httpx.Response, status: int, example: str = "") -> dict[str, An
 
 @pytest.mark.parametrize("sent", ["", "sk_test", "Bearer sk_test", "api-key", "api-key a b", "Api-Key:x"])  # fmt: skip
 def test_keys_come_after_the_word(own: Sandbox, plextera: Http, sent: str) -> None:
-    """A missing key, a key without its scheme, another scheme and a malformed key are answered with
-    401."""
+    """A missing key, a key without its scheme, another scheme and a malformed key are answered with 401."""
     error(plextera(own, authorization=sent).get(RUNS), 401, "unauthorized")
     assert plextera(own).get(RUNS).status_code == 200
 
@@ -56,8 +55,7 @@ def test_only_accepted_keys_pass(plextera: Http) -> None:
 
 
 def test_request_ids_are_echoed_or_made(own: Sandbox, plextera: Http) -> None:
-    """Header and error body return a client's request id; without one the sandbox makes one per
-    request."""
+    """Header and error body return a client's request id; without one the sandbox makes one per request."""
     given = plextera(own, **{"x-request-id": "mine-1"})
     assert error(given.get(f"{RUNS}/none"), 404, "not_found")["requestId"] == "mine-1"
     made = [plextera(own).get(RUNS).headers["x-request-id"] for _ in range(2)]
@@ -113,8 +111,8 @@ def test_parameters_out_of_range_are_refused(
 
 
 def test_pages_are_numbered_from_zero(own: Sandbox, plextera: Http) -> None:
-    """A page has fifty rows by default; the pages have every row once and nothing after the end,
-    and the totals add up."""
+    """A page has fifty rows by default; the pages have every row once and nothing after the end, and the
+    totals add up."""
     http = plextera(own)
     first = http.get(EXTRACTIONS).json()
     total = first["pageInfo"]["totalItems"]
@@ -161,8 +159,8 @@ def test_page_info_tells_as_much_as_the_switch_says(
 
 
 def test_rows_shift_when_runs_come_and_go(own: Sandbox, plextera: Http) -> None:
-    """Pages are offsets: a new run moves the last row of a page to the next page, a deleted run
-    makes a reader miss one."""
+    """Pages are offsets: a new run moves the last row of a page to the next page, a deleted run makes a
+    reader miss one."""
     http = plextera(own)
 
     def page(number: int) -> list[str]:
@@ -182,8 +180,8 @@ def test_rows_shift_when_runs_come_and_go(own: Sandbox, plextera: Http) -> None:
 def test_lists_are_sorted_ignored_or_refused(
     own: Sandbox, plextera: Http, path: str, switch: str, key: str
 ) -> None:
-    """Sorting is obeyed in both directions, ignored, or answered with 400; unfinished rows sort as
-    the oldest by end."""
+    """Sorting is obeyed in both directions, ignored, or answered with 400; unfinished rows sort as the oldest
+    by end."""
     http = plextera(own)
     own.plextera.switch(**{switch: "accepted"})
     usual = turn_pages(http, path)
@@ -238,8 +236,8 @@ def test_equal_sandboxes_give_equal_bytes(plextera: Http) -> None:
 
 
 def test_faults_can_be_for_one_platform(own: Sandbox, plextera: Http, client: Client) -> None:
-    """A fault for one platform does not apply to the other; a fault without a platform applies to
-    the next request to either."""
+    """A fault for one platform does not apply to the other; a fault without a platform applies to the next
+    request to either."""
     extend, http = client(own), plextera(own)
     own.fault("status", status=503, platform="plextera")
     assert extend.get("/workflow_runs").status_code == 200
@@ -255,8 +253,7 @@ def test_faults_can_be_for_one_platform(own: Sandbox, plextera: Http, client: Cl
 
 @pytest.mark.parametrize(("status", "name"), [(401, "unauthorized"), (403, "forbidden"), (409, "conflict_retryable"), (422, "validation_failed"), (429, "code_inferred"), (500, "code_inferred")])  # fmt: skip
 def test_status_faults_come_in_the_envelope(own: Sandbox, plextera: Http, status: int, name: str) -> None:  # fmt: skip
-    """A requested status has the body of its example, with Retry-After in seconds when
-    requested."""
+    """A requested status has the body of its example, with Retry-After in seconds when requested."""
     own.fault("status", f"{RUNS}/*", status=status, retry_after=2)
     reply = plextera(own).get(f"{RUNS}/x")
     error(reply, status, name)
@@ -264,8 +261,8 @@ def test_status_faults_come_in_the_envelope(own: Sandbox, plextera: Http, status
 
 
 def test_pages_can_go_wrong(own: Sandbox, plextera: Http) -> None:
-    """A page can be the previous one, the first one, empty, out of order or have a row twice; an
-    error can have status 200."""
+    """A page can be the previous one, the first one, empty, out of order or have a row twice; an error can
+    have status 200."""
     http = plextera(own)
     pages = [http.get(RUNS, params={"page": n, "size": 5}).json()["data"] for n in range(3)]
 
@@ -284,8 +281,7 @@ def test_pages_can_go_wrong(own: Sandbox, plextera: Http) -> None:
 
 
 def test_rate_limits_are_per_platform(plextera: Http, client: Client) -> None:
-    """A request above the limit is answered with 429 and Retry-After; each platform has its own
-    limit."""
+    """A request above the limit is answered with 429 and Retry-After; each platform has its own limit."""
     with Sandbox(runs=2, rate_limit=1) as sandbox:
         http = plextera(sandbox)
         assert http.get(RUNS).status_code == 200

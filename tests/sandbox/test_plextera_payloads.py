@@ -1,5 +1,4 @@
-"""Plextera's payloads compared with the API's example payloads and with the truth, under every
-switch."""
+"""Plextera's payloads compared with the API's example payloads and with the truth, under every switch."""
 
 from __future__ import annotations
 
@@ -76,8 +75,8 @@ def family(
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "PROCESSING", "CLOSED"])
 def test_runs_have_the_keys_of_the_examples(still: Sandbox, plextera: Client, status: str) -> None:
-    """A run of each status has exactly the keys of its example, and nested runs have the same keys
-    as top-level ones."""
+    """A run of each status has exactly the keys of its example, and nested runs have the same keys as
+    top-level ones."""
     optional = {".steps[].message", ".steps[].output"}
     want = keys(example(f"run_{status.lower()}")) - optional
     found = details(plextera(still), RUNS, status=status)
@@ -86,17 +85,14 @@ def test_runs_have_the_keys_of_the_examples(still: Sandbox, plextera: Client, st
     for run in shown:
         assert keys(run) - optional == want
         for nested in inner(run):
-            assert (
-                keys(nested) - optional
-                == keys(example(f"run_{nested['status'].lower()}")) - optional
-            )
+            assert keys(nested) - optional == keys(example(f"run_{nested['status'].lower()}")) - optional
     everything = keys(shown) | {f"[]{key}" for key in optional}
     assert everything == {f"[]{key}" for key in want | optional}
 
 
 def test_nested_runs_have_the_keys_of_the_example(still: Sandbox, plextera: Client) -> None:
-    """Runs are nested two levels deep with exactly the keys of the example, some failed inside a
-    completed one."""
+    """Runs are nested two levels deep with exactly the keys of the example, some failed inside a completed
+    one."""
     found = [run for run in details(plextera(still), RUNS) if any(inner(run))]
     free = FREE - {"nestedRuns"}
     # errors, messages and outputs occur at more depths than in the example
@@ -131,8 +127,8 @@ def test_listed_runs_carry_steps_as_the_switch_says(
 def test_details_can_have_more_than_list_items(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """With `detail_differs` list items lack errors, computed durations, step outputs and document
-    sizes; all other keys are equal."""
+    """With `detail_differs` list items lack errors, computed durations, step outputs and document sizes; all
+    other keys are equal."""
     turned(detail_differs=True)
     http = plextera(still)
     lost: set[str] = set()
@@ -152,8 +148,8 @@ def test_details_can_have_more_than_list_items(
 def test_nested_runs_are_listed_and_readable_as_the_switches_say(
     still: Sandbox, plextera: Client, turned: Callable[..., None], listed: bool, readable: bool
 ) -> None:
-    """Nested runs are listed at top level or not; an id that is neither listed nor readable is
-    answered with 404."""
+    """Nested runs are listed at top level or not; an id that is neither listed nor readable is answered with
+    404."""
     turned(nested_listed=listed, nested_readable=readable)
     http = plextera(still)
     truth = [run for run in still.plextera.truth() if run["resource"] == "workflow_runs"]
@@ -167,8 +163,8 @@ def test_nested_runs_are_listed_and_readable_as_the_switches_say(
 def test_nested_entries_can_be_summaries(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """With `nested_detail` "summaries" a nested entry has an id, a status, times and a workflow,
-    but no steps."""
+    """With `nested_detail` "summaries" a nested entry has an id, a status, times and a workflow, but no
+    steps."""
     turned(nested_detail="summaries", nested_readable=True)
     http = plextera(still)
     found = [nested for run in details(http, RUNS) for nested in inner(run)]
@@ -186,11 +182,8 @@ def test_nested_entries_can_be_summaries(
 
 
 @pytest.mark.parametrize("status", ["QUEUED", "PROCESSING", "COMPLETED", "FAILED", "REJECTED"])
-def test_extractions_have_the_keys_of_the_examples(
-    still: Sandbox, plextera: Client, status: str
-) -> None:
-    """An extraction of each status has exactly the keys of its example; tags and page counts are
-    optional."""
+def test_extractions_have_the_keys_of_the_examples(still: Sandbox, plextera: Client, status: str) -> None:
+    """An extraction of each status has exactly the keys of its example; tags and page counts are optional."""
     name = "completed__fields_inferred" if status == "COMPLETED" else status.lower()
     optional = {".tags", ".document.pageCount"}
     found = details(plextera(still), EXTRACTIONS, status=status)
@@ -213,8 +206,8 @@ def test_listed_extractions_carry_output_as_the_switch_says(
 
 
 def test_fields_of_shape_a_have_the_keys_of_the_example(still: Sandbox, plextera: Client) -> None:
-    """Scalars, groups, tables, nulls and placements have the names of example A, and `fieldCount`
-    is right."""
+    """Scalars, groups, tables, nulls and placements have the names of example A, and `fieldCount` is
+    right."""
     found = [one["output"] for one in details(plextera(still), EXTRACTIONS, status="COMPLETED")]
     theirs = example("extraction_completed__fields_inferred")["output"]
     assert keys(found, {"value"}) == {f"[]{key}" for key in keys(theirs, {"value"})}
@@ -236,8 +229,8 @@ def test_fields_of_shape_a_have_the_keys_of_the_example(still: Sandbox, plextera
 def test_fields_of_shape_b_have_the_keys_of_the_example(
     still: Sandbox, plextera: Client, turned: Callable[..., None]
 ) -> None:
-    """Example B's names, repeated ids, bare strings and nulls all occur, and children, rows and
-    items besides."""
+    """Example B's names, repeated ids, bare strings and nulls all occur, and children, rows and items
+    besides."""
     turned(field_shape="B")
     found = [one["output"] for one in details(plextera(still), EXTRACTIONS, status="COMPLETED")]
     theirs = keys(example("extraction_completed__fields_inferred_alt")["output"])
@@ -288,8 +281,8 @@ def test_truth_is_what_extractions_say(
 
 
 def test_truth_is_what_runs_say(still: Sandbox, plextera: Client) -> None:
-    """Every run is served where the truth has it: at its depth, in its parent, with its steps; no
-    other run is served."""
+    """Every run is served where the truth has it: at its depth, in its parent, with its steps; no other run
+    is served."""
     truth = {run["id"]: run for run in still.plextera.truth() if run["resource"] == "workflow_runs"}
     seen = set()
     for top in details(plextera(still), RUNS):
@@ -305,8 +298,8 @@ def test_truth_is_what_runs_say(still: Sandbox, plextera: Client) -> None:
 
 
 def test_reading_steps_lead_to_their_extraction(still: Sandbox, plextera: Client) -> None:
-    """The output of a finished reading step contains its extraction's id, under more than one key
-    and at more than one depth."""
+    """The output of a finished reading step contains its extraction's id, under more than one key and at more
+    than one depth."""
     truth = {run["id"]: run for run in still.plextera.truth() if run["resource"] == "workflow_runs"}
     known = {one["id"] for one in still.plextera.truth() if one["resource"] == "extractions"}
     shapes = set()
@@ -321,8 +314,8 @@ def test_reading_steps_lead_to_their_extraction(still: Sandbox, plextera: Client
 
 
 def test_steps_put_out_anything(still: Sandbox, plextera: Client) -> None:
-    """Outputs are objects, arrays, strings, numbers, booleans, null or absent; the total may exceed
-    the steps shown."""
+    """Outputs are objects, arrays, strings, numbers, booleans, null or absent; the total may exceed the steps
+    shown."""
     runs = details(plextera(still), RUNS)
     steps = [step for run in runs for step in run["steps"]]
     kinds = {type(step["output"]) if "output" in step else "absent" for step in steps}
@@ -343,8 +336,8 @@ def test_files_have_the_keys_of_the_example(still: Sandbox, plextera: Client) ->
 
 @pytest.mark.parametrize("name", ["run_edge_tolerance", "run_created_202", "extraction_completed__fields_inferred_alt"])  # fmt: skip
 def test_payloads_put_are_served_verbatim(plextera: Client, name: str) -> None:
-    """A payload that is put is served byte for byte and as an item of the list; putting it again
-    replaces it."""
+    """A payload that is put is served byte for byte and as an item of the list; putting it again replaces
+    it."""
     resource, path = ("workflow_runs", RUNS) if name.startswith("run") else ("extractions", EXTRACTIONS)  # fmt: skip
     raw = (EXAMPLES / f"{name}.json").read_bytes()
     with Sandbox(runs=0) as sandbox:

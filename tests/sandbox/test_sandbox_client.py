@@ -47,8 +47,8 @@ from docruns.sandbox import Sandbox
 
 
 def problems(value: Any, want: Any, path: str = "") -> Iterator[str]:
-    """The violations of a declared type in a payload: missing or undeclared keys, wrong types,
-    wrong nulls."""
+    """The violations of a declared type in a payload: missing or undeclared keys, wrong types, wrong
+    nulls."""
     origin, args = typing.get_origin(want), typing.get_args(want)
     if origin is not None and hasattr(want, "__metadata__"):
         yield from problems(value, args[0], path)
@@ -181,11 +181,9 @@ RESOURCES = [
 
 
 @pytest.mark.parametrize(("name", "row", "full"), RESOURCES, ids=[name for name, _, _ in RESOURCES])
-def test_the_official_client_reads_every_resource_strictly(
-    raw: Raw, name: str, row: Any, full: Any
-) -> None:
-    """The official client parses every page and every object of a resource, and they fit its
-    declared types exactly."""
+def test_the_official_client_reads_every_resource_strictly(raw: Raw, name: str, row: Any, full: Any) -> None:
+    """The official client parses every page and every object of a resource, and they fit its declared types
+    exactly."""
     resource = getattr(raw.client, name)
     found = pages(resource.list, raw)
     assert found
@@ -211,8 +209,7 @@ def test_the_official_client_reads_versions_strictly(raw: Raw) -> None:
 
 
 def test_the_official_client_reads_the_legacy_paths_strictly(raw: Raw) -> None:
-    """Processor runs and processors under the current version fit the client's types of the old
-    API."""
+    """Processor runs and processors under the current version fit the client's types of the old API."""
     for row in pages(raw.client.processor_run.list, raw, name="processorRuns"):
         assert list(problems(row, LegacyProcessorRunSummary)) == []
     for row in raw.bodies[0]["processorRuns"]:
@@ -229,9 +226,7 @@ def test_the_official_client_updates_a_run(sandbox: Sandbox) -> None:
     """An update through the official client merges metadata key by key and keeps the name."""
     raw = Raw(sandbox)
     id = next(
-        run["id"]
-        for run in sandbox.extend.truth()
-        if run["metadata"] and run["resource"] == "workflow_runs"
+        run["id"] for run in sandbox.extend.truth() if run["metadata"] and run["resource"] == "workflow_runs"
     )
     reply = raw.client.workflow_runs.update(
         id, name="HP-1", metadata={"warehouse_row": "7", "extend:usage_tags": ["fin ance", "a/b"]}

@@ -19,8 +19,7 @@ def truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 def test_added_runs_are_the_newest(sandbox: Sandbox, client: Client) -> None:
-    """Added runs exist at once, with the requested status, after all older runs, in both kinds of
-    list."""
+    """Added runs exist at once, with the requested status, after all older runs, in both kinds of list."""
     before = walk(client(sandbox), "/extract_runs")
     ids = sandbox.extend.add(3, kind="invoice")
     waiting = (
@@ -40,8 +39,8 @@ def test_added_runs_are_the_newest(sandbox: Sandbox, client: Client) -> None:
 def test_a_late_review_changes_values_and_moves_the_run(
     sandbox: Sandbox, client: Client, version: str
 ) -> None:
-    """Each late review changes some value, increases updatedAt of the run and of its extract runs,
-    and has its edits."""
+    """Each late review changes some value, increases updatedAt of the run and of its extract runs, and has
+    its edits."""
     http = client(sandbox, version)
     id = sandbox.extend.add(kind="claim")[0]
     seen = []
@@ -59,8 +58,7 @@ def test_a_late_review_changes_values_and_moves_the_run(
     new = client(sandbox)
     extracts = walk(new, "/extract_runs", sourceId=id, source="WORKFLOW_RUN")
     assert all(
-        row["reviewed"] and row["edited"] and row["updatedAt"] > before["updated_at"]
-        for row in extracts
+        row["reviewed"] and row["edited"] and row["updatedAt"] > before["updated_at"] for row in extracts
     )
     assert len(set(seen)) == 3
 
@@ -73,9 +71,7 @@ def test_a_review_can_take_rows_away(client: Client) -> None:
         for id in ids:
             for step in client(sandbox).get(f"/workflow_runs/{id}").json()["stepRuns"]:
                 run = step["result"].get("extractRun")
-                shrunk += bool(run) and len(run["output"]["metadata"]) < len(
-                    run["initialOutput"]["metadata"]
-                )
+                shrunk += bool(run) and len(run["output"]["metadata"]) < len(run["initialOutput"]["metadata"])
         assert shrunk
 
 
@@ -86,14 +82,14 @@ def test_reviews_can_share_a_moment(sandbox: Sandbox) -> None:
 
 
 def test_unfinished_runs_finish(sandbox: Sandbox, client: Client) -> None:
-    """finish() ends every unfinished run; its processor runs appear, and no date is before the
-    change."""
+    """finish() ends every unfinished run; its processor runs appear, and no date is before the change."""
     ids = sandbox.extend.add(status="PENDING") + sandbox.extend.add(status="PROCESSING")
     mark = max(run["updated_at"] for run in truth(sandbox).values())
     assert set(ids) <= set(sandbox.extend.finish())
-    assert {
-        run["status"] for run in truth(sandbox).values() if run["resource"] == "workflow_runs"
-    } & {"PENDING", "PROCESSING"} == set()
+    assert {run["status"] for run in truth(sandbox).values() if run["resource"] == "workflow_runs"} & {
+        "PENDING",
+        "PROCESSING",
+    } == set()
     for id in ids:
         run = client(sandbox).get(f"/workflow_runs/{id}").json()
         assert run["stepRuns"] and truth(sandbox)[id]["updated_at"] > mark
@@ -102,8 +98,8 @@ def test_unfinished_runs_finish(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_failed_and_deleted_runs(sandbox: Sandbox, client: Client) -> None:
-    """fail() ends a run without outputs and with a reason; delete() removes it from lists and
-    details in every version."""
+    """fail() ends a run without outputs and with a reason; delete() removes it from lists and details in
+    every version."""
     http = client(sandbox)
     failed, gone, gone_too = sandbox.extend.add(3, kind="invoice")
     sandbox.extend.fail(failed)
@@ -121,26 +117,23 @@ def test_failed_and_deleted_runs(sandbox: Sandbox, client: Client) -> None:
 def test_metadata_merges_as_switched(
     sandbox: Sandbox, client: Client, merge: str, nested: dict[str, int]
 ) -> None:
-    """Updates merge key by key, nested objects as a whole or deeply, as the switch says; null is
-    stored as null."""
+    """Updates merge key by key, nested objects as a whole or deeply, as the switch says; null is stored as
+    null."""
     sandbox.extend.switch(merge=merge)
     http, id = client(sandbox), sandbox.extend.add()[0]
     http.post(f"/workflow_runs/{id}", json={"metadata": {"n": {"a": 1}, "gone": "x"}})
-    got = http.post(
-        f"/workflow_runs/{id}", json={"metadata": {"n": {"b": 2}, "gone": None}}
-    ).json()["metadata"]
+    got = http.post(f"/workflow_runs/{id}", json={"metadata": {"n": {"b": 2}, "gone": None}}).json()[
+        "metadata"
+    ]
     assert (got["n"], got["gone"]) == (nested, None)
 
 
 def test_updates_move_or_refuse_as_switched(sandbox: Sandbox, client: Client) -> None:
-    """Switches decide whether an update changes updatedAt and whether a finished run accepts one;
-    bad bodies are refused."""
+    """Switches decide whether an update changes updatedAt and whether a finished run accepts one; bad bodies
+    are refused."""
     http, id = client(sandbox, "2025-04-21"), sandbox.extend.add()[0]
     before = truth(sandbox)[id]["updated_at"]
-    assert (
-        http.post(f"/v1/workflow_runs/{id}", json={"name": "New"}).json()["workflowRun"]["name"]
-        == "New"
-    )
+    assert http.post(f"/v1/workflow_runs/{id}", json={"name": "New"}).json()["workflowRun"]["name"] == "New"
     assert truth(sandbox)[id]["updated_at"] == before
     sandbox.extend.switch(update_moves=True)
     http.post(f"/workflow_runs/{id}", json={"metadata": {"k": 1}})
@@ -162,8 +155,8 @@ def test_updates_move_or_refuse_as_switched(sandbox: Sandbox, client: Client) ->
 
 
 def test_given_payloads_are_served_verbatim(sandbox: Sandbox, client: Client) -> None:
-    """A payload that is put is served byte for byte and listed in the order of its times, until it
-    is replaced or deleted."""
+    """A payload that is put is served byte for byte and listed in the order of its times, until it is
+    replaced or deleted."""
     http = client(sandbox)
     hostile = b'{"id": "workflow_run_\\ud83d\\ude00", "status": "PROCESSED", "total": 1.000000000000000000001, "total": 2}'
     row = {
@@ -189,8 +182,8 @@ def test_given_payloads_are_served_verbatim(sandbox: Sandbox, client: Client) ->
 
 
 def test_zero_retention_results_are_consumed_and_counted(sandbox: Sandbox, client: Client) -> None:
-    """Reading a zero-retention verify run uses up its only copy; `verify_reads` counts such reads
-    and not lists."""
+    """Reading a zero-retention verify run uses up its only copy; `verify_reads` counts such reads and not
+    lists."""
     http = client(sandbox)
     ids = [row["id"] for row in rows(http.get("/verify_runs").json())]
     assert sandbox.stats.verify_reads == 0
@@ -201,8 +194,8 @@ def test_zero_retention_results_are_consumed_and_counted(sandbox: Sandbox, clien
 
 
 def test_stats_tell_lists_from_details(sandbox: Sandbox, client: Client) -> None:
-    """The statistics count requests by route, lists apart from details, and the maximum in flight;
-    reset sets them to zero."""
+    """The statistics count requests by route, lists apart from details, and the maximum in flight; reset sets
+    them to zero."""
     http = client(sandbox)
     id = rows(http.get("/workflow_runs").json())[0]["id"]
     http.get(f"/workflow_runs/{id}")
@@ -213,9 +206,7 @@ def test_stats_tell_lists_from_details(sandbox: Sandbox, client: Client) -> None
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(
-                lambda _: httpx.get(
-                    f"{sandbox.extend_url}/workflow_runs", headers=dict(http.headers)
-                ),
+                lambda _: httpx.get(f"{sandbox.extend_url}/workflow_runs", headers=dict(http.headers)),
                 range(4),
             )
         )
@@ -228,8 +219,8 @@ def test_stats_tell_lists_from_details(sandbox: Sandbox, client: Client) -> None
 
 
 def test_http_controls_do_what_the_python_ones_do(sandbox: Sandbox, client: Client) -> None:
-    """Every control works from another process with JSON over HTTP; a mistake is answered with 400
-    and its reason."""
+    """Every control works from another process with JSON over HTTP; a mistake is answered with 400 and its
+    reason."""
     control = httpx.Client(base_url=f"{sandbox.url}/_sandbox")
     (id,) = control.post("/extend/runs", json={"n": 1, "kind": "receipt"}).json()["ids"]
     assert control.post("/extend/review", json={"runs": [id]}).json() == {"ids": [id]}
@@ -285,9 +276,7 @@ def test_controls_are_safe_while_requests_run(sandbox: Sandbox, client: Client) 
                 len(
                     {
                         row["id"]
-                        for row in rows(
-                            http.get("/workflow_runs", params={"maxPageSize": 1000}).json()
-                        )
+                        for row in rows(http.get("/workflow_runs", params={"maxPageSize": 1000}).json())
                     }
                 )
                 >= 40

@@ -12,9 +12,7 @@ from docruns.sandbox import Sandbox
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 408, 410, 429, 500, 502, 503, 504])
-def test_status_faults_answer_with_the_versions_error(
-    sandbox: Sandbox, client: Client, status: int
-) -> None:
+def test_status_faults_answer_with_the_versions_error(sandbox: Sandbox, client: Client, status: int) -> None:
     """A requested status is sent as often as requested, in the error shape of the version."""
     sandbox.fault("status", "/workflow_runs", status=status, times=2)
     http = client(sandbox)
@@ -22,9 +20,7 @@ def test_status_faults_answer_with_the_versions_error(
     assert (sandbox.stats.faults, sandbox.stats.errors) == ({"status": 2}, 2)
     sandbox.fault("status", status=status)
     old = client(sandbox, "2025-04-21").get("/workflow_runs").json()
-    assert old.keys() == (
-        {"code", "message", "retryable"} if status == 429 else {"success", "error"}
-    )
+    assert old.keys() == ({"code", "message", "retryable"} if status == 429 else {"success", "error"})
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(3, "3"), (0.5, "0.5"), ("date", "GMT"), (None, "")])
@@ -38,17 +34,14 @@ def test_retry_after_comes_in_every_form(
 
 
 def test_bodies_can_be_wrong_in_every_way(sandbox: Sandbox, client: Client) -> None:
-    """HTML, an empty body, an error, half of the JSON and broken JSON are all sent with status
-    200."""
+    """HTML, an empty body, an error, half of the JSON and broken JSON are all sent with status 200."""
     http = client(sandbox)
     good = http.get("/workflow_runs").content
     for kind in ("html", "empty", "error_200", "truncated_json", "bad_json"):
         sandbox.fault(kind)
     html, empty, error, half, bad = (http.get("/workflow_runs") for _ in range(5))
     assert {reply.status_code for reply in (html, empty, error, half, bad)} == {200}
-    assert html.headers["content-type"].startswith("text/html") and html.text.startswith(
-        "<!doctype"
-    )
+    assert html.headers["content-type"].startswith("text/html") and html.text.startswith("<!doctype")
     assert empty.content == b""
     assert error.json()["code"] == "INTERNAL_ERROR"
     assert good.startswith(half.content) and 0 < len(half.content) < len(good)
@@ -67,8 +60,8 @@ def test_bodies_can_be_wrong_in_every_way(sandbox: Sandbox, client: Client) -> N
 def test_connections_break_at_every_point(
     sandbox: Sandbox, client: Client, kind: str, error: type[Exception]
 ) -> None:
-    """A short body, a reset in the middle and a reset before the first byte cause transport errors;
-    the next request works."""
+    """A short body, a reset in the middle and a reset before the first byte cause transport errors; the next
+    request works."""
     sandbox.fault(kind)
     http = client(sandbox)
     with pytest.raises(error):
@@ -84,9 +77,7 @@ def test_hangs_run_into_the_clients_timeout(sandbox: Sandbox, client: Client) ->
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("latency", 0.1), ("drip", 0.001)])
-def test_slow_answers_are_whole(
-    sandbox: Sandbox, client: Client, kind: str, seconds: float
-) -> None:
+def test_slow_answers_are_whole(sandbox: Sandbox, client: Client, kind: str, seconds: float) -> None:
     """A late or dripping answer takes the requested time and is complete."""
     http = client(sandbox)
     good = http.get("/workflow_runs?maxPageSize=1").content
@@ -97,8 +88,8 @@ def test_slow_answers_are_whole(
 
 
 def test_answers_come_in_other_forms(sandbox: Sandbox, client: Client) -> None:
-    """A compressed or chunked answer is complete, a truncated one is an error, and a bomb is a
-    thousand times larger inside."""
+    """A compressed or chunked answer is complete, a truncated one is an error, and a bomb is a thousand times
+    larger inside."""
     http = client(sandbox)
     good = http.get("/workflow_runs").content
     for kind in ("gzip", "chunked"):
@@ -130,22 +121,17 @@ def test_pages_can_be_bent(sandbox: Sandbox, client: Client) -> None:
     second = http.get("/workflow_runs", params=onward).json()
 
     sandbox.fault("repeat_token")
-    assert (
-        http.get("/workflow_runs", params=onward).json()["nextPageToken"] == first["nextPageToken"]
-    )
+    assert http.get("/workflow_runs", params=onward).json()["nextPageToken"] == first["nextPageToken"]
     sandbox.fault("token_cycle")
     back = http.get("/workflow_runs", params=onward).json()["nextPageToken"]
     assert (
-        http.get("/workflow_runs", params={**params, "nextPageToken": back}).json()["data"]
-        == first["data"]
+        http.get("/workflow_runs", params={**params, "nextPageToken": back}).json()["data"] == first["data"]
     )
     sandbox.fault("empty_page")
     empty = http.get("/workflow_runs", params=onward).json()
     assert empty["data"] == []
     assert (
-        http.get(
-            "/workflow_runs", params={**params, "nextPageToken": empty["nextPageToken"]}
-        ).json()
+        http.get("/workflow_runs", params={**params, "nextPageToken": empty["nextPageToken"]}).json()
         == second
     )
     sandbox.fault("shuffle")
@@ -161,8 +147,8 @@ def test_pages_can_be_bent(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_faults_hit_only_what_they_name(sandbox: Sandbox, client: Client) -> None:
-    """A fault can have a path pattern, a method, a number of requests to skip and a probability;
-    clearing removes it."""
+    """A fault can have a path pattern, a method, a number of requests to skip and a probability; clearing
+    removes it."""
     http = client(sandbox)
     sandbox.fault("status", "/workflow_runs/*", times=None)
     run = rows(http.get("/workflow_runs").json())[0]
@@ -179,8 +165,8 @@ def test_faults_hit_only_what_they_name(sandbox: Sandbox, client: Client) -> Non
 
 
 def test_the_rate_limit_refuses_what_is_above_it(client: Client) -> None:
-    """Requests above the limit are answered with 429 and Retry-After and are counted; requests
-    below it are not."""
+    """Requests above the limit are answered with 429 and Retry-After and are counted; requests below it are
+    not."""
     with Sandbox(runs=1, rate_limit=5) as sandbox:
         http = client(sandbox)
         replies = [http.get("/workflow_runs") for _ in range(8)]

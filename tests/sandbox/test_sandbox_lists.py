@@ -16,9 +16,7 @@ def test_pages_give_every_run_once_in_order(
     calm: Sandbox, client: Client, version: str, sort: str, direction: str
 ) -> None:
     """All pages together have every workflow run once, in the requested order, in every version."""
-    found = walk(
-        client(calm, version), "/workflow_runs", sortBy=sort, sortDir=direction, maxPageSize=23
-    )
+    found = walk(client(calm, version), "/workflow_runs", sortBy=sort, sortDir=direction, maxPageSize=23)
     times = [row[sort] for row in found]
     assert times == sorted(times, reverse=direction == "desc")
     assert sorted(row["id"] for row in found) == sorted(
@@ -30,9 +28,7 @@ def test_defaults_are_ten_rows_newest_change_first(calm: Sandbox, client: Client
     """Without parameters a list has ten rows, ordered by updatedAt, newest first."""
     found = rows(client(calm).get("/workflow_runs").json())
     assert len(found) == 10
-    assert [row["updatedAt"] for row in found] == sorted(
-        (row["updatedAt"] for row in found), reverse=True
-    )
+    assert [row["updatedAt"] for row in found] == sorted((row["updatedAt"] for row in found), reverse=True)
 
 
 def test_several_runs_share_a_moment(calm: Sandbox, client: Client) -> None:
@@ -45,16 +41,14 @@ def test_several_runs_share_a_moment(calm: Sandbox, client: Client) -> None:
 def test_page_size_is_checked(calm: Sandbox, client: Client, size: str) -> None:
     """A page size outside 1..1000 is refused with 400, in the version's error shape."""
     assert (
-        client(calm).get("/workflow_runs", params={"maxPageSize": size}).json()["code"]
-        == "INVALID_REQUEST"
+        client(calm).get("/workflow_runs", params={"maxPageSize": size}).json()["code"] == "INVALID_REQUEST"
     )
     old = client(calm, "2025-04-21").get("/workflow_runs", params={"maxPageSize": size})
     assert (old.status_code, old.json()["success"]) == (400, False)
 
 
 def test_token_belongs_to_its_query(calm: Sandbox, client: Client) -> None:
-    """A token with other filters, order or page size, or without URL encoding, is refused with
-    400."""
+    """A token with other filters, order or page size, or without URL encoding, is refused with 400."""
     http = client(calm)
     token = http.get("/workflow_runs", params={"maxPageSize": 5}).json()["nextPageToken"]
     assert {"=", "+", "/", ":"} <= set(token)
@@ -69,10 +63,7 @@ def test_token_belongs_to_its_query(calm: Sandbox, client: Client) -> None:
     ):
         assert http.get("/workflow_runs", params={**good, **change}).status_code == 400
     assert (
-        http.get(
-            f"/workflow_runs?maxPageSize=5&nextPageToken={token.replace('/', '%2F')}"
-        ).status_code
-        == 400
+        http.get(f"/workflow_runs?maxPageSize=5&nextPageToken={token.replace('/', '%2F')}").status_code == 400
     )
 
 
@@ -90,8 +81,8 @@ def test_last_page_can_end_in_three_ways(
 
 
 def test_filters_select(calm: Sandbox, client: Client) -> None:
-    """Status, workflow, batch and file name filters give exactly the matching runs; an unknown
-    status is refused."""
+    """Status, workflow, batch and file name filters give exactly the matching runs; an unknown status is
+    refused."""
     http = client(calm)
     everything = walk(http, "/workflow_runs")
     some = next(row for row in everything if row["batchId"])
@@ -116,8 +107,8 @@ def test_filters_select(calm: Sandbox, client: Client) -> None:
 
 
 def test_processor_runs_can_be_found_by_their_source(calm: Sandbox, client: Client) -> None:
-    """source=WORKFLOW_RUN with sourceId gives the processor runs of a workflow run; source=API
-    gives the stand-alone ones."""
+    """source=WORKFLOW_RUN with sourceId gives the processor runs of a workflow run; source=API gives the
+    stand-alone ones."""
     http = client(calm)
     run = next(row for row in walk(http, "/workflow_runs", status="PROCESSED") if row["usage"])
     inside = [
@@ -141,11 +132,9 @@ def test_parse_runs_take_their_page_size_from_limit(calm: Sandbox, client: Clien
     assert len({row["id"] for row in walk(http, "/parse_runs", "limit")}) > 10
 
 
-def test_a_run_that_changes_while_paging_jumps_to_the_front(
-    sandbox: Sandbox, client: Client
-) -> None:
-    """A run that is reviewed during a descending walk moves out of the unread part; the next walk
-    finds it first."""
+def test_a_run_that_changes_while_paging_jumps_to_the_front(sandbox: Sandbox, client: Client) -> None:
+    """A run that is reviewed during a descending walk moves out of the unread part; the next walk finds it
+    first."""
     http = client(sandbox)
     first = http.get("/workflow_runs", params={"maxPageSize": 5}).json()
     waiting = next(
@@ -162,15 +151,13 @@ def test_a_run_that_changes_while_paging_jumps_to_the_front(
 
 
 def test_versions_agree_about_a_run(calm: Sandbox, client: Client) -> None:
-    """Id, status, values, metadata and credits of a run are equal in every version; before 2025 the
-    reviewer is a user id."""
+    """Id, status, values, metadata and credits of a run are equal in every version; before 2025 the reviewer
+    is a user id."""
     new, old, older, oldest = (client(calm, version) for version in VERSIONS)
     for row in walk(new, "/workflow_runs", status="PROCESSED")[:25]:
         run = new.get(f"/workflow_runs/{row['id']}").json()
         extracts = [
-            step["result"]["extractRun"]
-            for step in run["stepRuns"]
-            if "extractRun" in step["result"]
+            step["result"]["extractRun"] for step in run["stepRuns"] if "extractRun" in step["result"]
         ]
         for http in (old, older, oldest):
             other = http.get(f"/workflow_runs/{row['id']}").json()["workflowRun"]
@@ -208,10 +195,7 @@ def test_old_and_new_ids_reach_the_same_processor_run(calm: Sandbox, client: Cli
     row = rows(client(calm).get("/extract_runs").json())[0]
     old = row["id"].replace("exr_", "dpr_")
     assert client(calm).get(f"/extract_runs/{old}").json()["id"] == row["id"]
-    assert (
-        client(calm, "2025-04-21").get(f"/processor_runs/{row['id']}").json()["processorRun"]["id"]
-        == old
-    )
+    assert client(calm, "2025-04-21").get(f"/processor_runs/{row['id']}").json()["processorRun"]["id"] == old
 
 
 def test_listing_processor_runs_under_2024_is_a_switch(sandbox: Sandbox, client: Client) -> None:
@@ -223,8 +207,7 @@ def test_listing_processor_runs_under_2024_is_a_switch(sandbox: Sandbox, client:
 
 
 def test_equal_seeds_give_equal_bytes(client: Client) -> None:
-    """Two sandboxes with equal arguments and changes give equal bytes; another seed gives other
-    bytes."""
+    """Two sandboxes with equal arguments and changes give equal bytes; another seed gives other bytes."""
     answers = []
     for seed in (11, 11, 12):
         with Sandbox(runs=30, seed=seed) as sandbox:
@@ -261,8 +244,8 @@ def test_now_moves_every_timestamp(client: Client) -> None:
 def test_bad_headers_are_refused(
     calm: Sandbox, client: Client, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """A request without a key or a version, or with an organisation key but no workspace, is
-    refused with a request id."""
+    """A request without a key or a version, or with an organisation key but no workspace, is refused with a
+    request id."""
     reply = (
         client(calm, **{"x-extend-api-version": "2026-02-09", **headers}).get("/workflow_runs")
         if "x-extend-api-version" not in headers
@@ -281,8 +264,7 @@ def test_only_known_keys_pass_when_keys_are_given(client: Client) -> None:
 
 
 def test_removed_and_unknown_paths_say_so(calm: Sandbox, client: Client) -> None:
-    """A removed path is answered with 410 and the code ENDPOINT_REMOVED, an unknown path or id with
-    404."""
+    """A removed path is answered with 410 and the code ENDPOINT_REMOVED, an unknown path or id with 404."""
     http = client(calm)
     assert http.get("/parser_runs/pr_x").json()["code"] == "ENDPOINT_REMOVED"
     assert http.get("/nothing").json()["code"] == "NOT_FOUND"

@@ -1,5 +1,5 @@
-"""The simulated model and its reviewers: errors at low scores, overconfidence where declared,
-consistent corrections."""
+"""The simulated model and its reviewers: errors at low scores, overconfidence where declared, consistent
+corrections."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ SAMPLES = [Pool(7).sample(kind, "normal", variant) for kind in KINDS for variant
 
 
 def test_low_scores_are_wrong_more_often() -> None:
-    """The lower the review-agent score, the larger the share of wrong values, except in boastful
-    fields."""
+    """The lower the review-agent score, the larger the share of wrong values, except in boastful fields."""
     seen: Counter[int] = Counter()
     wrong: Counter[int] = Counter()
     for sample in SAMPLES:
@@ -33,14 +32,9 @@ def test_low_scores_are_wrong_more_often() -> None:
 
 
 def test_boastful_fields_are_sure_and_often_wrong() -> None:
-    """A boastful field has the best score and a high confidence, and is wrong far more often than
-    others with that score."""
-    boastful = {
-        (kind.name, field.name)
-        for kind in KINDS.values()
-        for field in kind.fields
-        if field.boastful
-    }
+    """A boastful field has the best score and a high confidence, and is wrong far more often than others with
+    that score."""
+    boastful = {(kind.name, field.name) for kind in KINDS.values() for field in kind.fields if field.boastful}
     assert {("invoice", "po_number"), ("claim", "diagnosis_code")} <= boastful
     for name, path in boastful:
         mine = [sample for sample in SAMPLES if sample.kind.name == name]
@@ -63,8 +57,8 @@ def test_wrong_values_differ_from_true_ones() -> None:
 
 @pytest.mark.parametrize("round", [1, 2, 3])
 def test_edits_lead_from_the_machine_value_to_the_reviewed_one(round: int) -> None:
-    """Applying a review's edits to the machine's value gives the reviewed value; from round two on
-    there is at least one edit."""
+    """Applying a review's edits to the machine's value gives the reviewed value; from round two on there is
+    at least one edit."""
     for sample in SAMPLES:
         done = sample.reviewed(round)
         assert _applied(sample, done.edits) == done.value
@@ -101,12 +95,9 @@ def _applied(sample: Any, edits: dict[str, Any]) -> Any:
 
 
 def test_reviewers_fix_most_of_what_is_wrong_and_add_and_remove_rows() -> None:
-    """A first review leaves few wrong values; at least one adds a missed row and one removes a
-    ghost row."""
+    """A first review leaves few wrong values; at least one adds a missed row and one removes a ghost row."""
     wrong = sum(len(sample.reading.wrong) for sample in SAMPLES)
-    fixed = sum(
-        len(sample.reading.wrong.keys() & sample.reviewed(1).edits.keys()) for sample in SAMPLES
-    )
+    fixed = sum(len(sample.reading.wrong.keys() & sample.reviewed(1).edits.keys()) for sample in SAMPLES)
     assert 0.85 < fixed / wrong < 1
     edits = [
         edit
@@ -114,14 +105,12 @@ def test_reviewers_fix_most_of_what_is_wrong_and_add_and_remove_rows() -> None:
         for path, edit in sample.reviewed(1).edits.items()
         if edit and path.endswith("]")
     ]
-    assert any(edit.original is None for edit in edits) and any(
-        edit.edited is None for edit in edits
-    )
+    assert any(edit.original is None for edit in edits) and any(edit.edited is None for edit in edits)
 
 
 def test_values_follow_their_schema() -> None:
-    """Readings and reviewed values have exactly the schema's properties; only primitives are null;
-    enum values are in their list."""
+    """Readings and reviewed values have exactly the schema's properties; only primitives are null; enum
+    values are in their list."""
     for sample in SAMPLES:
         for value in (
             sample.true,
@@ -161,9 +150,7 @@ def test_tags_read_both_ways_and_only_their_own() -> None:
     tags = [tag(7, *place) for place in places]
     assert len(set(tags)) == len(places) and [untag(7, text) for text in tags] == places
     assert all(
-        untag(8, text) is None
-        and untag(7, text[:-1] + "!") is None
-        and untag(7, text[::-1]) is None
+        untag(8, text) is None and untag(7, text[:-1] + "!") is None and untag(7, text[::-1]) is None
         for text in tags
     )
 
@@ -172,9 +159,7 @@ def test_chance_is_even_and_seeded() -> None:
     """Shares are spread evenly over [0, 1) and depend on every argument."""
     draws = [share(3, number) for number in range(4000)]
     assert 0.48 < sum(draws) / len(draws) < 0.52 and len(set(draws)) == len(draws)
-    assert (
-        mix(1, 2, 3) != mix(1, 3, 2) != mix(2, 3, 2) and dice(1, 2).random() == dice(1, 2).random()
-    )
+    assert mix(1, 2, 3) != mix(1, 3, 2) != mix(2, 3, 2) and dice(1, 2).random() == dice(1, 2).random()
 
 
 def test_moments_read_both_ways() -> None:

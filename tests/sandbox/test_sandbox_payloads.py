@@ -38,8 +38,8 @@ OPTIONAL = {
 
 
 def keys(value: Any, path: str = "", free: set[str] = FREE) -> set[str]:
-    """Every key path of a payload; positions in lists are merged, and the customer's own maps are
-    left out."""
+    """Every key path of a payload; positions in lists are merged, and the customer's own maps are left
+    out."""
     if isinstance(value, list):
         return set().union(*(keys(item, f"{path}[]", free) for item in value)) if value else set()
     if not isinstance(value, dict):
@@ -59,9 +59,7 @@ def example(name: str) -> Any:
 def assert_same_keys(ours: Any, theirs: Any, free: set[str] = FREE) -> None:
     have, want = keys(ours, free=free), keys(theirs, free=free)
     # a part that is null or empty on either side has no keys to compare
-    odd = {
-        path for path in have ^ want if not any(path.endswith(optional) for optional in OPTIONAL)
-    }
+    odd = {path for path in have ^ want if not any(path.endswith(optional) for optional in OPTIONAL)}
     inside = {path for path in odd if _parent_is_bare(path, ours) or _parent_is_bare(path, theirs)}
     assert odd - inside == set(), (
         f"extra {sorted((odd - inside) & have)}, missing {sorted((odd - inside) & want)}"
@@ -107,8 +105,8 @@ def details(http: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]
 def test_workflow_runs_have_the_keys_of_the_current_version(
     calm: Sandbox, client: Client, name: str, status: str
 ) -> None:
-    """A full workflow run under 2026-02-09 has exactly the keys of the example, with null where a
-    key does not apply."""
+    """A full workflow run under 2026-02-09 has exactly the keys of the example, with null where a key does
+    not apply."""
     theirs = example(name)
     steps = {step["stepType"]: step for step in theirs["stepRuns"]}
     found = list(details(client(calm), "/workflow_runs", status=status))
@@ -117,9 +115,7 @@ def test_workflow_runs_have_the_keys_of_the_current_version(
         assert_same_keys({**ours, "stepRuns": []}, {**theirs, "stepRuns": []})
         for step in ours["stepRuns"]:
             if step["stepType"] in steps:
-                assert_same_keys(
-                    step, steps[step["stepType"]], FREE - {"metadata"} | {"value", "metadata"}
-                )
+                assert_same_keys(step, steps[step["stepType"]], FREE - {"metadata"} | {"value", "metadata"})
     if status == "PROCESSED":
         assert steps.keys() <= {step["stepType"] for ours in found for step in ours["stepRuns"]}
 
@@ -139,8 +135,8 @@ def test_workflow_runs_have_the_keys_of_the_current_version(
 def test_processor_runs_have_the_keys_of_the_current_version(
     calm: Sandbox, client: Client, type: str, name: str
 ) -> None:
-    """Extract, classify, split and parse runs have exactly the documented keys, in the full object
-    and in list rows."""
+    """Extract, classify, split and parse runs have exactly the documented keys, in the full object and in
+    list rows."""
     http = client(calm)
     for ours in details(http, f"/{type}_runs"):
         assert_same_keys(ours, example(name))
@@ -149,8 +145,8 @@ def test_processor_runs_have_the_keys_of_the_current_version(
 
 
 def test_outputs_have_the_keys_of_the_current_version(calm: Sandbox, client: Client) -> None:
-    """An entry of output.metadata has the documented keys, citations and edits included, and its
-    own key is a path into the value."""
+    """An entry of output.metadata has the documented keys, citations and edits included, and its own key is a
+    path into the value."""
     theirs = example("extract_run.reviewed.2026-02-09")
     entry = theirs["output"]["metadata"]["total"]
     edit = theirs["edits"]["po_number"]
@@ -173,9 +169,7 @@ def test_legacy_outputs_are_flat_field_results(calm: Sandbox, client: Client) ->
     """Extractors with a fields-array configuration return a fields array in every version."""
     theirs = example("extract_run.legacy_output.2026-02-09")["output"]
     allowed = set().union(*(field.keys() for field in theirs.values()))
-    legacy = [
-        ours for ours in details(client(calm), "/extract_runs") if ours["config"].get("fields")
-    ]
+    legacy = [ours for ours in details(client(calm), "/extract_runs") if ours["config"].get("fields")]
     assert legacy
     for ours in legacy:
         for field in (ours["output"] or {}).values():
@@ -186,8 +180,8 @@ def test_legacy_outputs_are_flat_field_results(calm: Sandbox, client: Client) ->
 
 @pytest.mark.parametrize("version", ["2025-04-21", "2024-12-23", "2024-11-14"])
 def test_old_workflow_runs_have_the_old_keys(calm: Sandbox, client: Client, version: str) -> None:
-    """Before 2026-02-09 runs have an envelope and `outputs`, and keys that do not apply are absent
-    instead of null."""
+    """Before 2026-02-09 runs have an envelope and `outputs`, and keys that do not apply are absent instead of
+    null."""
     name = {"2024-11-14": "v1"}.get(version, version)
     http = client(calm, version)
     theirs, summary = example(f"workflow_run.{name}"), example(f"list_workflow_runs.{name}")
@@ -207,9 +201,7 @@ def test_old_workflow_runs_have_the_old_keys(calm: Sandbox, client: Client, vers
         for output in run["outputs"]:
             if output["type"] in want:
                 # a run without metadata has no such key
-                assert_same_keys(
-                    {"metadata": None, **output}, {"metadata": None, **want[output["type"]]}
-                )
+                assert_same_keys({"metadata": None, **output}, {"metadata": None, **want[output["type"]]})
         for step in run.get("stepRuns", []):
             assert_same_keys(step, theirs["workflowRun"]["stepRuns"][0])
 
@@ -223,9 +215,7 @@ def test_old_workflow_runs_have_the_old_keys(calm: Sandbox, client: Client, vers
         ("SPLITTER", "splitter"),
     ],
 )
-def test_old_processor_runs_have_the_old_keys(
-    calm: Sandbox, client: Client, type: str, name: str
-) -> None:
+def test_old_processor_runs_have_the_old_keys(calm: Sandbox, client: Client, type: str, name: str) -> None:
     """2025-04-21 has one kind of object for every processor run, and short list rows."""
     http = client(calm, "2025-04-21")
     for ours in details(http, "/processor_runs", processorType=type, status="PROCESSED"):
@@ -249,8 +239,8 @@ def test_legacy_path_shows_new_ids_in_the_old_shape(calm: Sandbox, client: Clien
 
 
 def test_v1_processor_runs_have_the_v1_keys(calm: Sandbox, client: Client) -> None:
-    """The shape without a version has exactly the documented keys, without those of merged
-    processors and usage, and null for output and edits that do not exist yet."""
+    """The shape without a version has exactly the documented keys, without those of merged processors and
+    usage, and null for output and edits that do not exist yet."""
     http = client(calm, "2024-11-14")
     done, waiting = (
         example("processor_run.v1")["processorRun"],
@@ -270,9 +260,7 @@ def test_v1_processor_runs_have_the_v1_keys(calm: Sandbox, client: Client) -> No
         ("/extractors", "list_extractors"), ("/workflow_runs", "list_workflow_runs"),
     ],
 )  # fmt: skip
-def test_lists_have_the_documented_rows(
-    calm: Sandbox, client: Client, path: str, name: str
-) -> None:
+def test_lists_have_the_documented_rows(calm: Sandbox, client: Client, path: str, name: str) -> None:
     """Every list row has the keys of the example list."""
     reply = client(calm).get(path, params={"maxPageSize": 1000}).json()
     theirs = example(f"{name}.2026-02-09")
@@ -291,9 +279,7 @@ def test_lists_have_the_documented_rows(
         ("/verify_runs", "verify_run"),
     ],
 )
-def test_single_objects_have_the_documented_keys(
-    calm: Sandbox, client: Client, path: str, name: str
-) -> None:
+def test_single_objects_have_the_documented_keys(calm: Sandbox, client: Client, path: str, name: str) -> None:
     """Every object that is fetched by id has the keys of the example."""
     http = client(calm)
     for row in rows(http.get(path).json()):

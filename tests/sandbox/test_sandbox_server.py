@@ -21,8 +21,8 @@ FILES = Path("/proc/self/fd")
 
 
 def test_stopping_leaves_nothing_behind(capfd: pytest.CaptureFixture[str]) -> None:
-    """After stop there is no thread, file descriptor or listener left, even with a hanging request,
-    and nothing was printed."""
+    """After stop there is no thread, file descriptor or listener left, even with a hanging request, and
+    nothing was printed."""
     threads, files = (
         threading.active_count(),
         len(list(FILES.iterdir())) if FILES.is_dir() else 0,
@@ -58,8 +58,7 @@ def test_it_can_be_started_again() -> None:
 
 
 def test_requests_are_read_however_they_arrive(calm: Sandbox) -> None:
-    """A request in single bytes, two in one packet, and a body after its head are all answered in
-    order."""
+    """A request in single bytes, two in one packet, and a body after its head are all answered in order."""
     head = b"GET /extend/workflow_runs?maxPageSize=1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\nX-Extend-Api-Version: 2026-02-09\r\n\r\n"
     with socket.create_connection((calm.host, calm.port), timeout=5) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,8 +82,7 @@ def test_requests_are_read_however_they_arrive(calm: Sandbox) -> None:
 
 
 def test_latency_delays_every_request(client: Client) -> None:
-    """With latency a request takes at least that time, and several at once take no longer than
-    one."""
+    """With latency a request takes at least that time, and several at once take no longer than one."""
     with Sandbox(runs=1, latency=0.05) as sandbox:
         began = time.monotonic()
         assert client(sandbox).get("/workflow_runs").status_code == 200
@@ -97,19 +95,16 @@ def test_other_paths_are_not_there(calm: Sandbox) -> None:
 
 
 def test_a_hundred_thousand_runs_are_made_in_seconds() -> None:
-    """The state of 100,000 runs is created lazily: in less than five seconds, and a page of a
-    thousand is quick."""
+    """The state of 100,000 runs is created lazily: in less than five seconds, and a page of a thousand is
+    quick."""
     began = time.process_time()
     Extend(100_000, seed=1, now=EPOCH_NOW, size="light")
     assert time.process_time() - began < 5
 
 
-@pytest.mark.parametrize(
-    ("size", "low", "high"), [("light", 5_000, 14_000), ("heavy", 90_000, 180_000)]
-)
+@pytest.mark.parametrize(("size", "low", "high"), [("light", 5_000, 14_000), ("heavy", 90_000, 180_000)])
 def test_documents_have_the_promised_size(client: Client, size: str, low: int, high: int) -> None:
-    """A light run is about 10 KB on average, a heavy one about 130 KB; about half of them are
-    reviewed."""
+    """A light run is about 10 KB on average, a heavy one about 130 KB; about half of them are reviewed."""
     with Sandbox(runs=120, document_size=size) as sandbox:
         http = client(sandbox)
         replies = [
@@ -121,8 +116,8 @@ def test_documents_have_the_promised_size(client: Client, size: str, low: int, h
 
 
 def test_the_mixed_organisation_has_everything(calm: Sandbox, client: Client) -> None:
-    """A mixed sandbox of 170 runs has every status, step type and run type, legacy outputs and runs
-    without usage."""
+    """A mixed sandbox of 170 runs has every status, step type and run type, legacy outputs and runs without
+    usage."""
     http = client(calm)
     listed = rows(http.get("/workflow_runs", params={"maxPageSize": 1000}).json())
     assert {row["status"] for row in listed} == {

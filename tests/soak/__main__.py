@@ -1,10 +1,10 @@
 """Random faults for minutes: python -m soak [--minutes 10] [--seed N], below tests/.
 
-For two thirds of the time, commands run in processes that are killed and disturbed; the rest of the
-time, loads run in one process. At the end the platforms settle; then a load, a sweep and a deep
-verify must find no difference, and no temporary file may be left. The program prints a line every
-30 s and a table at the end, and exits with 1 on any error. The seed determines the plan, that is,
-the actions of each turn; when a signal hits a load also depends on the machine.
+For two thirds of the time, commands run in processes that are killed and disturbed; the rest of the time,
+loads run in one process. At the end the platforms settle; then a load, a sweep and a deep verify must find no
+difference, and no temporary file may be left. The program prints a line every 30 s and a table at the end,
+and exits with 1 on any error. The seed determines the plan, that is, the actions of each turn; when a signal
+hits a load also depends on the machine.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ def _tell(started: float, number: int, turns: Turns, both: Platforms) -> None:
     )
 
 
-def _inside(
-    folder: Path, both: Platforms, seed: int, seconds: float, wrong: _Wrong
-) -> list[tuple[str, str]]:
+def _inside(folder: Path, both: Platforms, seed: int, seconds: float, wrong: _Wrong) -> list[tuple[str, str]]:
     if wrong.found:
         return []
     found: Inside = soak_inside(folder, both, seed, seconds, lambda text: print(text, flush=True))

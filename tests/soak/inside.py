@@ -1,5 +1,4 @@
-"""Hundreds of loads in one process, as a scheduler runs them, and the resources they leave in
-it."""
+"""Hundreds of loads in one process, as a scheduler runs them, and the resources they leave in it."""
 
 from __future__ import annotations
 

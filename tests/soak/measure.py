@@ -16,10 +16,7 @@ class Held(NamedTuple):
     threads: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.rss_mb:.0f} MB, {self.files} files, {self.sockets} sockets, "
-            f"{self.threads} threads"
-        )
+        return f"{self.rss_mb:.0f} MB, {self.files} files, {self.sockets} sockets, {self.threads} threads"
 
 
 def held(pid: int | None = None) -> Held:

@@ -1,5 +1,4 @@
-"""The actions of a turn, drawn only from the seed and the turn's number: equal seeds, equal
-plans."""
+"""The actions of a turn, drawn only from the seed and the turn's number: equal seeds, equal plans."""
 
 from __future__ import annotations
 
@@ -46,9 +45,7 @@ class Turn:
     def __str__(self) -> str:
         what = f"turn {self.number}: docruns {self.command} {self.provider}, {self.disruption}"
         told = " ".join(f"{k}={v}" for k, v in self.details.items())
-        faults = ", ".join(
-            f"{kind} {how.get('status', '')} at {path}" for kind, path, how in self.faults
-        )
+        faults = ", ".join(f"{kind} {how.get('status', '')} at {path}" for kind, path, how in self.faults)
         return f"{what} {told}; faults: {faults or 'none'}"
 
 

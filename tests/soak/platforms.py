@@ -99,9 +99,7 @@ class Platforms:
         """Make one change on one of the platforms."""
         self.changes += 1
         name = rng.choice(("extend", "extend", "plextera"))
-        kind = rng.choice(
-            ("add", "add", "work", "work", "finish", "end", "delete", "delete", "odd")
-        )
+        kind = rng.choice(("add", "add", "work", "work", "finish", "end", "delete", "delete", "odd"))
         if kind == "add":
             status = rng.choice(("done", "done", "open"))
             self._add(name, rng.randint(1, 3), status, rng)
@@ -122,9 +120,7 @@ class Platforms:
 
     def _add(self, name: str, n: int, status: str, rng: random.Random) -> None:
         done = {"extend": "PROCESSED", "plextera": "COMPLETED"}[name]
-        opened = rng.choice(
-            {"extend": ("PENDING", "PROCESSING"), "plextera": ("PROCESSING",)}[name]
-        )
+        opened = rng.choice({"extend": ("PENDING", "PROCESSING"), "plextera": ("PROCESSING",)}[name])
         given: dict[str, Any] = {
             "n": n,
             "size": "light",
@@ -146,9 +142,7 @@ class Platforms:
             row |= {"id": f"exr_future_{self._odd}", "updatedAt": FUTURE}
             id_ = row["id"]
         if rng.random() < 0.25:
-            self.tell(
-                "extend/put", detail='{"id": "somebody_else"}', summary=row, resource="extract_runs"
-            )
+            self.tell("extend/put", detail='{"id": "somebody_else"}', summary=row, resource="extract_runs")
             self._bad.append(id_)
             return
         self._mend(id_, rng.choice(ODD_VALUES), row)
@@ -178,9 +172,7 @@ def platforms(runs: int, seed: int) -> Iterator[Platforms]:
     """Both platforms in a process, which is stopped afterwards."""
     script = Path(__file__).with_name("serve.py")
     command = [sys.executable, "-P", str(script), str(runs), str(seed)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         both = Platforms(process.stdout.readline().strip(), process.pid)

@@ -1,5 +1,4 @@
-"""Both platforms with light documents: serve.py RUNS SEED prints the URL and serves until its stdin
-ends."""
+"""Both platforms with light documents: serve.py RUNS SEED prints the URL and serves until its stdin ends."""
 
 from __future__ import annotations
 

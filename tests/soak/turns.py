@@ -1,5 +1,5 @@
-"""One turn: the platforms change, faults are added, a command runs with a disruption, and its
-result is checked."""
+"""One turn: the platforms change, faults are added, a command runs with a disruption, and its result is
+checked."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ from .plan import Turn, changes, turn
 from .platforms import Platforms
 
 QUICK = [6, 0.05, 1.0, 60.0]
-"""Attempts, first wait, longest wait, deadline of requests: short, because a soak has no minutes to
-wait."""
+"""Attempts, first wait, longest wait, deadline of requests: short, because a soak has no minutes to wait."""
 
 HOLD = """
 import duckdb, sys
@@ -52,8 +51,7 @@ class Looked(NamedTuple):
 
 
 class Turns:
-    """Runs turns in one folder: one database, both platforms, one working folder, one temporary
-    folder."""
+    """Runs turns in one folder: one database, both platforms, one working folder, one temporary folder."""
 
     def __init__(self, folder: Path, both: Platforms, seed: int) -> None:
         self.folder, self.both, self.seed = folder, both, seed
@@ -254,9 +252,7 @@ class Turns:
             if second.code not in (0, 1, 3, 4):
                 wrong.append(f"the second one ended with {second.code}: {second.err[-500:]}")
             wrong += [
-                f"the second one said {w!r}: {second.err[-1500:]}"
-                for w in SAID_IN_VAIN
-                if w in second.err
+                f"the second one said {w!r}: {second.err[-1500:]}" for w in SAID_IN_VAIN if w in second.err
             ]
         return wrong
 
@@ -282,8 +278,7 @@ class Turns:
         return [f"files left over: {left}"] if left else []
 
     def _lying_about(self, *providers: str) -> list[str]:
-        """Temporary files, unfinished copies, and files in the working folders of these
-        providers."""
+        """Temporary files, unfinished copies, and files in the working folders of these providers."""
         found = list(self.temporary.iterdir())
         found += [path for path in self.folder.iterdir() if path.suffix == ".part"]
         for name in providers:

@@ -47,9 +47,7 @@ tables = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
 def insight(run: str, position: int = 0) -> tuple[Any, ...]:
-    return INSIGHTS.row(
-        processor_run_id=run, output="final", path="a", position=position, content="c"
-    )
+    return INSIGHTS.row(processor_run_id=run, output="final", path="a", position=position, content="c")
 
 
 @tables
@@ -99,8 +97,8 @@ def test_a_timestamp_is_stored_as_utc() -> None:
     ],
 )
 def test_a_cell_that_does_not_fit_is_refused(column: str, cell: Any) -> None:
-    """A value of another type raises an error, which puts the run into quarantine: no column
-    changes its type, and no value is converted."""
+    """A value of another type raises an error, which puts the run into quarantine: no column changes its
+    type, and no value is converted."""
     row = FIELDS.row(**{"processor_run_id": "r", "path": "a", column: cell})
     with pytest.raises((pa.ArrowException, OverflowError, UnicodeError)):
         to_arrow(FIELDS, [row])
@@ -149,8 +147,7 @@ def test_clearing_rows_are_rows_but_not_shown() -> None:
 
 
 def test_only_tables_with_rows_go_out_in_the_models_order() -> None:
-    """A batch becomes Arrow tables in the order of `core/tables`, without tables that have no
-    rows."""
+    """A batch becomes Arrow tables in the order of `core/tables`, without tables that have no rows."""
     batch = Batch()
     batch.add(SYNCS, SYNCS.row(load_id="1"))
     batch.add(INSIGHTS, insight("r"))

@@ -39,17 +39,11 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
         ),
         pytest.param(
             "postgres",
-            DestinationTraits(
-                file_format="parquet", takes_updates=True, holds_nul=False, parses_json=True
-            ),
+            DestinationTraits(file_format="parquet", takes_updates=True, holds_nul=False, parses_json=True),
             id="postgres",
         ),
-        pytest.param(
-            "redshift", DestinationTraits(takes_updates=True, holds_nul=False), id="redshift"
-        ),
-        pytest.param(
-            "filesystem", DestinationTraits(has_tables_in_schema_only=True), id="filesystem"
-        ),
+        pytest.param("redshift", DestinationTraits(takes_updates=True, holds_nul=False), id="redshift"),
+        pytest.param("filesystem", DestinationTraits(has_tables_in_schema_only=True), id="filesystem"),
     ],
 )
 def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path) -> None:
@@ -85,8 +79,7 @@ def test_a_destination_with_a_name_of_its_own(tmp_path: Path) -> None:
 
 
 def test_dlt_s_own_duckdb_is_staged_first(tmp_path: Path) -> None:
-    """In a pipeline of a user's own, dlt merges from staging tables, where a retry can add rows
-    twice."""
+    """In a pipeline of a user's own, dlt merges from staging tables, where a retry can add rows twice."""
     found = traits_of(pipeline(tmp_path, dlt.destinations.duckdb(":memory:")))
     assert not found.is_staged_once
     assert found.takes_updates

@@ -1,5 +1,5 @@
-"""Full and read-only disks, damaged files and special paths: each ends with one line that says what
-to do, and no data is lost."""
+"""Full and read-only disks, damaged files and special paths: each ends with one line that says what to do,
+and no data is lost."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ Load = Callable[..., Ended]
 
 @pytest.fixture
 def big_run(few_runs: Sandbox, loaded: Path) -> Iterator[None]:
-    """A run that is not loaded yet, with a text that takes megabytes in every file that contains
-    it."""
+    """A run that is not loaded yet, with a text that takes megabytes in every file that contains it."""
     run = {
         "object": "extract_run",
         "id": "exr_big",
@@ -58,8 +57,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
     try:
         yield (
             lambda larger: (
-                subprocess.run(["mount", "-o", f"remount,size={larger}", str(folder)], check=True)
-                and None
+                subprocess.run(["mount", "-o", f"remount,size={larger}", str(folder)], check=True) and None
             )
         )
     finally:
@@ -85,8 +83,8 @@ def shut(folder: Path) -> Iterator[None]:
 
 
 def says(ended: Ended, *words: object, code: int = 1) -> None:
-    """The command ended with the exit code and one line that contains the words, without a
-    traceback or dlt's pages of text."""
+    """The command ended with the exit code and one line that contains the words, without a traceback or dlt's
+    pages of text."""
     assert ended.code == code, ended.err
     *before, last = ended.err.splitlines()
     assert last.startswith("docruns: ")
@@ -98,11 +96,9 @@ def says(ended: Ended, *words: object, code: int = 1) -> None:
 
 @pytest.mark.fault(33)
 @pytest.mark.usefixtures("big_run")
-def test_no_space_for_the_work(
-    docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
-) -> None:
-    """The disk of the working folder is full: the database does not change, the folder is emptied,
-    and one load with more space repairs everything."""
+def test_no_space_for_the_work(docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path) -> None:
+    """The disk of the working folder is full: the database does not change, the folder is emptied, and one
+    load with more space repairs everything."""
     work, before = tmp_path / "work", state(loaded)
     elsewhere = {"DLT_DATA_DIR": str(work)}
     with small_disk(work, 500_000) as grow:
@@ -120,8 +116,8 @@ def test_no_space_for_the_work(
 def test_no_space_for_the_database(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
 ) -> None:
-    """The disk of the database is full: the database stays readable and does not change, and one
-    load with more space repairs everything."""
+    """The disk of the database is full: the database stays readable and does not change, and one load with
+    more space repairs everything."""
     before = state(loaded)
     with small_disk(tmp_path / "disk", loaded.stat().st_size + 200_000) as grow:
         database = Path(shutil.move(loaded, tmp_path / "disk"))
@@ -149,11 +145,8 @@ def test_a_file_that_may_not_grow(
 
 
 @pytest.mark.fault(33)
-def test_no_space_for_the_copy(
-    docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
-) -> None:
-    """`--publish` on a full disk keeps the loaded runs and the older copy, and leaves no other
-    file."""
+def test_no_space_for_the_copy(docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path) -> None:
+    """`--publish` on a full disk keeps the loaded runs and the older copy, and leaves no other file."""
     few_runs.extend.add(1)
     with small_disk(tmp_path / "disk", loaded.stat().st_size * 3 // 2) as grow:
         copy = tmp_path / "disk" / "copy.duckdb"
@@ -169,11 +162,9 @@ def test_no_space_for_the_copy(
 
 
 @pytest.mark.fault(39)
-def test_places_that_are_shut(
-    docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path
-) -> None:
-    """The message names the path that cannot be written; for the database and the working folder,
-    it comes before any request."""
+def test_places_that_are_shut(docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path) -> None:
+    """The message names the path that cannot be written; for the database and the working folder, it comes
+    before any request."""
     folder = tmp_path / "shut"
     folder.mkdir()
     database = folder / "d.duckdb"
@@ -192,8 +183,8 @@ def test_places_that_are_shut(
 
 @pytest.mark.fault(36, 39)
 def test_places_that_are_none(docruns_load: Load, few_runs: Sandbox, tmp_path: Path) -> None:
-    """A missing folder, a folder in place of a file and a file in place of a folder are wrong use:
-    the message names the option, and no request is sent."""
+    """A missing folder, a folder in place of a file and a file in place of a folder are wrong use: the
+    message names the option, and no request is sent."""
     (tmp_path / "file").write_text("x")
     for path, word in (("no/d.duckdb", "does not exist"), (".", "is a folder"), ("a\\b", "slash")):
         says(docruns_load("--database", path), "--database: ", word, code=2)
@@ -227,8 +218,7 @@ def noise(_: bytes) -> bytes:
 
 
 def emptied(whole: bytes) -> bytes:
-    """The first half and zeros after it, as some file systems leave a file after a loss of
-    power."""
+    """The first half and zeros after it, as some file systems leave a file after a loss of power."""
     return cut(whole) + bytes(len(whole) // 2)
 
 
@@ -253,8 +243,8 @@ def test_a_damaged_database(
 
 @pytest.mark.fault(40)
 def test_a_damage_that_shows_late(docruns_load: Load, few_runs: Sandbox, loaded: Path) -> None:
-    """Damage in blocks that are read only when rows are replaced is reported too; a load continues
-    on a whole copy in place of the file."""
+    """Damage in blocks that are read only when rows are replaced is reported too; a load continues on a whole
+    copy in place of the file."""
     copy = loaded.with_name("copy.duckdb")
     assert docruns_load("--publish", str(copy)).code == 0
     damaged = bytearray(loaded.read_bytes())
@@ -280,8 +270,8 @@ def test_a_damage_that_shows_late(docruns_load: Load, few_runs: Sandbox, loaded:
 def test_what_a_kill_left_is_gone_or_damaged(
     docruns_load: Load, few_runs: Sandbox, loaded: Path, tmp_path: Path, what: str
 ) -> None:
-    """A load does not depend on the working folder: where it is lost or damaged after a kill, one
-    load repairs the half-loaded runs."""
+    """A load does not depend on the working folder: where it is lost or damaged after a kill, one load
+    repairs the half-loaded runs."""
     few_runs.extend.review(8)
     small = {"SOURCES__EXTEND__CHUNK_RUNS": "5"}
     assert docruns_load(point="l8 some tables merged", environment=small).code == -9
@@ -339,14 +329,12 @@ def test_a_working_folder_that_is_removed_during_a_load(
 
 
 @pytest.mark.fault(42)
-@pytest.mark.parametrize(
-    ("table", "column"), [("_dlt_pipeline_state", "state"), ("_dlt_version", "schema")]
-)
+@pytest.mark.parametrize(("table", "column"), [("_dlt_pipeline_state", "state"), ("_dlt_version", "schema")])
 def test_a_damaged_state(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, table: str, column: str
 ) -> None:
-    """The message says which rows to delete; the next load then reads the lists to their ends, and
-    fetches no run that is stored as it is listed."""
+    """The message says which rows to delete; the next load then reads the lists to their ends, and fetches no
+    run that is stored as it is listed."""
     load_extend(loaded, base_url=few_runs.extend_url)
     with duckdb.connect(str(loaded)) as connection:
         connection.execute(f"UPDATE extend.{table} SET {column} = left({column}, 50)")

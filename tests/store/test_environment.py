@@ -63,8 +63,8 @@ def workshop(tmp_path: Path, open_mask: None, monkeypatch: pytest.MonkeyPatch) -
 def test_everything_is_its_owner_s_alone(
     workshop: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With an umask of 0, a library's load, sweep and verify create only private files: database,
-    log, packages with documents, lock and published copy, checked during the work and after it."""
+    """With an umask of 0, a library's load, sweep and verify create only private files: database, log,
+    packages with documents, lock and published copy, checked during the work and after it."""
     seen: dict[str, int] = {}
     remove, checkpoint = shutil.rmtree, pipeline.checkpoint_aside
 
@@ -121,9 +121,7 @@ def test_a_killed_load_too(workshop: Path, sandbox: Sandbox) -> None:
         "load_runs(connect_extend(base_url=sys.argv[1]), "
         "Target('extend', Path('data/d.duckdb')))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, sandbox.extend_url], check=False, cwd=workshop
-    )
+    done = subprocess.run([sys.executable, "-c", script, sandbox.extend_url], check=False, cwd=workshop)
     assert done.returncode == -9
     found = modes(workshop / "data", workshop / "somewhere")
     assert open_to_others(found) == {}
@@ -132,8 +130,7 @@ def test_a_killed_load_too(workshop: Path, sandbox: Sandbox) -> None:
 
 
 def test_the_mask_is_given_back(open_mask: None) -> None:
-    """After loads that succeed, fail, or overlap in several threads, the process has its earlier
-    mask."""
+    """After loads that succeed, fail, or overlap in several threads, the process has its earlier mask."""
 
     def mask() -> int:
         now = os.umask(0o077)
@@ -169,8 +166,7 @@ def test_the_mask_is_given_back(open_mask: None) -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder and a home without configuration, as cron has them; no setting mentions
-    telemetry."""
+    """A folder and a home without configuration, as cron has them; no setting mentions telemetry."""
     monkeypatch.delenv("RUNTIME__DLTHUB_TELEMETRY")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
@@ -233,8 +229,8 @@ def address(sandbox: Sandbox) -> list[str]:
 def test_only_the_platform_is_talked_to(
     script: str, arguments: tuple[str, ...], sandbox: Sandbox, elsewhere: Path
 ) -> None:
-    """A command or a library's load connects to the API's host only, looks up no other name, and
-    lets DuckDB download no extension: there is no telemetry and no update check."""
+    """A command or a library's load connects to the API's host only, looks up no other name, and lets DuckDB
+    download no extension: there is no telemetry and no update check."""
     url = sandbox.plextera_url if "plextera" in arguments else sandbox.extend_url
     found = places(elsewhere, script, *arguments, url)
     assert [place for place in found if place != "127.0.0.1"] == address(sandbox)
@@ -298,11 +294,9 @@ def test_telemetry_is_off_for_a_library(sandbox: Sandbox, elsewhere: Path) -> No
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o640, True), (0o604, True), (0o600, False)])
-def test_open_secrets_are_told_of(
-    mode: int, warned: bool, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """One warning names a secrets.toml that others may read, and the command that fixes it; the
-    load continues."""
+def test_open_secrets_are_told_of(mode: int, warned: bool, sandbox: Sandbox, tmp_path: Path) -> None:
+    """One warning names a secrets.toml that others may read, and the command that fixes it; the load
+    continues."""
     secrets = tmp_path / ".dlt" / "secrets.toml"
     secrets.parent.mkdir()
     secrets.write_text('[sources.extend]\napi_key = "sk_live_0123456789"\n')

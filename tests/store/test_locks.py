@@ -1,5 +1,4 @@
-"""Locks: one load at a time on a target, one writer at a time on a database, and the messages to
-others."""
+"""Locks: one load at a time on a target, one writer at a time on a database, and the messages to others."""
 
 from __future__ import annotations
 
@@ -36,17 +35,14 @@ from support.processes import HOLD, another
 
 @pytest.mark.fault(13)
 def test_a_second_load_is_refused(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A second load is refused with the process at work and its start; it sends no request and
-    creates no file."""
+    """A second load is refused with the process at work and its start; it sends no request and creates no
+    file."""
     path = tmp_path / "t.duckdb"
     with another(HOLD, str(lock_file(Target("extend", path)))) as process:
         with pytest.raises(LockedError) as caught:
             load_extend(path)
         text = str(caught.value)
-        assert (
-            f"`docruns load extend` (process {process.pid}) since 2026-11-22T07:00:00Z is at work"
-            in text
-        )
+        assert f"`docruns load extend` (process {process.pid}) since 2026-11-22T07:00:00Z is at work" in text
         assert "t.duckdb (extend)" in text
         assert caught.value.exit_code == 1
         assert sandbox.stats.requests == 0
@@ -90,8 +86,7 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
-    """The lock also excludes threads of one process, as a scheduler may run two jobs in one
-    process."""
+    """The lock also excludes threads of one process, as a scheduler may run two jobs in one process."""
     path = tmp_path / "x.lock"
     with (
         hold_lock(path, "one"),
@@ -102,8 +97,8 @@ def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_asking_who_holds_it_disturbs_nobody(tmp_path: Path) -> None:
-    """`status` takes the lock for an instant to see whether it is free; a load that begins just
-    then is not refused."""
+    """`status` takes the lock for an instant to see whether it is free; a load that begins just then is not
+    refused."""
     path = tmp_path / "x.lock"
     with hold_lock(path, "first"):
         pass
@@ -117,8 +112,8 @@ def test_asking_who_holds_it_disturbs_nobody(tmp_path: Path) -> None:
 
 
 def test_many_readers_agree(tmp_path: Path) -> None:
-    """Concurrent readers of the lock's state get the right answer, while a load holds it and after
-    the load has died."""
+    """Concurrent readers of the lock's state get the right answer, while a load holds it and after the load
+    has died."""
     path = tmp_path / "x.lock"
     with another(HOLD, str(path)) as process:
         with ThreadPoolExecutor(4) as pool:
@@ -156,18 +151,13 @@ def test_a_failed_load_releases_its_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(10)
-def test_waiting_for_a_database_is_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A load that waits for a database reports it once, with the process that has it open, and
-    continues when it is closed."""
+def test_waiting_for_a_database_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that waits for a database reports it once, with the process that has it open, and continues when
+    it is closed."""
     assert file.REPORT_AFTER_S == 2.0
     monkeypatch.setattr(file, "REPORT_AFTER_S", 0.2)
     path = tmp_path / "t.duckdb"
-    code = (
-        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); "
-        "sys.stdin.read()"
-    )
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     told: list[str] = []
     with another(code, str(path)) as process:
         started = time.monotonic()
@@ -190,8 +180,7 @@ def test_waiting_for_a_database_is_told_once(
 def test_database_with_the_name_of_its_dataset(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, name: str
 ) -> None:
-    """DuckDB cannot distinguish a file from a schema of the same name, so docruns refuses such a
-    file."""
+    """DuckDB cannot distinguish a file from a schema of the same name, so docruns refuses such a file."""
     with pytest.raises(ConfigError, match=r"--database: .* has the name of its dataset, extend"):
         load_extend(tmp_path / name)
     assert sandbox.stats.requests == 0

@@ -37,14 +37,12 @@ load_runs(connect_extend(base_url="{}"), Target("extend", Path("rows.duckdb")))
 """
 
 
-@pytest.mark.parametrize(
-    ("script", "more"), [(COMMAND, False), (LIBRARY, True)], ids=["command", "library"]
-)
+@pytest.mark.parametrize(("script", "more"), [(COMMAND, False), (LIBRARY, True)], ids=["command", "library"])
 def test_only_the_command_takes_no_more_arenas(
     script: str, more: bool, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """The command limits the arenas; a library's process, which does more than load, keeps one for
-    each thread."""
+    """The command limits the arenas; a library's process, which does more than load, keeps one for each
+    thread."""
     ended = subprocess.run(
         [sys.executable, "-c", SAYS + script.format(sandbox.extend_url)],
         cwd=tmp_path,

@@ -1,5 +1,5 @@
-"""How dlt and DuckDB merge rows: a run's rows are replaced as a set, from any resource, any number
-of times."""
+"""How dlt and DuckDB merge rows: a run's rows are replaced as a set, from any resource, any number of
+times."""
 
 from __future__ import annotations
 
@@ -57,8 +57,7 @@ def source(hints: Hints, *resources: list[Runs]) -> Any:
 
 @pytest.fixture(params=[dlt.destinations.duckdb, MergingDuckDb], ids=["staged", "from files"])
 def merged(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A function that loads packages of two resources with one `Hints`, and returns the rows of the
-    table."""
+    """A function that loads packages of two resources with one `Hints`, and returns the rows of the table."""
     hints = Hints()
     # dlt itself stumbles over such a name
     folder = tmp_path / ("it's {0}" if request.param is MergingDuckDb else "p")
@@ -99,11 +98,9 @@ def test_a_run_without_rows_loses_those_it_had(merged: Any) -> None:
     assert merged(([{"a": 3, "b": 1}], []), ([{"a": 0}], [])) == [("b", 1, "of 1")]
 
 
-def test_rows_of_a_run_are_found_by_its_id_alone(
-    merged: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The merge deletes by the run's id alone: with the key too, DuckDB joined the staged rows with
-    the whole table. dlt numbers staged rows only where a run came twice, or could have."""
+def test_rows_of_a_run_are_found_by_its_id_alone(merged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The merge deletes by the run's id alone: with the key too, DuckDB joined the staged rows with the whole
+    table. dlt numbers staged rows only where a run came twice, or could have."""
     from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
     said: list[str] = []
@@ -151,11 +148,9 @@ def test_a_column_that_is_no_longer_brought(
         assert "older" in connection.table("d.insights").columns
 
 
-def test_any_pipeline_goes_on_with_a_dataset(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A destination with staging tables and one without can load in turn: both read the state, and
-    neither logs a warning about the other."""
+def test_any_pipeline_goes_on_with_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A destination with staging tables and one without can load in turn: both read the state, and neither
+    logs a warning about the other."""
     destinations = [dlt.destinations.duckdb, MergingDuckDb, dlt.destinations.duckdb]
     for number, destination in enumerate(destinations):
         running = pipeline(tmp_path / str(number), tmp_path / "h.duckdb", destination)

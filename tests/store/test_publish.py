@@ -127,8 +127,7 @@ def test_a_stale_log_is_not_replayed(platform: Sandbox, tmp_path: Path) -> None:
 
 
 def test_changes_beside_the_database_are_copied_too(platform: Sandbox, tmp_path: Path) -> None:
-    """Changes that another program left in the log of the database when it crashed are in the
-    copy."""
+    """Changes that another program left in the log of the database when it crashed are in the copy."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     sql = "CREATE TABLE mine AS SELECT 42 AS answer"
@@ -139,8 +138,7 @@ def test_changes_beside_the_database_are_copied_too(platform: Sandbox, tmp_path:
 
 
 def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
-    """A path where no copy can be put is refused before the load, without a request or a new
-    file."""
+    """A path where no copy can be put is refused before the load, without a request or a new file."""
     database = tmp_path / "d.duckdb"
     text = tmp_path / "notes.txt"
     text.write_text("not to be lost, and long enough to be a header")
@@ -195,10 +193,7 @@ def test_a_copy_that_somebody_writes_to(
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, path)
     platform.extend.add(1)
-    code = (
-        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); "
-        "sys.stdin.read()"
-    )
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     with (
         another(code, str(path)) as writer,
         pytest.raises(LockedError, match=f"--publish .*PID {writer.pid}"),
@@ -229,8 +224,7 @@ def test_what_a_kill_has_torn_is_not_published(platform: Sandbox, tmp_path: Path
 def test_what_is_torn_outside_of_a_window_is_not_published(
     platform: Sandbox, tmp_path: Path, window: dict[str, Any]
 ) -> None:
-    """A load with `since` or `until` does not publish while runs outside of them are at two
-    versions."""
+    """A load with `since` or `until` does not publish while runs outside of them are at two versions."""
     database, path = tmp_path / "d.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     with duckdb.connect(str(database)) as connection:
@@ -242,8 +236,8 @@ def test_what_is_torn_outside_of_a_window_is_not_published(
 
 @pytest.mark.fault(6)
 def test_what_nobody_can_read_again_is_published(platform: Sandbox, tmp_path: Path) -> None:
-    """A half-loaded run that was deleted on the platform cannot be repaired, so it does not prevent
-    a copy."""
+    """A half-loaded run that was deleted on the platform cannot be repaired, so it does not prevent a
+    copy."""
     database, path = tmp_path / "g.duckdb", tmp_path / "copy.duckdb"
     load_into(platform, database, None)
     with duckdb.connect(str(database)) as connection:

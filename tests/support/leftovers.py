@@ -24,8 +24,7 @@ _PACKED = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
 
 
 def everything(*places: Path) -> dict[str, bytes]:
-    """All files in some folders by path: under `path` their bytes, under `path!` their unpacked
-    content."""
+    """All files in some folders by path: under `path` their bytes, under `path!` their unpacked content."""
     found: dict[str, bytes] = {}
     for place in places:
         for path in sorted([place] if place.is_file() else place.rglob("*")):
@@ -90,8 +89,7 @@ def cells(database: Path) -> Iterator[Cells]:
             shutil.copy(log, f"{copy}.wal")
         with duckdb.connect(str(copy)) as connection:
             columns = connection.execute(
-                "SELECT table_schema, table_name, column_name, data_type "
-                "FROM information_schema.columns"
+                "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
             ).fetchall()
             for schema, table, column, type_ in columns:
                 found = connection.execute(

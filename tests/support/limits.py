@@ -20,8 +20,7 @@ class Limit(Protocol):
 
 
 class Bucket:
-    """A token bucket that refills evenly; its size is `burst`, by default the tokens of one
-    second."""
+    """A token bucket that refills evenly; its size is `burst`, by default the tokens of one second."""
 
     def __init__(self, rate: float, burst: float | None = None) -> None:
         self._rate, self._size = rate, burst or max(rate, 1.0)
@@ -96,13 +95,11 @@ def ask(
     demand: float | None = None,
     seed: int = 1,
 ) -> list[Answer]:
-    """Send requests for `seconds` as a client does: `slots` in flight, one at a time waiting for a
-    turn.
+    """Send requests for `seconds` as a client does: `slots` in flight, one at a time waiting for a turn.
 
-    Several budgets are several clients. `latency` is that of a whole exchange; a client that sleeps
-    wakes up to `late` seconds too late; at a `change` the platform switches to another limit;
-    `demand` is the number of requests per second that the client has to send (None: always one
-    more).
+    Several budgets are several clients. `latency` is that of a whole exchange; a client that sleeps wakes up
+    to `late` seconds too late; at a `change` the platform switches to another limit; `demand` is the number
+    of requests per second that the client has to send (None: always one more).
     """
     rng = random.Random(seed)
     budgets = budgets if isinstance(budgets, list) else [budgets]
@@ -153,8 +150,8 @@ def ask(
 
 
 class Shares(NamedTuple):
-    """`used`: share of the allowed requests that were answered; `refused`: share of 429s among all
-    answers; `refusals`: their number."""
+    """`used`: share of the allowed requests that were answered; `refused`: share of 429s among all answers;
+    `refusals`: their number."""
 
     used: float
     refused: float

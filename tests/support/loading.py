@@ -20,8 +20,7 @@ Loader = Callable[..., tuple[Summary, Platform]]
 
 
 def settled(count: Callable[[], int]) -> int:
-    """A count of requests after it has not changed for half a second: every request has been
-    counted."""
+    """A count of requests after it has not changed for half a second: every request has been counted."""
     seen, since = count(), time.monotonic()
     while time.monotonic() - since < 0.5:
         time.sleep(0.02)

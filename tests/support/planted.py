@@ -11,8 +11,7 @@ Answer = bytes | Callable[[Request], Reply]
 
 
 def plant(sandbox: Sandbox, answers: Mapping[str, Answer]) -> list[str]:
-    """Answer requests for these paths (unquoted) with these bodies; returns the paths of all
-    requests."""
+    """Answer requests for these paths (unquoted) with these bodies; returns the paths of all requests."""
     handle, asked = sandbox._gate.handle, list[str]()
 
     def planted(request: Request) -> Reply:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Poison(NamedTuple):
-    """A run's answer; `reason` is part of the message in quarantine, None when the run loads in
-    full."""
+    """A run's answer; `reason` is part of the message in quarantine, None when the run loads in full."""
 
     name: str
     body: bytes

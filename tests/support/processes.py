@@ -23,10 +23,7 @@ sys.stdin.read()
 """
 
 
-HOLD_FILE = (
-    "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); "
-    "sys.stdin.read()"
-)
+HOLD_FILE = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 
 
 @contextmanager

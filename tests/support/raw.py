@@ -39,8 +39,7 @@ def answer(body: bytes = b'{"data": []}', status: int = 200, **headers: str) -> 
 
 
 class Raw:
-    """Answers its n-th request with the n-th of the given bytes, later ones with the last; b""
-    closes.
+    """Answers its n-th request with the n-th of the given bytes, later ones with the last; b"" closes.
 
     `requests` are the requests as received, `connections` the number of connections.
     """

@@ -146,8 +146,8 @@ def test_an_empty_token_is_none(token: str | None) -> None:
 def test_runs_that_change_while_they_are_listed(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs are reviewed, deleted and added between two pages: after this load and the next the rows
-    are correct.
+    """Runs are reviewed, deleted and added between two pages: after this load and the next the rows are
+    correct.
     """
     real, pages = api.pages, []
 
@@ -268,9 +268,7 @@ def test_an_extraction_that_an_earlier_load_did_not_reach(tmp_path: Path) -> Non
 
 @pytest.mark.fault(1)
 def test_an_extraction_that_was_loaded_before_its_workflow_run_told_of_it(tmp_path: Path) -> None:
-    """It is fetched once more to get its link, in the same load or, if that was interrupted, in the
-    next one.
-    """
+    """It is fetched once more to get its link, in the same load or, if that was interrupted, in the next one."""
     database = tmp_path / "p.duckdb"
     with Sandbox(runs=1, plextera_runs=8, seed=11, document_size="light") as sandbox:
         load_plextera(sandbox, database)
@@ -296,12 +294,8 @@ def test_an_extraction_that_was_loaded_before_its_workflow_run_told_of_it(tmp_pa
 
 
 @pytest.mark.fault(30)
-def test_a_value_that_changes_its_type(
-    load_extend: Loader, few_runs: Sandbox, loaded: Path
-) -> None:
-    """A number, a text, a fraction, an object, a list: one field in the same columns, with all
-    digits.
-    """
+def test_a_value_that_changes_its_type(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
+    """A number, a text, a fraction, an object, a list: one field in the same columns, with all digits."""
     found = []
     values = ("1", '"1"', "1.50", '{"b": 12345678901234567890}', "[1, 2]", "null")
     for value in values:
@@ -374,9 +368,7 @@ def test_the_clock_jumps_after_a_list_is_begun(
     loaded: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lists are requested together and read one after the other: each one counts the time of its
-    request.
-    """
+    """Lists are requested together and read one after the other: each one counts the time of its request."""
     now, shift = datetime.now(UTC), timedelta()
     begin = Client.begin
 
@@ -399,9 +391,7 @@ def test_the_clock_jumps_after_a_list_is_begun(
 
 @pytest.mark.fault(37)
 def test_many_loads_leave_no_trace(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """Twenty loads without changes: the working folder stays empty and the database keeps its
-    size.
-    """
+    """Twenty loads without changes: the working folder stays empty and the database keeps its size."""
     for _ in range(3):
         load_extend(loaded, base_url=few_runs.extend_url)
     sizes = []

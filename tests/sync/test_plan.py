@@ -77,15 +77,10 @@ def test_ties_at_the_watermark_are_told_apart() -> None:
 @pytest.mark.fault(27)
 @pytest.mark.parametrize(("minute", "due"), [(59, True), (50, True), (49.9, False), (1, False)])
 def test_a_late_row_inside_the_overlap_is_due(minute: float, due: bool) -> None:
-    """Lists may show a run after newer ones: it is due down to watermark minus overlap,
-    inclusive.
-    """
+    """Lists may show a run after newer ones: it is due down to watermark minus overlap, inclusive."""
     state = State()
     load_all(state, [run("a", 60)])
-    assert (
-        ids(plan_runs(saved(state), [run("a", 60), run("late", minute)], OVERLAP).due)
-        == ["late"] * due
-    )
+    assert ids(plan_runs(saved(state), [run("a", 60), run("late", minute)], OVERLAP).due) == ["late"] * due
 
 
 def test_a_changed_run_is_due_wherever_it_changed_to() -> None:
@@ -154,9 +149,7 @@ def test_a_run_without_any_date_is_due_until_it_is_known() -> None:
         ({"since": at(10)}, []),
     ],
 )
-def test_bounds_hold_from_inclusive_to_exclusive(
-    bounds: dict[str, datetime], due: list[str]
-) -> None:
+def test_bounds_hold_from_inclusive_to_exclusive(bounds: dict[str, datetime], due: list[str]) -> None:
     """`since` is inclusive, `until` exclusive. Rows out of bounds only count as listed."""
     found = plan_runs(State(), [run("c", 9), run("b", 5), run("a", 1)], OVERLAP, **bounds)
     assert (ids(found.due), found.unchanged, found.listed) == (due, [], 3)
@@ -279,8 +272,8 @@ def test_the_state_survives_json_whole() -> None:
 
 
 def test_the_state_stays_small() -> None:
-    """It stores the overlap, not the history: at most twice the overlap during a load, and the
-    overlap after it.
+    """It stores the overlap, not the history: at most twice the overlap during a load, and the overlap after
+    it.
     """
     state = State()
     rows = [run(f"r{minute}", minute / 10) for minute in range(20_000)]
@@ -450,13 +443,9 @@ loads = st.tuples(st.integers(1, 5), st.none() | st.integers(0, 8), st.lists(cha
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.lists(changes, max_size=8), loads), max_size=7))
 def test_nothing_is_missed_and_nothing_is_loaded_twice(
-    story: list[
-        tuple[list[tuple[str, int, int]], tuple[int, int | None, list[tuple[str, int, int]]]]
-    ],
+    story: list[tuple[list[tuple[str, int, int]], tuple[int, int | None, list[tuple[str, int, int]]]]],
 ) -> None:
-    """Runs change before and during loads that crash: after a final quiet load every run is
-    correct.
-    """
+    """Runs change before and during loads that crash: after a final quiet load every run is correct."""
     platform = Platform()
     loader = Loader(platform)
     for happened, (chunk, crash_after, meanwhile) in story:

@@ -155,9 +155,7 @@ class _Client:
     meddle: Callable[[], str]
     usage: Usage = field(default_factory=Usage)
 
-    def get_many(
-        self, requests: Iterator[Request], ahead: Any = None
-    ) -> Iterator[tuple[Request, Outcome]]:
+    def get_many(self, requests: Iterator[Request], ahead: Any = None) -> Iterator[tuple[Request, Outcome]]:
         for request in requests:
             self.meddle()
             run = self.world.platform.runs.get(request.subject)
@@ -201,8 +199,8 @@ def test_after_the_storm_the_database_equals_the_platform(
 ) -> None:
     """After changes between and during pages, details and crashes, one quiet load makes both equal.
 
-    Left out: deletions while a list is walked by position, which hide the row that moves up. Such a
-    list is read again if it has page numbers; with opaque tokens `verify` finds hidden rows.
+    Left out: deletions while a list is walked by position, which hide the row that moves up. Such a list is
+    read again if it has page numbers; with opaque tokens `verify` finds hidden rows.
     """
     world = World(Platform(by_position))
     for before, during, crash in loads:
@@ -226,9 +224,7 @@ def test_after_the_storm_the_database_equals_the_platform(
 @settings(max_examples=60, deadline=None)
 @given(loads=st.lists(st.lists(CHANGE, max_size=25), min_size=1, max_size=6))
 def test_nothing_is_fetched_twice(loads: list[Any]) -> None:
-    """Without crashes, and with changes between loads only, each state of a run is fetched once at
-    most.
-    """
+    """Without crashes, and with changes between loads only, each state of a run is fetched once at most."""
     world = World(Platform())
     for before in loads:
         for change in before:
@@ -239,8 +235,8 @@ def test_nothing_is_fetched_twice(loads: list[Any]) -> None:
 
 @pytest.mark.fault(26)
 def test_thousands_at_one_moment() -> None:
-    """Thousands of equal times: all runs are loaded across chunks and crashes, and only a crashed
-    chunk repeats.
+    """Thousands of equal times: all runs are loaded across chunks and crashes, and only a crashed chunk
+    repeats.
     """
     world = World(Platform())
     world.platform.runs = {f"r{i}": (START, "PROCESSED") for i in range(2000)}

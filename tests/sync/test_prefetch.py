@@ -48,9 +48,7 @@ def test_the_next_list_is_begun_while_a_package_is_loaded(
     def counted(running: Any, source: Any, target: Any) -> None:
         commit(running, source, target)
         settled(lambda: sum(sandbox.stats.routes.values()))
-        runs = {
-            route: n for route, n in sandbox.stats.routes.items() if route.endswith("_runs/{id}")
-        }
+        runs = {route: n for route, n in sandbox.stats.routes.items() if route.endswith("_runs/{id}")}
         workflows = runs.pop("GET /workflow_runs/{id}", 0)
         seen.append((workflows, len(runs)))
 
@@ -61,9 +59,7 @@ def test_the_next_list_is_begun_while_a_package_is_loaded(
     assert held(tmp_path / "n.duckdb") == truth(sandbox)
 
 
-def test_a_limit_is_kept_ahead_of_time(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_a_limit_is_kept_ahead_of_time(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """`max_runs` limits requests, not only loaded runs."""
     sandbox.set(latency=0.02)
     summary, _ = load_extend(tmp_path / "m.duckdb", chunk_runs=10, max_runs=25)

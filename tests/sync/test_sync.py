@@ -50,9 +50,7 @@ def fetched(sandbox: Sandbox) -> int:
     return sandbox.stats.routes.get("GET /workflow_runs/{id}", 0)
 
 
-def test_what_since_left_out_is_loaded_later(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_what_since_left_out_is_loaded_later(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """A load with --since, then one without: all runs are loaded, each fetched once."""
     times = sorted(run["updated_at"] for run in workflow_truth(sandbox).values())
     database = tmp_path / "s.duckdb"
@@ -131,9 +129,7 @@ def test_run_that_ends_without_a_new_change_is_seen(
         assert fetched(sandbox) == 0
 
 
-def test_unfinished_runs_are_given_up_with_age(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_unfinished_runs_are_given_up_with_age(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """After `recheck_for` a run that never ends costs no list request."""
     database = tmp_path / "g.duckdb"
     load_extend(database, recheck_for="1s")
@@ -145,9 +141,7 @@ def test_unfinished_runs_are_given_up_with_age(
 
 
 @pytest.mark.fault(21)
-def test_run_that_goes_away_while_it_is_loaded(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_run_that_goes_away_while_it_is_loaded(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """A listed run that answers 404 is neither an error nor tried again."""
     gone = next(iter(workflow_truth(sandbox)))
     sandbox.fault("status", f"/workflow_runs/{gone}", status=404, times=99)
@@ -191,9 +185,7 @@ def test_a_run_without_details_that_goes_away_stops_nothing() -> None:
     saved: dict[str, Any] = {}
 
     def run_list_of(pages: list[list[ListedRun]]) -> RunList:
-        return RunList(
-            "runs", lambda _: iter(pages), lambda *_: ParsedRun(Batch(), "PENDING", False), None
-        )
+        return RunList("runs", lambda _: iter(pages), lambda *_: ParsedRun(Batch(), "PENDING", False), None)
 
     for run_list in map(run_list_of, ([[row]], [[]], [[]])):
         sync = Sync(simulated(client, run_list, lambda: moment + timedelta(hours=3)))
@@ -237,9 +229,7 @@ def test_what_fails_in_a_window_is_remembered(
 def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
     load_extend: Loader, tmp_path: Path
 ) -> None:
-    """Runs of an optional list that `--since` left out are loaded later, also if the list was
-    missing once.
-    """
+    """Runs of an optional list that `--since` left out are loaded later, also if the list was missing once."""
     edits = "SELECT count(*) FROM extend.processor_runs WHERE type = 'EDIT'"
     database, whole = tmp_path / "o.duckdb", tmp_path / "w.duckdb"
     with Sandbox(20, seed=1, standalone=30, document_size="light") as sandbox:
@@ -269,9 +259,7 @@ def test_a_run_that_is_listed_again_is_read_again(
 
 
 @pytest.mark.parametrize("path", ["/verify_runs", "/edit_runs", "/workflows", "/extractors"])
-def test_a_list_that_the_key_may_not_see_stops_nothing(
-    sandbox: Sandbox, tmp_path: Path, path: str
-) -> None:
+def test_a_list_that_the_key_may_not_see_stops_nothing(sandbox: Sandbox, tmp_path: Path, path: str) -> None:
     """403 for a secondary list means that the key lacks a right, not that it is wrong."""
     sandbox.fault("status", path, status=403, times=None)
     events: list[tuple[str, str]] = []
@@ -285,21 +273,15 @@ def test_a_list_that_the_key_may_not_see_stops_nothing(
 
 
 @pytest.mark.parametrize("path", ["/workflow_runs", "/extract_runs"])
-def test_a_key_that_may_not_see_the_runs_is_refused(
-    load_extend: Loader, sandbox: Sandbox, path: str
-) -> None:
+def test_a_key_that_may_not_see_the_runs_is_refused(load_extend: Loader, sandbox: Sandbox, path: str) -> None:
     """Without the list of workflow runs a load would miss most rows."""
     sandbox.fault("status", path, status=403, times=None)
     with pytest.raises(RefusedError):
         load_extend()
 
 
-def test_no_signed_url_of_an_error_is_stored(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """A platform may quote a signed URL in an error: neither the table nor the state stores its
-    query.
-    """
+def test_no_signed_url_of_an_error_is_stored(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A platform may quote a signed URL in an error: neither the table nor the state stores its query."""
     [bad] = sandbox.extend.add(1)
     message = "cannot read https:\\/\\/files.invalid\\/scan.pdf?X-Amz-Signature=SECRETSIG&x=1"
     body = '{"code": "INVALID", "message": "' + message + '", "retryable": false}'

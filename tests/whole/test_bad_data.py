@@ -1,8 +1,8 @@
-"""Answers that no platform should send, over HTTP into DuckDB: they load in full or go to
-quarantine with a reason.
+"""Answers that no platform should send, over HTTP into DuckDB: they load in full or go to quarantine with a
+reason.
 
-One load contains all bad answers of a platform, with good runs between them: the good runs must
-load, whatever the other answers contain.
+One load contains all bad answers of a platform, with good runs between them: the good runs must load,
+whatever the other answers contain.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ SOUND = 5
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that is not JSON is retried once, without waiting; many bad runs do not end the
-    load."""
+    """An answer that is not JSON is retried once, without waiting; many bad runs do not end the load."""
     monkeypatch.setattr("docruns.sync.sync.GIVE_UP_AFTER", 1000)
     given = messages.Retry.__init__
 
@@ -109,8 +108,8 @@ def rebuilt(database: Path, dataset: str) -> dict[str, Any]:
 
 @pytest.mark.fault(31, 32)
 def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
-    """Every bad answer loads in full or goes to quarantine with its reason, in every load, and no
-    other run is missing."""
+    """Every bad answer loads in full or goes to quarantine with its reason, in every load, and no other run
+    is missing."""
     value = '{"value":{"total":{"amount":9.5,"iso_4217_currency_code":"EUR"},"n":[1,{"a":null}]}}'
     sound = [
         Poison(f"sound {i}", f'{{"id":"sound {i}","status":"PROCESSED","object":"extract_run","output":{value}}}'.encode())
@@ -147,8 +146,7 @@ def test_poisoned_runs_of_extend(empty: Sandbox, tmp_path: Path) -> None:
 
 @pytest.mark.fault(31, 32)
 def test_poisoned_extractions_of_plextera(empty: Sandbox, tmp_path: Path) -> None:
-    """The same rule holds for Plextera's extractions; each field is also kept unchanged beside its
-    row."""
+    """The same rule holds for Plextera's extractions; each field is also kept unchanged beside its row."""
     field = '{"name":"total","value":{"amount":9.5},"confidence":0.5}'
     sound = [
         Poison(f"sound {i}", f'{{"id":"sound {i}","status":"COMPLETED","output":{{"fields":[{field}]}}}}'.encode())
@@ -202,8 +200,7 @@ ODD_MOMENTS: list[tuple[str, str | None]] = [
     ('"10000-01-01T00:00:00Z"', None),
     ('"2026-09-20T10:00:00Z\\u0000"', None),
 ]
-"""JSON text of a timestamp, with the loaded value; text that is not a timestamp is kept in
-`extra`."""
+"""JSON text of a timestamp, with the loaded value; text that is not a timestamp is kept in `extra`."""
 
 NO_ROWS = [
     "1", '"x"', "[]", "true", "{}", '{"id":null}', '{"id":7}', '{"id":""}', '{"id":"."}', '{"id":".."}', '{"id":{}}',
@@ -220,8 +217,8 @@ def run_of(id_: str, more: str = "") -> bytes:
 @pytest.mark.fault(28)
 @pytest.mark.parametrize("platform", ["extend", "plextera"])
 def test_poisoned_rows_of_a_list(platform: str, empty: Sandbox, tmp_path: Path) -> None:
-    """A row without a run id goes to quarantine unchanged; a row with a run id loads, whatever else
-    it contains."""
+    """A row without a run id goes to quarantine unchanged; a row with a run id loads, whatever else it
+    contains."""
     rows = {f"at {i}": f'"updatedAt":{text}' for i, (text, _) in enumerate(ODD_MOMENTS)}
     rows |= {f"created {i}": f'"createdAt":{text}' for i, (text, _) in enumerate(ODD_MOMENTS)}
     status = [
@@ -276,8 +273,7 @@ def test_poisoned_rows_of_a_list(platform: str, empty: Sandbox, tmp_path: Path) 
 
 
 def lists_of(platform: str, sandbox: Sandbox) -> tuple[Any, str, str, dict[str, Answer]]:
-    """Source, base URL, path of the list of workflow runs, and empty answers for all other
-    lists."""
+    """Source, base URL, path of the list of workflow runs, and empty answers for all other lists."""
     if platform == "extend":
         kinds = ("extract", "classify", "split", "parse", "edit", "verify")
         others: dict[str, Answer] = {f"/extend/{kind}_runs": EMPTY for kind in kinds}
@@ -300,8 +296,7 @@ def page_of(*rows: str) -> bytes:
 def test_a_status_that_no_list_can_be_asked_for(
     platform: str, status: str, empty: Sandbox, tmp_path: Path
 ) -> None:
-    """An unfinished run is read by its id when the list refuses its status, or when no URL can
-    contain it."""
+    """An unfinished run is read by its id when the list refuses its status, or when no URL can contain it."""
     source, base, path, answers = lists_of(platform, empty)
     said = f'"id":"w","status":{json.dumps(status)},"updatedAt":"2026-08-01T00:00:00Z"'
     answers |= {path: page_of(f"{{{said}}}"), f"{path}/w": f"{{{said}}}".encode()}
@@ -326,8 +321,8 @@ def test_a_status_that_no_list_can_be_asked_for(
 def test_runs_without_a_timestamp_are_loaded_whenever_they_come(
     platform: str, empty: Sandbox, tmp_path: Path
 ) -> None:
-    """A run without a usable date is loaded when a later load finds it, and is not fetched again
-    after that."""
+    """A run without a usable date is loaded when a later load finds it, and is not fetched again after
+    that."""
     source, base, path, answers = lists_of(platform, empty)
     dated = '{"id":"dated","status":"PROCESSED","updatedAt":"2026-09-20T00:00:00Z"}'
     bare = '{"id":"bare","status":"COMPLETED","updatedAt":null,"createdAt":"soon"}'
@@ -349,8 +344,8 @@ def test_runs_without_a_timestamp_are_loaded_whenever_they_come(
 def test_what_is_in_quarantine_stops_no_later_load(
     empty: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs that failed before are retried first and do not count as new failures: new runs load
-    after them."""
+    """Runs that failed before are retried first and do not count as new failures: new runs load after
+    them."""
     monkeypatch.setattr("docruns.sync.sync.GIVE_UP_AFTER", 3)
     source, base, path, answers = lists_of("extend", empty)
     rows = []

@@ -31,8 +31,8 @@ def run(folder: Path, *command: str, **env: str) -> str:
 
 
 def init(checkout: Path, folder: Path) -> None:
-    """`dlt init docruns duckdb --location <checkout>`. It needs git; where there is none, the files are copied as it
-    copies them, and what follows is tested all the same."""
+    """`dlt init docruns duckdb --location <checkout>`. It needs git; where there is none, the files are
+    copied as it copies them, and what follows is tested all the same."""
     if shutil.which("git") is None:
         shutil.copytree(checkout / "sources", folder, dirs_exist_ok=True)
         return
@@ -50,9 +50,7 @@ def init(checkout: Path, folder: Path) -> None:
 def test_dlt_init_copies_a_source_that_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     """`dlt init docruns duckdb --location <checkout>` gives a folder whose script loads everything."""
     checkout, folder = tmp_path / "checkout", tmp_path / "folder"
-    shutil.copytree(
-        ROOT / "sources", checkout / "sources", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(ROOT / "sources", checkout / "sources", ignore=shutil.ignore_patterns("__pycache__"))
     folder.mkdir()
     init(checkout, folder)
     assert (folder / "docruns" / "sandbox" / "__init__.py").exists()

@@ -12,8 +12,8 @@ What a block's language means:
     toml      settings for the commands that follow
     cron      the command is run, with this folder for /srv/docruns
 
-A block whose first line is a comment with the name of a file is saved under that name. All blocks of a document
-share a folder. Words must match; numbers and times are compared as such, whatever they are.
+A block whose first line is a comment with the name of a file is saved under that name. All blocks of a
+document share a folder. Words must match; numbers and times are compared as such, whatever they are.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def is_same(documented: list[str], found: list[str]) -> bool:
     at = written.index("…")
     head, tail = written[:at], written[at + 1 :]
     return (
-        len(real) >= len(head) + len(tail)
-        and real[:at] == head
-        and (not tail or real[-len(tail) :] == tail)
+        len(real) >= len(head) + len(tail) and real[:at] == head and (not tail or real[-len(tail) :] == tail)
     )
 
 
@@ -321,9 +319,7 @@ def postgres(
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-def test_documents_say_what_happens(
-    path: Path, reader: Reader, request: pytest.FixtureRequest
-) -> None:
+def test_documents_say_what_happens(path: Path, reader: Reader, request: pytest.FixtureRequest) -> None:
     """Whoever follows a document word by word sees what it says, and no command fails."""
     text = path.read_text()
     server = request.getfixturevalue("postgres") if POSTGRES in text else POSTGRES
@@ -384,9 +380,7 @@ def test_commands_and_options_exist(help_of: Callable[..., str]) -> None:
     options = set(re.findall(r"--[a-z-]+", help_of() + "".join(help_of(name) for name in known)))
     for path in DOCUMENTS:
         text = path.read_text()
-        named = {
-            name for line in re.findall(r"(?<!init )docruns .*", text) for name in _options(line)
-        }
+        named = {name for line in re.findall(r"(?<!init )docruns .*", text) for name in _options(line)}
         named |= set(re.findall(r"`(--[a-z-]+)", text))
         assert named - {"--version"} <= options, path
 
@@ -414,9 +408,7 @@ def test_settings_are_documented() -> None:
         for setting, parameter in settings.items():
             if parameter.default is not None and rows[setting] != "as for Extend":
                 default = (
-                    f"{parameter.default:g}"
-                    if isinstance(parameter.default, float)
-                    else parameter.default
+                    f"{parameter.default:g}" if isinstance(parameter.default, float) else parameter.default
                 )
                 written = str(default).lower() if isinstance(default, bool) else str(default)
                 assert f"`{written}`" in rows[setting], (name, setting)

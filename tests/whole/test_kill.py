@@ -22,8 +22,7 @@ def nothing(_: Path, __: Scene) -> list[str]:
 
 
 def no_table_in_between(database: Path, stage: Scene) -> list[str]:
-    """Each table has its old or its new rows: no table has lost old rows without having the new
-    ones."""
+    """Each table has its old or its new rows: no table has lost old rows without having the new ones."""
     old, new = (
         {text.partition(":")[0] for text in differences(database, other)}
         for other in (stage.before, stage.calm)
@@ -82,8 +81,8 @@ def stage(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]
 
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """Loads that are killed repeatedly continue from the committed state: no run is lost, doubled
-    or fetched without need."""
+    """Loads that are killed repeatedly continue from the committed state: no run is lost, doubled or fetched
+    without need."""
     with Sandbox(runs=80, seed=5, document_size="light", latency=0.02) as sandbox:
         platform = Platform(sandbox.url)
         figures = prove_random(platform, tmp_path, kills=4, chunk_runs=30, seed=1, per_load=4)

@@ -99,11 +99,8 @@ def test_changed_runs_only_are_fetched(load_extend: Loader, sandbox: Sandbox) ->
     assert summary.fetched == len(reviewed) + len(new)
 
 
-def test_review_replaces_rows_as_a_set(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """A database that was loaded after every change equals one that is loaded afterwards from
-    scratch."""
+def test_review_replaces_rows_as_a_set(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A database that was loaded after every change equals one that is loaded afterwards from scratch."""
     followed, fresh = tmp_path / "followed.duckdb", tmp_path / "fresh.duckdb"
     load_extend(followed)
     sandbox.extend.review(10)
@@ -119,8 +116,7 @@ def test_review_replaces_rows_as_a_set(
             # a parse run inside a workflow has its dates from the first list that contained it
             times = [table.names.index(c) for c in ("created_at", "updated_at")]
             old, new = (
-                [tuple(c for i, c in enumerate(row) if i not in times) for row in rows]
-                for rows in (old, new)
+                [tuple(c for i, c in enumerate(row) if i not in times) for row in rows] for rows in (old, new)
             )
         assert old == new, table.name
 
@@ -149,11 +145,9 @@ def test_fewer_rows_then_none(load_extend: Loader, sandbox: Sandbox, tmp_path: P
 
 @pytest.mark.parametrize("runs", [0, 3])
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
-def test_every_table_is_there_after_the_first_load(
-    provider: str, runs: int, tmp_path: Path
-) -> None:
-    """A query on a table without rows, such as an empty quarantine, or on a column without values
-    does not fail."""
+def test_every_table_is_there_after_the_first_load(provider: str, runs: int, tmp_path: Path) -> None:
+    """A query on a table without rows, such as an empty quarantine, or on a column without values does not
+    fail."""
     database = tmp_path / "d.duckdb"
     with Sandbox(runs, standalone=0, plextera_runs=runs) as sandbox:
         load_runs(connect(sandbox, provider), Target(provider, database))
@@ -176,11 +170,9 @@ def test_every_table_is_there_after_the_first_load(
     assert query(database, f"SELECT count(*) FROM {provider}.quarantine") == [(0,)]
 
 
-def test_a_column_that_is_new_is_there_after_the_next_load(
-    load_extend: Loader, tmp_path: Path
-) -> None:
-    """A newer docruns adds the missing columns to an older version's tables before it queries them,
-    whether or not runs changed."""
+def test_a_column_that_is_new_is_there_after_the_next_load(load_extend: Loader, tmp_path: Path) -> None:
+    """A newer docruns adds the missing columns to an older version's tables before it queries them, whether
+    or not runs changed."""
     load_extend()
     database = tmp_path / "t.duckdb"
     with duckdb.connect(str(database)) as connection:
@@ -207,8 +199,7 @@ def test_more_memory_where_it_does_not_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A package that exceeds DuckDB's memory limit is rolled back and loaded again without a
-    limit."""
+    """A package that exceeds DuckDB's memory limit is rolled back and loaded again without a limit."""
     first, _ = load_extend(tmp_path / "a.duckdb", max_runs=limit)
     monkeypatch.setattr("docruns.commands.load.MEMORY", "4MB")
     sandbox.stats.reset()
@@ -218,17 +209,15 @@ def test_more_memory_where_it_does_not_do(
     for table in TABLES:
         if table.name not in {"syncs", "quarantine", "pushes"}:
             order = ", ".join(table.key)
-            ours, theirs = (
-                database_rows(tmp_path / f"{name}.duckdb", table.name, order) for name in "ab"
-            )
+            ours, theirs = (database_rows(tmp_path / f"{name}.duckdb", table.name, order) for name in "ab")
             assert ours == theirs
 
 
 def test_what_failed_for_memory_is_not_tried_again_in_it(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction that ran out of memory may conflict with the next one, so the package is rolled
-    back at once."""
+    """A transaction that ran out of memory may conflict with the next one, so the package is rolled back at
+    once."""
     first, _ = load_extend(tmp_path / "a.duckdb")
     merge, start_over = SqlLoadJob.run, Sync.start_over
     tried: list[str] = []
@@ -251,9 +240,7 @@ def test_what_failed_for_memory_is_not_tried_again_in_it(
     assert (second.complete, second.rows) == (True, first.rows)
 
 
-def test_two_tables_are_merged_at_once(
-    load_extend: Loader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_tables_are_merged_at_once(load_extend: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two merges run at a time, not more: each merge needs memory, and DuckDB has two threads."""
     merge, lock = SqlLoadJob.run, Lock()
     at_work, most = 0, 0
@@ -281,9 +268,7 @@ def test_chunks_give_the_same_rows(load_extend: Loader, tmp_path: Path) -> None:
     for table in ("workflow_runs", "processor_runs", "fields", "citations", "insights"):
         sql = f"SELECT count(*), count(DISTINCT hash(COLUMNS(* EXCLUDE (_dlt_load_id)))) FROM extend.{table}"
         assert query(tmp_path / "one.duckdb", sql) == query(tmp_path / "many.duckdb", sql)
-    chunks = query(
-        tmp_path / "many.duckdb", "SELECT fetched, complete FROM extend.syncs ORDER BY started_at"
-    )
+    chunks = query(tmp_path / "many.duckdb", "SELECT fetched, complete FROM extend.syncs ORDER BY started_at")
     assert sum(fetched for fetched, _ in chunks) == summary.fetched
     assert len(chunks) >= summary.fetched // 7
     assert [complete for _, complete in chunks] == [False] * (len(chunks) - 1) + [True]
@@ -348,11 +333,8 @@ def _is_catalogue(route: str) -> bool:
     return any(route.startswith(f"GET /{name}/") for name in names)
 
 
-def test_verify_runs_are_never_fetched(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """Reading a verify run can use up the customer's only copy, so a load stores only its list
-    row."""
+def test_verify_runs_are_never_fetched(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Reading a verify run can use up the customer's only copy, so a load stores only its list row."""
     load_extend(tmp_path / "v.duckdb")
     assert sandbox.stats.verify_reads == 0
     sql = "SELECT count(*) FROM extend.processor_runs WHERE type = 'VERIFY'"
@@ -370,17 +352,12 @@ def test_no_presigned_url_is_stored(load_extend: Loader, tmp_path: Path) -> None
         ):
             rows = query(database, f"SELECT * FROM extend.{table}")
             assert not any(
-                word in str(row)
-                for row in rows
-                for word in ("presignedUrl", "Signature=", "outputUrl")
+                word in str(row) for row in rows for word in ("presignedUrl", "Signature=", "outputUrl")
             ), table
 
 
-def test_one_bad_run_goes_to_quarantine(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """A run that cannot be parsed goes to quarantine with its reason and is retried; all other runs
-    load."""
+def test_one_bad_run_goes_to_quarantine(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A run that cannot be parsed goes to quarantine with its reason and is retried; all other runs load."""
     database = tmp_path / "q.duckdb"
     bad = "exr_bad"
     summary_row = {
@@ -393,25 +370,19 @@ def test_one_bad_run_goes_to_quarantine(
     sandbox.extend.put('{"id": "somebody_else"}', summary_row, resource="extract_runs")
     first, _ = load_extend(database)
     assert first.quarantined == 1
-    sql = (
-        "SELECT resource, id, attempts, error, message, resolved_at IS NULL FROM extend.quarantine"
-    )
+    sql = "SELECT resource, id, attempts, error, message, resolved_at IS NULL FROM extend.quarantine"
     message = f"run {bad}: the answer is about another run, somebody_else"
     assert query(database, sql) == [("extract_runs", bad, 1, "ShapeError", message, True)]
     second, _ = load_extend(database)
     assert (second.fetched, second.quarantined) == (0, 1)
-    sandbox.extend.put(
-        json.dumps({**summary_row, "config": {}}), summary_row, resource="extract_runs"
-    )
+    sandbox.extend.put(json.dumps({**summary_row, "config": {}}), summary_row, resource="extract_runs")
     third, _ = load_extend(database)
     assert (third.fetched, third.quarantined) == (1, 0)
     assert query(database, sql)[0][2:] == (2, "ShapeError", message, False)
 
 
 @pytest.mark.fault(31)
-def test_hostile_text_and_numbers_are_kept(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_hostile_text_and_numbers_are_kept(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     """Numbers keep every digit and texts every character, from the answer into DuckDB."""
     literals = {
         "tenth": "0.10",
@@ -456,18 +427,13 @@ def test_hostile_text_and_numbers_are_kept(
         assert found[name][0] == text
         assert json.loads(found[name][1]) == text
     assert found["lone"][0] == "a\\ud800b"
-    note = query(
-        database, "SELECT metadata->>'note' FROM extend.processor_runs WHERE id = 'exr_odd'"
-    )
+    note = query(database, "SELECT metadata->>'note' FROM extend.processor_runs WHERE id = 'exr_odd'")
     assert note == [("\x00 \\udfff",)]
 
 
 @pytest.mark.fault(30, 32)
-def test_columns_do_not_depend_on_data(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """Every loaded table has exactly the model's columns with the model's types, and
-    _dlt_load_id."""
+def test_columns_do_not_depend_on_data(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Every loaded table has exactly the model's columns with the model's types, and _dlt_load_id."""
     load_extend(tmp_path / "c.duckdb")
     types = {
         "text": "VARCHAR",
@@ -526,9 +492,7 @@ def test_refused_key_stops_at_once(load_extend: Loader) -> None:
         assert strict.stats.requests == 1
 
 
-def test_unreachable_platform_is_named(
-    load_extend: Loader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_platform_is_named(load_extend: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no server answers, the error names the address."""
     from docruns.net import messages
 
@@ -544,13 +508,14 @@ def _retry_once(retry: Any) -> None:
 
 @pytest.mark.fault(11)
 def test_database_that_somebody_holds(tmp_path: Path) -> None:
-    """A database that another process keeps open ends the load with a clear message, before any
-    request."""
+    """A database that another process keeps open ends the load with a clear message, before any request."""
     import subprocess
     import sys
 
     path = tmp_path / "held.duckdb"
-    code = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    code = (
+        f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -577,8 +542,7 @@ def test_database_that_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.fault(9)
 def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """The database itself records what is loaded: after a move to another place, a load continues
-    there."""
+    """The database itself records what is loaded: after a move to another place, a load continues there."""
     load_extend(tmp_path / "a.duckdb")
     (tmp_path / "elsewhere").mkdir()
     moved = (tmp_path / "a.duckdb").rename(tmp_path / "elsewhere" / "b.duckdb")
@@ -590,8 +554,7 @@ def test_moved_database_goes_on(load_extend: Loader, sandbox: Sandbox, tmp_path:
 
 @pytest.mark.fault(36)
 def test_odd_path_of_the_database(load_extend: Loader, tmp_path: Path) -> None:
-    """Quotes, blanks, equal signs and percent signs in a path work; a path that cannot work is
-    refused."""
+    """Quotes, blanks, equal signs and percent signs in a path work; a path that cannot work is refused."""
     folder = tmp_path / "it's a=b 50%"
     folder.mkdir()
     summary, _ = load_extend(folder / "d b.duckdb")
@@ -640,8 +603,8 @@ def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path
 
 @pytest.mark.usefixtures("unfrozen")
 def test_what_a_load_leaves_the_next_one_collects() -> None:
-    """Objects that a load leaves are collected by the next load; when they stayed frozen, a process
-    grew by 1 MB per load."""
+    """Objects that a load leaves are collected by the next load; when they stayed frozen, a process grew by 1
+    MB per load."""
 
     class Held:
         def __init__(self) -> None:
@@ -661,8 +624,8 @@ def test_what_a_load_leaves_the_next_one_collects() -> None:
 
 @pytest.mark.usefixtures("unfrozen")
 def test_many_loads_in_one_process_leave_nothing(load_extend: Loader, tmp_path: Path) -> None:
-    """Many loads in one process, as a scheduler runs them, leave no more objects after ten loads
-    than after five."""
+    """Many loads in one process, as a scheduler runs them, leave no more objects after ten loads than after
+    five."""
 
     def objects() -> int:
         for _ in range(5):
@@ -705,8 +668,8 @@ def test_what_is_frozen_elsewhere_stays_so(already: int) -> None:
 def test_one_batch_is_held_at_a_time(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At most three batches are in memory: dlt took the next batch with each table of the one
-    before, which made ten batches at ten tables."""
+    """At most three batches are in memory: dlt took the next batch with each table of the one before, which
+    made ten batches at ten tables."""
     monkeypatch.setattr(sync_module, "BATCH_ROWS", 1)
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     most = 0
@@ -742,8 +705,8 @@ def _committed_with(monkeypatch: pytest.MonkeyPatch, then: Callable[[Any, int], 
 def test_what_is_committed_leaves_the_log(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Committed rows leave the log after each package, in parallel with the next one; dlt alone
-    lets DuckDB keep a gigabyte in memory and in its log."""
+    """Committed rows leave the log after each package, in parallel with the next one; dlt alone lets DuckDB
+    keep a gigabyte in memory and in its log."""
     log = tmp_path / "l.duckdb.wal"
     commit, before, after = pipeline.load_package, [], []
 
@@ -789,8 +752,8 @@ def test_a_log_that_cannot_be_emptied_ends_the_load(
 
 
 def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The command does not import pandas, which takes more time and memory to import than a
-    thousand runs to load."""
+    """The command does not import pandas, which takes more time and memory to import than a thousand runs to
+    load."""
     script = (
         "import atexit, sys; from docruns.commands.cli.main import run; "
         "atexit.register(lambda: print(sorted({'pandas', 'pandas.core'} & sys.modules.keys()))); "
@@ -808,11 +771,9 @@ def test_the_command_leaves_pandas_out(sandbox: Sandbox, tmp_path: Path) -> None
     assert query(tmp_path / "p.duckdb", "SELECT count(*) FROM extend.workflow_runs") == [(40,)]
 
 
-def test_the_lists_are_asked_for_together(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """A load requests each list once, one list first and all others at the same time: a load that
-    finds nothing new mostly waits for them."""
+def test_the_lists_are_asked_for_together(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A load requests each list once, one list first and all others at the same time: a load that finds
+    nothing new mostly waits for them."""
     load_extend(tmp_path / "t.duckdb")
     sandbox.stats.reset()
     sandbox.set(latency=0.2)
@@ -824,8 +785,8 @@ def test_the_lists_are_asked_for_together(
 
 
 def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> None:
-    """`syncs` counts every request, those for the catalogue too, in a load of many packages and in
-    a load with nothing new."""
+    """`syncs` counts every request, those for the catalogue too, in a load of many packages and in a load
+    with nothing new."""
     asked = 0
     for chunk_runs in (7, None):
         summary, _ = load_extend(tmp_path / "r.duckdb", chunk_runs=chunk_runs)
@@ -837,8 +798,8 @@ def test_every_request_stands_in_syncs(load_extend: Loader, tmp_path: Path) -> N
 def test_no_job_is_waited_for_that_is_done(
     load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A finished job ends dlt's wait at once: dlt's polling interval of a second was a third of a
-    load with nothing new."""
+    """A finished job ends dlt's wait at once: dlt's polling interval of a second was a third of a load with
+    nothing new."""
     init = Load.__init__
 
     def patient(self: Load, *arguments: Any, **options: Any) -> None:

@@ -1,5 +1,5 @@
-"""Plextera: the complete path, under every combination of the behaviours that its documentation
-leaves open."""
+"""Plextera: the complete path, under every combination of the behaviours that its documentation leaves
+open."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def platform() -> Iterator[Sandbox]:
 
 
 def rows_without_database(sandbox: Sandbox, **options: Any) -> dict[str, dict[Any, Any]]:
-    """The rows of a load by table and key, directly from the sync: fast enough for every
-    combination."""
+    """The rows of a load by table and key, directly from the sync: fast enough for every combination."""
     sync = Sync(connect_plextera(base_url=sandbox.plextera_url, page_size=PAGE, **options))
     found: dict[str, dict[Any, Any]] = {table.name: {} for table in TABLES}
     with sync.client:
@@ -76,17 +75,12 @@ def rows_without_database(sandbox: Sandbox, **options: Any) -> dict[str, dict[An
 
 
 def combinations() -> list[dict[str, Any]]:
-    """Every combination of the paging switches, every one of the content switches, and some of
-    both.
+    """Every combination of the paging switches, every one of the content switches, and some of both.
 
     DOCRUNS_EVERY=1 tries all combinations of both, which takes minutes.
     """
-    paging = [
-        dict(zip(PAGING, values, strict=True)) for values in itertools.product(*PAGING.values())
-    ]
-    content = [
-        dict(zip(CONTENT, values, strict=True)) for values in itertools.product(*CONTENT.values())
-    ]
+    paging = [dict(zip(PAGING, values, strict=True)) for values in itertools.product(*PAGING.values())]
+    content = [dict(zip(CONTENT, values, strict=True)) for values in itertools.product(*CONTENT.values())]
     if os.environ.get("DOCRUNS_EVERY"):
         return [{**a, **b} for a in paging for b in content]
     chosen = random.Random(5)
@@ -143,8 +137,7 @@ def test_combinations_end_in_the_same_database(
 
 
 def test_database_equals_platform(platform: Sandbox, tmp_path: Path) -> None:
-    """Every run, nested or not, and every extraction is in the database with its status and
-    parent."""
+    """Every run, nested or not, and every extraction is in the database with its status and parent."""
     platform.plextera.switch(field_shape="A")
     load_plextera(platform, tmp_path / "p.duckdb")
     sql = "SELECT id, status, parent_run_id, parent_step_id, root_run_id, depth FROM plextera.workflow_runs"
@@ -176,8 +169,8 @@ def test_database_equals_platform(platform: Sandbox, tmp_path: Path) -> None:
 
 
 def test_changes_follow(sandbox: Sandbox, tmp_path: Path) -> None:
-    """New, finished, closed, failed and reprocessed runs and extractions are read again, and their
-    rows are replaced."""
+    """New, finished, closed, failed and reprocessed runs and extractions are read again, and their rows are
+    replaced."""
     database = tmp_path / "c.duckdb"
     load_plextera(sandbox, database)
     sandbox.plextera.add(3)
@@ -194,8 +187,7 @@ def test_run_nested_five_levels_deep(sandbox: Sandbox, tmp_path: Path) -> None:
     (outermost,) = sandbox.plextera.add(1, depth=5)
     load_plextera(sandbox, tmp_path / "d.duckdb")
     sql = (
-        "SELECT depth, parent_run_id IS NULL FROM plextera.workflow_runs WHERE root_run_id = ? "
-        "ORDER BY depth"
+        "SELECT depth, parent_run_id IS NULL FROM plextera.workflow_runs WHERE root_run_id = ? ORDER BY depth"
     )
     found = query(tmp_path / "d.duckdb", sql, outermost)
     assert [depth for depth, _ in found] == [0, 1, 2, 3, 4, 5]
@@ -203,8 +195,7 @@ def test_run_nested_five_levels_deep(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_run_nested_deeper_than_the_limit(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Runs that are nested deeper than `max_depth` stay as JSON in their step, so no data is
-    lost."""
+    """Runs that are nested deeper than `max_depth` stay as JSON in their step, so no data is lost."""
     (outermost,) = sandbox.plextera.add(1, depth=5)
     load_plextera(sandbox, tmp_path / "m.duckdb", max_depth=2)
     sql = "SELECT max(depth) FROM plextera.workflow_runs WHERE root_run_id = ?"
@@ -234,8 +225,7 @@ def test_run_with_ten_thousand_steps(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_parent_once_seen_is_not_forgotten(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A nested run that changes and is then listed at top level keeps its parent, also in a later
-    load."""
+    """A nested run that changes and is then listed at top level keeps its parent, also in a later load."""
     sandbox.plextera.switch(nested_listed=True, runs_sort="accepted")
     (outermost,) = sandbox.plextera.add(1, depth=2)
     database = tmp_path / "k.duckdb"
@@ -268,9 +258,7 @@ def test_extra_parameters_are_passed_through(sandbox: Sandbox, tmp_path: Path) -
     """A filter with an undocumented name can be set and is sent unchanged."""
     options = {"extra_params": {"status": "FAILED"}}
     load_plextera(sandbox, tmp_path / "x.duckdb", **options)
-    found = query(
-        tmp_path / "x.duckdb", "SELECT DISTINCT status FROM plextera.workflow_runs WHERE depth = 0"
-    )
+    found = query(tmp_path / "x.duckdb", "SELECT DISTINCT status FROM plextera.workflow_runs WHERE depth = 0")
     assert found == [("FAILED",)]
 
 

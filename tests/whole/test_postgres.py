@@ -1,5 +1,4 @@
-"""PostgreSQL instead of DuckDB, by one option: the same rows, loaded, verified, swept and
-pushed."""
+"""PostgreSQL instead of DuckDB, by one option: the same rows, loaded, verified, swept and pushed."""
 
 from __future__ import annotations
 
@@ -71,11 +70,9 @@ def cells(columns: list[Column], found: list[tuple[Any, ...]]) -> list[str]:
 
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
-def test_rows_are_those_of_duckdb(
-    provider: str, server: str, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """After two loads with a review between them, and the state only in the database, PostgreSQL
-    holds the same rows as DuckDB."""
+def test_rows_are_those_of_duckdb(provider: str, server: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """After two loads with a review between them, and the state only in the database, PostgreSQL holds the
+    same rows as DuckDB."""
     schema, database = f"same_{provider}", tmp_path / "d.duckdb"
     docruns("load", provider, "--dataset", schema)
     reviewed = sandbox.extend.review(5) if provider == "extend" else []
@@ -95,9 +92,7 @@ def test_rows_are_those_of_duckdb(
         if table is SYNCS or table.name not in there:
             continue
         columns = [column for column in table.columns if column.name != CLEARED]
-        names = ", ".join(
-            f'"{c.name}"::text' if c.type == "json" else f'"{c.name}"' for c in columns
-        )
+        names = ", ".join(f'"{c.name}"::text' if c.type == "json" else f'"{c.name}"' for c in columns)
         theirs = query(database, f"SELECT {names} FROM {provider}.{table.name}")
         ours = rows(server, f'SELECT {names} FROM {schema}."{table.name}"')
         assert cells(columns, ours) == cells(columns, theirs), table.name
@@ -127,8 +122,8 @@ def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:
 
 
 def test_pushed(server: str, sandbox: Sandbox) -> None:
-    """`push` takes changes from a query on PostgreSQL, sends each one once, and refuses queries
-    that write."""
+    """`push` takes changes from a query on PostgreSQL, sends each one once, and refuses queries that
+    write."""
     docruns("load", "extend", "--dataset", "tags")
     sql = """SELECT id, true AS "metadata.checked", 1.50::numeric AS "metadata.n", jsonb_build_object('a', NULL) AS metadata
              FROM tags.workflow_runs WHERE id LIKE '%' ORDER BY id LIMIT 10"""
@@ -137,8 +132,7 @@ def test_pushed(server: str, sandbox: Sandbox) -> None:
         assert json.loads(found)["changes"] == changes
     held = "SELECT metadata FROM tags.workflow_runs ORDER BY id LIMIT 10"
     assert all(
-        row["checked"] is True and row["n"] == 1.5 and row["a"] is None
-        for (row,) in rows(server, held)
+        row["checked"] is True and row["n"] == 1.5 and row["a"] is None for (row,) in rows(server, held)
     )
     said = "SELECT outcome, count(*) FROM tags.pushes GROUP BY 1 ORDER BY 1"
     assert rows(server, said) == [("confirmed", 10), ("unchanged", 10)]

@@ -1,5 +1,4 @@
-"""With `hash` and `drop`, no text of a document and no person's name is written anywhere; counts
-stay."""
+"""With `hash` and `drop`, no text of a document and no person's name is written anywhere; counts stay."""
 
 from __future__ import annotations
 
@@ -91,8 +90,7 @@ def load_into(sandbox: Sandbox, provider: str, database: Path, **options: Any) -
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Sandbox]:
-    """Long documents, with reviewed, rejected, failed and split ones among them; no test changes
-    it."""
+    """Long documents, with reviewed, rejected, failed and split ones among them; no test changes it."""
     with Sandbox(**RUNS) as sandbox:
         yield sandbox
 
@@ -116,11 +114,10 @@ def dropped(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def loaded(platform: Sandbox, factory: pytest.TempPathFactory, mode: str) -> Path:
-    """Load both platforms into `<mode>/d.duckdb`, with copies of every spool, log and database
-    state beside it.
+    """Load both platforms into `<mode>/d.duckdb`, with copies of every spool, log and database state beside
+    it.
 
-    The copies are made before a load removes its working folder and before it empties the
-    database's log.
+    The copies are made before a load removes its working folder and before it empties the database's log.
     """
     folder = factory.mktemp(mode)
     database = folder / "d.duckdb"
@@ -286,20 +283,16 @@ def words(secrets: set[str]) -> set[str]:
 
 
 def test_every_column_is_decided(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each text column is private in the model or public in this file; JSON and typed copies of
-    values are private."""
+    """Each text column is private in the model or public in this file; JSON and typed copies of values are
+    private."""
     for table in TABLES:
         texts = [c for c in table.columns if c.type in ("text", "json")]
-        assert {c.name for c in texts if not c.private} == set(PUBLIC[table.name].split()), (
-            table.name
-        )
+        assert {c.name for c in texts if not c.private} == set(PUBLIC[table.name].split()), table.name
         assert [c.name for c in texts if c.type == "json" and not c.private] == []
         # key columns are never private: rows are merged by them
         assert [name for name in table.key if columns(table)[name].private] == []
     typed = {"value_number", "value_boolean", "value_date"}
-    others = {
-        c.name for t in TABLES for c in t.columns if c.type not in ("text", "json") and c.private
-    }
+    others = {c.name for t in TABLES for c in t.columns if c.type not in ("text", "json") and c.private}
     assert others == typed
 
 
@@ -309,8 +302,7 @@ def columns(table: Table) -> dict[str, Column]:
 
 
 def test_the_search_finds_what_is_there(kept: Path, secrets: set[str]) -> None:
-    """The secrets that the tests below search for are in the database, its log and the spool with
-    `keep`."""
+    """The secrets that the tests below search for are in the database, its log and the spool with `keep`."""
     whole = {text for _, _, _, texts in cells(kept) for text in texts}
     assert len(secrets) > 3000 and len(words(secrets)) > 1500
     assert len(secrets & whole) > 0.8 * len(secrets)
@@ -324,8 +316,8 @@ def test_the_search_finds_what_is_there(kept: Path, secrets: set[str]) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_nothing_is_written(mode: str, secrets: set[str], request: pytest.FixtureRequest) -> None:
-    """No text of a document and no person's name is in a cell, in the database file and its log, in
-    the spool or its traces, or in a log at level DEBUG."""
+    """No text of a document and no person's name is in a cell, in the database file and its log, in the spool
+    or its traces, or in a log at level DEBUG."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     found = everything(database.parent)
     assert {Path(name).name for name in found} >= {"seen_d.duckdb.wal", "log", "trace.pickle"}
@@ -395,8 +387,8 @@ def counted(database: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def test_equal_stays_equal(kept: Path, hashed: Path) -> None:
-    """Comparisons, joins and groups by texts give the same result: within a column, across columns
-    and across platforms."""
+    """Comparisons, joins and groups by texts give the same result: within a column, across columns and across
+    platforms."""
     for sql in (
         "SELECT processor_run_id, path, value_json = initial_json, value_json = reviewed_json, "
         "initial_json = reviewed_json, value_json IS NULL, initial_json IS NULL, "
@@ -422,8 +414,8 @@ def test_equal_stays_equal(kept: Path, hashed: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_all_else_stays(mode: str, kept: Path, request: pytest.FixtureRequest) -> None:
-    """A public column has the same cells as with `keep`; a private one is empty or has hashes, as
-    JSON where it was JSON, and typed copies are empty."""
+    """A public column has the same cells as with `keep`; a private one is empty or has hashes, as JSON where
+    it was JSON, and typed copies are empty."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     seen = set()
     with (
@@ -477,8 +469,7 @@ def is_right(before: Any, after: Any, column: Column, mode: str) -> bool:
 
 
 def test_shapes_can_be_rebuilt(kept: Path, hashed: Path) -> None:
-    """The rebuilt outputs of a run have the same objects, lists and nulls, with hashes for
-    values."""
+    """The rebuilt outputs of a run have the same objects, lists and nulls, with hashes for values."""
     sql = "SELECT path, value_json FROM extend.fields WHERE processor_run_id = ? ORDER BY position"
 
     def shape(value: Any) -> Any:
@@ -517,17 +508,13 @@ def test_notebook_runs(mode: str, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 @pytest.mark.parametrize("provider", list(SOURCES))
-def test_verify_agrees(
-    mode: str, provider: str, platform: Sandbox, request: pytest.FixtureRequest
-) -> None:
-    """A deep verify finds every cell of every run equal, because it reads and stores the runs in
-    the same way."""
+def test_verify_agrees(mode: str, provider: str, platform: Sandbox, request: pytest.FixtureRequest) -> None:
+    """A deep verify finds every cell of every run equal, because it reads and stores the runs in the same
+    way."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
     parsed = PARSED if provider == "extend" else {}
     options = settings(mode, **parsed)
-    found = verify_runs(
-        connect(platform, provider, **options), Target(provider, database), deep=10_000
-    )
+    found = verify_runs(connect(platform, provider, **options), Target(provider, database), deep=10_000)
     assert not found.differs, found.as_dict()
     assert found.rows_compared > 1000
 
@@ -543,8 +530,8 @@ def test_verify_agrees(
 def test_a_dataset_is_stored_in_one_way(
     options: dict[str, Any], setting: str, platform: Sandbox, hashed: Path, tmp_path: Path
 ) -> None:
-    """Load and verify refuse another key or another mode, whose rows could not be compared or would
-    quote documents, before they request any run."""
+    """Load and verify refuse another key or another mode, whose rows could not be compared or would quote
+    documents, before they request any run."""
     database = tmp_path / "d.duckdb"
     shutil.copy(hashed, database)
     make, target = connect(platform, "extend", **options), Target("extend", database)
@@ -606,8 +593,8 @@ SECRET_RUN = "Jane Q. Patient, born 1961-04-02"
 
 @pytest.mark.parametrize("mode", ["keep", "hash", "drop"])
 def test_failures_quote_nothing(mode: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Neither quarantine nor dlt's state keeps a word of an unreadable run, its list row or the
-    platform's error; the run is recorded, retried, and loaded once it is readable."""
+    """Neither quarantine nor dlt's state keeps a word of an unreadable run, its list row or the platform's
+    error; the run is recorded, retried, and loaded once it is readable."""
     row = {"status": "PROCESSED", "reviewedByUser": f"{SECRET_RUN}@x", "rejectionNote": SECRET_RUN}
     bodies = {
         "workflow_run_other": json.dumps({"id": SECRET_RUN, "object": "workflow_run"}),
@@ -633,15 +620,13 @@ def test_failures_quote_nothing(mode: str, sandbox: Sandbox, tmp_path: Path) -> 
     for id_ in bodies:
         sandbox.extend.put(json.dumps({"id": id_, "status": "PROCESSED"}), {"id": id_, **row})
     assert load_into(sandbox, "extend", database, **settings(mode)).quarantined == 0
-    assert query(database, "SELECT count(*) FROM extend.quarantine WHERE resolved_at IS NULL") == [
-        (0,)
-    ]
+    assert query(database, "SELECT count(*) FROM extend.quarantine WHERE resolved_at IS NULL") == [(0,)]
     assert (quoted(everything(database), [SECRET_RUN]) == {}) == (mode != "keep")
 
 
 def test_a_state_remembers_no_more_than_ids() -> None:
-    """With `keep`, the state keeps a failed run's list row for the retry; with `hash` and `drop` it
-    keeps only ids and names, and not the whole row."""
+    """With `keep`, the state keeps a failed run's list row for the retry; with `hash` and `drop` it keeps
+    only ids and names, and not the whole row."""
     said = {"processorId": "ex_1", "reviewedByUser": SECRET_RUN, "row": SECRET_RUN}
     at = datetime(2026, 5, 1, tzinfo=UTC)
     run = ListedRun("run_1", "PROCESSED", at, at, True, said)
@@ -657,8 +642,8 @@ def test_a_state_remembers_no_more_than_ids() -> None:
 def test_an_error_that_ends_a_load_quotes_nothing(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After twenty failures in a row a load gives up; its error, which dlt writes into its trace,
-    contains only the run's id."""
+    """After twenty failures in a row a load gives up; its error, which dlt writes into its trace, contains
+    only the run's id."""
     kept_trace = tmp_path / "trace"
     remove = shutil.rmtree
 
@@ -680,8 +665,7 @@ def test_an_error_that_ends_a_load_quotes_nothing(
 
 
 def test_columns_can_be_left_empty(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`drop_columns` empties columns in one table or in all, private or not, and verify accepts
-    that."""
+    """`drop_columns` empties columns in one table or in all, private or not, and verify accepts that."""
     database = tmp_path / "d.duckdb"
     options = {"drop_columns": ["fields.value", "extra", "dashboard_url"]}
     load_into(sandbox, "extend", database, **options)
@@ -736,8 +720,8 @@ def test_wrong_settings_name_their_key(
 
 
 def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list in `.dlt/config.toml` and a key in `.dlt/secrets.toml` work; printed settings show
-    neither the key nor the key derived from it."""
+    """A list in `.dlt/config.toml` and a key in `.dlt/secrets.toml` work; printed settings show neither the
+    key nor the key derived from it."""
     Path(".dlt").mkdir()
     Path(".dlt/config.toml").write_text(
         '[sources.extend]\nfield_values = "hash"\ndrop_columns = ["extra", "fields.edit_note"]\n'
@@ -749,9 +733,7 @@ def test_settings_come_from_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPa
         "settings = connect_extend(base_url='http://127.0.0.1:1').settings\n"
         "print(settings.privacy.mark, settings.privacy.emptied, repr(settings))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert make_privacy("hash", KEY, None, "").mark in done.stdout
     assert "'fields.edit_note', 'fields.extra'" in done.stdout
     key = make_privacy("hash", KEY, None, "")._key

@@ -1,5 +1,4 @@
-"""Other users of the database: readers that stay, readers that poll, a window after a killed
-load."""
+"""Other users of the database: readers that stay, readers that poll, a window after a killed load."""
 
 from __future__ import annotations
 
@@ -55,9 +54,7 @@ print(json.dumps([reads, refused, seen]), flush=True)
 
 @pytest.mark.fault(10)
 @pytest.mark.parametrize("how", ["read", "write"])
-def test_a_load_waits_for_a_reader(
-    load_extend: Loader, few_runs: Sandbox, loaded: Path, how: str
-) -> None:
+def test_a_load_waits_for_a_reader(load_extend: Loader, few_runs: Sandbox, loaded: Path, how: str) -> None:
     """While another process has the database open, a load waits; it continues afterwards and misses
     nothing."""
     few_runs.extend.add(2)
@@ -72,11 +69,9 @@ def test_a_load_waits_for_a_reader(
     assert wrong(loaded, few_runs) == {}
 
 
-def test_another_connection_of_this_process(
-    load_extend: Loader, few_runs: Sandbox, loaded: Path
-) -> None:
-    """While a notebook has an open transaction, a load works: DuckDB then moves nothing from the
-    log to the file, and says so."""
+def test_another_connection_of_this_process(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
+    """While a notebook has an open transaction, a load works: DuckDB then moves nothing from the log to the
+    file, and says so."""
     few_runs.extend.add(2)
     with duckdb.connect(str(loaded)) as notebook:
         notebook.execute("BEGIN; CREATE TABLE mine (a INTEGER)")
@@ -95,8 +90,8 @@ def test_a_reader_that_stays(
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
-    """After the waiting limit the load ends with the process that has the database open, and has
-    sent no request."""
+    """After the waiting limit the load ends with the process that has the database open, and has sent no
+    request."""
     assert open_database.__kwdefaults__["wait_s"] == 30
     monkeypatch.setitem(open_database.__kwdefaults__, "wait_s", 0.5)
     with another(HOLD, str(loaded), how) as reader:
@@ -110,8 +105,8 @@ def test_a_reader_that_stays(
 
 @pytest.mark.fault(12)
 def test_a_reader_that_polls(load_extend: Loader, few_runs: Sandbox, loaded: Path) -> None:
-    """While a process opens the database every 10 ms, all loads succeed and it reads only the
-    results of complete loads."""
+    """While a process opens the database every 10 ms, all loads succeed and it reads only the results of
+    complete loads."""
     versions = [query(loaded, STATE)]
     with another(POLL, str(loaded), STATE) as reader:
         for _ in range(3):
@@ -159,14 +154,12 @@ def test_a_window_after_a_killed_load(docruns_load: Any, few_runs: Sandbox, load
 def test_a_torn_run_that_goes_away(
     docruns_load: Any, children: Children, few_runs: Sandbox, loaded: Path
 ) -> None:
-    """A run that a kill left half-loaded and that the platform has deleted since counts as deleted,
-    not as half-loaded."""
+    """A run that a kill left half-loaded and that the platform has deleted since counts as deleted, not as
+    half-loaded."""
     (gone,) = few_runs.extend.add(1)
     assert docruns_load().code == 0
     with duckdb.connect(str(loaded)) as connection:
-        connection.execute(
-            "UPDATE extend.workflow_runs SET _dlt_load_id = 'k' WHERE id = ?", [gone]
-        )
+        connection.execute("UPDATE extend.workflow_runs SET _dlt_load_id = 'k' WHERE id = ?", [gone])
     assert wrong(loaded, few_runs) == {"half-loaded packages": 1}
     few_runs.extend.delete(gone)
     assert docruns_load().code == 0

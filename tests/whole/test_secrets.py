@@ -155,9 +155,7 @@ class Place:
         self.home.mkdir(parents=True)
         self.number = 0
 
-    def start(
-        self, *arguments: str, before: str = "", **environment: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, before: str = "", **environment: str) -> subprocess.Popen[bytes]:
         """Start a command with all logs on and a key from the environment."""
         self.number += 1
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOURCES__", "EXTEND_"))}
@@ -199,8 +197,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("name", ["EXTEND_API_KEY", "API_KEY", "file"])
 def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None:
-    """Wherever the key comes from, a load, a check, a sweep and a deep verify leave no trace of
-    it."""
+    """Wherever the key comes from, a load, a check, a sweep and a deep verify leave no trace of it."""
     environment = {"SOURCES__EXTEND__FIELD_VALUES": "hash", "SOURCES__EXTEND__HASH_KEY": SALT}
     if name == "file":
         (place.folder / ".dlt").mkdir()
@@ -231,8 +228,8 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("key", [KEY, ODD_KEY])
 def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
-    """When answers echo the key, in loaded, quarantined, refused or missing runs, in rows of lists
-    and in headers, tables, state and logs have stars in its place."""
+    """When answers echo the key, in loaded, quarantined, refused or missing runs, in rows of lists and in
+    headers, tables, state and logs have stars in its place."""
     commands: dict[subprocess.Popen[bytes], int] = {}
     for command, provider, mount, code in (
         ("load", "extend", "ok", 3),
@@ -251,9 +248,7 @@ def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
     database = place.folder / "ok.duckdb"
     found = {
         id_: (message, detail)
-        for id_, message, detail in query(
-            database, "SELECT id, message, detail FROM extend.quarantine"
-        )
+        for id_, message, detail in query(database, "SELECT id, message, detail FROM extend.quarantine")
     }
     ids = {id_.rpartition("_")[2] for id_ in found if id_.startswith("workflow_run_")}
     assert ids == {"another", "nothing", "late", "e500", "e502"}
@@ -268,12 +263,10 @@ def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
 
 
 def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 403 for one run ends the load, and its message with the echoed headers is in dlt's trace
-    without the key."""
+    """A 403 for one run ends the load, and its message with the echoed headers is in dlt's trace without the
+    key."""
     monkeypatch.setattr(Echo, "details", ("good",))
-    monkeypatch.setattr(
-        Echo, "rows", lambda *_: [{"id": "workflow_run_e403", "status": "PROCESSED"}]
-    )
+    monkeypatch.setattr(Echo, "rows", lambda *_: [{"id": "workflow_run_e403", "status": "PROCESSED"}])
     said = place.run("load", "extend", "--base-url", f"{echo}/ok", code=4, EXTEND_API_KEY=KEY)
     assert "403 ECHO: you sent" in said
     assert place.traces(KEY) == {}
@@ -281,11 +274,9 @@ def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.Monk
 
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("between", ["\n", " ", "\t", "\u200b", "ä"])
-def test_a_key_that_no_header_can_carry(
-    between: str, echo: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A key that no header can carry is refused before it is sent; the error names the setting and
-    does not show the key."""
+def test_a_key_that_no_header_can_carry(between: str, echo: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A key that no header can carry is refused before it is sent; the error names the setting and does not
+    show the key."""
     caplog.set_level(logging.DEBUG)
     for source in (extend, plextera):
         with pytest.raises(ConfigError) as caught:
@@ -336,8 +327,7 @@ def test_a_killed_load(sandbox: Sandbox, place: Place) -> None:
 
 
 def test_no_process_list_shows_it(sandbox: Sandbox, place: Place) -> None:
-    """No command takes the key as an argument, and a load starts no process with it as an
-    argument."""
+    """No command takes the key as an argument, and a load starts no process with it as an argument."""
     for command in app.registered_commands:
         assert command.callback is not None
         assert not [name for name in command.callback.__annotations__ if "key" in name]
@@ -376,8 +366,8 @@ def test_no_object_shows_it(sandbox: Sandbox) -> None:
 
 
 def test_an_ordinary_pipeline_s_trace(echo: str, tmp_path: Path) -> None:
-    """In a user's own pipeline, dlt's trace (pickled, and printed with all details) and errors do
-    not contain the key."""
+    """In a user's own pipeline, dlt's trace (pickled, and printed with all details) and errors do not contain
+    the key."""
     pipeline = dlt.pipeline(
         "mine",
         destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")),
@@ -400,9 +390,7 @@ def test_an_ordinary_pipeline_s_trace(echo: str, tmp_path: Path) -> None:
         error = error.__cause__ or error.__context__
 
 
-def test_errors_of_a_library_s_load(
-    echo: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_errors_of_a_library_s_load(echo: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Errors and logs at any level have stars in place of the key."""
     caplog.set_level(logging.DEBUG)
     for mount in ("refuse", "broken"):
@@ -508,8 +496,7 @@ def test_strip_url_queries(text: str, kept: str) -> None:
 
 @pytest.mark.parametrize("key", [KEY, ODD_KEY, "p/q/r/s/t"])
 def test_redactor(key: str) -> None:
-    """A key is found literally, in JSON, with escaped slashes, and in a URL; the text around it
-    stays."""
+    """A key is found literally, in JSON, with escaped slashes, and in a URL; the text around it stays."""
     hide = make_redactor(key)
     written = json.dumps({"a": f"Bearer {key}", "b": [key]})
     assert json.loads(hide(written.encode())) == {"a": "Bearer ***", "b": ["***"]}
@@ -523,7 +510,7 @@ def test_redactor(key: str) -> None:
 
 @pytest.mark.parametrize("word", ["sandbox", "", "1234567890123456"])
 def test_a_word_is_no_secret(word: str) -> None:
-    """A key that could be any word or number of a document is not redacted: the sandbox's stand-in
-    key, or digits."""
+    """A key that could be any word or number of a document is not redacted: the sandbox's stand-in key, or
+    digits."""
     body = f'{{"name": "{word}", "n": 1234567890123456}}'.encode()
     assert make_redactor(word)(body) == body

@@ -16,8 +16,7 @@ SCRIPT = Path(guard.__file__)
 
 
 def test_making_rows_is_no_slower_than_it_was() -> None:
-    """The time from bytes to Arrow, as a ratio to plain Python, is at most 1.3 times the recorded
-    figure."""
+    """The time from bytes to Arrow, as a ratio to plain Python, is at most 1.3 times the recorded figure."""
     # coverage slows down only the code that it measures
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     done = subprocess.run(

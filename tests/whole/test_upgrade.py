@@ -1,8 +1,8 @@
 """A database that an earlier version has loaded goes on with this one.
 
-`support/before/` holds such a database, exported by DuckDB, and the lists that the platforms showed then. The version
-before the package got its folders loaded it from a sandbox (12 runs and 4 processor runs of Extend; 6 runs of
-Plextera and a nested one).
+`support/before/` holds such a database, exported by DuckDB, and the lists that the platforms showed then. The
+version before the package got its folders loaded it from a sandbox (12 runs and 4 processor runs of Extend; 6
+runs of Plextera and a nested one).
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def test_a_load_after_an_upgrade_fetches_nothing(
     """The first load of this version walks the lists, sends no detail request and changes no row."""
     sandbox, paths = platforms
     tables = ("workflow_runs", "processor_runs", "fields", "citations")
-    sql = "UNION ALL ".join(
-        f"SELECT count(*), max(_dlt_load_id) FROM {provider}.{t} " for t in tables
-    )
+    sql = "UNION ALL ".join(f"SELECT count(*), max(_dlt_load_id) FROM {provider}.{t} " for t in tables)
     before = query(database, sql)
     assert all(count for count, _ in before)
     summary = load_runs(connect(sandbox, provider), Target(provider, database))

@@ -1,5 +1,4 @@
-"""The requests that a load may send; `make prove` does the same with 10,000 runs and the
-command."""
+"""The requests that a load may send; `make prove` does the same with 10,000 runs and the command."""
 
 from __future__ import annotations
 
@@ -12,8 +11,7 @@ from support.loading import Loader
 
 
 def test_a_load_asks_for_nothing_twice(load_extend: Loader, tmp_path: Path) -> None:
-    """Each due run costs one request, an unchanged run none, and a changed run includes its child
-    runs."""
+    """Each due run costs one request, an unchanged run none, and a changed run includes its child runs."""
     database = tmp_path / "w.duckdb"
     with Sandbox(runs=300, seed=11, document_size="light") as sandbox:
         platform = Platform(sandbox.url)

@@ -12,8 +12,8 @@ from ..sync.lists import Platform
 def check_access(platform: Platform) -> Iterator[str]:
     """Yield a line for each list, for one request a list. Errors name the setting to correct.
 
-    Raises MissingError if a list that every version of the platform has is missing: the address is
-    not the API's.
+    Raises MissingError if a list that every version of the platform has is missing: the address is not the
+    API's.
     """
     with platform.client as client:
         yield f"address    {client.base_url}"

@@ -78,9 +78,7 @@ def _row_counts(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[tup
     ).fetchall()
     counts = []
     for (name,) in names:
-        number = connection.execute(
-            f"SELECT count(*) FROM {quote(dataset)}.{quote(name)}"
-        ).fetchone()
+        number = connection.execute(f"SELECT count(*) FROM {quote(dataset)}.{quote(name)}").fetchone()
         counts.append((name, number[0] if number else 0))
     return counts
 

@@ -1,14 +1,13 @@
-"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs
-call this.
+"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs call
+this.
 
     lock ──► open the database ──► clear what a crash left ──► package, package, … ──► publish ──► Summary
                (bounded wait)        (uncommitted = undone)      chunk_runs runs each
 
-The destination is the only memory. A package commits its rows together with the state that says
-which runs they are. Whatever a killed load left in the working folder is therefore deleted, and its
-runs (a chunk, and those fetched ahead) are fetched again. So dlt never finds two packages at
-different stages in two folders, and one working folder serves a database that was moved, copied or
-deleted.
+The destination is the only memory. A package commits its rows together with the state that says which runs
+they are. Whatever a killed load left in the working folder is therefore deleted, and its runs (a chunk, and
+those fetched ahead) are fetched again. So dlt never finds two packages at different stages in two folders,
+and one working folder serves a database that was moved, copied or deleted.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ RUN_RESOURCES = ("workflow_runs", "processor_runs")
 class Summary:
     """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds.
 
-    `per_second` is the rate of requests over the last ten seconds in which requests were sent, or
-    over the whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
+    `per_second` is the rate of requests over the last ten seconds in which requests were sent, or over the
+    whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
     """
 
     provider: str
@@ -88,8 +87,8 @@ def load_runs(
     """Load all runs that are due, or those of a `sample`.
 
     `publish` is the file that gets a copy of the finished database, replaced in one step; see
-    `store/duckdb/publish`. `on_wait` gets a line when another process has the database open and the
-    load waits for it.
+    `store/duckdb/publish`. `on_wait` gets a line when another process has the database open and the load
+    waits for it.
 
     Raises DocrunsError. What was committed by then stays, and the next load continues there. Raises
     LockedError before it does anything if another process loads into the target.

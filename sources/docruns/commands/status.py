@@ -20,11 +20,10 @@ _WAIT_S = 5.0
 def reports(
     database: Path, at_work: Callable[[], Mapping[str, LockHolder]], wait_s: float = _WAIT_S
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `at_work()` gives the process that loads into each dataset;
-    without one it is null.
+    """A report for each dataset. `at_work()` gives the process that loads into each dataset; without one it
+    is null.
 
-    While a load has the database open, no other process can read it. Then the reports hold
-    `at_work` only.
+    While a load has the database open, no other process can read it. Then the reports hold `at_work` only.
     """
     busy = at_work()
     try:
@@ -38,10 +37,7 @@ def reports(
     except LockedError:
         if not busy:
             raise
-        return [
-            {"dataset": dataset, "at_work": _as_json(holder)}
-            for dataset, holder in sorted(busy.items())
-        ]
+        return [{"dataset": dataset, "at_work": _as_json(holder)} for dataset, holder in sorted(busy.items())]
     busy = at_work()
     return [{**each, "at_work": _as_json(busy.get(each["dataset"]))} for each in all_reports]
 

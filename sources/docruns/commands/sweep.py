@@ -1,11 +1,11 @@
-"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are
-missing from its lists.
+"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are missing from
+its lists.
 
     all lists ──► loaded runs that they lack ──► one GET each: 404? ──► deleted_at, in one transaction
 
-A list can be cut short, and rows move between pages while it is read, so a run that a list lacks is
-only a suspect. Only a 404 or 410 for the run itself proves that it is deleted. The place of a run
-saves most of these requests:
+A list can be cut short, and rows move between pages while it is read, so a run that a list lacks is only a
+suspect. Only a 404 or 410 for the run itself proves that it is deleted. The place of a run saves most of
+these requests:
 
     outermost workflow run      deleted if its list lacks it and its own GET answers 404
     nested workflow run         deleted if its outermost run is; lists do not show nested runs
@@ -17,13 +17,12 @@ saves most of these requests:
     verify run                  never marked on its own: a GET could use up the customer's only copy, and a list alone
                                 proves nothing
 
-Nothing is marked unless every list was read to its end. No row is deleted. A run that is listed
-again loses its mark, together with the runs inside it.
+Nothing is marked unless every list was read to its end. No row is deleted. A run that is listed again loses
+its mark, together with the runs inside it.
 
-The marks are a plain SQL UPDATE, not a dlt load. A merge replaces whole rows, which would have to
-be read back from the destination first, and commits table by table; the UPDATE changes one cell, in
-one transaction, on every destination that has SQL. It changes no state, so it does not affect the
-next load.
+The marks are a plain SQL UPDATE, not a dlt load. A merge replaces whole rows, which would have to be read
+back from the destination first, and commits table by table; the UPDATE changes one cell, in one transaction,
+on every destination that has SQL. It changes no state, so it does not affect the next load.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ FEW = 10
 
 @dataclass
 class SweepResult:
-    """What a sweep found. All counts are of runs. `still_there`: missing from the lists, but they
-    answer."""
+    """What a sweep found. All counts are of runs. `still_there`: missing from the lists, but they answer."""
 
     provider: str
     listed: dict[str, int] = field(default_factory=dict)
@@ -91,8 +89,7 @@ def sweep_deleted(
     yes: bool = False,
     on_wait: Callable[[str], None] | None = None,
 ) -> SweepResult:
-    """Mark deleted runs. Sends at most `confirm` requests for single runs, or any number with
-    `yes`.
+    """Mark deleted runs. Sends at most `confirm` requests for single runs, or any number with `yes`.
 
     Raises DocrunsError, and then nothing is marked.
     """
@@ -137,9 +134,7 @@ def _check_one_workspace(runs: Iterable[InventoryRun]) -> None:
         )
 
 
-def _check_same_platform(
-    lists: ListInventory, runs: Iterable[InventoryRun], target: Target
-) -> None:
+def _check_same_platform(lists: ListInventory, runs: Iterable[InventoryRun], target: Target) -> None:
     """A list that shows none of many loaded runs was cut off, or belongs to another workspace."""
     stored, listed = Counter[str](), Counter[str]()
     for run in runs:

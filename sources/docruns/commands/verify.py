@@ -1,14 +1,13 @@
-"""Compares the database with the platform: ids and last changes of all runs, and every cell of a
-sample.
+"""Compares the database with the platform: ids and last changes of all runs, and every cell of a sample.
 
     lists ──────────────┐
                         ├──► missing, stale, gone, returned, quarantined
     ids in the database ┘
     N runs, loaded again into a database of their own ──► each row beside the stored row
 
-The lists cost one request a page, the sample one request a run. The sample goes through the
-sources, parsers and merges of a normal load, into a temporary file. So each difference is in the
-data, not in two ways of reading it.
+The lists cost one request a page, the sample one request a run. The sample goes through the sources, parsers
+and merges of a normal load, into a temporary file. So each difference is in the data, not in two ways of
+reading it.
 """
 
 from __future__ import annotations
@@ -81,10 +80,9 @@ class Difference(NamedTuple):
 class VerifyResult:
     """The differences, by kind: runs as `list/id`, cells as `Difference`.
 
-    `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no
-    list. `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are
-    missing or stale for a known reason and do not count as differences. `undated` runs have no date
-    to compare.
+    `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
+    `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are missing or stale
+    for a known reason and do not count as differences. `undated` runs have no date to compare.
     """
 
     provider: str
@@ -146,11 +144,10 @@ def verify_runs(
     seed: int | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> VerifyResult:
-    """Compare a target with its platform, and `deep` of its runs cell by cell. The same `seed`
-    picks the same runs.
+    """Compare a target with its platform, and `deep` of its runs cell by cell. The same `seed` picks the same
+    runs.
 
-    Changes nothing. What changes on the platform after the load is a difference, so verify right
-    after it.
+    Changes nothing. What changes on the platform after the load is a difference, so verify right after it.
     """
     require_database(target)
     result = VerifyResult(platform.name)
@@ -233,9 +230,7 @@ def _choose_sample(
     seed: int | None,
 ) -> set[str]:
     """Ids of runs that a load would fetch by themselves, and that are not known to differ."""
-    known = {
-        label.partition("/")[2] for label in (*result.stale, *result.returned, *result.quarantined)
-    }
+    known = {label.partition("/")[2] for label in (*result.stale, *result.returned, *result.quarantined)}
     ids = []
     for run in stored:
         name = lists.of(run)
@@ -299,9 +294,7 @@ def _by_key(
 
 def _without_nul(table: Table, row: dict[str, Any]) -> dict[str, Any]:
     spell = {column.name: NUL_SPELLED.get(column.type, str) for column in table.columns}
-    return {
-        name: spell[name](cell) if isinstance(cell, str) else cell for name, cell in row.items()
-    }
+    return {name: spell[name](cell) if isinstance(cell, str) else cell for name, cell in row.items()}
 
 
 def _differences(
@@ -340,7 +333,5 @@ def _plain(column: Column, value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = (
-        value.isoformat() if isinstance(value, (datetime, date)) else json.dumps(value, default=str)
-    )
+    text = value.isoformat() if isinstance(value, (datetime, date)) else json.dumps(value, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."

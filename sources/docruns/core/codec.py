@@ -1,7 +1,7 @@
 """PURE. JSON as it came: decode it, encode it, and keep every digit and every character.
 
-Numbers with a fraction or an exponent stay text (`Number`), and JSON columns get the text that came.
-Times, presigned URLs and lone surrogates are handled here too, once for all readers.
+Numbers with a fraction or an exponent stay text (`Number`), and JSON columns get the text that came. Times,
+presigned URLs and lone surrogates are handled here too, once for all readers.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _LONE_SURROGATE = re.compile(
 def clean(body: bytes) -> bytes:
     r"""The body with every lone surrogate escape turned into its six characters of text.
 
-    JSON may carry `"\ud800"`, which no UTF-8 text, and so no table, can hold. It is loaded as the
-    text `\ud800`. NUL characters need no such care and are kept. A byte order mark is removed.
+    JSON may carry `"\ud800"`, which no UTF-8 text, and so no table, can hold. It is loaded as the text
+    `\ud800`. NUL characters need no such care and are kept. A byte order mark is removed.
     """
     if body.startswith(_BYTE_ORDER_MARK):
         body = body[3:]
@@ -71,8 +71,8 @@ def is_object(raw: Raw) -> bool:
 
 
 def members(raw: bytes | memoryview | Raw) -> dict[str, Raw]:
-    """The members of an object, undecoded. msgspec's errors where the text is no object; ShapeError where
-    a key comes twice with two values."""
+    """The members of an object, undecoded. msgspec's errors where the text is no object; ShapeError where a
+    key comes twice with two values."""
     found: dict[str, Raw] = decode_members(raw)
     check_members(raw, found)
     return found

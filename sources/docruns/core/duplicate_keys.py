@@ -3,9 +3,9 @@
     {"total": 9.5, "total": 11}      ShapeError: the key 'total' comes twice
     {"total": 9.5, "total": 9.5}     accepted: nothing is lost
 
-The check compares the number of colons in the text with the number in the decoded value: a lost member
-lacks its colon. This costs 3 % of the time to read a run of 130 KB. Where the numbers differ, a slower
-decoder reads the text again and finds the key.
+The check compares the number of colons in the text with the number in the decoded value: a lost member lacks
+its colon. This costs 3 % of the time to read a run of 130 KB. Where the numbers differ, a slower decoder
+reads the text again and finds the key.
 """
 
 from __future__ import annotations

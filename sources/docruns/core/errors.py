@@ -55,9 +55,9 @@ class LockedError(DocrunsError):
 class ApiError(DocrunsError):
     """An answer that cannot be used.
 
-    `request` is method and path without query (a query may carry page tokens), `status` is
-    None where no answer came, `code` and `request_id` are the platform's own. The client sets `host`;
-    from then on the message also contains the advice.
+    `request` is method and path without query (a query may carry page tokens), `status` is None where no
+    answer came, `code` and `request_id` are the platform's own. The client sets `host`; from then on the
+    message also contains the advice.
     """
 
     retryable = False

@@ -29,8 +29,8 @@ class NestedLink(NamedTuple):
 class ParsedRun(NamedTuple):
     """One answer as rows.
 
-    `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with the
-    rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
+    `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with
+    the rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
     """
 
     batch: Batch

@@ -4,9 +4,9 @@
     payload.text("id"), payload.text("status")      # ('exr_1', 'PROCESSED')
     payload.extra()                                 # '{"dataRetention":{"mode":"zero"}}'
 
-A known key whose value has an unexpected type goes into `extra` too. A vendor's change therefore never
-fails a load and never loses a value. Numbers keep every digit, because JSON columns get the text that
-came. `is_usable` checks an id from outside before it becomes part of a request's path.
+A known key whose value has an unexpected type goes into `extra` too. A vendor's change therefore never fails
+a load and never loses a value. Numbers keep every digit, because JSON columns get the text that came.
+`is_usable` checks an id from outside before it becomes part of a request's path.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Payload:
     """One JSON object. Each method reads and removes a key, or leaves it for `extra`.
 
     A missing key, null and a value of another type all give None; only the last one stays for `extra`.
-    ShapeError where a key comes twice with two values. `glance` skips this check: use it for an object
-    that is inspected and not loaded.
+    ShapeError where a key comes twice with two values. `glance` skips this check: use it for an object that
+    is inspected and not loaded.
     """
 
     __slots__ = ("_children", "_rest")
@@ -135,8 +135,8 @@ class Payload:
         return None if raw is None or _is_null(raw) else raw
 
     def object(self, key: str, around: Iterable[str] = ()) -> Payload | None:
-        """An object. Its unread keys go under `key` into this payload's extra. `around`: keys of objects
-        that are often its only member."""
+        """An object. Its unread keys go under `key` into this payload's extra. `around`: keys of objects that
+        are often its only member."""
         if key in self._children:
             return self._children[key]
         raw = self._rest.get(key)
@@ -162,9 +162,7 @@ class Payload:
             if has_all_members(raw, found):
                 children = [Payload._of(rest, {}) for rest in found if rest is not None]
             else:
-                children = [
-                    Payload(entry) for entry in decode_list(raw) or () if not _is_null(entry)
-                ]
+                children = [Payload(entry) for entry in decode_list(raw) or () if not _is_null(entry)]
         except (msgspec.MsgspecError, UnicodeDecodeError, ShapeError):
             return None
         del self._rest[key]
@@ -205,8 +203,8 @@ class Payload:
         self._children.clear()
 
     def ignore(self, *keys: str, kind: bytes = b'"') -> None:
-        """Drop keys that add nothing here, such as `object` or a catalogue's own dates, where the value
-        is a text or null, or begins like `kind`. A value of another type stays for `extra`."""
+        """Drop keys that add nothing here, such as `object` or a catalogue's own dates, where the value is a
+        text or null, or begins like `kind`. A value of another type stays for `extra`."""
         for key in keys:
             raw = self._rest.get(key)
             if raw is not None and bytes(memoryview(raw)[:1]) in (kind, b"n"):

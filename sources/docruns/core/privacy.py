@@ -5,14 +5,13 @@
     hash           '0c71d5c1b8a0a1c9f6f0d0e0a2b94f11'   null             "5be1…", all of it as one
     drop           null                                 null             null
 
-`tables.py` marks the private columns. All others stay as they are: ids, dates, counts, scores, what
-review changed, the names of workflows, steps and processors, and paths, which are the names of
-fields. Where an object's keys come from documents, they are part of paths and stay too.
+`tables.py` marks the private columns. All others stay as they are: ids, dates, counts, scores, what review
+changed, the names of workflows, steps and processors, and paths, which are the names of fields. Where an
+object's keys come from documents, they are part of paths and stay too.
 
-A hash is BLAKE2b with a key, 128 bits as hexadecimal digits. Equal cells stay equal and different
-ones different, in all columns and loads, as long as the key is the same. Empty cells are not hashed:
-an empty text, null, and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the
-shape of an output.
+A hash is BLAKE2b with a key, 128 bits as hexadecimal digits. Equal cells stay equal and different ones
+different, in all columns and loads, as long as the key is the same. Empty cells are not hashed: an empty
+text, null, and JSON's null, "", [] and {} stay as they are, so `rebuild` still gives the shape of an output.
 """
 
 from __future__ import annotations
@@ -59,8 +58,7 @@ class Privacy:
 
     @property
     def mark(self) -> str:
-        """An identifier of how private columns are stored, e.g. `hash 1f3c9a02`; it differs between
-        keys."""
+        """An identifier of how private columns are stored, e.g. `hash 1f3c9a02`; it differs between keys."""
         if not self._key:
             return self.field_values
         return f"{self.field_values} {blake2b(b'mark', key=self._key, digest_size=4).hexdigest()}"
@@ -106,12 +104,10 @@ def holds_json(column: Column) -> bool:
 def make_privacy(
     field_values: str, hash_key: str | None, drop_columns: Iterable[str] | None, section: str
 ) -> Privacy:
-    """The privacy settings of a source; `section` is their place in the configuration. ConfigError names
-    the wrong setting."""
+    """The privacy settings of a source; `section` is their place in the configuration. ConfigError names the
+    wrong setting."""
     if field_values not in MODES:
-        raise ConfigError(
-            f"{section}.field_values", f"{field_values!r} is none of {', '.join(MODES)}."
-        )
+        raise ConfigError(f"{section}.field_values", f"{field_values!r} is none of {', '.join(MODES)}.")
     key = b""
     if field_values == "hash":
         if not hash_key or not hash_key.strip():
@@ -135,16 +131,12 @@ def _dropped(names: Iterable[str], setting: str) -> Mapping[str, frozenset[str]]
         tables = [BY_NAME[head]] if dot and head in BY_NAME else [] if dot else list(TABLES)
         tables = [table for table in tables if column in table.names and column != CLEARED]
         if not tables:
-            raise ConfigError(
-                setting, f"{name!r} is no column of any table.", "`docruns tables` lists them."
-            )
+            raise ConfigError(setting, f"{name!r} is no column of any table.", "`docruns tables` lists them.")
         for table in tables:
             if column in table.key:
                 raise ConfigError(setting, f"{name!r}: {table.name}.{column} is a key.")
             if column in _READ_BACK.get(table.name, "").split():
-                raise ConfigError(
-                    setting, f"{name!r}: later loads need what {table.name}.{column} says."
-                )
+                raise ConfigError(setting, f"{name!r}: later loads need what {table.name}.{column} says.")
             found.setdefault(table.name, set()).add(column)
     return MappingProxyType({table: frozenset(some) for table, some in found.items()})
 

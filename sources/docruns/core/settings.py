@@ -55,9 +55,7 @@ def moment(text: str | None, key: str) -> datetime | None:
         return None
     found = timestamp(str(text))
     if found is None:
-        raise ConfigError(
-            key, f"{text!r} is not a time.", "Write 2026-05-18 or 2026-05-18T06:30:00Z."
-        )
+        raise ConfigError(key, f"{text!r} is not a time.", "Write 2026-05-18 or 2026-05-18T06:30:00Z.")
     return found
 
 

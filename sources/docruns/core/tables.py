@@ -4,9 +4,8 @@
            ──► dlt hints (store/destinations.py)
            ──► data dictionary (`docruns tables`)
 
-A table declares its unique key (`key`), its columns, and the column with the run's id (`set_of`): when
-a run is loaded again, all of its rows are replaced together. This module does not decide what a cell
-holds.
+A table declares its unique key (`key`), its columns, and the column with the run's id (`set_of`): when a run
+is loaded again, all of its rows are replaced together. This module does not decide what a cell holds.
 """
 
 from __future__ import annotations
@@ -99,9 +98,7 @@ def _person(name: str, type: Type, doc: str) -> Column:
     return Column(name, type, doc, private="person")
 
 
-def _table(
-    name: str, doc: str, key: str, columns: list[Column], set_of: str | None = None
-) -> Table:
+def _table(name: str, doc: str, key: str, columns: list[Column], set_of: str | None = None) -> Table:
     if set_of:
         columns = [*columns, Column(CLEARED, "bool", "Always null; used while a run is merged.")]
     return Table(name, doc, tuple(key.split()), tuple(columns), set_of)
@@ -133,12 +130,8 @@ WORKFLOW_RUNS = _table(
     [
         _key("id", "text", "The platform's id, opaque."),
         *_SEEN,
-        Column(
-            "status", "text", "As the platform says it, e.g. PROCESSED, NEEDS_REVIEW, COMPLETED."
-        ),
-        Column(
-            "is_final", "bool", "True where the status will not change by itself; unknown: false."
-        ),
+        Column("status", "text", "As the platform says it, e.g. PROCESSED, NEEDS_REVIEW, COMPLETED."),
+        Column("is_final", "bool", "True where the status will not change by itself; unknown: false."),
         _document("name", "text", "Display name; not returned by Extend 2026-02-09."),
         Column("workflow_id", "text", "Workflow that ran."),
         Column("workflow_name", "text", "Its name when the run was read."),
@@ -202,12 +195,8 @@ PROCESSOR_RUNS = _table(
         *_SEEN,
         Column("type", "text", "EXTRACT, CLASSIFY, SPLIT, PARSE, EDIT or VERIFY; one vocabulary."),
         Column("status", "text", "As the platform says it; null where a version does not send it."),
-        Column(
-            "is_final", "bool", "True where the status will not change by itself; unknown: false."
-        ),
-        Column(
-            "processor_id", "text", "Extractor, classifier or splitter; null for an inline one."
-        ),
+        Column("is_final", "bool", "True where the status will not change by itself; unknown: false."),
+        Column("processor_id", "text", "Extractor, classifier or splitter; null for an inline one."),
         Column("processor_name", "text", "Its name when the run was read."),
         Column("processor_version_id", "text", "Id of its version."),
         Column("processor_version", "text", "The version as text, e.g. 2.1 or draft."),
@@ -291,9 +280,7 @@ FIELDS = _table(
             "from the processor's schema where the config carries it, else from the value.",
         ),
         _document("value", "text", "Final value as text: a string unquoted, a currency's amount."),
-        _document(
-            "value_number", "double", "Number or amount; null where a double cannot hold it."
-        ),
+        _document("value_number", "double", "Number or amount; null where a double cannot hold it."),
         _document("value_boolean", "bool", "Boolean, or a signature's is_signed."),
         _document("value_date", "date", "Date, or a signature's signature_date."),
         _document("currency_code", "text", "ISO 4217 code of a currency."),
@@ -309,9 +296,7 @@ FIELDS = _table(
         _document("edit_note", "text", "The reviewer's note."),
         Column("confidence", "double", "The platform's single score, as it came."),
         Column("ocr_confidence", "double", "How well the text was read, 0 to 1."),
-        Column(
-            "logprobs_confidence", "double", "The model's own score, 0 to 1; null on new models."
-        ),
+        Column("logprobs_confidence", "double", "The model's own score, 0 to 1; null on new models."),
         Column("review_agent_score", "bigint", "The review agent's score, 1 to 5, 5 is best."),
         Column("page", "bigint", "Page of the first citation, 1-based."),
         Column("citation_count", "bigint", "Rows in citations with output = final."),
@@ -378,9 +363,7 @@ CITATIONS = _table(
         Column("right", "double", "Box around the place."),
         Column("bottom", "double", "Box around the place."),
         _document("polygon", "json", "The points as they came; may be skewed."),
-        _document(
-            "extra", "json", "Keys that have no column; Plextera: the whole place as it came."
-        ),
+        _document("extra", "json", "Keys that have no column; Plextera: the whole place as it came."),
     ],
     set_of="processor_run_id",
 )
@@ -553,9 +536,7 @@ PUSHES = _table(
             "json",
             "Name and these keys before the push; a key that was not there is absent.",
         ),
-        _document(
-            "after", "json", "Name and whole metadata after it; the name where it is returned."
-        ),
+        _document("after", "json", "Name and whole metadata after it; the name where it is returned."),
         _document(
             "wish",
             "text",
@@ -589,8 +570,8 @@ TABLES: tuple[Table, ...] = (
 )
 
 RUN_TABLES: tuple[Table, ...] = (*TABLES[:8], QUARANTINE, SYNCS)
-"""The tables that exist after a platform's first load into DuckDB, even without rows. The catalogue's tables and
-pushes exist once they have rows."""
+"""The tables that exist after a platform's first load into DuckDB, even without rows. The catalogue's tables
+and pushes exist once they have rows."""
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
 

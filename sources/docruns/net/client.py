@@ -5,9 +5,9 @@
                       └──── wait, try again ◄───────────────────────────────────────┘
                             after 408, 425, 429, 5xx, a reset, a time-out, a body that is cut off
 
-A `Client` runs an event loop in a thread of its own. Its callers, dlt's generators, stay plain, and
-requests go on while they flatten. The client decides when a request is sent and repeated. Its
-callers decide which requests are needed and what an answer means.
+A `Client` runs an event loop in a thread of its own. Its callers, dlt's generators, stay plain, and requests
+go on while they flatten. The client decides when a request is sent and repeated. Its callers decide which
+requests are needed and what an answer means.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _RATE_SPAN_S = 10.0
 class Client:
     """Sends requests. Use it as a context manager, in any number of threads: the last exit closes.
 
-    `explain` turns a refused answer into an error: (status, headers, body, "GET /path").
-    `check` raises ShapeError on a body that is no answer although its status is 200.
-    No answer and no error holds the key that the client sends.
+    `explain` turns a refused answer into an error: (status, headers, body, "GET /path"). `check` raises
+    ShapeError on a body that is no answer although its status is 200. No answer and no error holds the key
+    that the client sends.
     """
 
     def __init__(
@@ -89,9 +89,7 @@ class Client:
         self._loop = asyncio.new_event_loop()
         self._places = asyncio.Semaphore(self._settings.concurrency)
         self._gate = asyncio.Lock()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="docruns-http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._loop.run_forever, name="docruns-http", daemon=True)
         self._thread.start()
 
     def _stop(self) -> None:
@@ -127,11 +125,10 @@ class Client:
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
-        More requests wait for their turns, and answers wait for the caller, so that the platform's
-        time is used while one answer is slow or the caller is busy. `ahead` gives how many requests
-        may be under way or answered at once, by default sixteen times `concurrency`. Where so many
-        answers of the size seen so far would take more than 64 MiB it is fewer, but at least four
-        times `concurrency`.
+        More requests wait for their turns, and answers wait for the caller, so that the platform's time is
+        used while one answer is slow or the caller is busy. `ahead` gives how many requests may be under way
+        or answered at once, by default sixteen times `concurrency`. Where so many answers of the size seen so
+        far would take more than 64 MiB it is fewer, but at least four times `concurrency`.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
@@ -254,7 +251,5 @@ class _Call:
         """Whether another try may help and does nothing twice."""
         if not error.retryable:
             return False
-        not_done = isinstance(error, BusyError) or (
-            isinstance(error, UnreachableError) and not error.sent
-        )
+        not_done = isinstance(error, BusyError) or (isinstance(error, UnreachableError) and not error.sent)
         return self.request.idempotent or not_done

@@ -18,8 +18,8 @@ def segment(id_: str) -> str:
 class Request(NamedTuple):
     """A GET by path relative to the base URL, or a POST of a JSON body, about a run or list.
 
-    A request that is not `idempotent` is sent again only if the platform has not acted on it: it
-    never left, or it got a 429.
+    A request that is not `idempotent` is sent again only if the platform has not acted on it: it never left,
+    or it got a 429.
     """
 
     path: str
@@ -74,8 +74,8 @@ class Retry:
 class ConnectionSettings:
     """How to reach a platform. `timeout` is in seconds, for connecting and between bytes.
 
-    `total_timeout` is for a whole exchange, in seconds; `max_response_mb` is in MiB of decompressed
-    body. The headers hold the key: they are not printed.
+    `total_timeout` is for a whole exchange, in seconds; `max_response_mb` is in MiB of decompressed body. The
+    headers hold the key: they are not printed.
     """
 
     base_url: str

@@ -1,7 +1,7 @@
 """PURE. The rate that a platform allows, learned from its 429 answers.
 
-A platform does not say how many requests a second it allows. `Pace` starts at a rate, raises it,
-and corrects it at each 429:
+A platform does not say how many requests a second it allows. `Pace` starts at a rate, raises it, and corrects
+it at each 429:
 
 1. Before the first 429 the rate grows by 2 % for each second in which requests wait for their
    turns. A load that asks for less than the rate does not raise it.
@@ -14,12 +14,11 @@ and corrects it at each 429:
    the slower. Bounds stay at least 3 % apart. That distance takes four minutes, so a settled load
    gets one 429 in four minutes.
 
-The platform allows more than before if the rate passes `high` by 5 % without a 429, and may do so
-after ten minutes without requests: rule 1 then holds again, from the current rate or from `low`.
+The platform allows more than before if the rate passes `high` by 5 % without a 429, and may do so after ten
+minutes without requests: rule 1 then holds again, from the current rate or from `low`.
 
-`start` is the rate to begin with, None for no limit until the first 429. `ceiling` is a limit from
-the user's settings. The rate never passes it, and a platform that allows less is obeyed all the
-same.
+`start` is the rate to begin with, None for no limit until the first 429. `ceiling` is a limit from the user's
+settings. The rate never passes it, and a platform that allows less is obeyed all the same.
 
 `tests/support/limits.py` simulates the platforms that these rules and numbers were tried on.
 """
@@ -80,8 +79,8 @@ LOWEST, HIGHEST = 0.2, 0.98
 class Turn(NamedTuple):
     """`wait` is 0 if one may send, else the seconds until one may ask again.
 
-    `epoch` is to be given back with a 429. `rate` is the allowed rate as far as it is known, in
-    requests a second; None is no limit.
+    `epoch` is to be given back with a 429. `rate` is the allowed rate as far as it is known, in requests a
+    second; None is no limit.
     """
 
     wait: float

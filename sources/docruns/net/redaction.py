@@ -3,8 +3,8 @@
     {"message": "no such key: Bearer sk_live_1"}        ->  {"message": "no such key: Bearer ***"}
     https://files.x/scan.pdf?X-Amz-Signature=9f…&p=1    ->  https://files.x/scan.pdf?…
 
-Servers and the gateways before them echo what they are sent. The client replaces the key in each
-answer as it arrives, so no table, log, trace or message can hold it.
+Servers and the gateways before them echo what they are sent. The client replaces the key in each answer as it
+arrives, so no table, log, trace or message can hold it.
 """
 
 from __future__ import annotations

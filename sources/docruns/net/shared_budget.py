@@ -5,12 +5,12 @@
         │                                                        slower than was answered
         └── a file of a few numbers, which several processes read and write under a lock
 
-`rate_limit` holds the rules by which the allowed rate is found. A load without a setting begins at
-the rate that the platform's lowest plan allows (`start`), and passes it only while it has more to
-ask. On loopback it begins without a limit. A turn costs 14 µs with the file, 2 µs without.
+`rate_limit` holds the rules by which the allowed rate is found. A load without a setting begins at the rate
+that the platform's lowest plan allows (`start`), and passes it only while it has more to ask. On loopback it
+begins without a limit. A turn costs 14 µs with the file, 2 µs without.
 
-The lock is flock on that file. filelock takes seven times as long (179 µs where flock takes 27,
-measured side by side), and it would need a second file.
+The lock is flock on that file. filelock takes seven times as long (179 µs where flock takes 27, measured side
+by side), and it would need a second file.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ _T = TypeVar("_T")
 class Budget:
     """The turns of all threads that share it, and of all processes if it has a file.
 
-    The rate never passes `ceiling`, whatever the platform allows. `start` is the rate to begin with
-    if there is no ceiling; None begins without a limit, until the first 429.
+    The rate never passes `ceiling`, whatever the platform allows. `start` is the rate to begin with if there
+    is no ceiling; None begins without a limit, until the first 429.
     """
 
     def __init__(

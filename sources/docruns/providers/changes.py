@@ -8,10 +8,10 @@
     known    {"name": "scan.pdf", "metadata": {"checked": true}}
     change   {"name": "HP-1", "metadata": {"ledger_id": 417}}
 
-A null cell changes nothing. A null inside JSON is a value, and is sent: a key can be set to null,
-but not removed. The platform merges metadata key by key and the new value wins; Extend does not
-document whether an object inside is merged or replaced. A value that the platform stores in another
-form is sent once: `LastPush` holds its answer.
+A null cell changes nothing. A null inside JSON is a value, and is sent: a key can be set to null, but not
+removed. The platform merges metadata key by key and the new value wins; Extend does not document whether an
+object inside is merged or replaced. A value that the platform stores in another form is sent once: `LastPush`
+holds its answer.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from ..core.flatten.values import is_equal
 from ..core.payload import is_usable
 
 METADATA_BYTES = 10_000
-"""The limit for a run's metadata as compact JSON: the documented 10 KB, applied to the merged
-object.
-"""
+"""The limit for a run's metadata as compact JSON: the documented 10 KB, applied to the merged object."""
 
 TAGS = "extend:usage_tags"
 """A reserved key. The platform silently strips characters other than letters, digits, - and _."""
@@ -84,8 +82,7 @@ class RemoteRun(NamedTuple):
 class LastPush(NamedTuple):
     """The last confirmed push of a run, as `pushes` stores it: plain, hashed, or empty.
 
-    `name` is the last name sent, `wish` the last row's fingerprint, `after` the platform's run
-    after that.
+    `name` is the last name sent, `wish` the last row's fingerprint, `after` the platform's run after that.
     """
 
     name: str | None = None
@@ -106,9 +103,7 @@ class Change(NamedTuple):
         return number_text(self._of(self.name, self.metadata)).encode()
 
     def undo(self) -> str:
-        """The values that the update overwrites, in the same form, without keys that the run did
-        not have.
-        """
+        """The values that the update overwrites, in the same form, without keys that the run did not have."""
         return canonical(self._of(self.before.name, self.before.metadata))
 
     def _of(self, name: str | None, metadata: dict[str, JSON]) -> dict[str, JSON]:
@@ -213,8 +208,7 @@ def _object(cell: Any) -> dict[str, JSON]:
 
 
 def as_json(cell: Any) -> JSON:
-    """A cell of a query or a file as a JSON value: numbers keep their digits, times become RFC 3339
-    text.
+    """A cell of a query or a file as a JSON value: numbers keep their digits, times become RFC 3339 text.
 
     ValueError where JSON has nothing like it.
     """
@@ -254,14 +248,10 @@ def _check_tags(tags: JSON) -> None:
         raise ValueError(f"{TAGS} must be a list of texts")
     for tag in tags:
         if not _TAG.fullmatch(tag):
-            raise ValueError(
-                f"{TAGS}: in {tag!r} the platform would strip all but letters, digits, - and _"
-            )
+            raise ValueError(f"{TAGS}: in {tag!r} the platform would strip all but letters, digits, - and _")
 
 
-def diff(
-    wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored
-) -> Change | Unchanged | Problem:
+def diff(wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored) -> Change | Unchanged | Problem:
     """What to do about a wish."""
     metadata = {
         key: value
@@ -289,8 +279,7 @@ def holds(change: Change, known: RemoteRun) -> bool | None:
     None: unknown, the API does not return the name.
     """
     has = all(
-        key in known.metadata and same(value, known.metadata[key])
-        for key, value in change.metadata.items()
+        key in known.metadata and same(value, known.metadata[key]) for key, value in change.metadata.items()
     )
     if not has or change.name is None:
         return has

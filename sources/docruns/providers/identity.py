@@ -21,8 +21,8 @@ logger = logging.getLogger("docruns")
 
 
 def check_storage_mode(platform: Platform) -> None:
-    """ConfigError where the dataset holds other runs, or stores private columns in another way than
-    the settings.
+    """ConfigError where the dataset holds other runs, or stores private columns in another way than the
+    settings.
 
     Each resource begins with this call. In a new dataset the first call writes both to the state.
     """
@@ -47,9 +47,9 @@ def check_storage_mode(platform: Platform) -> None:
 def check_identity(platform: Platform) -> None:
     """ConfigError where the dataset holds the runs of another platform, host or workspace.
 
-    The state of one would hide the runs of the other. A full load ignores the state, so it may
-    continue after the platform's address has changed; but not with an API version that has other
-    ids of runs, because each run would be in the dataset twice.
+    The state of one would hide the runs of the other. A full load ignores the state, so it may continue after
+    the platform's address has changed; but not with an API version that has other ids of runs, because each
+    run would be in the dataset twice.
     """
     saved, now = dlt.current.source_state(), platform.settings.origin
     before = saved.get("origin") or dict(now)
@@ -68,10 +68,7 @@ def _identity_error(platform: Platform, name: str, before: Mapping[str, Any]) ->
         why = f"{dataset}, and {now[name]} has other ids for them: each run would be in it twice."
         hint = f"Name another --dataset (or --database), or set it to {before.get(name)}."
     else:
-        why = (
-            f"{dataset}, and these are of {now[name]}: "
-            "the state of one would hide runs of the other."
-        )
+        why = f"{dataset}, and these are of {now[name]}: the state of one would hide runs of the other."
         hint = (
             "Name another --dataset (or --database). Only if it is the same platform under a new "
             "address: --full reads everything again."

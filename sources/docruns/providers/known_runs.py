@@ -1,5 +1,4 @@
-"""Which due runs the destination holds already, and which processor runs lack the link to their
-workflow run.
+"""Which due runs the destination holds already, and which processor runs lack the link to their workflow run.
 
 Each call queries the destination of dlt's current pipeline. Nothing is kept between loads.
 """
@@ -21,8 +20,7 @@ from ..sync.sync import Sync
 def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
     """Due workflow runs that the destination holds as they are listed.
 
-    An interrupted load has loaded them, or so many runs share one timestamp that the state does not
-    list all.
+    An interrupted load has loaded them, or so many runs share one timestamp that the state does not list all.
     """
     pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
     if _is_refreshing():
@@ -81,11 +79,10 @@ def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
 
 
 class UnlinkedRuns:
-    """Processor runs that were loaded before the workflow run that made them, so they lack the link
-    to it.
+    """Processor runs that were loaded before the workflow run that made them, so they lack the link to it.
 
-    They are loaded again, with the link. Their workflow run may be of this load, or of an earlier
-    one that the destination holds.
+    They are loaded again, with the link. Their workflow run may be of this load, or of an earlier one that
+    the destination holds.
     """
 
     def __init__(self, sync: Sync) -> None:

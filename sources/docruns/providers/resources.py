@@ -106,8 +106,8 @@ class _RunRows:
         return dlt.current.source().resources.selected
 
     def _walk_all(self) -> Iterator[None]:
-        """Walk all lists before any run is fetched: in some versions only lists have the dates of
-        nested runs.
+        """Walk all lists before any run is fetched: in some versions only lists have the dates of nested
+        runs.
         """
         states = dlt.current.resource_state("processor_runs")
         lists = [(run_list, states.setdefault(run_list.name, {})) for run_list in self._others]
@@ -124,9 +124,8 @@ class _RunRows:
 def _missing_tables() -> Iterator[tuple[Table, Any]]:
     """Empty tables, where the dataset lacks the table or a column of it.
 
-    So a query finds each table, also where the platform has sent no row for it or an older version
-    of docruns has made it. Some of dlt's destinations, such as Postgres, take no table without a
-    row.
+    So a query finds each table, also where the platform has sent no row for it or an older version of docruns
+    has made it. Some of dlt's destinations, such as Postgres, take no table without a row.
     """
     if not traits_of(dlt.current.pipeline()).is_staged_once:
         return
@@ -140,8 +139,8 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
 def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:
     """Each batch after dlt has taken all tables of the previous one.
 
-    dlt takes one item of each generator in turn. Without this function it would hold ten batches,
-    130 MB, with tables of each still to come.
+    dlt takes one item of each generator in turn. Without this function it would hold ten batches, 130 MB,
+    with tables of each still to come.
     """
     for batch in batches:
         yield batch
@@ -160,8 +159,8 @@ class _ToTables(YieldMapItem):
 def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     """Make a resource that yields `Tables` fill all of them.
 
-    Private values that the settings hash or drop are replaced before dlt gets the rows. Resources
-    that fill the same tables share `hints`.
+    Private values that the settings hash or drop are replaced before dlt gets the rows. Resources that fill
+    the same tables share `hints`.
     """
     _silence_expected_warnings()
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
@@ -204,8 +203,8 @@ def _platform_texts(table: Table) -> list[str]:
 
 
 def _silence_expected_warnings() -> None:
-    """dlt warns for every batch that JSON comes as Arrow strings, and of merge keys in datasets
-    from before docruns used destination scopes. Both are expected.
+    """dlt warns for every batch that JSON comes as Arrow strings, and of merge keys in datasets from before
+    docruns used destination scopes. Both are expected.
     """
     logger = logging.getLogger("dlt")
     if not any(isinstance(f, _ExpectedWarnings) for f in logger.filters):

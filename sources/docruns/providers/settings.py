@@ -1,6 +1,4 @@
-"""The settings that all sources share: checks them and makes a client and a load's settings of
-them.
-"""
+"""The settings that all sources share: checks them and makes a client and a load's settings of them."""
 
 from __future__ import annotations
 
@@ -50,9 +48,7 @@ class ClientOptions:
         """
         url = check_base_url(base_url, f"{section}.base_url")
 
-        def explain(
-            status: int, answered: Mapping[str, str], body: bytes, request: str
-        ) -> ApiError:
+        def explain(status: int, answered: Mapping[str, str], body: bytes, request: str) -> ApiError:
             error = dialect.explain(status, answered, body, request)
             if isinstance(error, RefusedError):
                 variable = f"{section.rpartition('.')[2].upper()}_API_KEY"
@@ -81,9 +77,7 @@ class ClientOptions:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The settings of a load that all sources share, not yet checked; `connect_extend` describes
-    them.
-    """
+    """The settings of a load that all sources share, not yet checked; `connect_extend` describes them."""
 
     overlap: str
     recheck_for: str
@@ -128,8 +122,7 @@ def check_bounds(key: str, number: Any, least: float, most: float = math.inf) ->
 def refuse_unknown_settings(provider: str, known: Iterable[str]) -> None:
     """ConfigError for an unknown key in [sources.<provider>].
 
-    dlt ignores unknown keys, so a misspelled host or `field_values` would silently have its
-    default.
+    dlt ignores unknown keys, so a misspelled host or `field_values` would silently have its default.
     """
     names = set(known)
     start = f"SOURCES__{provider}__".upper()

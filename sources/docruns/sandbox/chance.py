@@ -1,7 +1,7 @@
 """Seeded random draws without state: every draw is a pure function of (seed, numbers).
 
-Creating a hundred thousand runs with `random.Random(seed)` objects takes seconds; one
-multiplication and shift per draw takes far less.
+Creating a hundred thousand runs with `random.Random(seed)` objects takes seconds; one multiplication and
+shift per draw takes far less.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ _PAIRS: Final = tuple(low_high[1] + low_high[0] for low_high in product(_LETTERS
 # one reply draws the same numbers and builds the same ids several times
 @lru_cache(maxsize=1 << 13)
 def mix(seed: int, *numbers: int) -> int:
-    """A 64-bit number that looks random and depends only on the arguments (one splitmix64 per
-    number)."""
+    """A 64-bit number that looks random and depends only on the arguments (one splitmix64 per number)."""
     state = seed & _MASK
     for number in numbers:
         state = (state + 0x9E3779B97F4A7C15 + number * 0xD1342543DE82EF95) & _MASK
@@ -47,8 +46,8 @@ def share(seed: int, *numbers: int) -> float:
 def even(seed: int, index: int, step: float) -> float:
     """A fraction in [0, 1) that is spread evenly over neighbouring indexes.
 
-    Even a small number of runs therefore contains every rare case. `step` is an irrational number
-    (golden ratio, square roots): its multiples modulo 1 never cluster.
+    Even a small number of runs therefore contains every rare case. `step` is an irrational number (golden
+    ratio, square roots): its multiples modulo 1 never cluster.
     """
     return (index * step + share(seed, 1)) % 1.0
 

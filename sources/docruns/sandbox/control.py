@@ -24,8 +24,7 @@ Body = dict[str, Any]
 
 
 class Control:
-    """Maps (method, path) to a Python control; a wrong argument is answered with 400 and its
-    message."""
+    """Maps (method, path) to a Python control; a wrong argument is answered with 400 and its message."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -56,9 +55,7 @@ class Control:
             ("POST", "/plextera/finish"): lambda body: {"ids": plextera.platform.finish(**body)},
             ("POST", "/plextera/fail"): lambda body: plextera.platform.fail(**body),
             ("POST", "/plextera/close"): lambda body: {"ids": plextera.platform.close(**body)},
-            ("POST", "/plextera/reprocess"): lambda body: {
-                "ids": plextera.platform.reprocess(**body)
-            },
+            ("POST", "/plextera/reprocess"): lambda body: {"ids": plextera.platform.reprocess(**body)},
             ("POST", "/plextera/delete"): lambda body: plextera.platform.delete(**body),
             ("POST", "/plextera/put"): lambda body: {"id": plextera.platform.put(**body)},
             ("POST", "/plextera/switches"): lambda body: plextera.platform.switch(**body),
@@ -71,9 +68,7 @@ class Control:
         if act is None:
             return Reply(
                 404,
-                encode(
-                    {"error": "no such control", "controls": [" ".join(key) for key in self._table]}
-                ),
+                encode({"error": "no such control", "controls": [" ".join(key) for key in self._table]}),
             )
         try:
             body = msgspec.json.decode(request.body or b"{}")

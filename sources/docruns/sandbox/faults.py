@@ -32,20 +32,19 @@ KINDS: Final = (
 class Fault:
     """A fault for some of the requests.
 
-    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`,
-    `platform` "extend", "plextera" or `*`. The fault skips the first `after` matching requests,
-    applies to each later one with `probability`, and is removed after it has applied to `times`
-    requests (None: never).
+    `path` is a glob over the path below the mount (`/workflow_runs/*`), `method` a verb or `*`, `platform`
+    "extend", "plextera" or `*`. The fault skips the first `after` matching requests, applies to each later
+    one with `probability`, and is removed after it has applied to `times` requests (None: never).
 
-    Arguments of single kinds: `status` and `retry_after` (seconds, or "date" for an HTTP date
-    `seconds` ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes);
-    `location` to redirect; `megabytes` to bomb, a small gzip body that expands to that size. Kinds
-    gzip and chunked are correct replies in another transfer form.
+    Arguments of single kinds: `status` and `retry_after` (seconds, or "date" for an HTTP date `seconds`
+    ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes); `location` to
+    redirect; `megabytes` to bomb, a small gzip body that expands to that size. Kinds gzip and chunked are
+    correct replies in another transfer form.
 
-    Page kinds change the replies of lists: a repeated token, a cycle of tokens, an empty page with
-    a token, a token that is reported as expired, rows out of order, the first row twice. On a
-    platform with page numbers instead of tokens, a repeated token is the previous page again, a
-    cycle is the first page again, and no page expires.
+    Page kinds change the replies of lists: a repeated token, a cycle of tokens, an empty page with a token, a
+    token that is reported as expired, rows out of order, the first row twice. On a platform with page numbers
+    instead of tokens, a repeated token is the previous page again, a cycle is the first page again, and no
+    page expires.
     """
 
     kind: str
@@ -69,9 +68,7 @@ class Fault:
 
     def matches(self, platform: str, method: str, path: str) -> bool:
         return (
-            self.platform in ("*", platform)
-            and self.method in ("*", method)
-            and fnmatchcase(path, self.path)
+            self.platform in ("*", platform) and self.method in ("*", method) and fnmatchcase(path, self.path)
         )
 
 
@@ -128,9 +125,7 @@ def retry_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
     return (
         (
             "retry-after",
-            f"{fault.retry_after:g}"
-            if isinstance(fault.retry_after, int | float)
-            else fault.retry_after,
+            f"{fault.retry_after:g}" if isinstance(fault.retry_after, int | float) else fault.retry_after,
         ),
     )
 

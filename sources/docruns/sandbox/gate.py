@@ -1,5 +1,4 @@
-"""The entry of every request: controls, mounts, rate limit, faults and statistics, then the
-platform."""
+"""The entry of every request: controls, mounts, rate limit, faults and statistics, then the platform."""
 
 from __future__ import annotations
 
@@ -57,9 +56,7 @@ class Mount(Protocol):
 
     def template(self, method: str, path: str) -> str | None: ...
 
-    def answer(
-        self, request: Request, path: str, number: int, wait: float, fault: Fault | None
-    ) -> Reply: ...
+    def answer(self, request: Request, path: str, number: int, wait: float, fault: Fault | None) -> Reply: ...
 
 
 class Gate:

@@ -1,7 +1,7 @@
 """The document kinds: the fields of a document, its true values, and its JSON schema.
 
-Each kind is declared once; its schema, true values, flat "fields array" definition and page text
-are all derived from the declaration.
+Each kind is declared once; its schema, true values, flat "fields array" definition and page text are all
+derived from the declaration.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Value = dict[str, Any]
 class Field:
     """One field of a document kind.
 
-    `blank` is the share of documents without a value for it. `boastful` marks a field for which the
-    model reports too much confidence.
+    `blank` is the share of documents without a value for it. `boastful` marks a field for which the model
+    reports too much confidence.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A document kind: `rows` names the array of objects that makes a document long, `key` the
-    field that identifies a document."""
+    """A document kind: `rows` names the array of objects that makes a document long, `key` the field that
+    identifies a document."""
 
     name: str
     title: str
@@ -241,9 +241,7 @@ def _true(field: Field, rng: Random, rows: int) -> Any:
     if field.type == "object":
         return {part.name: _true(part, rng, 0) for part in field.fields}
     if rng.random() < field.blank:
-        return (
-            {"amount": None, "iso_4217_currency_code": None} if field.type == "currency" else None
-        )
+        return {"amount": None, "iso_4217_currency_code": None} if field.type == "currency" else None
     if field.type == "enum":
         return rng.choice(field.options)
     assert field.make is not None
@@ -304,11 +302,7 @@ def words(field: Field, value: Any) -> str:
     if value is None:
         return ""
     if field.type == "currency":
-        return (
-            ""
-            if value["amount"] is None
-            else f"{value['amount']:,.2f} {value['iso_4217_currency_code']}"
-        )
+        return "" if value["amount"] is None else f"{value['amount']:,.2f} {value['iso_4217_currency_code']}"
     if field.type == "signature":
         return value["printed_name"] or ""
     if field.type == "boolean":

@@ -29,8 +29,7 @@ def stamp(ms: int) -> str:
 
 
 def milliseconds(moment: datetime | str | int) -> int:
-    """A datetime, RFC 3339 text or a number, as milliseconds since 1970 (naive datetimes are
-    UTC)."""
+    """A datetime, RFC 3339 text or a number, as milliseconds since 1970 (naive datetimes are UTC)."""
     if isinstance(moment, int):
         return moment
     if isinstance(moment, str):

@@ -1,7 +1,7 @@
 """A bounded pool of documents: a hundred thousand runs share a few hundred generated contents.
 
-Runs differ in ids, times and states; the content of their documents comes from one of `VARIANTS`
-samples per kind and size.
+Runs differ in ids, times and states; the content of their documents comes from one of `VARIANTS` samples per
+kind and size.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ TERMS: Final = "\n\n".join(
 
 
 class Sample:
-    """One document: its true values, the model's reading, and the result of each round of
-    review."""
+    """One document: its true values, the model's reading, and the result of each round of review."""
 
     def __init__(self, seed: int, kind: Kind, size: str, variant: int) -> None:
         self.kind = kind
@@ -47,14 +46,11 @@ class Sample:
 
     @property
     def pages(self) -> int:
-        return {"light": 1, "normal": 1 + self.variant % 3, "heavy": 4 + self.variant % 5}[
-            self.size
-        ]
+        return {"light": 1, "normal": 1 + self.variant % 3, "heavy": 4 + self.variant % 5}[self.size]
 
     @property
     def newer(self) -> bool:
-        """Whether the model of this document gives no log probabilities; true for two thirds of
-        them."""
+        """Whether the model of this document gives no log probabilities; true for two thirds of them."""
         return self.variant % 3 != 0
 
     @cached_property
@@ -68,15 +64,12 @@ class Sample:
     def reviewed(self, round: int) -> Reviewed:
         """The result of the given round of review, counted from 1."""
         if round not in self._reviews:
-            self._reviews[round] = review(
-                self.kind, self.reading, self._dice(2 + round), round=round
-            )
+            self._reviews[round] = review(self.kind, self.reading, self._dice(2 + round), round=round)
         return self._reviews[round]
 
     @cached_property
     def text(self) -> tuple[str, ...]:
-        """The pages as markdown: a heading, the fields as a list, and the rows as a table on every
-        page."""
+        """The pages as markdown: a heading, the fields as a list, and the rows as a table on every page."""
         head = [f"# {self.kind.title} {self.true[self.kind.key] or ''}".rstrip()]
         table = ["| Description | Amount |", "| --- | --- |"]
         head += [
@@ -85,8 +78,7 @@ class Sample:
             if "[" not in path
         ]
         table += [
-            f"| {row['description']} | {row['amount']['amount']:.2f} |"
-            for row in self.true[self.kind.rows]
+            f"| {row['description']} | {row['amount']['amount']:.2f} |" for row in self.true[self.kind.rows]
         ]
         first = "\n".join([*head, "", *table])
         return (

@@ -1,7 +1,7 @@
 """The simulated extraction model: the values it reads, its confidence in them, and its errors.
 
-The lower the score, the more often a value is wrong. A few fields (`Field.boastful`) are often
-wrong at a high score, so a calibration study over the sandbox has something to find.
+The lower the score, the more often a value is wrong. A few fields (`Field.boastful`) are often wrong at a
+high score, so a calibration study over the sandbox has something to find.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Box = tuple[int, int, int, int]
 class Entry(NamedTuple):
     """The model's metadata for one path.
 
-    Confidences are 0..1, the score is 1..5. Boxes are (left, top, right, bottom) in page pixels,
-    one per place where the text is printed.
+    Confidences are 0..1, the score is 1..5. Boxes are (left, top, right, bottom) in page pixels, one per
+    place where the text is printed.
     """
 
     score: int | None
@@ -49,8 +49,8 @@ class Entry(NamedTuple):
 class Reading(NamedTuple):
     """A machine result.
 
-    It has the value, an entry per path, the true value of each wrong leaf, the missed rows, and the
-    index of a row that does not exist in the document (`ghost`).
+    It has the value, an entry per path, the true value of each wrong leaf, the missed rows, and the index of
+    a row that does not exist in the document (`ghost`).
     """
 
     value: Value
@@ -115,9 +115,7 @@ def _row_entry(rng: Random, page: int, row: Value, newer: bool) -> Entry:
     return Entry(4, 0.98, None if newer else 0.96, page, str(row["description"]), boxes, ())
 
 
-def _entry(
-    rng: Random, field: Field, value: Any, score: int, sure: float, page: int, newer: bool
-) -> Entry:
+def _entry(rng: Random, field: Field, value: Any, score: int, sure: float, page: int, newer: bool) -> Entry:
     text = words(field, value)
     confidence = round(min(0.999, max(0.05, sure + rng.uniform(-0.06, 0.015))), 3)
     logprobs = None if newer else round(min(1.0, max(0.01, sure + rng.uniform(-0.1, 0.02))), 3)
@@ -145,9 +143,7 @@ def _box(rng: Random, text: str) -> Box:
 def _insights(rng: Random, field: Field, score: int) -> tuple[tuple[str, str], ...]:
     said: list[tuple[str, str]] = []
     if rng.random() < REASONED:
-        said.append(
-            ("reasoning", f"Printed next to the label for the {field.name.replace('_', ' ')}.")
-        )
+        said.append(("reasoning", f"Printed next to the label for the {field.name.replace('_', ' ')}."))
     if score <= 2:
         said.append(
             (
@@ -161,9 +157,7 @@ def _insights(rng: Random, field: Field, score: int) -> tuple[tuple[str, str], .
                 ),
             )
         )
-        said.append(
-            ("review_summary", f"Check the {field.name.replace('_', ' ')} against the scan.")
-        )
+        said.append(("review_summary", f"Check the {field.name.replace('_', ' ')} against the scan."))
     return tuple(said)
 
 

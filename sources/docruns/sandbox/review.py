@@ -28,8 +28,8 @@ class Edit(NamedTuple):
 class Reviewed(NamedTuple):
     """The value after review, the entries that still apply, and one edit per touched path.
 
-    Paths of changed and removed values refer to the machine result, the path of an added row to the
-    reviewed value.
+    Paths of changed and removed values refer to the machine result, the path of an added row to the reviewed
+    value.
     """
 
     value: Value
@@ -40,8 +40,8 @@ class Reviewed(NamedTuple):
 def review(kind: Kind, reading: Reading, rng: Random, *, round: int) -> Reviewed:
     """Review a reading.
 
-    In round 1 a person may overlook a wrong value and may find nothing to change. Every later round
-    changes something that earlier rounds did not change, and even rounds drop the last row.
+    In round 1 a person may overlook a wrong value and may find nothing to change. Every later round changes
+    something that earlier rounds did not change, and even rounds drop the last row.
     """
     value = copy.deepcopy(reading.value)
     entries = dict(reading.entries)
@@ -49,17 +49,13 @@ def review(kind: Kind, reading: Reading, rng: Random, *, round: int) -> Reviewed
     for path, field, holder, key in leaves(kind, value):
         if path in reading.wrong and (round > 1 or rng.random() < 0.93):
             true = copy.deepcopy(reading.wrong[path])
-            edits[path] = Edit(
-                holder[key], true, rng.choice(NOTES), reading.entries[path].page, field.type
-            )
+            edits[path] = Edit(holder[key], true, rng.choice(NOTES), reading.entries[path].page, field.type)
             holder[key] = true
     rows: list[Value] = value[kind.rows]
     if reading.ghost is not None:
         _remove(kind.rows, rows, reading.ghost, entries, edits, rng)
     for row in reading.missed:
-        edits[f"{kind.rows}[{len(rows)}]"] = Edit(
-            None, row, rng.choice(NOTES), reading.pages, "object"
-        )
+        edits[f"{kind.rows}[{len(rows)}]"] = Edit(None, row, rng.choice(NOTES), reading.pages, "object")
         rows.append(copy.deepcopy(row))
     if round > 1:
         _second_thoughts(kind, reading, value, edits, round)

@@ -21,15 +21,14 @@ from .wire import Connection
 
 
 class Sandbox:
-    """A seeded simulation of the platforms; use it as a context manager or with `start()` and
-    `stop()`.
+    """A seeded simulation of the platforms; use it as a context manager or with `start()` and `stop()`.
 
-    `runs` is the number of Extend's workflow runs at the start, `standalone` that of its processor
-    runs outside workflows (default: a tenth of `runs`), `plextera_runs` that of Plextera's
-    top-level runs (default: `runs`). `latency` is in seconds per request, `rate_limit` in requests
-    per second and platform (None: unlimited). With `api_keys` only those keys are accepted, else
-    any key. The runs are spread over the sixty days before `now`. Equal arguments and an equal
-    order of calls give equal bytes, timestamps included.
+    `runs` is the number of Extend's workflow runs at the start, `standalone` that of its processor runs
+    outside workflows (default: a tenth of `runs`), `plextera_runs` that of Plextera's top-level runs
+    (default: `runs`). `latency` is in seconds per request, `rate_limit` in requests per second and platform
+    (None: unlimited). With `api_keys` only those keys are accepted, else any key. The runs are spread over
+    the sixty days before `now`. Equal arguments and an equal order of calls give equal bytes, timestamps
+    included.
     """
 
     def __init__(
@@ -122,8 +121,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Close every connection and end the thread; does nothing when the server is not
-        running."""
+        """Close every connection and end the thread; does nothing when the server is not running."""
         if self._thread is None:
             return
         if self._loop is not None and self._stopping is not None:

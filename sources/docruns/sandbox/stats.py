@@ -11,12 +11,12 @@ from typing import Any
 class Stats:
     """Counts since the start or the last reset.
 
-    `routes` is keyed "GET /workflow_runs/{id}". `details` counts GET requests with an id in the
-    path, `lists` those without. `throttled` counts 429 replies, `verify_reads` GET requests for a
-    single verify run, `faults` the faults that applied, by kind. `updates` counts by path the
-    updates of workflow runs whose reply was complete. `seconds` is keyed by whole seconds of this
-    machine's monotonic clock: [replies, of these 429 replies]. `in_flight` exceeds 1 only while
-    replies take time (latency, slow faults): all other requests are answered one after another.
+    `routes` is keyed "GET /workflow_runs/{id}". `details` counts GET requests with an id in the path, `lists`
+    those without. `throttled` counts 429 replies, `verify_reads` GET requests for a single verify run,
+    `faults` the faults that applied, by kind. `updates` counts by path the updates of workflow runs whose
+    reply was complete. `seconds` is keyed by whole seconds of this machine's monotonic clock: [replies, of
+    these 429 replies]. `in_flight` exceeds 1 only while replies take time (latency, slow faults): all other
+    requests are answered one after another.
     """
 
     requests: int = 0

@@ -1,8 +1,7 @@
 """Rows to Arrow tables with the columns of `core/tables`, and changes to columns of such tables.
 
-A `Batch` holds all rows of some whole runs, for all tables, and dlt resources yield it as `Tables`.
-So a load that is cut off after any of them (`add_limit`, the end of a package) has whole runs or
-none.
+A `Batch` holds all rows of some whole runs, for all tables, and dlt resources yield it as `Tables`. So a load
+that is cut off after any of them (`add_limit`, the end of a package) has whole runs or none.
 """
 
 from __future__ import annotations
@@ -33,14 +32,12 @@ UNFIT_ERRORS = (pa.ArrowException, OverflowError, UnicodeError)
 
 @cache
 def schema(table: Table) -> pa.Schema:
-    """The table's Arrow schema. It never depends on the data, so a column of nulls has its type
-    too."""
+    """The table's Arrow schema. It never depends on the data, so a column of nulls has its type too."""
     return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns])
 
 
 def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
-    """Rows, with their cells in the order of the table's columns. One of UNFIT_ERRORS on a wrong
-    cell."""
+    """Rows, with their cells in the order of the table's columns. One of UNFIT_ERRORS on a wrong cell."""
     types = schema(table)
     if not rows:
         return empty_table(table)
@@ -57,8 +54,8 @@ def empty_table(table: Table) -> pa.Table:
 class Tables:
     """A batch as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
 
-    `on_taken` moves the load's state on. It is called when dlt has passed any limit, because a
-    limit of none discards its batch, or when the next batch is requested.
+    `on_taken` moves the load's state on. It is called when dlt has passed any limit, because a limit of none
+    discards its batch, or when the next batch is requested.
     """
 
     def __init__(
@@ -96,18 +93,15 @@ def replaced_runs(table: Table, rows: pa.Table) -> list[str]:
 
 
 def add_load_id(rows: pa.Table, load_id: str) -> pa.Table:
-    """The rows with dlt's column for their package. dlt can add it by a setting, but that holds for
-    the whole process: tables of other pipelines in it would reject their rows."""
+    """The rows with dlt's column for their package. dlt can add it by a setting, but that holds for the whole
+    process: tables of other pipelines in it would reject their rows."""
     field = pa.field("_dlt_load_id", pa.string(), nullable=False)
     # pa.repeat imports pandas
     return rows.append_column(field, pa.array([load_id] * rows.num_rows, field.type))
 
 
-def rewrite_columns(
-    rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]
-) -> pa.Table:
-    """The table with each text of some columns rewritten, except nulls; None sets a whole column to
-    null."""
+def rewrite_columns(rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]) -> pa.Table:
+    """The table with each text of some columns rewritten, except nulls; None sets a whole column to null."""
     for name, rewrite in rewrites.items():
         at = rows.schema.get_field_index(name)
         column, field = rows.column(at), rows.schema.field(at)
@@ -127,8 +121,8 @@ def rewrite_columns(
 def rewrite_matching(
     rows: pa.Table, names: Iterable[str], sign: str, rewrite: Callable[[str], str]
 ) -> pa.Table:
-    """The table with those texts of some columns rewritten that contain `sign`; other texts are
-    only searched."""
+    """The table with those texts of some columns rewritten that contain `sign`; other texts are only
+    searched."""
     import pyarrow.compute as pc  # 9 MB, which a process that only reads runs does not need
 
     for name in names:
@@ -146,8 +140,7 @@ def rewrite_matching(
 
 
 def spell_out_nul(table: Table, rows: pa.Table) -> pa.Table:
-    r"""The rows with each NUL character written as `\u0000`, for databases whose text holds no
-    NUL."""
+    r"""The rows with each NUL character written as `\u0000`, for databases whose text holds no NUL."""
     for type_, sign in (("text", "\0"), ("json", r"\u0000")):
         names = [column.name for column in table.columns if column.type == type_]
         rows = rewrite_matching(rows, names, sign, NUL_SPELLED[type_])

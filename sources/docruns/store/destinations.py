@@ -1,7 +1,7 @@
 """What each destination can do: the only place that compares destinations.
 
-A new destination is one entry in `KNOWN` and one row in tests/store/test_destinations.py. A
-destination without an entry gets what dlt says of it, and dlt's defaults for the rest.
+A new destination is one entry in `KNOWN` and one row in tests/store/test_destinations.py. A destination
+without an entry gets what dlt says of it, and dlt's defaults for the rest.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class DestinationTraits:
     parses_json: bool = False
     """Its driver returns JSON as Python objects, where the others return text."""
     is_staged_once: bool = False
-    """Merges read each file once: a file that is loaded again after a failure adds no second copy
-    of its rows."""
+    """Merges read each file once: a file that is loaded again after a failure adds no second copy of its
+    rows."""
     has_file: bool = False
-    """It is a file that this process opens itself. So `--database` names it, it can be published,
-    and dlt must not retry in this process."""
+    """It is a file that this process opens itself. So `--database` names it, it can be published, and dlt
+    must not retry in this process."""
     has_tables_in_schema_only: bool = False
     """Its tables can be queried only after dlt has read their schema from the destination."""
     may_use_pandas: bool = True

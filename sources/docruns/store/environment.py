@@ -1,8 +1,7 @@
-"""Private files, no telemetry, and a warning about readable secrets, for everything that loads
-documents.
+"""Private files, no telemetry, and a warning about readable secrets, for everything that loads documents.
 
-A load stores other people's documents on this machine, whether the command runs it, a scheduled
-job, or a notebook.
+A load stores other people's documents on this machine, whether the command runs it, a scheduled job, or a
+notebook.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ _warned: set[Path] = set()
 def private_files() -> Iterator[None]:
     """Create files and folders for their owner only (0600, 0700), and switch dlt's telemetry off.
 
-    Existing files keep their mode. A process has one mask, so files that other threads create at
-    the same time are private as well. It can decorate a function.
+    Existing files keep their mode. A process has one mask, so files that other threads create at the same
+    time are private as well. It can decorate a function.
     """
     disable_telemetry()
     _mask(1)
@@ -56,8 +55,7 @@ def _mask(step: int) -> None:
 def disable_telemetry() -> None:
     """Switch dlt's telemetry off, unless the user's own configuration says otherwise.
 
-    Call this before dlt reads its configuration, which it does with the first value that it looks
-    up.
+    Call this before dlt reads its configuration, which it does with the first value that it looks up.
     """
     if _TELEMETRY not in os.environ and not _is_configured("dlthub_telemetry", "runtime"):
         os.environ[_TELEMETRY] = "false"
@@ -72,8 +70,8 @@ def _is_configured(key: str, section: str) -> bool:
 
 
 def warn_of_readable_secrets() -> None:
-    """Log one warning for each secrets.toml that others may read. The log goes to stderr unless it
-    is configured."""
+    """Log one warning for each secrets.toml that others may read. The log goes to stderr unless it is
+    configured."""
     if os.name == "nt":  # pragma: no cover - Windows has no such modes
         return
     context = RunContext(None)
@@ -84,6 +82,4 @@ def warn_of_readable_secrets() -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             _warned.add(path.absolute())
-            logger.warning(
-                "docruns: %s can be read by others (mode %o): chmod 600 %s", path, mode, path
-            )
+            logger.warning("docruns: %s can be read by others (mode %o): chmod 600 %s", path, mode, path)

@@ -1,12 +1,11 @@
-"""Errors of dlt, DuckDB, drivers and the system as errors of docruns, which say where, what and
-what to do.
+"""Errors of dlt, DuckDB, drivers and the system as errors of docruns, which say where, what and what to do.
 
     full disks, forbidden or damaged files,  ──►  translate_errors  ──►  DocrunsError
     signals, missing configuration
 
-dlt wraps the errors that it meets, often twice, and adds pages about pending packages, which
-docruns deletes anyway. So the chain of causes is searched for the first one that the user can act
-on. An error without such a cause is raised unchanged.
+dlt wraps the errors that it meets, often twice, and adds pages about pending packages, which docruns deletes
+anyway. So the chain of causes is searched for the first one that the user can act on. An error without such a
+cause is raised unchanged.
 """
 
 from __future__ import annotations
@@ -43,32 +42,28 @@ _PATTERN_CHARACTERS = "=%?'"
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ConfigError where dlt cannot use `folder`: its path contains a file, or characters that
-    dlt reads as a pattern."""
+    """Raise ConfigError where dlt cannot use `folder`: its path contains a file, or characters that dlt reads
+    as a pattern."""
     key, hint = "DLT_DATA_DIR", "Set this environment variable to another folder."
     if found := sorted(set(str(folder)) & set(_PATTERN_CHARACTERS)):
         raise ConfigError(
             key,
-            f"the working folder would be {folder}, and dlt cannot use a path with "
-            + " ".join(found),
+            f"the working folder would be {folder}, and dlt cannot use a path with " + " ".join(found),
             hint,
         )
     for place in folder.parents:
         if place.is_dir():
             return
         if place.exists():
-            raise ConfigError(
-                key, f"the working folder would be in {place}, which is a file.", hint
-            )
+            raise ConfigError(key, f"the working folder would be in {place}, which is a file.", hint)
 
 
 @contextmanager
 def translate_errors(database: object, folder: Path | None = None) -> Iterator[None]:
-    """Raise other libraries' errors as DocrunsError or KeyboardInterrupt where their cause is
-    known.
+    """Raise other libraries' errors as DocrunsError or KeyboardInterrupt where their cause is known.
 
-    `database` is the user's name for the destination; `folder` is dlt's working folder, for errors
-    that name no file.
+    `database` is the user's name for the destination; `folder` is dlt's working folder, for errors that name
+    no file.
     """
     try:
         yield
@@ -132,8 +127,7 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
 
 
 def from_dlt_config(cause: BaseException) -> ConfigError | None:
-    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a
-    value."""
+    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a value."""
     match cause:
         case ConfigFieldMissingException():
             key = _missing_key(cause)
@@ -150,9 +144,7 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
             return ConfigError(cause.key, text, "Put it into .dlt/secrets.toml.")
         case ConfigValueCannotBeCoercedException():
             kind = getattr(cause.hint, "__name__", str(cause.hint))
-            return ConfigError(
-                cause.field_name, f"has a value of the wrong type: it must be {kind}."
-            )
+            return ConfigError(cause.field_name, f"has a value of the wrong type: it must be {kind}.")
         case UnknownDestinationModule():
             return ConfigError("--destination", f"{cause.ref} is not a destination of dlt.")
         case MissingDependencyException():
@@ -161,8 +153,8 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
 
 
 def _missing_key(error: ConfigFieldMissingException) -> str:
-    """The key of the first missing value: `destination.postgres.credentials`, also where only a
-    part is missing."""
+    """The key of the first missing value: `destination.postgres.credentials`, also where only a part is
+    missing."""
     field, traces = next(iter(error.traces.items()))
     while traces and isinstance(traces[0], LookupTraces):
         traces = next(iter(traces[0].traces.values()))
@@ -197,8 +189,8 @@ def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:
 
 
 def _unreadable_state(error: Exception, cause: BaseException, database: str) -> DocrunsError | None:
-    """The error for a state or schema that dlt cannot unpack. dlt keeps both as packed text in two
-    tables, which it reads before anything else."""
+    """The error for a state or schema that dlt cannot unpack. dlt keeps both as packed text in two tables,
+    which it reads before anything else."""
     if getattr(error, "step", None) != "sync" or not isinstance(
         cause, (zlib.error, binascii.Error, ValueError, KeyError)
     ):

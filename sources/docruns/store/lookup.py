@@ -1,8 +1,7 @@
-"""Queries: what the destination holds already. The answers are asked for when they matter and never
-cached.
+"""Queries: what the destination holds already. The answers are asked for when they matter and never cached.
 
-A processor run that came inside its workflow run keeps that link when it is fetched again on its
-own, and a run that an interrupted load has stored is not fetched a second time.
+A processor run that came inside its workflow run keeps that link when it is fetched again on its own, and a
+run that an interrupted load has stored is not fetched a second time.
 """
 
 from __future__ import annotations
@@ -32,9 +31,8 @@ _FETCH_ROWS = 10_000
 class StoredRun(NamedTuple):
     """A workflow or processor run as the destination holds it.
 
-    `is_whole`: its package was committed to the end, and the run is not marked as deleted. The last
-    two fields say which step of which workflow run made a processor run; both are None for workflow
-    runs.
+    `is_whole`: its package was committed to the end, and the run is not marked as deleted. The last two
+    fields say which step of which workflow run made a processor run; both are None for workflow runs.
     """
 
     status: str | None
@@ -67,16 +65,16 @@ def _stored_runs(
 
 
 def _committed_packages(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
-    """Those packages that were loaded to the end. Tables are merged one by one, so a killed load
-    may have merged a run's row and not the rows of the run's other tables."""
+    """Those packages that were loaded to the end. Tables are merged one by one, so a killed load may have
+    merged a run's row and not the rows of the run's other tables."""
     loads = Table("_dlt_loads", "", (), ())
     rows = _rows(pipeline, loads, ("status",), sorted(load_ids), "load_id")
     return {load_id for load_id, status in rows if status == 0}
 
 
 def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, NestedLink]:
-    """Those of `ids` that the destination holds as nested workflow runs, with their place in the
-    run around them."""
+    """Those of `ids` that the destination holds as nested workflow runs, with their place in the run around
+    them."""
     rows = _rows(pipeline, WORKFLOW_RUNS, NestedLink._fields, ids)
     return {id_: NestedLink(*cells) for id_, *cells in rows if cells[0] is not None}
 
@@ -84,8 +82,8 @@ def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, Nested
 class ProducedRun(NamedTuple):
     """A processor run that a step of a workflow run made, as the destination's steps say.
 
-    `id` is the processor run's, `workflow_run_id` and `position` name the step. `status` and
-    `updated_at` are those of the stored processor run; None where the query reads the steps alone.
+    `id` is the processor run's, `workflow_run_id` and `position` name the step. `status` and `updated_at` are
+    those of the stored processor run; None where the query reads the steps alone.
     """
 
     id: str
@@ -106,9 +104,7 @@ def unlinked(pipeline: dlt.Pipeline) -> list[ProducedRun]:
     """Stored processor runs that name no workflow run, although a stored step made them."""
     try:
         with pipeline.sql_client() as client:
-            steps, runs = map(
-                client.make_qualified_table_name, (WORKFLOW_STEPS.name, PROCESSOR_RUNS.name)
-            )
+            steps, runs = map(client.make_qualified_table_name, (WORKFLOW_STEPS.name, PROCESSOR_RUNS.name))
             query = (
                 "SELECT p.id, s.workflow_run_id, s.position, p.status, p.updated_at "
                 f"FROM {runs} p JOIN {steps} s ON s.processor_run_id = p.id "
@@ -145,16 +141,12 @@ def _select(
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
             marks = ", ".join(["%s"] * len(some))
-            query = (
-                f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
-            )
+            query = f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
             bound = (*some, unlike[1]) if unlike else some
             yield from (tuple(row) for row in client.execute_sql(query + also, *bound) or ())
 
 
-def columns_of(
-    pipeline: dlt.Pipeline, table: str, columns: Sequence[str]
-) -> Iterator[tuple[Any, ...]]:
+def columns_of(pipeline: dlt.Pipeline, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Some columns of all rows of a table; empty where the table does not exist yet."""
     try:
         with pipeline.sql_client() as client:
@@ -177,8 +169,7 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text.
 
-    `names` are the columns to read, by default all; `unlike` is a column and a value that it must
-    not have.
+    `names` are the columns to read, by default all; `unlike` is a column and a value that it must not have.
     """
     names = names or [name for name in table.names if name != CLEARED]
     parsed = set[str]()
@@ -188,9 +179,7 @@ def rows_of(
         for row in _select(pipeline, table.name, names, ids, by, unlike):
             cells = dict(zip(names, row, strict=True))
             yield cells | {
-                name: json.dumps(cells[name])
-                for name in parsed & cells.keys()
-                if cells[name] is not None
+                name: json.dumps(cells[name]) for name in parsed & cells.keys() if cells[name] is not None
             }
     except DatabaseUndefinedRelation:
         return
@@ -249,8 +238,8 @@ def providers(pipeline: dlt.Pipeline) -> set[str]:
 
 
 def count_half_loaded(pipeline: dlt.Pipeline) -> int:
-    """Count workflow and processor runs of packages that were not committed to the end, without
-    deleted runs, which cannot be fetched again."""
+    """Count workflow and processor runs of packages that were not committed to the end, without deleted runs,
+    which cannot be fetched again."""
     ended = {load_id for (load_id,) in columns_of(pipeline, "_dlt_loads", ("load_id",))}
     return sum(
         load_id not in ended and deleted_at is None

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 @contextmanager
 def system_memory_pool() -> Iterator[None]:
-    """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a
-    heavy load, and was slower."""
+    """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a heavy
+    load, and was slower."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
@@ -33,9 +33,8 @@ class _PandasHider(MetaPathFinder):
 
 
 def hide_pandas_from_pyarrow() -> None:
-    """Make pyarrow believe that pandas is not installed. pyarrow imports pandas with the first
-    array that it makes, which takes 40 MB and 0.3 s, and never looks again. For a process that
-    makes no data frames."""
+    """Make pyarrow believe that pandas is not installed. pyarrow imports pandas with the first array that it
+    makes, which takes 40 MB and 0.3 s, and never looks again. For a process that makes no data frames."""
     if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _PandasHider)
         try:
@@ -45,21 +44,18 @@ def hide_pandas_from_pyarrow() -> None:
 
 
 _NEW_OBJECTS = 60_000
-"""New objects after which the collector runs: more than the rows of a batch. With this threshold,
-switching the collector off while runs are read saves nothing. Five times as many took 40 MB
-more."""
+"""New objects after which the collector runs: more than the rows of a batch. With this threshold, switching
+the collector off while runs are read saves nothing. Five times as many took 40 MB more."""
 
 _HAS_FROZEN = Event()
 
 
 @contextmanager
 def gc_frozen() -> Iterator[None]:
-    """Exclude the objects that exist now, above all modules, from garbage collection, and collect
-    less often.
+    """Exclude the objects that exist now, above all modules, from garbage collection, and collect less often.
 
-    The rows of a batch are alive until they are Arrow, so the collector would visit them again and
-    again and find nothing. This saves a sixth of the time to read a light run, and a fifth of a
-    heavy one.
+    The rows of a batch are alive until they are Arrow, so the collector would visit them again and again and
+    find nothing. This saves a sixth of the time to read a light run, and a fifth of a heavy one.
     """
     youngest, *older = gc.get_threshold()
     # objects that another caller has frozen cannot be frozen or unfrozen apart from his

@@ -3,9 +3,9 @@
     DELETE FROM fields WHERE processor_run_id IN (SELECT processor_run_id FROM staged)
     INSERT INTO fields SELECT … FROM staged WHERE _cleared is not true
 
-A run that is fetched again replaces its rows as a set: tables with `set_of` are merged by the run's
-id, and each run sends one clearing row. So a run with fewer rows than before ends with fewer rows,
-and a run without rows ends with none. Rows of the other tables are merged one by one, by their key.
+A run that is fetched again replaces its rows as a set: tables with `set_of` are merged by the run's id, and
+each run sends one clearing row. So a run with fewer rows than before ends with fewer rows, and a run without
+rows ends with none. Rows of the other tables are merged one by one, by their key.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ _DEDUPLICATED = "x-stage-data-deduplicated"
 
 
 class Hints:
-    """The hints of one load: of all its packages, and of all resources that fill the same
-    tables."""
+    """The hints of one load: of all its packages, and of all resources that fill the same tables."""
 
     def __init__(self) -> None:
         self._load_id = ""
@@ -37,12 +36,11 @@ class Hints:
         self._repeated: set[str] = set()
 
     def of(self, table: Table, runs: Sequence[str], resource: str, load_id: str) -> Any | None:
-        """The hints to send with a resource's rows that replace those of `runs`; None where dlt has
-        them already.
+        """The hints to send with a resource's rows that replace those of `runs`; None where dlt has them
+        already.
 
-        dlt numbers the staged rows of a key and takes one, where a run came twice in a package or
-        where a retry may have staged it twice. That takes 0.8 ms of a heavy run, so it is asked for
-        only then.
+        dlt numbers the staged rows of a key and takes one, where a run came twice in a package or where a
+        retry may have staged it twice. That takes 0.8 ms of a heavy run, so it is asked for only then.
         """
         if load_id != self._load_id:
             self._load_id = load_id
@@ -63,9 +61,7 @@ class Hints:
         return self._hints(table)
 
     def _hints(self, table: Table) -> Any:
-        columns: dict[str, Any] = {
-            c.name: {"data_type": "json"} for c in table.columns if c.type == "json"
-        }
+        columns: dict[str, Any] = {c.name: {"data_type": "json"} for c in table.columns if c.type == "json"}
         columns |= {c.name: {"dedup_sort": "desc"} for c in table.columns if c.decides}
         merge: dict[str, Any] = {"disposition": "merge", "strategy": "delete-insert"}
         merge_key, more = table.set_of, dict[str, Any]()

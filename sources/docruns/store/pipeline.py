@@ -21,9 +21,9 @@ from .duckdb.file import checkpoint, open_database
 from .target import Target, lock_holders, working_folder
 
 MEMORY = "80MB"
-"""The memory limit of DuckDB, which writes to disk beyond it. Without a limit DuckDB keeps what it
-has read or written of the database: a first load of 100,000 runs peaked at 990 MB instead of 520,
-and took as long. With 150 MB a load of heavy runs takes 3 % less time and 60 MB more."""
+"""The memory limit of DuckDB, which writes to disk beyond it. Without a limit DuckDB keeps what it has read
+or written of the database: a first load of 100,000 runs peaked at 990 MB instead of 520, and took as long.
+With 150 MB a load of heavy runs takes 3 % less time and 60 MB more."""
 
 _DUCKDB_SETTINGS = {
     # return freed memory at once: 80 MB less at the peak
@@ -38,15 +38,14 @@ _DUCKDB_SETTINGS = {
 }
 
 _LOADING_DUCKDB = {"LOAD__RAISE_ON_MAX_RETRIES": "1"}
-"""dlt's configuration for a file that this process opens. dlt must not retry in the same process,
-where the transaction that failed may still be open."""
+"""dlt's configuration for a file that this process opens. dlt must not retry in the same process, where the
+transaction that failed may still be open."""
 
 _REMOVE_S = 5.0
 
 
 def limit_memory(running: dlt.Pipeline, memory: str) -> None:
-    """Set DuckDB's memory limit for all of its connections, and let it return freed memory at
-    once."""
+    """Set DuckDB's memory limit for all of its connections, and let it return freed memory at once."""
     settings = {"memory_limit": memory, **_DUCKDB_SETTINGS}
     with running.sql_client() as client:
         for name, value in settings.items():
@@ -61,9 +60,9 @@ def load_package(running: dlt.Pipeline, source: Any, target: Target) -> None:
 
 
 def checkpoint_aside(running: dlt.Pipeline, target: Target, aside: Executor) -> Future[None]:
-    """Write what is committed from memory and log into the file, while the next package is
-    extracted: this takes an eighth of a heavy load. dlt lets DuckDB collect a gigabyte first, and
-    at 100,000 runs that was half of 2.0 GB."""
+    """Write what is committed from memory and log into the file, while the next package is extracted: this
+    takes an eighth of a heavy load. dlt lets DuckDB collect a gigabyte first, and at 100,000 runs that was
+    half of 2.0 GB."""
     connection = None
     if target.traits.has_file:
         # a connection of its own: dlt closes those that it lends when it gets them back
@@ -81,11 +80,10 @@ def checkpoint_aside(running: dlt.Pipeline, target: Target, aside: Executor) -> 
 def open_pipeline(
     provider: str, target: Target, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[dlt.Pipeline]:
-    """The pipeline of a provider on a target with its database open, in a new working folder that
-    is removed after.
+    """The pipeline of a provider on a target with its database open, in a new working folder that is removed
+    after.
 
-    The caller holds the target's lock (`exclusive`): the folder of another process would be
-    deleted.
+    The caller holds the target's lock (`exclusive`): the folder of another process would be deleted.
     """
     # a loaded package has no use on disk, and it is a copy of somebody's documents
     os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
@@ -118,8 +116,7 @@ def _dlt_environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder. For a few seconds, a merge that the load no longer waits for may still write
-    to it."""
+    """Remove a folder. For a few seconds, a merge that the load no longer waits for may still write to it."""
     give_up = time.monotonic() + _REMOVE_S
     while folder.exists() and time.monotonic() < give_up:
         try:
@@ -135,8 +132,7 @@ def _remove(folder: Path) -> None:
 def open_for_reading(
     provider: str, target: Target, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[dlt.Pipeline]:
-    """A pipeline for queries on the target only. It holds no lock and has a temporary folder of its
-    own."""
+    """A pipeline for queries on the target only. It holds no lock and has a temporary folder of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="docruns-") as folder,
         _destination(target, on_wait, read_only=True) as destination,
@@ -148,9 +144,7 @@ def open_for_reading(
 
 
 @contextmanager
-def _activated(
-    provider: str, target: Target, destination: Any, folder: Path
-) -> Iterator[dlt.Pipeline]:
+def _activated(provider: str, target: Target, destination: Any, folder: Path) -> Iterator[dlt.Pipeline]:
     running = dlt.pipeline(
         f"docruns_{provider}",
         pipelines_dir=str(folder),
@@ -180,8 +174,7 @@ def _destination(
     if target.database.name.lstrip(".").partition(".")[0].lower() == target.dataset.lower():
         raise ConfigError(
             "--database",
-            f"{target.database} has the name of its dataset, {target.dataset}, and DuckDB would mix "
-            "them up.",
+            f"{target.database} has the name of its dataset, {target.dataset}, and DuckDB would mix them up.",
             "Give one of them another name.",
         )
     # opened here, first: a locked file is reported before any request is sent

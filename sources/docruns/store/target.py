@@ -4,10 +4,9 @@
         path         is locked
         path.json    {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": …}, while it is
 
-Two loads of one target would share a working folder, and each would load the other's package. The
-lock is for one machine: it does not see a load that another machine runs into the same warehouse.
-DuckDB has a lock of its own, one writer at a time on a file, which a notebook can hold as well: see
-duckdb/file.py.
+Two loads of one target would share a working folder, and each would load the other's package. The lock is for
+one machine: it does not see a load that another machine runs into the same warehouse. DuckDB has a lock of
+its own, one writer at a time on a file, which a notebook can hold as well: see duckdb/file.py.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from .destinations import DestinationTraits, traits_by_name
 from .failures import check_folder
 
 _PATIENCE_S = 0.3
-"""Seconds to try a lock that is taken: `lock_holder` takes each one for an instant to see whether
-it is free."""
+"""Seconds to try a lock that is taken: `lock_holder` takes each one for an instant to see whether it is
+free."""
 _POLL_S = 0.02
 
 
@@ -53,8 +52,7 @@ class Target:
 
 
 def working_folder(target: Target) -> Path:
-    """The folder where dlt keeps the packages of this target; its name has no special
-    characters."""
+    """The folder where dlt keeps the packages of this target; its name has no special characters."""
     path = str(target.database.absolute()) if target.traits.has_file else ""
     name = hashlib.sha256(f"{target.destination}\n{target.dataset}\n{path}".encode()).hexdigest()
     return Path(active().data_dir) / "docruns" / name[:16]
@@ -66,12 +64,9 @@ def lock_file(target: Target) -> Path:
 
 
 def require_database(target: Target) -> None:
-    """Raise ConfigError where the database does not exist, so that a query does not create an empty
-    one."""
+    """Raise ConfigError where the database does not exist, so that a query does not create an empty one."""
     if target.traits.has_file and not target.database.exists():
-        raise ConfigError(
-            "--database", f"{target.database} does not exist.", "Run `docruns load` first."
-        )
+        raise ConfigError("--database", f"{target.database} does not exist.", "Run `docruns load` first.")
 
 
 @contextmanager
@@ -84,8 +79,8 @@ def exclusive(target: Target, command: str) -> Iterator[None]:
 
 
 class LockHolder(NamedTuple):
-    """The process that holds a target's lock. `since` is RFC 3339; `database` is a DuckDB file or
-    the name of another destination."""
+    """The process that holds a target's lock. `since` is RFC 3339; `database` is a DuckDB file or the name of
+    another destination."""
 
     pid: int
     since: str

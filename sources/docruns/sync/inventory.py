@@ -54,8 +54,8 @@ class ListInventory:
                 progress("listed", run_list.name, len(rows), len(rows))
 
     def of(self, run: InventoryRun) -> str | None:
-        """The list that would show a run: None where none would. Ids differ between Extend's
-        versions, so a processor run is looked for in the lists of the version it was read with."""
+        """The list that would show a run: None where none would. Ids differ between Extend's versions, so a
+        processor run is looked for in the lists of the version it was read with."""
         if run.type is None:
             return None if run.inside is not None else self.main
         if "extractions" in self.rows:
@@ -83,9 +83,7 @@ def stored_runs(running: Pipeline) -> tuple[list[InventoryRun], list[InventoryRu
     ]
     processors = [
         InventoryRun(*cells)
-        for cells in lookup.columns_of(
-            running, "processor_runs", (*seen, "workflow_run_id", "type")
-        )
+        for cells in lookup.columns_of(running, "processor_runs", (*seen, "workflow_run_id", "type"))
     ]
     return workflows, processors
 
@@ -101,8 +99,7 @@ def quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:
 
 
 def check_stored_privacy(platform: Platform, running: Pipeline) -> None:
-    """ConfigError if the destination stores private columns in another way than the settings
-    say."""
+    """ConfigError if the destination stores private columns in another way than the settings say."""
     now = platform.settings.privacy.mark
     if (then := lookup.stored_privacy(running) or now) != now:
         raise storage_mode_error(then, now, f"sources.{platform.name}")

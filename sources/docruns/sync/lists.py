@@ -19,8 +19,9 @@ from .plan import ListedRun, State, floor, scan
 class KnownRuns:
     """What a load knows of a run beside its own answer.
 
-    `listed` are processor runs as their lists show them; `parents` are the steps that made processor runs, and
-    `links` the places of nested workflow runs, as this load or the destination knows them. All are keyed by run id.
+    `listed` are processor runs as their lists show them; `parents` are the steps that made processor runs,
+    and `links` the places of nested workflow runs, as this load or the destination knows them. All are keyed
+    by run id.
     """
 
     listed: Mapping[str, ListedRun] = field(default_factory=dict)
@@ -45,10 +46,11 @@ Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]
 class RunList:
     """One list of runs, as a provider describes it.
 
-    `pages(status)` yields all runs page by page, or those of one status where `by_status`. An empty page means
-    that the next page is on its way: the caller may do something else meanwhile. `parse` turns an answer into rows.
-    A list without `detail` has complete rows: `parse` gets the row in place of an answer. `is_ordered()` tells,
-    once a page has arrived, whether the newest change comes first. `optional`: a server may lack the list.
+    `pages(status)` yields all runs page by page, or those of one status where `by_status`. An empty page
+    means that the next page is on its way: the caller may do something else meanwhile. `parse` turns an
+    answer into rows. A list without `detail` has complete rows: `parse` gets the row in place of an answer.
+    `is_ordered()` tells, once a page has arrived, whether the newest change comes first. `optional`: a server
+    may lack the list.
     """
 
     name: str
@@ -103,7 +105,8 @@ class Platform:
     """A platform that can be loaded: where it is, what it lists, how its answers are parsed.
 
     The first list is that of the workflow runs. `has_nested_runs`: workflow runs may hang in others.
-    `resources(sync)` makes the dlt resources of one load. `clock` gives the time in UTC. A platform may be loaded many times.
+    `resources(sync)` makes the dlt resources of one load. `clock` gives the time in UTC. A platform may be
+    loaded many times.
     """
 
     name: str

@@ -2,9 +2,9 @@
 
     state + listed rows ──► Plan: due runs, oldest change first ──► (fetched, committed) ──► state
 
-Lists have no date filter, so a load walks them from the newest change down to the watermark minus
-an overlap, and fetches due runs from the oldest change up. So the state can advance run by run:
-whenever a load stops, everything listed up to the watermark is loaded.
+Lists have no date filter, so a load walks them from the newest change down to the watermark minus an overlap,
+and fetches due runs from the oldest change up. So the state can advance run by run: whenever a load stops,
+everything listed up to the watermark is loaded.
 
     watermark   every listed run whose last change is at or before it is loaded
     lower       ... and at or after this one: `since` left out earlier changes; none: all is loaded
@@ -24,9 +24,7 @@ from typing import Any, NamedTuple
 OLDEST = datetime.min.replace(tzinfo=UTC)
 
 MAX_RECENT = 5000
-"""The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the
-state.
-"""
+"""The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the state."""
 
 
 class ListedRun(NamedTuple):
@@ -107,13 +105,11 @@ class State:
             },
         }
 
-    def loaded(
-        self, run: ListedRun, is_final: bool, overlap: timedelta, now: datetime
-    ) -> Failure | None:
+    def loaded(self, run: ListedRun, is_final: bool, overlap: timedelta, now: datetime) -> Failure | None:
         """Advance over a run of the plan that is loaded; all that changed before it is loaded too.
 
-        `now` is when the list was walked: later changes were not listed and are not covered.
-        Gives the failure that is thereby resolved, if there was one.
+        `now` is when the list was walked: later changes were not listed and are not covered. Gives the
+        failure that is thereby resolved, if there was one.
         """
         self._note(run, is_final)
         self._advance(run.changed, overlap, now)
@@ -175,9 +171,8 @@ def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
 class Plan:
     """The result of one scan of a list. `due` is oldest change first; `top` is the newest change.
 
-    `lower` is the state's new `lower` when the plan is done. `is_disjoint`: the plan covers a
-    window with a gap to what is loaded. It moves no watermark, because a watermark would cover the
-    gap.
+    `lower` is the state's new `lower` when the plan is done. `is_disjoint`: the plan covers a window with a
+    gap to what is loaded. It moves no watermark, because a watermark would cover the gap.
     """
 
     due: list[ListedRun]
@@ -210,8 +205,8 @@ def scan(
 ) -> Iterator[list[ListedRun]]:
     """Pages, newest change first, until a whole page is older than `down_to`.
 
-    A page that is only nearly in order does not end the scan early, and neither does an empty one.
-    Where `ordered()` is false, all pages are read.
+    A page that is only nearly in order does not end the scan early, and neither does an empty one. Where
+    `ordered()` is false, all pages are read.
     """
     for page in pages:
         yield page
@@ -230,8 +225,8 @@ def plan_runs(
 ) -> Plan:
     """Sort listed rows into due and unchanged.
 
-    `since` (inclusive) and `until` (exclusive) bound the last change. A run that is listed twice
-    counts once, with its newest change. Runs that failed before are due whether listed or not.
+    `since` (inclusive) and `until` (exclusive) bound the last change. A run that is listed twice counts once,
+    with its newest change. Runs that failed before are due whether listed or not.
     """
     newest = {failure.run.id: failure.run for failure in state.failed.values()}
     top: datetime | None = None

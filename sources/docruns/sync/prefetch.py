@@ -4,8 +4,8 @@
                           │                                              ▲
                           └────────── run, no request needed ────────────┘
 
-A prefetcher lasts as long as its plan, over several load packages. Requests that are in flight go on while dlt loads
-the runs before, so that the request budget is used all the time.
+A prefetcher lasts as long as its plan, over several load packages. Requests that are in flight go on while
+dlt loads the runs before, so that the request budget is used all the time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _LOOK_UP_AT_ONCE = 5000
 class FetchContext(NamedTuple):
     """How a prefetcher sends requests.
 
-    `reserve` is called before each request and may refuse it; at most `prefetch_limit()` requests are in flight.
-    A run needs no request where `is_loaded(id)` or where `is_known` names it.
+    `reserve` is called before each request and may refuse it; at most `prefetch_limit()` requests are in
+    flight. A run needs no request where `is_loaded(id)` or where `is_known` names it.
     """
 
     client: Client
@@ -75,9 +75,7 @@ class Prefetcher:
         """Due runs that were taken."""
         return self.total - len(self.left) - len(self._requested)
 
-    def take(
-        self, context: FetchContext, number: int | None
-    ) -> Iterator[tuple[ListedRun, Outcome | None]]:
+    def take(self, context: FetchContext, number: int | None) -> Iterator[tuple[ListedRun, Outcome | None]]:
         """Runs, each with its answer or None where it needed no request, until `number` answers; None is all."""
         while (number is None or number > 0) and (pair := self.next(context)) is not None:
             if number is not None and pair[1] is not None:

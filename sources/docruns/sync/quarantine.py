@@ -46,16 +46,12 @@ def row_without_id(resource: str, row: ListedRun, now: datetime) -> Batch:
 
 
 def redacted_message(error: Exception, privacy: Privacy) -> str:
-    """The message of an error without private values: it may quote the document, or a signed
-    URL.
-    """
+    """The message of an error without private values: it may quote the document, or a signed URL."""
     if privacy.keeps:
         text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         return strip_url_queries(text)
     parts = [error.request, str(error.status or "")] if isinstance(error, ApiError) else []
-    return " ".join(
-        filter(None, [*parts, f"(no more is kept: field_values = {privacy.field_values})"])
-    )
+    return " ".join(filter(None, [*parts, f"(no more is kept: field_values = {privacy.field_values})"]))
 
 
 def redact_error(error: Exception, privacy: Privacy) -> Exception:
@@ -71,8 +67,8 @@ def redact_error(error: Exception, privacy: Privacy) -> Exception:
 def redact_failures(failed: dict[str, Failure], privacy: Privacy) -> dict[str, Failure]:
     """Failures as a state may store them, without private values of their summaries.
 
-    The summary is complete again when the run is listed again. Until then a run that cannot be
-    fetched by its id cannot be loaded.
+    The summary is complete again when the run is listed again. Until then a run that cannot be fetched by its
+    id cannot be loaded.
     """
     if privacy.keeps:
         return failed

@@ -4,8 +4,8 @@
         ▲                                                         │
         └──── state, which moves on when dlt has taken a batch ◄──┘
 
-A `Sync` lives for one load. A load may have many dlt packages: `start_package` begins each, and the plans stay.
-`plan` decides which runs are due, the provider which rows a run has; this module drives them.
+A `Sync` lives for one load. A load may have many dlt packages: `start_package` begins each, and the plans
+stay. `plan` decides which runs are due, the provider which rows a run has; this module drives them.
 """
 
 from __future__ import annotations
@@ -216,9 +216,7 @@ class Sync:
         moved = {id_ for id_, link in parsed.links.items() if self.known.links.get(id_) != link}
         self.known.links.update(parsed.links)
         for run_id, batch in parsed.partial.items():
-            if run_id not in self.partial and (
-                run_id in moved or run_id not in self.already_loaded
-            ):
+            if run_id not in self.partial and (run_id in moved or run_id not in self.already_loaded):
                 self.partial[run_id] = batch
                 planned.summaries.append(ListedRun(run_id, None, None, None))
 
@@ -243,9 +241,7 @@ class Sync:
 class _ListLoad:
     """The due runs of one list in one package, with the state that follows them."""
 
-    def __init__(
-        self, sync: Sync, run_list: RunList, saved: SavedState, planned: Prefetcher
-    ) -> None:
+    def __init__(self, sync: Sync, run_list: RunList, saved: SavedState, planned: Prefetcher) -> None:
         self._sync, self._list, self._saved, self._planned = sync, run_list, saved, planned
         self._overlap = sync.settings.overlap
         self._privacy = sync.settings.privacy
@@ -296,9 +292,7 @@ class _ListLoad:
         try:
             parsed = self._list.parse_outcome(run, outcome, sync.known)
         except (ApiError, ValueError, RecursionError) as error:
-            return self._quarantine(
-                run, error, self._list.body(run, outcome), self._planned.walked_at
-            )
+            return self._quarantine(run, error, self._list.body(run, outcome), self._planned.walked_at)
         sync.metrics.counts.fetched += self._list.detail is not None
         sync.note_parsed(parsed, self._planned)
         if summary is not None:
@@ -326,9 +320,7 @@ class _ListLoad:
     def _note_loaded(self, run: ListedRun, is_final: bool) -> Failure | None:
         return self._state.loaded(run, is_final, self._overlap, self._planned.walked_at)
 
-    def _quarantine(
-        self, run: ListedRun, error: Exception, body: bytes, walked_at: datetime
-    ) -> Batch:
+    def _quarantine(self, run: ListedRun, error: Exception, body: bytes, walked_at: datetime) -> Batch:
         # a run that failed before says nothing new about the platform
         if self._sync.failed_in_a_row(is_new=run.id not in self._state.failed):
             raise quarantine.redact_error(error, self._privacy)

@@ -67,8 +67,8 @@ class ListPlans:
         self._states[name] = dict(saved)
 
     def may_begin(self, planned: Prefetcher, main: str) -> bool:
-        """Requests for a list may go out ahead of its turn: no other list has any in flight, and no workflow run is
-        due that could contain what would be requested."""
+        """Requests for a list may go out ahead of its turn: no other list has any in flight, and no workflow
+        run is due that could contain what would be requested."""
         runs = self._planned.get(main)
         others = (*self._planned.values(), planned)
         return (runs is None or runs.is_done) and not any(each.has_requests for each in others)
@@ -105,8 +105,8 @@ class ListPlans:
     def walk_lists(self, lists: Iterable[tuple[RunList, SavedState]]) -> Iterator[None]:
         """Walk lists side by side; yield while all of them wait for their next pages.
 
-        Lists that this load has walked already, and whose states are as it left them, are left out. The first page
-        of the first list comes alone, so that a key that is refused is refused once.
+        Lists that this load has walked already, and whose states are as it left them, are left out. The first
+        page of the first list comes alone, so that a key that is refused is refused once.
         """
         walks = iter([self._walk_list(run_list, saved) for run_list, saved in lists])
         first = next((walk for walk in walks if next(walk, False)), None)
@@ -128,9 +128,7 @@ class ListPlans:
                 rows += [row for row in page if self._has_id(name, row)]
                 if not page:
                     yield True
-            plan = plan_runs(
-                state, rows, settings.overlap, since=settings.since, until=settings.until
-            )
+            plan = plan_runs(state, rows, settings.overlap, since=settings.since, until=settings.until)
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
         except (MissingError, RefusedError) as error:

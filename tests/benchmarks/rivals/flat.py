@@ -106,9 +106,7 @@ def _extraction(workflow_run_id: str, child: dict[str, Any], rows: Rows) -> None
                 "value": None if not is_leaf or whole is None else str(whole),
                 "value_number": float(whole) if is_leaf and _is_number(whole) else None,
                 "value_boolean": whole if is_leaf and isinstance(whole, bool) else None,
-                "currency_code": value.get("iso_4217_currency_code")
-                if _is_currency(value)
-                else None,
+                "currency_code": value.get("iso_4217_currency_code") if _is_currency(value) else None,
                 "value_json": texts.get("final"),
                 "initial_json": texts.get("initial"),
                 "reviewed_json": texts.get("reviewed"),
@@ -127,9 +125,7 @@ def _extraction(workflow_run_id: str, child: dict[str, Any], rows: Rows) -> None
             key = {"processor_run_id": child["id"], "output": name, "path": path}
             for what, row in (("insights", _insight), ("citations", _citation)):
                 if entry.get(what) and entry[what] != final.get(what):
-                    rows[what] += [
-                        {**key, "position": i, **row(each)} for i, each in enumerate(entry[what])
-                    ]
+                    rows[what] += [{**key, "position": i, **row(each)} for i, each in enumerate(entry[what])]
 
 
 def _nodes(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:

@@ -1,12 +1,12 @@
 """The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox |
 notebook`.
 
-Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names
-the key); 3 loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API
-refused the key. Results go to stdout, progress and errors to stderr.
+Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names the key); 3
+loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API refused the key.
+Results go to stdout, progress and errors to stderr.
 
-Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and
-`--help` and shell completion need none of them.
+Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and `--help`
+and shell completion need none of them.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ def _print_version(wanted: bool) -> None:
 def global_options(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
-        ),
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options of `docruns` itself."""
@@ -87,15 +85,9 @@ def load(
     since: Annotated[
         str | None, typer.Option(help="Load only runs last changed at or after this time.")
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="Load only runs last changed before this time.")
-    ] = None,
-    max_runs: Annotated[
-        int | None, typer.Option(help="Load at most this many runs.", min=1)
-    ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Fetch every run again, also unchanged ones.")
-    ] = False,
+    until: Annotated[str | None, typer.Option(help="Load only runs last changed before this time.")] = None,
+    max_runs: Annotated[int | None, typer.Option(help="Load at most this many runs.", min=1)] = None,
+    full: Annotated[bool, typer.Option("--full", help="Fetch every run again, also unchanged ones.")] = False,
     publish: Annotated[
         Path | None, typer.Option(help="Copy the database to this file when all is loaded.")
     ] = None,
@@ -103,8 +95,8 @@ def load(
 ) -> None:
     """Load every new or changed run.
 
-    You can stop it at any time, also with `kill -9`, and run it again: it continues after the last
-    committed runs.
+    You can stop it at any time, also with `kill -9`, and run it again: it continues after the last committed
+    runs.
     """
     from ...store.duckdb.heap import limit_arenas
     from ...store.memory import hide_pandas_from_pyarrow
@@ -138,18 +130,14 @@ def load(
 
 
 @app.command()
-def check(
-    provider: ProviderArgument, base_url: BaseUrl = None, api_version: ApiVersion = None
-) -> None:
+def check(provider: ProviderArgument, base_url: BaseUrl = None, api_version: ApiVersion = None) -> None:
     """Test the key, the address and the API version.
 
     Reads the first page of each list, and prints how many runs the key can see there.
     """
     from ..check import check_access
 
-    for line in check_access(
-        connect_platform(provider, {"base_url": base_url, "api_version": api_version})
-    ):
+    for line in check_access(connect_platform(provider, {"base_url": base_url, "api_version": api_version})):
         print(line)
 
 
@@ -157,8 +145,8 @@ def check(
 def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
     """Show what a DuckDB file holds.
 
-    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process
-    that is using it.
+    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using
+    it.
     """
     from ...store.environment import disable_telemetry
     from ...store.target import Target, lock_holders, require_database
@@ -197,9 +185,8 @@ def sweep(
 ) -> None:
     """Mark runs that the platform has deleted.
 
-    Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for
-    each run that is missing there. Only a run that answers 404 or 410 is marked, with the runs that
-    were inside it.
+    Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for each run
+    that is missing there. Only a run that answers 404 or 410 is marked, with the runs that were inside it.
     """
     from ..sweep import sweep_deleted
     from .progress import show_progress
@@ -207,9 +194,7 @@ def sweep(
     target = make_target(provider, database, destination, dataset)
     platform = connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
-        result = sweep_deleted(
-            platform, target, progress, confirm=confirm, yes=yes, on_wait=report_wait
-        )
+        result = sweep_deleted(platform, target, progress, confirm=confirm, yes=yes, on_wait=report_wait)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
@@ -224,9 +209,7 @@ def verify(
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
-    deep: Annotated[
-        int, typer.Option(help="Fetch this many runs again and compare every cell.", min=0)
-    ] = 0,
+    deep: Annotated[int, typer.Option(help="Fetch this many runs again and compare every cell.", min=0)] = 0,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -238,8 +221,8 @@ def verify(
 ) -> None:
     """Compare the database with the platform.
 
-    Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if
-    they differ. Run it right after a load: runs that have changed since then count as differences.
+    Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if they differ.
+    Run it right after a load: runs that have changed since then count as differences.
     """
     from ..verify import verify_runs
     from .progress import show_progress
@@ -264,9 +247,7 @@ def push(
     provider: WritableArgument,
     source: Annotated[
         str,
-        typer.Option(
-            "--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file."
-        ),
+        typer.Option("--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file."),
     ],
     database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",
@@ -330,9 +311,7 @@ def sandbox(
         serve_forever(Sandbox(runs=runs, seed=seed, port=port), print_addresses)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConfigError(
-            "--port", f"{port}: {reason}.", "Use another port, or 0 for a free one."
-        ) from error
+        raise ConfigError("--port", f"{port}: {reason}.", "Use another port, or 0 for a free one.") from error
 
 
 @app.command()

@@ -47,13 +47,9 @@ def show_sweep(result: SweepResult, target: Target) -> None:
         back = result.restored[table]
         print(f"  {target.dataset}.{table:<16} {marked:>8,} marked as deleted, {back:,} back")
     if result.still_there:
-        print(
-            f"  {result.still_there:,} are missing from the lists, but the platform still has them"
-        )
+        print(f"  {result.still_there:,} are missing from the lists, but the platform still has them")
     if result.unconfirmed:
-        print(
-            f"  {result.unconfirmed:,} are missing from the lists, and could not be checked: not marked"
-        )
+        print(f"  {result.unconfirmed:,} are missing from the lists, and could not be checked: not marked")
 
 
 def show_verify(result: VerifyResult, target: Target) -> None:
@@ -77,13 +73,8 @@ def show_verify(result: VerifyResult, target: Target) -> None:
 def quarantine_notice(number: int, target: Target) -> str:
     """How many runs are quarantined, and the query that shows why."""
     runs = "1 run is" if number == 1 else f"{number:,} runs are"
-    query = (
-        f"SELECT resource, id, message FROM {target.dataset}.quarantine WHERE resolved_at IS NULL"
-    )
-    return (
-        f"{runs} quarantined, see {target.dataset}.quarantine; each load tries them again. "
-        f"Why: {query}"
-    )
+    query = f"SELECT resource, id, message FROM {target.dataset}.quarantine WHERE resolved_at IS NULL"
+    return f"{runs} quarantined, see {target.dataset}.quarantine; each load tries them again. Why: {query}"
 
 
 PRIVATE = (
@@ -99,8 +90,7 @@ def as_text() -> str:
     for table in TABLES:
         lines += ["", f"{table.name}  (key: {', '.join(table.key)})", f"  {table.doc}"]
         lines += [
-            f"    {name:<26} {type_:<10} {private:<9} {doc}"
-            for name, type_, private, doc in _columns(table)
+            f"    {name:<26} {type_:<10} {private:<9} {doc}" for name, type_, private, doc in _columns(table)
         ]
     return "\n".join([*lines[1:], "", PRIVATE])
 
@@ -113,8 +103,7 @@ def as_markdown() -> str:
         lines += ["", f"## {table.name}", "", f"{table.doc} Key: {key}.", ""]
         lines += ["| column | type | private | meaning |", "| --- | --- | --- | --- |"]
         lines += [
-            f"| `{name}` | {type_} | {private} | {doc} |"
-            for name, type_, private, doc in _columns(table)
+            f"| `{name}` | {type_} | {private} | {doc} |" for name, type_, private, doc in _columns(table)
         ]
     return "\n".join(lines[1:])
 

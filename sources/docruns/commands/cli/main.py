@@ -61,8 +61,7 @@ def _as_docruns_error(error: BaseException) -> DocrunsError | None:
 
 
 class _OneLinePerProblem(logging.Filter):
-    """Shortens dlt's warnings and errors to their first line, and shows each place in dlt's code
-    once.
+    """Shortens dlt's warnings and errors to their first line, and shows each place in dlt's code once.
 
     A full disk made dlt print 200 KB of them, in front of the message that says what to do.
     """
@@ -82,11 +81,11 @@ class _OneLinePerProblem(logging.Filter):
 
 
 class StopSignals:
-    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up. `received` is the
-    signal that came.
+    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up. `received` is the signal that
+    came.
 
-    The signal is kept because the interrupted code may raise another error: DuckDB an error of its
-    query, typer an exit.
+    The signal is kept because the interrupted code may raise another error: DuckDB an error of its query,
+    typer an exit.
     """
 
     def __init__(self) -> None:

@@ -71,9 +71,7 @@ def make_target(
     from ...store.target import Target
 
     if not destination:
-        raise ConfigError(
-            "--destination", "is empty.", "Name a dlt destination, or leave it out for DuckDB."
-        )
+        raise ConfigError("--destination", "is empty.", "Name a dlt destination, or leave it out for DuckDB.")
     name = provider.value if dataset is None else dataset
     if not re.fullmatch("[a-z_][a-z0-9_]*", name) or "__" in name or name.endswith("_"):
         plain = re.sub("_+", "_", re.sub("[^a-z0-9]", "_", name.lower())).strip("_") or "runs"
@@ -103,8 +101,6 @@ def connect_platform(provider: Provider, options: dict[str, Any]) -> Platform:
     if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
         given.setdefault("chunk_runs", CHUNK_RUNS)
     if provider is Provider.plextera and given.pop("api_version", "v1") != "v1":
-        raise ConfigError(
-            "--api-version", "Plextera's API has one version, v1.", "Leave the option out."
-        )
+        raise ConfigError("--api-version", "Plextera's API has one version, v1.", "Leave the option out.")
     platform: Platform = connect(**given)
     return platform

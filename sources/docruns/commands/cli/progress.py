@@ -75,9 +75,7 @@ class _PlainLines:
             self._last = now
             of = "" if total is None else f" of {total:,}"
             left = self._rate.left(done, total)
-            print(
-                f"{name}: {stage} {done:,}{of} {rate} {left}".rstrip(), file=self._out, flush=True
-            )
+            print(f"{name}: {stage} {done:,}{of} {rate} {left}".rstrip(), file=self._out, flush=True)
 
 
 def _line(stage: str, name: str, done: int) -> str:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class PipeWriter(FileIO):
     """The writing end of a pipe. Drops what is written after the reader has closed the other end.
 
-    So a closed pipe changes nothing in what a command does, and its exit code stays that of its
-    work: `head` must not end a load or a push in the middle.
+    So a closed pipe changes nothing in what a command does, and its exit code stays that of its work: `head`
+    must not end a load or a push in the middle.
     """
 
     def write(self, data: ReadableBuffer, /) -> int:

@@ -1,13 +1,13 @@
-"""A file that records a push line by line and outlives the process. A record is on the disk when
-`write` returns.
+"""A file that records a push line by line and outlives the process. A record is on the disk when `write`
+returns.
 
     {"push_id": "20261122T070000-3f9a1c", "wishes": "9d41…"}
     {"id": "workflow_run_1", "outcome": "unconfirmed", "name": "HP-1", …}                     before it is sent
     {"id": "workflow_run_1", "outcome": "confirmed", "done_at": "2026-11-22T07:00:01Z"}       when it is answered
 
-Several threads write, one record at a time, and each record is flushed by itself. A flush takes 6
-ms on a busy disk, so 165 records a second are possible. A push writes two records a run: the
-fastest documented plan, 75 requests a second, needs 150.
+Several threads write, one record at a time, and each record is flushed by itself. A flush takes 6 ms on a
+busy disk, so 165 records a second are possible. A push writes two records a run: the fastest documented plan,
+75 requests a second, needs 150.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Journal:
-    """A file of JSON objects, one a line, that only its owner can read. `records` are those of
-    earlier processes."""
+    """A file of JSON objects, one a line, that only its owner can read. `records` are those of earlier
+    processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,8 +45,8 @@ class Journal:
         self._failure: OSError | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append a record; it is on the disk when this returns. OSError if that is not possible,
-        now or before."""
+        """Append a record; it is on the disk when this returns. OSError if that is not possible, now or
+        before."""
         line = _encode(record) + b"\n"
         with self._lock:
             if self._failure is not None:
@@ -84,8 +84,8 @@ class Journal:
 
 
 class JournalState:
-    """What a journal holds: the push that wrote it, the record of each run, and the runs that the
-    database has."""
+    """What a journal holds: the push that wrote it, the record of each run, and the runs that the database
+    has."""
 
     def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
         self.push_id: str | None = None
@@ -113,8 +113,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records, and their size in bytes. What follows was cut off by a kill or a power failure,
-    and is ignored."""
+    """The records, and their size in bytes. What follows was cut off by a kill or a power failure, and is
+    ignored."""
     found: list[dict[str, Any]] = []
     size = 0
     try:

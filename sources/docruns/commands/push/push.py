@@ -4,13 +4,13 @@
      └──► problems: all of them are named, and nothing is sent                                                │
          runs fetched again, and merged with the rows of `pushes` in one package ◄───────────────────────────┘
 
-The journal is a file beside the target's lock. It holds a change before the change is sent. It
-holds the answer before the lane that got it sends its next change. A killed push leaves the
-journal: the next push fetches those runs again, merges what the journal holds, and continues. It
-continues the same push, under the same `push_id`, if its rows ask for the same; in any case it
-compares them with what the runs have by then. So a call that was answered is never made again. A
-call that was sent and not answered is made again only if the run, fetched again, lacks the change.
-A name that the API version does not return cannot be checked, and is sent again.
+The journal is a file beside the target's lock. It holds a change before the change is sent. It holds the
+answer before the lane that got it sends its next change. A killed push leaves the journal: the next push
+fetches those runs again, merges what the journal holds, and continues. It continues the same push, under the
+same `push_id`, if its rows ask for the same; in any case it compares them with what the runs have by then. So
+a call that was answered is never made again. A call that was sent and not answered is made again only if the
+run, fetched again, lacks the change. A name that the API version does not return cannot be checked, and is
+sent again.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ _KEPT_OTHERWISE = "the platform keeps it in its own way"
 
 @dataclass
 class PushResult:
-    """What a push did. All counts are of rows, over the whole push: `before` were confirmed before
-    a kill."""
+    """What a push did. All counts are of rows, over the whole push: `before` were confirmed before a kill."""
 
     push_id: str | None = None
     rows: int = 0
@@ -88,8 +87,8 @@ def push_rows(
 ) -> PushResult:
     """Push rows: given ones, or those of a query or a file, see `rows`. A dry run only compares.
 
-    Raises RowsError with all that is wrong with the rows, and then nothing was sent. Any other
-    DocrunsError stops the push where it is; the next push continues there.
+    Raises RowsError with all that is wrong with the rows, and then nothing was sent. Any other DocrunsError
+    stops the push where it is; the next push continues there.
     """
     if platform.name != "extend":
         raise ConfigError("push", f"{platform.name} has no call that changes a run.")
@@ -221,8 +220,7 @@ class _Push:
         self.result = PushResult()
 
     def run(self, desired: Sequence[DesiredRun], problems: Sequence[Problem]) -> None:
-        """Settle what a killed push left, compare, then send and commit the changes chunk by
-        chunk."""
+        """Settle what a killed push left, compare, then send and commit the changes chunk by chunk."""
         fingerprint = self._stored("wish", changes.fingerprint_all(desired))
         self._resume(fingerprint)
         done = {id_ for id_, rec in self._records.items() if rec["outcome"] == "confirmed"}
@@ -279,9 +277,7 @@ class _Push:
         except ApiError:
             # `pushes` gets what happened so far; the next push fetches these runs again
             records = [rec for change in chunk if (rec := self._records.get(change.wish.id))]
-            source = refresh_source(
-                self._platform, self._running, [], lambda *_: None, to_rows(records)
-            )
+            source = refresh_source(self._platform, self._running, [], lambda *_: None, to_rows(records))
             load_package(self._running, source, self._target)
             raise
 
@@ -330,13 +326,11 @@ class _Push:
         return quarantine.redacted_message(error, self._platform.settings.privacy)
 
     def _commit(self, sent: Sequence[Record], remote: RemoteRuns, unsent: Sequence[Record]) -> None:
-        """Fetch the sent runs again, and merge them with their records and those of unsent runs in
-        one package."""
+        """Fetch the sent runs again, and merge them with their records and those of unsent runs in one
+        package."""
         by_id = {record["id"]: record for record in sent}
         ids = [
-            id_
-            for id_, record in by_id.items()
-            if record["outcome"] != "refused" and remote.is_loaded(id_)
+            id_ for id_, record in by_id.items() if record["outcome"] != "refused" and remote.is_loaded(id_)
         ]
         if ids:
             remote.read_list_again()

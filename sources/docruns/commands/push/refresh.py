@@ -1,11 +1,10 @@
-"""Fetches some loaded runs again and merges them: one package, loaded as by `docruns load`, which
-changes no state.
+"""Fetches some loaded runs again and merges them: one package, loaded as by `docruns load`, which changes no
+state.
 
     ListedRun, as a list or the database has it ──► GET ──► the provider's parser ──► Tables ──► merge
                                                       └──► on_run(id, body) ──► then `rows()`: rows of `pushes`
 
-The answer to a run lacks its dates, and those of the runs inside it. The lists have them, or the
-database.
+The answer to a run lacks its dates, and those of the runs inside it. The lists have them, or the database.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ def refresh_source(
     on_run: Callable[[str, bytes], None],
     rows: Callable[[], Sequence[Row]],
 ) -> Any:
-    """A source for one package: the runs, then the rows of `pushes`, which `rows()` makes when all
-    runs are fetched.
+    """A source for one package: the runs, then the rows of `pushes`, which `rows()` makes when all runs are
+    fetched.
 
-    `on_run` gets the answer of each fetched run. A run that cannot be fetched now stays as it is in
-    the database.
+    `on_run` gets the answer of each fetched run. A run that cannot be fetched now stays as it is in the
+    database.
     """
     runs_are_done = False
 

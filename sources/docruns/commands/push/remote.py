@@ -1,13 +1,13 @@
-"""What the platform has of some workflow runs: the stored row where it is still true, else the run
-fetched over the API.
+"""What the platform has of some workflow runs: the stored row where it is still true, else the run fetched
+over the API.
 
     stored row ──► loaded by a whole package, not deleted, not in quarantine, fetched after the last push, not listed as
                    changed since? ──► yes: no request
                                  └──► no, or stored hashed: GET
 
-The list shows what has changed since the load, down to the watermark, with one request for 1,000
-runs. If somebody else changed a run and the platform did not move its last change, that is not seen
-here, nor by a load.
+The list shows what has changed since the load, down to the watermark, with one request for 1,000 runs. If
+somebody else changed a run and the platform did not move its last change, that is not seen here, nor by a
+load.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ CUT = "?…"
 
 
 class RemoteRuns:
-    """The runs `ids` on the platform. `earlier` are records of pushes that the database does not
-    have yet."""
+    """The runs `ids` on the platform. `earlier` are records of pushes that the database does not have yet."""
 
     def __init__(
         self,
@@ -53,9 +52,7 @@ class RemoteRuns:
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
         self._rows = {row["id"]: row for row in rows}
         self._whole = {
-            id_
-            for id_, run in lookup.workflow_runs(running, list(self._rows)).items()
-            if run.is_whole
+            id_ for id_, run in lookup.workflow_runs(running, list(self._rows)).items() if run.is_whole
         }
         self._quarantined = {
             id_ for resource, id_ in quarantined_runs(running) if resource == "workflow_runs"

@@ -5,8 +5,8 @@
       metadata.ledger_id  417
       metadata.checked    false → true
 
-A dry run prints a line of JSON for each run, {"row": 3, "id": …, "before": {…}, "change": {…}},
-then the counts.
+A dry run prints a line of JSON for each run, {"row": 3, "id": …, "before": {…}, "change": {…}}, then the
+counts.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     found.parquet
     found.sql                     the query
 
-A row is a mapping by column name. A null in a struct of a query or of a parquet file changes
-nothing, because every row of a struct has all its keys. A null in JSON is a value.
+A row is a mapping by column name. A null in a struct of a query or of a parquet file changes nothing, because
+every row of a struct has all its keys. A null in JSON is a value.
 """
 
 from __future__ import annotations
@@ -83,14 +83,12 @@ def _query_duckdb(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row
 def _query_destination(
     query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
 ) -> list[Row]:
-    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and
-    is rolled back."""
+    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and is rolled
+    back."""
     with open_for_reading(provider, target, on_wait) as running:
         dialect = running.destination.capabilities().sqlglot_dialect
         try:
-            statements = [
-                each for each in sqlglot.parse(query, dialect=dialect) if each is not None
-            ]
+            statements = [each for each in sqlglot.parse(query, dialect=dialect) if each is not None]
         except sqlglot.errors.SqlglotError as error:
             raise _query_error(error) from error
         writes = [node.key.upper() for each in statements for node in each.find_all(*_WRITES)]
@@ -144,9 +142,7 @@ def _read_file(path: Path) -> Iterator[Row]:
     read = _READERS.get(path.suffix)
     if read is None:
         known = ", ".join(_READERS)
-        raise ConfigError(
-            KEY, f"{path}: unknown kind of file. Use one that ends in {known} or .sql."
-        )
+        raise ConfigError(KEY, f"{path}: unknown kind of file. Use one that ends in {known} or .sql.")
     return read(path)
 
 

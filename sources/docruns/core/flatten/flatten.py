@@ -9,9 +9,9 @@
     lines[0]        item    object            {}
     lines[0].sku    leaf    string    A1      "A1"                0.98
 
-One walk over the final, the initial and the reviewed value together gives a row for every path that
-any of them has, in document order. `rebuild` turns the rows of one run back into each of the three.
-This module knows no platform: a provider turns its payload into `Output`s first.
+One walk over the final, the initial and the reviewed value together gives a row for every path that any of
+them has, in document order. `rebuild` turns the rows of one run back into each of the three. This module
+knows no platform: a provider turns its payload into `Output`s first.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def flatten_outputs(
     schema: Schema | None = None,
     edits: Mapping[str, Edit] | None = None,
 ) -> FlatRows:
-    """All rows of one processor run. Pass the same object twice where two outputs are equal: one object
-    is walked and compared once. ShapeError where the paths would take more than 200 MB."""
+    """All rows of one processor run. Pass the same object twice where two outputs are equal: one object is
+    walked and compared once. ShapeError where the paths would take more than 200 MB."""
     walk = Walk(run_id, workflow_run_id, final, initial, reviewed, edits or {})
     values = Values(final.value, initial.value, reviewed.value)
     present = [value for value in values if value is not MISSING]
@@ -65,8 +65,8 @@ def flatten_outputs(
 def rebuild(rows: Iterable[tuple[str, str | None]]) -> Any:
     """The JSON value that (path, JSON text) rows of one run came from, in the order of `position`.
 
-    Give `value_json`, `initial_json` or `reviewed_json` as the second cell. None where no row has
-    a text: the platform sent no such output (or null in its place).
+    Give `value_json`, `initial_json` or `reviewed_json` as the second cell. None where no row has a text: the
+    platform sent no such output (or null in its place).
     """
     nodes: dict[tuple[str | int, ...], Any] = {}
     for path, text in rows:

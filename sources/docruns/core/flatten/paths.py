@@ -12,9 +12,7 @@ from ..errors import ShapeError
 
 ODD_KEY = re.compile(r'[.\[\]"]')
 # an index of 18 digits fits a bigint; a longer one is a key like any other
-_STEP = re.compile(
-    r'\["([^"\\]*+(?:\\.[^"\\]*+)*+)"\]|\[([0-9]{1,18})\]|\.?([^.\[\]"]+)', re.DOTALL
-)
+_STEP = re.compile(r'\["([^"\\]*+(?:\\.[^"\\]*+)*+)"\]|\[([0-9]{1,18})\]|\.?([^.\[\]"]+)', re.DOTALL)
 
 MAX_CHARS: Final = 200_000_000
 """The limit for all paths of one run, with a fixed cost a row: a million fields with usual paths."""
@@ -24,8 +22,8 @@ LONGEST: Final = 10_000
 
 
 class PathBudget:
-    """The characters that the paths of a run take. A long key repeats in each path below it, so a body of
-    one megabyte could make a table of ten gigabytes."""
+    """The characters that the paths of a run take. A long key repeats in each path below it, so a body of one
+    megabyte could make a table of ten gigabytes."""
 
     def __init__(self) -> None:
         self.chars = 0
@@ -63,9 +61,7 @@ def split(path: str) -> list[str | int]:
         if found is None:
             raise ShapeError(f"not a field path: {path!r}")
         quoted, index, key = found.groups()
-        steps.append(
-            json.loads(f'"{quoted}"') if quoted is not None else int(index) if index else key
-        )
+        steps.append(json.loads(f'"{quoted}"') if quoted is not None else int(index) if index else key)
         at = found.end()
     return steps
 

@@ -1,10 +1,10 @@
 """PURE. One walk over the final, the initial and the reviewed value together: a row for every path.
 
-There are two ways through a node. The fast one (`add_equal_node`, `walk_equal_children`) is for a
-value that is the very same object in all outputs: nearly all nodes. The plain one (`add_node`,
-`walk_children`) compares three values. They must write the same rows:
-`test_both_ways_write_the_same_rows` in tests/core/test_flatten.py walks the same outputs once as
-shared objects and once as copies, and compares all rows.
+There are two ways through a node. The fast one (`add_equal_node`, `walk_equal_children`) is for a value that
+is the very same object in all outputs: nearly all nodes. The plain one (`add_node`, `walk_children`) compares
+three values. They must write the same rows: `test_both_ways_write_the_same_rows` in
+tests/core/test_flatten.py walks the same outputs once as shared objects and once as copies, and compares all
+rows.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ class Walk:
     def has_one_value(self, values: Values) -> bool:
         """All outputs that there are have the very same value."""
         final, initial, reviewed = values
-        return (initial is final or not self.has_initial) and (
-            reviewed is final or not self.has_reviewed
-        )
+        return (initial is final or not self.has_initial) and (reviewed is final or not self.has_reviewed)
 
     def walk_equal_children(self, node: Node, container: JSON, schema: Schema | None) -> None:
         """The rows below a container that is the same object in all outputs."""
@@ -84,9 +82,7 @@ class Walk:
                 self.add_equal_node(child, value, items)
         else:
             known = schema.children if schema else {}
-            for child, (key, value) in zip(
-                node.children(container), container.items(), strict=True
-            ):
+            for child, (key, value) in zip(node.children(container), container.items(), strict=True):
                 self.add_equal_node(child, value, known.get(key))
 
     def add_equal_node(self, node: Node, value: JSON, schema: Schema | None) -> None:
@@ -104,9 +100,7 @@ class Walk:
         type_ = (schema.type if schema else None) or metadata.type
         json_type = type(value)
         has_rows = (
-            (json_type is dict or json_type is list)
-            and node.depth < MAX_DEPTH
-            and is_container(value, type_)
+            (json_type is dict or json_type is list) and node.depth < MAX_DEPTH and is_container(value, type_)
         )
         cells = _NO_CELLS
         if has_rows:
@@ -209,8 +203,8 @@ class Walk:
             self.walk_children(node, containers, schema)
 
     def merge_metadata(self, node: Node) -> tuple[FieldMetadata, Edit | None]:
-        """What all outputs say of a path: the model's scores, the final output's lists, and the
-        reviewer's edit; in `extra` the scores of the other outputs and the edit as it came."""
+        """What all outputs say of a path: the model's scores, the final output's lists, and the reviewer's
+        edit; in `extra` the scores of the other outputs and the edit as it came."""
         found = node.path
         if node.plain != found and found not in self.final and found not in self.disputed:
             found = node.plain
@@ -231,14 +225,12 @@ class Walk:
             self.add_lists(node.path, "reviewed", reviewed, lists)
         extra = extra_of(scores, final, reviewed, edit)
         type_ = scores.type or lists.type
-        merged = replace(
-            scores, citations=lists.citations, insights=lists.insights, type=type_, extra=extra
-        )
+        merged = replace(scores, citations=lists.citations, insights=lists.insights, type=type_, extra=extra)
         return merged, edit
 
     def edit_kind(self, values: Values, has_rows: bool) -> str | None:
-        """How review changed this node, by the values; what changed inside a container is not counted
-        for it."""
+        """How review changed this node, by the values; what changed inside a container is not counted for
+        it."""
         final, initial, _ = values
         if not self.has_initial or initial is final:
             return None
@@ -298,9 +290,7 @@ class Walk:
             )
         )
 
-    def add_lists(
-        self, path: str, output: str, metadata: FieldMetadata, final: FieldMetadata
-    ) -> None:
+    def add_lists(self, path: str, output: str, metadata: FieldMetadata, final: FieldMetadata) -> None:
         """Insights and citations of one output, where they differ from the final one's."""
         insights = metadata.insights if metadata.insights != final.insights else ()
         citations = metadata.citations if metadata.citations != final.citations else ()

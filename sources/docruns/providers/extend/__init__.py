@@ -1,6 +1,4 @@
-"""Extend: a dlt source for every documented API version, and a dlt destination for its workflow
-runs.
-"""
+"""Extend: a dlt source for every documented API version, and a dlt destination for its workflow runs."""
 
 from __future__ import annotations
 

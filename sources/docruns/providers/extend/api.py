@@ -81,9 +81,7 @@ def host(api_version: str, region: str, key: str) -> str:
 
 
 def ids_of(api_version: str) -> str:
-    """The group of versions with equal ids of processor runs: dpr_… became exr_…, clr_… and
-    splr_….
-    """
+    """The group of versions with equal ids of processor runs: dpr_… became exr_…, clr_… and splr_…."""
     return VERSIONS[0] if api_version == VERSIONS[0] else f"{VERSIONS[1]} and before"
 
 
@@ -104,8 +102,8 @@ def headers(api_key: str, api_version: str, workspace_id: str | None) -> dict[st
 class ListEndpoint:
     """One list of runs.
 
-    `ordered`: the server can send the newest change first. `details`: a run may be fetched by its
-    id. `optional`: an API version, or a server with it, may lack the list.
+    `ordered`: the server can send the newest change first. `details`: a run may be fetched by its id.
+    `optional`: an API version, or a server with it, may lack the list.
     """
 
     name: str
@@ -120,13 +118,11 @@ class ListEndpoint:
         return Request(f"/{self.name}/{segment(run_id)}", subject=run_id)
 
 
-def run_lists(
-    api_version: str, list_processor_runs: bool | None
-) -> tuple[ListEndpoint, list[ListEndpoint]]:
+def run_lists(api_version: str, list_processor_runs: bool | None) -> tuple[ListEndpoint, list[ListEndpoint]]:
     """The workflow-run list of a version, and its lists of processor runs.
 
-    Verify runs are never fetched: reading one can use up the customer's only copy of it. Extend
-    does not document whether 2024-12-23 lists processor runs: True or False decides, None tries.
+    Verify runs are never fetched: reading one can use up the customer's only copy of it. Extend does not
+    document whether 2024-12-23 lists processor runs: True or False decides, None tries.
     """
     new = api_version == "2026-02-09"
     workflows = ListEndpoint(
@@ -146,9 +142,7 @@ def run_lists(
         return workflows, []
     optional = not (documented or list_processor_runs)
     name = "processor_runs"
-    return workflows, [
-        ListEndpoint(name, "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)
-    ]
+    return workflows, [ListEndpoint(name, "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)]
 
 
 @dataclass(frozen=True)
@@ -179,13 +173,11 @@ def catalogue(api_version: str) -> list[CatalogueEndpoint]:
     return []
 
 
-def run_pages(
-    client: Client, runs: ListEndpoint, status: str | None = None
-) -> Iterator[list[ListedRun]]:
+def run_pages(client: Client, runs: ListEndpoint, status: str | None = None) -> Iterator[list[ListedRun]]:
     """The list's pages, newest change first where the server can order it.
 
-    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with
-    it, and no page where the server does not know the status.
+    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it, and
+    no page where the server does not know the status.
     """
     # parse runs have no order; some servers call the page size `limit`
     params: Params = NEWEST_FIRST if runs.ordered else (("limit", PAGE_SIZE),)
@@ -228,11 +220,10 @@ def pages(
     params: Params,
     envelope: str,
 ) -> Iterator[list[Raw]]:
-    """The rows of a list, page by page, until an answer has no token. [] while a page is on its
-    way.
+    """The rows of a list, page by page, until an answer has no token. [] while a page is on its way.
 
-    A short or empty page does not end a list. A token that repeats would never end: ShapeError. A
-    token that expires (400) starts the list again, once; rows then come twice.
+    A short or empty page does not end a list. A token that repeats would never end: ShapeError. A token that
+    expires (400) starts the list again, once; rows then come twice.
     """
     token, seen, restarted = None, set[str](), False
     while len(seen) < MAX_PAGES:

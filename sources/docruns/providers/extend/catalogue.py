@@ -5,9 +5,9 @@
     GET /extractors/{id}/versions/{v}   {"id": "exv_1", "config": {"schema": {…}}}
     GET /extractors/{id}                {…, "draftVersion": {…, "config": {…}}}
 
-An entry is read again only when its `updatedAt` has changed. A published version is read only once,
-because it never changes. Lists that a server does not have are left out. An entry that cannot be
-read goes to quarantine and is tried again in each load; the others are loaded.
+An entry is read again only when its `updatedAt` has changed. A published version is read only once, because
+it never changes. Lists that a server does not have are left out. An entry that cannot be read goes to
+quarantine and is tried again in each load; the others are loaded.
 """
 
 from __future__ import annotations
@@ -47,14 +47,10 @@ AddEntry = Callable[[Batch, Payload, Context, str | None], None]
 """Adds the row of an entry; the last argument is the list's processor type."""
 
 AddVersion = Callable[[Batch, Payload, Context, str | None, str], None]
-"""Adds the row of a version; the last two arguments are the list's processor type and the entry's
-id.
-"""
+"""Adds the row of a version; the last two arguments are the list's processor type and the entry's id."""
 
 
-def workflows(
-    sync: Sync, context: Context, saved: MutableMapping[str, Any]
-) -> Iterator[Tables | None]:
+def workflows(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables | None]:
     """Rows of `workflows` and `workflow_versions`; None while answers are on their way.
 
     `saved` is the resource's state: what was read before.
@@ -64,9 +60,7 @@ def workflows(
             yield from _List(sync, context, endpoint, saved).load(_workflow, _workflow_version)
 
 
-def processors(
-    sync: Sync, context: Context, saved: MutableMapping[str, Any]
-) -> Iterator[Tables | None]:
+def processors(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables | None]:
     """Rows of `processors` and `processor_versions`; None while answers are on their way.
 
     `saved` is the resource's state: what was read before.
@@ -196,8 +190,7 @@ class _List:
     def _load_drafts(self, add_version: AddVersion) -> Iterator[None]:
         """Read the changed entries and add the rows of their draft versions."""
         due = [
-            _Detail(id_, id_, Request(f"{self._path}/{segment(id_)}", subject=id_))
-            for id_ in self._changed
+            _Detail(id_, id_, Request(f"{self._path}/{segment(id_)}", subject=id_)) for id_ in self._changed
         ]
         yield from self._send_ahead(due)
         for detail, body in self._bodies(due):
@@ -208,9 +201,7 @@ class _List:
                     add_version(self._batch, draft, self._context, type_, detail.id)
 
     def _list_versions(self, due: list[_Detail]) -> Iterator[None]:
-        """Walk the changed entries' lists of versions, 32 at once; new versions are added to
-        `due`.
-        """
+        """Walk the changed entries' lists of versions, 32 at once; new versions are added to `due`."""
         owners = list(self._changed)
         for start in range(0, len(owners), _AT_ONCE):
             lists = {
@@ -326,9 +317,7 @@ def _workflow(batch: Batch, row: Payload, context: Context, _: str | None) -> No
     batch.add(WORKFLOWS, WORKFLOWS.row(**cells, extra=row.extra()))
 
 
-def _workflow_version(
-    batch: Batch, row: Payload, context: Context, _: str | None, workflow_id: str
-) -> None:
+def _workflow_version(batch: Batch, row: Payload, context: Context, _: str | None, workflow_id: str) -> None:
     cells = _common_cells(row, context)
     cells |= {
         "workflow_id": workflow_id,

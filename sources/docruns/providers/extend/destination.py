@@ -1,11 +1,10 @@
-"""Extend's workflow runs as a dlt destination for rows with `id` and `name`, `metadata` or
-`metadata.<key>`.
+"""Extend's workflow runs as a dlt destination for rows with `id` and `name`, `metadata` or `metadata.<key>`.
 
     dlt.pipeline("tags", destination=docruns.extend_workflow_runs()).run(rows)
 
-The destination has no database to compare with. It reads each run over the API first and sends only
-what differs, also when dlt runs a job again. It always sends a name that the API version does not
-return (2026-02-09), because it cannot compare it.
+The destination has no database to compare with. It reads each run over the API first and sends only what
+differs, also when dlt runs a job again. It always sends a name that the API version does not return
+(2026-02-09), because it cannot compare it.
 """
 
 from __future__ import annotations
@@ -62,10 +61,9 @@ def extend_workflow_runs(
 ) -> None:
     """Write names and metadata back to Extend's workflow runs: a dlt destination for any pipeline.
 
-    Rows have the columns `id`, and `name`, `metadata` (an object, or JSON text) or
-    `metadata.<key>`. Each row is about another run. Settings that are not passed come from
-    `[sources.extend]`, as for `extend()`. The log names runs whose change the platform refuses; all
-    others are updated.
+    Rows have the columns `id`, and `name`, `metadata` (an object, or JSON text) or `metadata.<key>`. Each row
+    is about another run. Settings that are not passed come from `[sources.extend]`, as for `extend()`. The
+    log names runs whose change the platform refuses; all others are updated.
 
     Raises:
         RowsError: Rows that cannot be pushed; the message names all of them. No row of the file was

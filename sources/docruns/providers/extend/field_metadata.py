@@ -3,8 +3,8 @@
     {"total": {"ocrConfidence": 0.98, "logprobsConfidence": null, "reviewAgentScore": 5,
                "citations": […], "insights": […]}}
 
-Metadata is most of a run's text, so it is decoded straight into structs. Metadata with an unknown
-key or an unexpected type anywhere is read key by key instead, which is slower and keeps everything.
+Metadata is most of a run's text, so it is decoded straight into structs. Metadata with an unknown key or an
+unexpected type anywhere is read key by key instead, which is slower and keeps everything.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ def _entry(entry: _Entry) -> FieldMetadata:
         entry.review_agent_score,
         entry.confidence,
         tuple([_citation(c) for c in entry.citations]) if entry.citations else (),
-        tuple([_new(Insight, (i.type, i.content, None)) for i in entry.insights])
-        if entry.insights
-        else (),
+        tuple([_new(Insight, (i.type, i.content, None)) for i in entry.insights]) if entry.insights else (),
     )
 
 

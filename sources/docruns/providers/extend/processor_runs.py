@@ -45,8 +45,8 @@ _TYPES = {
 class Context(NamedTuple):
     """What all rows of a load share.
 
-    `summaries`: processor runs by id, as their lists show them. They fill in what the details of a
-    nested run lack in some API versions: its dates, its status and its processor.
+    `summaries`: processor runs by id, as their lists show them. They fill in what the details of a nested run
+    lack in some API versions: its dates, its status and its processor.
     """
 
     api_version: str
@@ -158,8 +158,8 @@ def _usage_cells(run: Payload, batch: Batch, id_: str) -> dict[str, object]:
 def _reviewed(run: Payload, type_: str | None, parent: ParentStep | None) -> bool | None:
     """Whether people reviewed the run; None is unknown.
 
-    Up to 2024-12-23 a nested run has no `reviewed`: a reviewed output or the workflow run shows it.
-    People do not review parse runs, edit runs and verify runs.
+    Up to 2024-12-23 a nested run has no `reviewed`: a reviewed output or the workflow run shows it. People do
+    not review parse runs, edit runs and verify runs.
     """
     reviewed = run.boolean("reviewed")
     if reviewed is not None:
@@ -205,9 +205,7 @@ def _output_cells(
     context: Context,
 ) -> dict[str, object]:
     """Add the rows of a run's outputs. Gives the cells of its own row that describe them."""
-    final, initial, reviewed = (
-        run.raw(key) for key in ("output", "initialOutput", "reviewedOutput")
-    )
+    final, initial, reviewed = (run.raw(key) for key in ("output", "initialOutput", "reviewedOutput"))
     if type_ == "PARSE":
         return _parse_cells(run, final, initial, reviewed, context.include_parse_output)
     if type_ == "CLASSIFY" and final is not None and is_object(final):
@@ -257,9 +255,7 @@ def _edits(run: Payload) -> Raw | None:
 def _parse_cells(
     run: Payload, final: Raw | None, initial: Raw | None, reviewed: Raw | None, is_kept: bool
 ) -> dict[str, object]:
-    """The output of a parse run: chunks and blocks are the document itself, kept only on
-    request.
-    """
+    """The output of a parse run: chunks and blocks are the document itself, kept only on request."""
     chunks = run.raw("chunks")
     text = None if chunks is None else '{"chunks":' + json_text(chunks) + "}"
     if final is not None:

@@ -61,10 +61,10 @@ def connect_extend(
 ) -> Platform:
     """Workflow runs, processor runs, their fields and all other rows of a run, from Extend.
 
-    Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations,
-    splits and files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`.
-    Each run that is due costs one request. A run that did not change since the last load costs
-    none. Every yield holds whole runs, so any limit leaves whole runs and a correct state.
+    Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations, splits and
+    files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`. Each run that is due
+    costs one request. A run that did not change since the last load costs none. Every yield holds whole runs,
+    so any limit leaves whole runs and a correct state.
 
     Args:
         api_key: The key, also read from EXTEND_API_KEY. Optional on loopback addresses.
@@ -151,9 +151,7 @@ def _key(api_key: str | None, local: bool) -> str:
     return check_key(key, "sources.extend.api_key")
 
 
-def _lists(
-    client: Client, context: Context, list_processor_runs: bool | None
-) -> tuple[RunList, ...]:
+def _lists(client: Client, context: Context, list_processor_runs: bool | None) -> tuple[RunList, ...]:
     """The list of workflow runs, then the lists of processor runs that the API version has."""
 
     def parse_workflow_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:

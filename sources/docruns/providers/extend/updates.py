@@ -1,13 +1,12 @@
-"""Extend's update call: reads runs as they are, sends changes on several threads, and gives their
-outcomes.
+"""Extend's update call: reads runs as they are, sends changes on several threads, and gives their outcomes.
 
     POST /workflow_runs/{id}  {"name": "HP-1", "metadata": {"ledger_id": 417}}
         2026-02-09   {"object": "workflow_run", "id": …, "metadata": {…}}         without the name
         and older    {"success": true, "workflowRun": {"id": …, "name": …, "metadata": {…}}}
 
-An update is idempotent, so it is tried again like a GET. A refused update concerns one run only:
-400 where finished runs take no updates, 404 where the run no longer exists. An error that would
-repeat for every other run stops all updates.
+An update is idempotent, so it is tried again like a GET. A refused update concerns one run only: 400 where
+finished runs take no updates, 404 where the run no longer exists. An error that would repeat for every other
+run stops all updates.
 """
 
 from __future__ import annotations
@@ -39,9 +38,7 @@ GIVE_UP_AFTER = 20
 """After so many failures in a row the platform, not the runs, counts as broken."""
 
 GRACE_S = 1.0
-"""How long a stop waits for answers to updates that were sent; longer than a thread takes to send
-one.
-"""
+"""How long a stop waits for answers to updates that were sent; longer than a thread takes to send one."""
 
 STOPS = (RefusedError, BlockedError, BusyError)
 """Errors that do not depend on the run: the next update would fail too."""
@@ -91,11 +88,7 @@ def _known(body: bytes, id_: str) -> Outcome:
 
 def is_refusal(error: ApiError) -> bool:
     """Whether the platform has refused the update, so that it was certainly not done."""
-    return (
-        error.status is not None
-        and 400 <= error.status < 500
-        and not isinstance(error, ServerError)
-    )
+    return error.status is not None and 400 <= error.status < 500 and not isinstance(error, ServerError)
 
 
 class Failures:
@@ -127,10 +120,9 @@ def send(
 ) -> Iterator[Change]:
     """Send changes and give those that are answered, in the order of their answers.
 
-    A thread calls `begins` right before it sends a change, and `ended` as soon as it is answered,
-    before it sends its next one: so what these calls write is stored before anything else happens.
-    Raises an error that stops all updates. Updates without an answer are then cut off: they have
-    begun and not ended.
+    A thread calls `begins` right before it sends a change, and `ended` as soon as it is answered, before it
+    sends its next one: so what these calls write is stored before anything else happens. Raises an error that
+    stops all updates. Updates without an answer are then cut off: they have begun and not ended.
     """
     failures, counting, stopped = Failures(), Lock(), Event()
     waiting: SimpleQueue[Change] = SimpleQueue()

@@ -146,9 +146,7 @@ def _id(run: Payload, listed: ListedRun) -> str:
     return id_
 
 
-def _is_separate_run(
-    id_: str | None, parent: ParentStep, nested_ids: Collection[str]
-) -> TypeGuard[str]:
+def _is_separate_run(id_: str | None, parent: ParentStep, nested_ids: Collection[str]) -> TypeGuard[str]:
     """A nested run becomes a processor run if it has an id, and one that no other run has."""
     return is_usable(id_) and id_ != parent.workflow_run_id and id_ not in nested_ids
 

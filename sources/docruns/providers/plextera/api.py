@@ -6,8 +6,8 @@
     GET /workflow-runs/{id}
     GET /document-insights/extractions, GET /document-insights/extractions/{id}
 
-Plextera does not document whether runs can be sorted, how pages are numbered and which filters
-exist. This module finds out with a few requests, which settings can save.
+Plextera does not document whether runs can be sorted, how pages are numbered and which filters exist. This
+module finds out with a few requests, which settings can save.
 """
 
 from __future__ import annotations
@@ -74,13 +74,11 @@ class ListEndpoint:
         return Request(f"{self.path}/{segment(run_id)}", subject=run_id)
 
 
-def run_pages(
-    client: Client, runs: ListEndpoint, status: str | None = None
-) -> Iterator[list[ListedRun]]:
+def run_pages(client: Client, runs: ListEndpoint, status: str | None = None) -> Iterator[list[ListedRun]]:
     """The list's pages, newest change first where the server sorts.
 
-    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with
-    it, and no page where the server ignores the filter or does not know the status.
+    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it, and
+    no page where the server ignores the filter or does not know the status.
     """
     if status is None:
         for page in _pages(client, runs, ()):
@@ -124,9 +122,9 @@ def _pages(
 ) -> Iterator[list[Raw]]:
     """All pages once, with any page base, sorting and page information.
 
-    Ends with an empty page, with the last one of `totalPages`, or with a short page where that is
-    missing. A page that repeats the previous one shows that pages are numbered from 1. When the
-    list shrinks during the walk, rows move to earlier pages, so the previous page is read again.
+    Ends with an empty page, with the last one of `totalPages`, or with a short page where that is missing. A
+    page that repeats the previous one shows that pages are numbered from 1. When the list shrinks during the
+    walk, rows move to earlier pages, so the previous page is read again.
     """
     walk = _Walk(client, runs, filters)
     page = walk.start()
@@ -141,8 +139,7 @@ def _pages(
         if page.rows and page.ids == previous.ids:
             if walk.first == 1:
                 raise ShapeError(
-                    "two pages in a row hold the same runs; "
-                    "set page_start to the first page's number",
+                    "two pages in a row hold the same runs; set page_start to the first page's number",
                     request=f"GET {runs.path}",
                 )
             walk.first = 1
@@ -163,9 +160,7 @@ class _Page:
     @property
     def ids(self) -> list[str]:
         keys = ("id", "runId", "extractionId")
-        return [
-            _glance(raw).text(*keys) or bytes(raw).decode(errors="replace") for raw in self.rows
-        ]
+        return [_glance(raw).text(*keys) or bytes(raw).decode(errors="replace") for raw in self.rows]
 
 
 class _Walk:
@@ -208,9 +203,7 @@ class _Walk:
             return page
 
     def _is_sorted(self, page: _Page) -> bool:
-        """Whether the opposite order begins with an older change: a server that ignores the order
-        does not.
-        """
+        """Whether the opposite order begins with an older change: a server that ignores the order does not."""
         if self.is_last(page, self.first):
             return False
         oldest_first = (("sortBy", "updatedAt"), ("sort", "asc"))

@@ -6,10 +6,9 @@
        {"id": "fld_2", "name": "lines", "type": "TABLE",
         "value": [{"sku": {"value": "A1", "confidence": 0.97}}]}]}
 
-Plextera does not document the keys of a field. So each key is the first of a list of candidates
-that the field has, and its row's extra keeps the whole element as it came. The path of a field is
-its name; names that repeat become items, `name[0]`, `name[1]`, and a field without a name has its
-position as its name.
+Plextera does not document the keys of a field. So each key is the first of a list of candidates that the
+field has, and its row's extra keeps the whole element as it came. The path of a field is its name; names that
+repeat become items, `name[0]`, `name[1]`, and a field without a name has its position as its name.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ _TYPES = {
 def make_output(fields: list[Raw]) -> Output:
     """The fields as one object, by name, with the metadata of each path.
 
-    The metadata's extra keeps each field as it came. ShapeError where the paths would be too long
-    in all.
+    The metadata's extra keeps each field as it came. ShapeError where the paths would be too long in all.
     """
     reader = _Fields()
     elements, texts = [decode(raw) for raw in fields], [json_text(raw) for raw in fields]
@@ -139,9 +137,7 @@ class _Fields:
         return unwrapped, entry
 
     def table(self, rows: list[JSON], path: str) -> list[JSON]:
-        """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue":
-        "A1"}]}].
-        """
+        """Rows that are fields themselves: [{"items": [{"label": "Sku", "normalizedValue": "A1"}]}]."""
         values: list[JSON] = []
         for i, row in enumerate(rows):
             row_path = self.below(path, i)
@@ -151,9 +147,7 @@ class _Fields:
         return values
 
     def unwrap(self, value: JSON, path: str) -> JSON:
-        """Rows and cells of a table: {"sku": {"value": "A1", "confidence": 0.97}} gives {"sku":
-        "A1"}.
-        """
+        """Rows and cells of a table: {"sku": {"value": "A1", "confidence": 0.97}} gives {"sku": "A1"}."""
         if type(value) is list:
             return [self.unwrap(item, self.below(path, i)) for i, item in enumerate(value)]
         if type(value) is not dict:
@@ -236,8 +230,8 @@ def _box(polygon: list[Any]) -> tuple[float | None, float | None, float | None, 
 def extraction_ids(output: JSON, known: Any = ()) -> list[str]:
     """Ids of extractions in a step's output.
 
-    These are the texts under `extractionId` at any depth; else all texts that are in `known`; else
-    the output's own `id`.
+    These are the texts under `extractionId` at any depth; else all texts that are in `known`; else the
+    output's own `id`.
     """
     ids: list[str] = []
     texts: list[str] = []

@@ -4,8 +4,8 @@
      "steps": [{"id": "step_01", "type": "document_insights", "output": {…},
                 "nestedRuns": {"count": 1, "data": [{…}]}}]}
 
-A nested run becomes a row of its own, with its parent. A nested run without its steps is only a
-summary: its rows go into `ParsedRun.partial`, and the load fetches it by its id.
+A nested run becomes a row of its own, with its parent. A nested run without its steps is only a summary: its
+rows go into `ParsedRun.partial`, and the load fetches it by its id.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Runs that are nested deeper stay in their step's extra.
 class Context(NamedTuple):
     """What all rows of a load share.
 
-    `extraction_ids`: ids of all listed extractions. A step's output is searched for them, because
-    its keys are not documented. `link_of(id)`: where a workflow run is nested, as an earlier answer
-    or the destination knows it; None where it is not nested.
+    `extraction_ids`: ids of all listed extractions. A step's output is searched for them, because its keys
+    are not documented. `link_of(id)`: where a workflow run is nested, as an earlier answer or the destination
+    knows it; None where it is not nested.
     """
 
     workspace: str | None = None
@@ -160,17 +160,13 @@ class _Reader:
             status=step.text("status"),
             message=step.text("message"),
             output=None if output is None else safe_text(output),
-            nested_run_count=self.nested_runs(
-                step, NestedLink(run_id, step_id, root_id, depth + 1)
-            ),
+            nested_run_count=self.nested_runs(step, NestedLink(run_id, step_id, root_id, depth + 1)),
             processor_run_id=self.extraction_of(type_, output, ParentStep(run_id, position)),
             extra=step.extra(),
         )
         self.batch.add(WORKFLOW_STEPS, row)
 
-    def extraction_of(
-        self, type_: str | None, output: Raw | None, parent: ParentStep
-    ) -> str | None:
+    def extraction_of(self, type_: str | None, output: Raw | None, parent: ParentStep) -> str | None:
         """The first extraction that a step's output names.
 
         All that it names get the step as their parent.
@@ -258,9 +254,7 @@ def extraction(
     return ParsedRun(batch, status, status in FINAL_EXTRACTION_STATUS)
 
 
-def _output_cells(
-    run: Payload, batch: Batch, id_: str, workflow_run_id: str | None
-) -> dict[str, object]:
+def _output_cells(run: Payload, batch: Batch, id_: str, workflow_run_id: str | None) -> dict[str, object]:
     """Add the rows of an extraction's fields. Gives the cells of its own row that describe them."""
     output = run.object("output")
     fields = output.raws("fields") if output is not None else None

@@ -50,12 +50,11 @@ def connect_plextera(
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
 ) -> Platform:
-    """Workflow runs, nested ones among them, their steps, and extractions with their fields, from
-    Plextera.
+    """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
 
-    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with
-    fields and citations). Each run that is due costs one request. A run that did not change since
-    the last load costs none.
+    Resources: `workflow_runs` (with steps and nested runs) and `processor_runs` (extractions, with fields and
+    citations). Each run that is due costs one request. A run that did not change since the last load costs
+    none.
 
     Args:
         api_key: The key, with or without its `api-key` prefix, also read from PLEXTERA_API_KEY.

@@ -16,8 +16,8 @@ VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Call(NamedTuple):
-    """One request to an endpoint: `edition` is 2026, 2025, 2024 or 2023, `twist` the fault of a
-    list's page."""
+    """One request to an endpoint: `edition` is 2026, 2025, 2024 or 2023, `twist` the fault of a list's
+    page."""
 
     request: Request
     edition: int

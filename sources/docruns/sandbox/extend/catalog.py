@@ -1,5 +1,5 @@
-"""The configuration of an organisation: extractors, classifiers, splitters and workflows, with
-their versions and ids."""
+"""The configuration of an organisation: extractors, classifiers, splitters and workflows, with their versions
+and ids."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NOUN: Final = {"extract": "extractor", "classify": "classifier", "split": "split
 class Processor:
     """A configured model.
 
-    `documents` names the document kind of an extractor and is empty for others. A `legacy`
-    processor returns a fields array.
+    `documents` names the document kind of an extractor and is empty for others. A `legacy` processor returns
+    a fields array.
     """
 
     number: int
@@ -35,10 +35,7 @@ class Processor:
 
 
 PROCESSORS: Final = (
-    *(
-        Processor(position, "extract", kind.title, kind.name)
-        for position, kind in enumerate(KINDS.values())
-    ),
+    *(Processor(position, "extract", kind.title, kind.name) for position, kind in enumerate(KINDS.values())),
     Processor(5, "extract", "Receipt archive", "receipt", legacy=True),
     Processor(6, "classify", "Mailroom sorter"),
     Processor(7, "split", "Batch scanner"),
@@ -58,8 +55,8 @@ VERSIONS: Final = (
 class Workflow:
     """A configured workflow.
 
-    `steps` are (step type, step name, processor) in order; `weight` is its share of the runs of a
-    mixed sandbox.
+    `steps` are (step type, step name, processor) in order; `weight` is its share of the runs of a mixed
+    sandbox.
     """
 
     number: int
@@ -145,9 +142,7 @@ class Catalog:
     def find_processor(self, text: str) -> Processor | None:
         """The processor with that id; the prefix of the id does not matter."""
         ending = text.rsplit("_", 1)[-1]
-        return next(
-            (known for known in PROCESSORS if self.suffix(0, known.number, 0) == ending), None
-        )
+        return next((known for known in PROCESSORS if self.suffix(0, known.number, 0) == ending), None)
 
     def find_workflow(self, text: str) -> Workflow | None:
         return next((known for known in WORKFLOWS if self.workflow_id(known) == text), None)
@@ -217,11 +212,7 @@ def config(processor: Processor, newer: bool, old: bool) -> dict[str, Any]:
             "modelReasoningInsightsEnabled": True,
             "reviewAgent": {"enabled": True},
         },
-        **(
-            {}
-            if old
-            else {"parseConfig": {"engine": "parse_performance", "engineVersion": "latest"}}
-        ),
+        **({} if old else {"parseConfig": {"engine": "parse_performance", "engineVersion": "latest"}}),
     }
 
 
@@ -234,12 +225,9 @@ def definition(field: Field, number: str) -> dict[str, Any]:
         "description": field.description,
     }
     if field.fields:
-        found["schema"] = [
-            definition(part, f"{number}_{n:02d}") for n, part in enumerate(field.fields, 1)
-        ]
+        found["schema"] = [definition(part, f"{number}_{n:02d}") for n, part in enumerate(field.fields, 1)]
     if field.options:
         found["enum"] = [
-            {"value": option, "description": option.replace("_", " ").lower()}
-            for option in field.options
+            {"value": option, "description": option.replace("_", " ").lower()} for option in field.options
         ]
     return found

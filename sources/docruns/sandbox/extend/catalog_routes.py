@@ -1,5 +1,5 @@
-"""The endpoints of the configuration: workflows, extractors, classifiers, splitters, and the
-processors of old versions."""
+"""The endpoints of the configuration: workflows, extractors, classifiers, splitters, and the processors of
+old versions."""
 
 from __future__ import annotations
 
@@ -84,12 +84,9 @@ class CatalogRoutes:
         """A page of a short list, in the order in which the objects were configured."""
         query = parse_query(call.request, allowed or {})
         shelf = Shelf(
-            (self.platform.catalog.start + position * DAY, position)
-            for position in range(len(things))
+            (self.platform.catalog.start + position * DAY, position) for position in range(len(things))
         )
-        return shelf_page(
-            self.platform, call, query, shelf, None, lambda key: render(things[key]), name
-        )
+        return shelf_page(self.platform, call, query, shelf, None, lambda key: render(things[key]), name)
 
     def workflows(self, call: Call) -> bytes:
         return self._list(call, WORKFLOWS, self.modern.workflow, "workflows")
@@ -165,9 +162,7 @@ class CatalogRoutes:
 
     def typed_one(self, call: Call, type: str) -> bytes:
         processor = self._processor(call, type)
-        return encode(
-            {**self.modern.processor(processor), "draftVersion": self._configured(processor, 0)}
-        )
+        return encode({**self.modern.processor(processor), "draftVersion": self._configured(processor, 0)})
 
     def _configured(self, processor: Processor, version: int) -> dict[str, Any]:
         return {
@@ -183,9 +178,7 @@ class CatalogRoutes:
 
     def typed_version(self, call: Call, type: str) -> bytes:
         processor = self._processor(call, type)
-        return encode(
-            self._configured(processor, self._number(0, processor.number, call.args[1], VERSIONS))
-        )
+        return encode(self._configured(processor, self._number(0, processor.number, call.args[1], VERSIONS)))
 
     def processors(self, call: Call) -> bytes:
         wanted = call.request.param("type")
@@ -204,9 +197,7 @@ class CatalogRoutes:
         return encode(
             {
                 "success": True,
-                "versions": [
-                    self.classic.processor_version(processor, n) for n in range(len(VERSIONS))
-                ],
+                "versions": [self.classic.processor_version(processor, n) for n in range(len(VERSIONS))],
             }
         )
 

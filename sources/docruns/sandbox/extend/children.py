@@ -1,5 +1,4 @@
-"""Processor and parse runs as version 2026-02-09 returns them, inside a workflow run or
-stand-alone."""
+"""Processor and parse runs as version 2026-02-09 returns them, inside a workflow run or stand-alone."""
 
 from __future__ import annotations
 
@@ -44,8 +43,7 @@ class ChildRuns(Parts):
         )
 
     def child(self, run: Run, child: Child) -> dict[str, Any]:
-        """The full object of a processor or parse run; an extract run contains the pooled output
-        bytes."""
+        """The full object of a processor or parse run; an extract run contains the pooled output bytes."""
         return (
             self._parse(run, child, full=True)
             if child.type == "parse"
@@ -66,8 +64,7 @@ class ChildRuns(Parts):
             "object": f"{type}_run",
             "id": id,
             "status": child.status,
-            noun: processor
-            and self.fixed((noun, processor.number), lambda: self.processor(processor)),
+            noun: processor and self.fixed((noun, processor.number), lambda: self.processor(processor)),
             f"{noun}Version": processor
             and self.fixed(
                 (noun, processor.number, version),
@@ -92,16 +89,12 @@ class ChildRuns(Parts):
             "updatedAt": stamp(child.updated),
         }
         if type == "extract":
-            shown["files"] = (
-                [self.file(run, file) for file in child.files] if len(child.files) > 1 else None
-            )
+            shown["files"] = [self.file(run, file) for file in child.files] if len(child.files) > 1 else None
         if full:
             shown |= self._content(run, child, reviewed, edited, legacy)
         return shown
 
-    def _content(
-        self, run: Run, child: Child, reviewed: bool, edited: bool, legacy: bool
-    ) -> dict[str, Any]:
+    def _content(self, run: Run, child: Child, reviewed: bool, edited: bool, legacy: bool) -> dict[str, Any]:
         outputs = self.platform.outputs(child)
         if child.type != "extract":
             done = child.status == "PROCESSED"
@@ -118,9 +111,7 @@ class ChildRuns(Parts):
                 "output": output,
                 "initialOutput": None,
                 "reviewedOutput": None,
-                "config": self.fixed(
-                    ("config", setup.number, True), lambda: config(setup, True, False)
-                ),
+                "config": self.fixed(("config", setup.number, True), lambda: config(setup, True, False)),
             }
         newer = outputs.sample.newer
         processor = child.processor or inline_processor(child)

@@ -1,7 +1,6 @@
 """The state as the versions before 2026-02-09 return it.
 
-These versions have envelopes and one kind of processor run, and leave out keys instead of sending
-null.
+These versions have envelopes and one kind of processor run, and leave out keys instead of sending null.
 
 {"success": true, "workflowRun": {"object": "workflow_run", "id": ..., "outputs": [
  {"object": "document_processor_run", ...}]}}
@@ -37,8 +36,7 @@ OLD_STEPS: Final = ("RULE_VALIDATION", "EXTERNAL_DATA_VALIDATION")
 
 
 class Classic:
-    """Renders one platform for edition 2025 (2025-04-21), 2024 (2024-12-23) or 2023 (anything
-    older)."""
+    """Renders one platform for edition 2025 (2025-04-21), 2024 (2024-12-23) or 2023 (anything older)."""
 
     def __init__(self, platform: State, modern: Modern) -> None:
         self.platform = platform
@@ -144,13 +142,11 @@ class Classic:
         )
 
     def _usage(self, run: Run, children: list[Child]) -> dict[str, Any] | None:
-        return (
-            {"credits": sum(map(credits_of, children))} if has_usage(self.platform, run) else None
-        )
+        return {"credits": sum(map(credits_of, children))} if has_usage(self.platform, run) else None
 
     def _steps(self, run: Run) -> list[dict[str, Any]]:
-        """The steps that validate: {"output": {"rules": [...]}}, or the response of the customer's
-        own endpoint."""
+        """The steps that validate: {"output": {"rules": [...]}}, or the response of the customer's own
+        endpoint."""
         if run.ended is None or run.failure or run.status == "CANCELLED" or run.workflow is None:
             return []
         shown: list[dict[str, Any]] = []
@@ -201,13 +197,10 @@ class Classic:
             ),
         }
 
-    def child(
-        self, run: Run, child: Child, edition: int, *, nested: bool = False
-    ) -> dict[str, Any]:
+    def child(self, run: Run, child: Child, edition: int, *, nested: bool = False) -> dict[str, Any]:
         """A processor run.
 
-        `edition` 2026 is the legacy path of the current version: new ids and files in the old
-        shape.
+        `edition` 2026 is the legacy path of the current version: new ids and files in the old shape.
         """
         platform, type = self.platform, child.type
         outputs = platform.outputs(child)
@@ -252,17 +245,13 @@ class Classic:
                 )
             }
             return _present(shown)
-        shown["edits"] = (
-            outputs.edits(run.round, 2025) if edited else {} if edition >= 2025 else None
-        )
+        shown["edits"] = outputs.edits(run.round, 2025) if edited else {} if edition >= 2025 else None
         if edition < 2025:
             del shown["failureReason"]
         no_edits = {"edits": None} if edition < 2025 and not edited else {}
         return {**_present(shown), **({} if done else none_yet), **no_edits}
 
-    def _outputs(
-        self, run: Run, child: Child, edition: int, legacy: bool, reviewed: bool
-    ) -> tuple[Any, Any]:
+    def _outputs(self, run: Run, child: Child, edition: int, legacy: bool, reviewed: bool) -> tuple[Any, Any]:
         if child.status != "PROCESSED":
             return None, None
         if child.type == "classify":
@@ -287,8 +276,7 @@ class Classic:
         if edition < 2026:
             return [self.file(run, file, edition) for file in child.files]
         return [
-            {**self.modern.file(run, file), "presignedUrl": None, "contents": None}
-            for file in child.files
+            {**self.modern.file(run, file), "presignedUrl": None, "contents": None} for file in child.files
         ]
 
     def _merged(self, child: Child, *, old: bool) -> list[dict[str, Any]]:

@@ -94,19 +94,15 @@ def parse_query(
 
 
 def make_token(fingerprint: bytes, after: Position | None) -> str:
-    """A page token: `+/Bz5Z0hWQ8NLg==:AAABnx8kPMgAAAAAAAAABwA=`; without a position it leads to the
-    first page."""
+    """A page token: `+/Bz5Z0hWQ8NLg==:AAABnx8kPMgAAAAAAAAABwA=`; without a position it leads to the first
+    page."""
     time, key = after or (0, 0)
-    place = (
-        time.to_bytes(8, "big", signed=True) + key.to_bytes(8, "big") + (b"\1" if after else b"\0")
-    )
+    place = time.to_bytes(8, "big", signed=True) + key.to_bytes(8, "big") + (b"\1" if after else b"\0")
     return f"{b64encode(_MARK + fingerprint).decode()}:{b64encode(place).decode()}"
 
 
 def _read_token(token: str, fingerprint: bytes) -> Position | None:
-    wrong = RefusedError(
-        400, "The page token does not belong to this query.; Path: nextPageToken", docs=True
-    )
+    wrong = RefusedError(400, "The page token does not belong to this query.; Path: nextPageToken", docs=True)
     query, _, place = token.partition(":")
     try:
         if b64decode(query, validate=True) != _MARK + fingerprint:
@@ -117,15 +113,11 @@ def _read_token(token: str, fingerprint: bytes) -> Position | None:
     if len(raw) != 17:
         raise wrong
     return (
-        (int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:16], "big"))
-        if raw[16]
-        else None
+        (int.from_bytes(raw[:8], "big", signed=True), int.from_bytes(raw[8:16], "big")) if raw[16] else None
     )
 
 
-def envelope(
-    edition: int, name: str, rows: list[Any], token: str | None, last_page: str
-) -> dict[str, Any]:
+def envelope(edition: int, name: str, rows: list[Any], token: str | None, last_page: str) -> dict[str, Any]:
     """{"object": "list", "data": [...]} since 2026-02-09, {"success": true, "workflowRuns": [...]}
     before."""
     shown: dict[str, Any] = (

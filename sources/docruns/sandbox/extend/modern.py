@@ -1,5 +1,5 @@
-"""Workflow runs as version 2026-02-09 returns them: bare objects with typed steps, null instead of
-absent keys."""
+"""Workflow runs as version 2026-02-09 returns them: bare objects with typed steps, null instead of absent
+keys."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ class Modern(ChildRuns):
             "endTime": maybe(run.ended),
             "batchId": platform.batch_id(run),
             "rejectionNote": REJECTION if run.status == "REJECTED" else None,
-            "files": [
-                self.file(run, file) for file in files_of(platform.seed, run) if file.parent is None
-            ],
+            "files": [self.file(run, file) for file in files_of(platform.seed, run) if file.parent is None],
             "createdAt": stamp(run.created),
             "updatedAt": stamp(run.updated),
             "usage": usage(platform, run, children, [], full=False),

@@ -34,11 +34,8 @@ class ExtendMount:
         found = self._api.route(method, path)
         return found[0].template if found else None
 
-    def answer(
-        self, request: Request, path: str, number: int, wait: float, fault: Fault | None
-    ) -> Reply:
-        """The reply to request `number`: a 429 when it must wait, a fault's reply, or a correct
-        one."""
+    def answer(self, request: Request, path: str, number: int, wait: float, fault: Fault | None) -> Reply:
+        """The reply to request `number`: a 429 when it must wait, a fault's reply, or a correct one."""
         request_id = f"req_{mix(self.platform.seed, number, 21):020d}"
         version = request.headers.get("x-extend-api-version", "")
         edition = edition_of(version) if version else 2026
@@ -47,13 +44,9 @@ class ExtendMount:
             ("x-extend-api-version", version or "2026-02-09"),
         )
         if wait:
-            return error_reply(
-                429, "", edition, request_id, (*headers, ("retry-after", str(ceil(wait))))
-            )
+            return error_reply(429, "", edition, request_id, (*headers, ("retry-after", str(ceil(wait)))))
         if fault is not None and fault.kind == "status":
-            return error_reply(
-                fault.status, "", edition, request_id, (*headers, *retry_headers(fault))
-            )
+            return error_reply(fault.status, "", edition, request_id, (*headers, *retry_headers(fault)))
         if fault is not None and fault.kind == "error_200":
             return Reply(200, encode(error_body(fault.status, "", edition, request_id)), headers)
         try:

@@ -31,8 +31,7 @@ _WIDTH, _HEIGHT = PAGE
 
 
 class Outputs:
-    """The encoded outputs of one pooled sample; `edition` is 2026, 2025 or 2024 (v1 equals
-    2024)."""
+    """The encoded outputs of one pooled sample; `edition` is 2026, 2025 or 2024 (v1 equals 2024)."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
@@ -59,11 +58,7 @@ class Outputs:
             done = self.sample.reviewed(round).edits
             self._made[key] = msgspec.Raw(
                 encode(
-                    {
-                        path: edit and edit_json(edit)
-                        for path, edit in done.items()
-                        if edit or edition >= 2026
-                    }
+                    {path: edit and edit_json(edit) for path, edit in done.items() if edit or edition >= 2026}
                 )
             )
         return self._made[key]

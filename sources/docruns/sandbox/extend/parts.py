@@ -1,5 +1,5 @@
-"""The building blocks of version 2026-02-09: files, and summaries of workflows, processors and
-their versions."""
+"""The building blocks of version 2026-02-09: files, and summaries of workflows, processors and their
+versions."""
 
 from __future__ import annotations
 

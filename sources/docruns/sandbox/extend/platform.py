@@ -38,9 +38,8 @@ class Extend(State):
     ) -> list[str]:
         """Start `n` more workflow runs; returns their ids, oldest first.
 
-        `kind` is a document kind or a workflow's name (None: the sandbox's usual mix), `size`
-        "light", "normal" or "heavy", `status` any status of the API. A person has also reviewed a
-        `reviewed` run.
+        `kind` is a document kind or a workflow's name (None: the sandbox's usual mix), `size` "light",
+        "normal" or "heavy", `status` any status of the API. A person has also reviewed a `reviewed` run.
         """
         with self.lock:
             return [self.run_id(self._start(kind, size, status, reviewed)) for _ in range(n)]
@@ -66,8 +65,8 @@ class Extend(State):
     def review(self, runs: Target = 1, *, together: bool = False) -> list[str]:
         """Review runs once more: values change, rows are added and removed, `updatedAt` increases.
 
-        It takes runs that are PROCESSED or NEEDS_REVIEW; with `together` they all get the same
-        `updatedAt`. Returns the ids. Such a review may come days after the run ended.
+        It takes runs that are PROCESSED or NEEDS_REVIEW; with `together` they all get the same `updatedAt`.
+        Returns the ids. Such a review may come days after the run ended.
         """
         with self.lock:
             chosen = self._choose(runs, lambda run: run.status in ("PROCESSED", "NEEDS_REVIEW"))
@@ -116,11 +115,8 @@ class Extend(State):
             given = next((known for known in self._verbatim.values() if known.id == id), None)
             self.remove(given or self._known(id))
 
-    def rename(
-        self, id: str, *, name: str | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Do the same as `POST /workflow_runs/{id}`; raises ValueError where the API answers
-        400."""
+    def rename(self, id: str, *, name: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        """Do the same as `POST /workflow_runs/{id}`; raises ValueError where the API answers 400."""
         with self.lock:
             try:
                 self.update(self._known(id), name=name, metadata=metadata)
@@ -132,9 +128,7 @@ class Extend(State):
         with self.lock:
             for name, value in settings.items():
                 if name not in self.switches.__slots__:
-                    raise ValueError(
-                        f"unknown switch {name!r}; known: {', '.join(self.switches.__slots__)}"
-                    )
+                    raise ValueError(f"unknown switch {name!r}; known: {', '.join(self.switches.__slots__)}")
                 setattr(self.switches, name, value)
             return {name: getattr(self.switches, name) for name in self.switches.__slots__}
 
@@ -145,12 +139,11 @@ class Extend(State):
         *,
         resource: str = "workflow_runs",
     ) -> str:
-        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the row of the
-        list.
+        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the row of the list.
 
-        `resource` is "workflow_runs" or one of "extract_runs", "classify_runs", "split_runs",
-        "parse_runs"; every API version returns the same payload. Without a summary the row is made
-        from the detail's id and times. A payload replaces an earlier one with the same id.
+        `resource` is "workflow_runs" or one of "extract_runs", "classify_runs", "split_runs", "parse_runs";
+        every API version returns the same payload. Without a summary the row is made from the detail's id and
+        times. A payload replaces an earlier one with the same id.
         """
         raw = (
             detail
@@ -215,9 +208,7 @@ class Extend(State):
             }
         return {
             "resource": "workflow_runs" if run.workflow else f"{run.solo}_runs",
-            "id": self.run_id(run)
-            if run.workflow
-            else child_id(self.seed, run, children[0], old=False),
+            "id": self.run_id(run) if run.workflow else child_id(self.seed, run, children[0], old=False),
             "status": run.status,
             "created_at": stamp(run.created),
             "updated_at": stamp(run.updated),

@@ -27,9 +27,7 @@ class Api:
         self._by_shape: dict[tuple[str, int], list[Route]] = {}
         for part in parts:
             for route in part.table():
-                self._by_shape.setdefault((route.method, route.template.count("/")), []).append(
-                    route
-                )
+                self._by_shape.setdefault((route.method, route.template.count("/")), []).append(route)
 
     def route(self, method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
         """The route of a path and the ids in it; no route takes HEAD, as in the vendor's API."""

@@ -1,5 +1,5 @@
-"""The endpoints of runs: workflow runs, processor and parse runs inside and outside them, and the
-old names of both."""
+"""The endpoints of runs: workflow runs, processor and parse runs inside and outside them, and the old names
+of both."""
 
 from __future__ import annotations
 
@@ -46,12 +46,8 @@ class RunRoutes:
             Route("GET", "/parser_runs/{id}", 2025, 2026, self.parser_run),
         ]
         for type in ("extract", "classify", "split", "parse"):
-            runs.append(
-                Route("GET", f"/{type}_runs", 2026, 2026, self._typed(self.list_children, type))
-            )
-            runs.append(
-                Route("GET", f"/{type}_runs/{{id}}", 2026, 2026, self._typed(self.child_run, type))
-            )
+            runs.append(Route("GET", f"/{type}_runs", 2026, 2026, self._typed(self.list_children, type)))
+            runs.append(Route("GET", f"/{type}_runs/{{id}}", 2026, 2026, self._typed(self.child_run, type)))
         return runs
 
     @staticmethod
@@ -91,8 +87,7 @@ class RunRoutes:
                 if name == "status" and status_in(record.status, edition) != value:
                     return False
                 if name == "workflowId" and (
-                    record.workflow is None
-                    or platform.catalog.workflow_id(record.workflow) != value
+                    record.workflow is None or platform.catalog.workflow_id(record.workflow) != value
                 ):
                     return False
                 if name == "batchId" and platform.batch_id(record) != value:
@@ -118,9 +113,7 @@ class RunRoutes:
     def _render_run(self, run: Run, edition: int) -> bytes:
         if edition >= 2026:
             return self.modern.body(self.modern.run(run), run)
-        return self.modern.body(
-            {"success": True, "workflowRun": self.classic.run(run, edition)}, run
-        )
+        return self.modern.body({"success": True, "workflowRun": self.classic.run(run, edition)}, run)
 
     def list_processor_runs(self, call: Call) -> bytes:
         if call.edition == 2024 and not self.platform.switches.list_processor_runs_2024:
@@ -153,9 +146,7 @@ class RunRoutes:
             query = parse_query(call.request, {**allowed, f"{NOUN[type]}Id": ()})
         return self._children(call, query, type, self.modern.child_summary)
 
-    def _children(
-        self, call: Call, query: Query, type: str, render: Callable[[Run, Child], Any]
-    ) -> bytes:
+    def _children(self, call: Call, query: Query, type: str, render: Callable[[Run, Child], Any]) -> bytes:
         platform = self.platform
         shelf = platform.child_shelf(type, query.sort)
         if "sourceId" in query.filters:
@@ -249,9 +240,7 @@ class RunRoutes:
             change = msgspec.json.decode(call.request.body or b"{}")
         except msgspec.DecodeError:
             raise RefusedError(400, "The body is not JSON.", docs=True) from None
-        name, metadata = (
-            (change.get("name"), change.get("metadata")) if isinstance(change, dict) else (0, 0)
-        )
+        name, metadata = (change.get("name"), change.get("metadata")) if isinstance(change, dict) else (0, 0)
         if not isinstance(name, str | None):
             raise RefusedError(400, "Expected a string.; Path: name", docs=True)
         if not isinstance(metadata, dict | None):

@@ -1,7 +1,7 @@
 """A run as a small record; its content is a pure function of the record.
 
-Only values that can change are stored; files, steps and child runs are computed from (seed, index)
-on request. The child runs are cached until their run changes.
+Only values that can change are stored; files, steps and child runs are computed from (seed, index) on
+request. The child runs are cached until their run changes.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ FILE_SLOT, CHILD_SLOT, STEP_SLOT, SPLIT_SLOT = 1, 40, 100, 160
 class Run:
     """One workflow run, or one stand-alone processor run.
 
-    A stand-alone run has no `workflow`; `solo` names its processor type. Times are milliseconds
-    since 1970; `round` counts reviews (0: none); `name` and `metadata` are None until they are
-    changed; `worked` is the time when its processors started, None for directly after the start.
+    A stand-alone run has no `workflow`; `solo` names its processor type. Times are milliseconds since 1970;
+    `round` counts reviews (0: none); `name` and `metadata` are None until they are changed; `worked` is the
+    time when its processors started, None for directly after the start.
     """
 
     __slots__ = (
@@ -94,8 +94,7 @@ class Run:
 class FileRef(NamedTuple):
     """A file of a run.
 
-    A part of another file has `split`: (split slot, document kind, identifier, first page, last
-    page).
+    A part of another file has `split`: (split slot, document kind, identifier, first page, last page).
     """
 
     slot: int
@@ -108,8 +107,7 @@ class FileRef(NamedTuple):
 class Child(NamedTuple):
     """A processor or parse run.
 
-    `variant` selects its pooled document, `files` are its input, `step` is the workflow step that
-    started it.
+    `variant` selects its pooled document, `files` are its input, `step` is the workflow step that started it.
     """
 
     slot: int
@@ -137,8 +135,7 @@ def status_of(seed: int, index: int) -> str:
 def anchor(index: int) -> int:
     """The first index of the group that a run was started with, or its own index.
 
-    Every seventeenth run and the two after it start together: they have the same times, status and
-    batch.
+    Every seventeenth run and the two after it start together: they have the same times, status and batch.
     """
     return index - index % 17 if index % 17 < 3 else index
 
@@ -163,8 +160,7 @@ def past(seed: int, index: int, workflow: Workflow | None, solo: str, size: str,
 
 
 def settle(run: Run, seed: int, origin: int, limit: int) -> None:
-    """Give a new run the times, review and failure that its status implies; nothing happens after
-    `limit`."""
+    """Give a new run the times, review and failure that its status implies; nothing happens after `limit`."""
     draw = mix(seed, origin, 3)
     if run.status == "PENDING":
         return
@@ -176,9 +172,7 @@ def settle(run: Run, seed: int, origin: int, limit: int) -> None:
     run.updated = run.ended = min(machine, limit)
     if run.status == "FAILED":
         run.failure = FAILURES[draw % len(FAILURES)]
-    person = run.status == "REJECTED" or (
-        run.status == "PROCESSED" and share(seed, origin, 4) < REVIEWED
-    )
+    person = run.status == "REJECTED" or (run.status == "PROCESSED" and share(seed, origin, 4) < REVIEWED)
     if person and run.solo in ("", "extract"):
         run.round = 1
         run.reviewer = draw % len(REVIEWERS)
@@ -275,9 +269,7 @@ def _children(seed: int, run: Run) -> tuple[Child, ...]:
     made: list[Child] = []
     begun = run.worked or run.started or run.created
     for type, name, processor in run.workflow.steps:
-        for part in (
-            files[1:] if run.workflow is MAILROOM and type in ("CLASSIFY", "EXTRACT") else files[:1]
-        ):
+        for part in files[1:] if run.workflow is MAILROOM and type in ("CLASSIFY", "EXTRACT") else files[:1]:
             child = _child(seed, run, (type, name), processor, part, len(made), begun)
             if child is not None:
                 made.append(child)
@@ -325,12 +317,8 @@ CHILD_OF_STEP: Final = {
 def _cut_short(run: Run, made: list[Child]) -> tuple[Child, ...]:
     """The child runs up to the first extraction, for a run that is unfinished or failed."""
     if run.status in ("PROCESSING", "FAILED", "CANCELLED") and made:
-        reached = next(
-            (n for n, child in enumerate(made) if child.type == "extract"), len(made) - 1
-        )
-        last = made[reached]._replace(
-            status=run.status, updated=max(run.updated, made[reached].created)
-        )
+        reached = next((n for n, child in enumerate(made) if child.type == "extract"), len(made) - 1)
+        last = made[reached]._replace(status=run.status, updated=max(run.updated, made[reached].created))
         return (*made[:reached], last)
     return tuple(made)
 

@@ -1,5 +1,4 @@
-"""A list that stays ordered while its rows change; its pages start at a position, not at an
-offset."""
+"""A list that stays ordered while its rows change; its pages start at a position, not at an offset."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 Position = tuple[int, int]
-"""(time in milliseconds, key): a total order, because keys are unique, and stable while the row
-does not change."""
+"""(time in milliseconds, key): a total order, because keys are unique, and stable while the row does not
+change."""
 
 
 class Page(NamedTuple):
@@ -45,8 +44,8 @@ class Shelf:
     ) -> Page:
         """At most `limit` keys strictly after a position, in the given direction.
 
-        A row that moves while a client reads the pages appears once, twice or not at all, as in any
-        list that is read by position.
+        A row that moves while a client reads the pages appears once, twice or not at all, as in any list that
+        is read by position.
         """
         rows = self.rows
         if descending:

@@ -24,8 +24,7 @@ EDIT_STATUSES = ("PROCESSING", "PROCESSED", "FAILED")
 
 
 class SideRoutes:
-    """Answers requests for one platform's state; records which zero-retention results have been
-    read."""
+    """Answers requests for one platform's state; records which zero-retention results have been read."""
 
     def __init__(self, platform: Extend, modern: Modern, classic: Classic) -> None:
         self.platform = platform
@@ -44,17 +43,11 @@ class SideRoutes:
         ]
 
     def _all_files(self) -> Iterator[tuple[Run, FileRef]]:
-        return (
-            (run, file)
-            for run in self.platform.runs()
-            for file in files_of(self.platform.seed, run)
-        )
+        return ((run, file) for run in self.platform.runs() for file in files_of(self.platform.seed, run))
 
     def files(self, call: Call) -> bytes:
         query = parse_query(call.request, {"nameContains": ()})
-        shelf = Shelf(
-            (run.created - 900, run.index * SLOTS + file.slot) for run, file in self._all_files()
-        )
+        shelf = Shelf((run.created - 900, run.index * SLOTS + file.slot) for run, file in self._all_files())
         wanted = query.filters.get("nameContains")
 
         def found(key: int) -> tuple[Run, FileRef]:
@@ -90,9 +83,7 @@ class SideRoutes:
         run, file = place[0], files[place[1] - FILE_SLOT]
         url = f"https://files.invalid/{file.name.replace(' ', '%20')}?sig=example"
         text = f"# {file.name}"
-        flags = {
-            name for name in ("rawText", "markdown", "html") if call.request.param(name) == "true"
-        }
+        flags = {name for name in ("rawText", "markdown", "html") if call.request.param(name) == "true"}
         if call.edition >= 2026:
             contents = (
                 {"rawText": text}
@@ -101,9 +92,7 @@ class SideRoutes:
                 if flags
                 else None
             )
-            return encode(
-                {**self.modern.file(run, file), "presignedUrl": url, "contents": contents}
-            )
+            return encode({**self.modern.file(run, file), "presignedUrl": url, "contents": contents})
         page = {"pageNumber": 1, "pageHeight": 792, "pageWidth": 612, "markdown": text}
         shown = {**self.classic.file(run, file, call.edition), "presignedUrl": url}
         if call.edition >= 2025:
@@ -125,11 +114,7 @@ class SideRoutes:
         }
 
     def _created(self, family: int, number: int) -> int:
-        return (
-            self.platform.started
-            - HOUR
-            - mix(self.platform.seed, family, number, 51) % (720 * HOUR)
-        )
+        return self.platform.started - HOUR - mix(self.platform.seed, family, number, 51) % (720 * HOUR)
 
     def _id(self, prefix: str, family: int, number: int) -> str:
         return f"{prefix}_{tag(self.platform.seed, REGION + family * 1000 + number, 0)}"
@@ -146,9 +131,7 @@ class SideRoutes:
             for number in range(count)
         )
 
-    def _filtered(
-        self, call: Call, query: Query, family: int, count: int, took: int, row: Any
-    ) -> bytes:
+    def _filtered(self, call: Call, query: Query, family: int, count: int, took: int, row: Any) -> bytes:
         def keep(key: int) -> bool:
             shown = row(key)
             named = query.filters.get("fileNameContains", "")
@@ -158,18 +141,14 @@ class SideRoutes:
                 if name != "fileNameContains"
             )
 
-        return shelf_page(
-            self.platform, call, query, self._shelf(query, family, count, took), keep, row, ""
-        )
+        return shelf_page(self.platform, call, query, self._shelf(query, family, count, took), keep, row, "")
 
     def edit_runs(self, call: Call) -> bytes:
         query = parse_query(
             call.request,
             {"status": EDIT_STATUSES, "source": ("API", "STUDIO", "ADMIN"), "fileNameContains": ()},
         )
-        return self._filtered(
-            call, query, 3, EDITS, 9_000, lambda number: self._edit(number, full=False)
-        )
+        return self._filtered(call, query, 3, EDITS, 9_000, lambda number: self._edit(number, full=False))
 
     def edit_run(self, call: Call) -> bytes:
         shown = self._edit(self._number(call, "edr", 3, EDITS), full=True)
@@ -222,8 +201,8 @@ class SideRoutes:
         )
 
     def verify_run(self, call: Call) -> bytes:
-        """A verify run; every second one has zero retention: the first read returns its output,
-        later reads null."""
+        """A verify run; every second one has zero retention: the first read returns its output, later reads
+        null."""
         number = self._number(call, "vr", 4, VERIFIES)
         shown = self._verify(number, full=True)
         if number % 2 == 0:

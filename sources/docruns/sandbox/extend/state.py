@@ -1,5 +1,4 @@
-"""The state of the sandbox's Extend organisation: its runs, their ordered lists, and their
-changes."""
+"""The state of the sandbox's Extend organisation: its runs, their ordered lists, and their changes."""
 
 from __future__ import annotations
 
@@ -26,13 +25,12 @@ SLOTS = 256
 
 @dataclass(slots=True)
 class Switches:
-    """Behaviours that the vendor's documentation leaves open; each can be changed while the sandbox
-    runs.
+    """Behaviours that the vendor's documentation leaves open; each can be changed while the sandbox runs.
 
-    `merge`: how metadata updates are merged. `update_finished`: whether finished runs accept
-    updates (else 400). `update_moves`: whether an update changes `updatedAt`. `last_page`: whether
-    the token of a last page is missing, null or "". `list_processor_runs_2024`: whether `GET
-    /processor_runs` answers under 2024-12-23 (else 404).
+    `merge`: how metadata updates are merged. `update_finished`: whether finished runs accept updates (else
+    400). `update_moves`: whether an update changes `updatedAt`. `last_page`: whether the token of a last page
+    is missing, null or "". `list_processor_runs_2024`: whether `GET /processor_runs` answers under 2024-12-23
+    (else 404).
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -60,8 +58,8 @@ class Verbatim:
 class State:
     """A seeded organisation with runs.
 
-    `size` is the document size of generated runs: "mixed" (all workflows), "light" (about 10 KB) or
-    "heavy" (about 130 KB). While a thread holds `lock`, no other thread changes the state.
+    `size` is the document size of generated runs: "mixed" (all workflows), "light" (about 10 KB) or "heavy"
+    (about 130 KB). While a thread holds `lock`, no other thread changes the state.
     """
 
     def __init__(
@@ -81,9 +79,7 @@ class State:
         self._changes = 0
         document_size = "normal" if size == "mixed" else size
         for index in range(runs):
-            self._records.append(
-                past(seed, index, choose(seed, index, size), "", document_size, now)
-            )
+            self._records.append(past(seed, index, choose(seed, index, size), "", document_size, now))
         solos = runs // 10 if standalone is None else standalone
         for index in range(runs, runs + solos):
             solo = ("extract", "extract", "classify", "split", "parse")[index % 5]
@@ -106,9 +102,7 @@ class State:
         key = (child.documents, child.size, child.variant)
         found = self._outputs.get(key)
         if found is None:
-            found = self._outputs[key] = Outputs(
-                self.pool.sample(child.documents, child.size, child.variant)
-            )
+            found = self._outputs[key] = Outputs(self.pool.sample(child.documents, child.size, child.variant))
         return found
 
     def record(self, key: int) -> Run | Verbatim:
@@ -119,13 +113,10 @@ class State:
     def child(self, key: int) -> tuple[Run, Child]:
         run = self.record(key)
         assert isinstance(run, Run)
-        return run, next(
-            child for child in children_of(self.seed, run) if child.slot == key % SLOTS
-        )
+        return run, next(child for child in children_of(self.seed, run) if child.slot == key % SLOTS)
 
     def find(self, id: str) -> tuple[Run, int] | None:
-        """The run and slot of an id; the prefix does not matter, because it differs between
-        versions."""
+        """The run and slot of an id; the prefix does not matter, because it differs between versions."""
         place = untag(self.seed, id.rsplit("_", 1)[-1])
         if place is None or place[0] >= len(self._records):
             return None
@@ -141,9 +132,7 @@ class State:
         if found is None:
             return None
         run, slot = found
-        return next(
-            ((run, child) for child in children_of(self.seed, run) if child.slot == slot), None
-        )
+        return next(((run, child) for child in children_of(self.seed, run) if child.slot == slot), None)
 
     def find_verbatim(self, resource: str, id: str) -> Verbatim | None:
         return self._verbatim.get((resource, id))
@@ -162,8 +151,7 @@ class State:
         return None if run.batch is None else f"batch_{mix(self.seed, run.batch, 11) % 16**8:08x}"
 
     def child_shelf(self, type: str, sort: str) -> Shelf:
-        """The processor runs of one type, built on first use: "extract", ...; "processor" for all
-        three."""
+        """The processor runs of one type, built on first use: "extract", ...; "processor" for all three."""
         found = self._child_shelves.get((type, sort))
         if found is None:
             rows = (
@@ -195,11 +183,7 @@ class State:
     def _shelve(self, record: Run | Verbatim, *, put: bool) -> None:
         key = record.index * SLOTS
         if isinstance(record, Verbatim) or record.workflow is not None:
-            kept = (
-                self.shelves
-                if isinstance(record, Run) or record.resource == "workflow_runs"
-                else {}
-            )
+            kept = self.shelves if isinstance(record, Run) or record.resource == "workflow_runs" else {}
             for sort, shelf in kept.items():
                 (shelf.add if put else shelf.remove)(_time(record, sort), key)
         if isinstance(record, Verbatim):
@@ -215,11 +199,9 @@ class State:
     def children(self, run: Run) -> tuple[Child, ...]:
         return children_of(self.seed, run)
 
-    def update(
-        self, run: Run, *, name: str | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Change the name or the metadata of a run as `POST /workflow_runs/{id}` does, under the
-        current switches."""
+    def update(self, run: Run, *, name: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        """Change the name or the metadata of a run as `POST /workflow_runs/{id}` does, under the current
+        switches."""
         if run.status in FINAL and not self.switches.update_finished:
             raise RefusedError(400, "The run is finished and can no longer be changed.")
         merged = _merge(self.metadata(run), metadata or {}, deep=self.switches.merge == "deep")
@@ -243,9 +225,7 @@ class State:
         with self.lock:
             self._shelve(run, put=False)
             self._records[run.index] = None
-            self._verbatim = {
-                key: known for key, known in self._verbatim.items() if known is not run
-            }
+            self._verbatim = {key: known for key, known in self._verbatim.items() if known is not run}
 
 
 METADATA_LIMIT = 10_000

@@ -66,8 +66,8 @@ def usage(
 ) -> dict[str, Any] | None:
     """Usage of a run.
 
-    `own` child runs count for the credits and the total, `extra` ones for the total only; `full`
-    adds the breakdown.
+    `own` child runs count for the credits and the total, `extra` ones for the total only; `full` adds the
+    breakdown.
     """
     if not has_usage(platform, run):
         return None

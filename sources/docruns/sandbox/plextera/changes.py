@@ -36,8 +36,7 @@ class Changes(State):
     def end_run(self, run: Run, status: str) -> None:
         """End a run as FAILED or CLOSED.
 
-        Unfinished runs inside it get the same status, unfinished extractions inside it end as
-        FAILED.
+        Unfinished runs inside it get the same status, unfinished extractions inside it end as FAILED.
         """
         inner, outer = list(subtree(run)), list(ancestors(run))
         waiting = [one for one in self._read_by(inner) if one.status not in ENDED]

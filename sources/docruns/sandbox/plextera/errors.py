@@ -54,7 +54,5 @@ def error_body(status: int, message: str, request_id: str) -> dict[str, Any]:
     return {"error": shown}
 
 
-def error_reply(
-    status: int, message: str, request_id: str, headers: tuple[tuple[str, str], ...]
-) -> Reply:
+def error_reply(status: int, message: str, request_id: str, headers: tuple[tuple[str, str], ...]) -> Reply:
     return Reply(status, encode(error_body(status, message, request_id)), headers)

@@ -26,8 +26,7 @@ Entries = dict[str, Entry]
 
 
 def output(sample: Sample, round: int, shape: str) -> Value:
-    """The output of an extraction: the machine's reading or, after reprocessing, a later round's
-    value."""
+    """The output of an extraction: the machine's reading or, after reprocessing, a later round's value."""
     value, entries = _found(sample, round)
     if shape == "A":
         shown = _a_fields(sample, value, entries)
@@ -38,9 +37,9 @@ def output(sample: Sample, round: int, shape: str) -> Value:
 def plain(sample: Sample, round: int, shape: str) -> Value:
     """The same output as plain JSON: groups are objects, tables are lists of objects.
 
-    A has camelCase names and separates an amount from its currency (`total`, `totalCurrency`). B
-    has snake_case names and money as {"amount": "88.10", "currency": "EUR"}, null when there is
-    none. For a field that B repeats, this is the first one.
+    A has camelCase names and separates an amount from its currency (`total`, `totalCurrency`). B has
+    snake_case names and money as {"amount": "88.10", "currency": "EUR"}, null when there is none. For a field
+    that B repeats, this is the first one.
     """
     value, _ = _found(sample, round)
     shown: Value = {}
@@ -242,8 +241,7 @@ def _b_scalar(field: Field, value: Any, entry: Entry | None) -> Value:
 
 def _b_parts(field: Field, held: Value, entries: Entries) -> list[Value]:
     return [
-        _b_scalar(part, held[part.name], entries.get(f"{field.name}.{part.name}"))
-        for part in field.fields
+        _b_scalar(part, held[part.name], entries.get(f"{field.name}.{part.name}")) for part in field.fields
     ]
 
 
@@ -253,9 +251,7 @@ def _b_table(field: Field, rows: list[Value], entries: Entries) -> Value:
         "rows": [
             {
                 "items": [
-                    _b_scalar(
-                        part, row[part.name], entries.get(f"{field.name}[{place}].{part.name}")
-                    )
+                    _b_scalar(part, row[part.name], entries.get(f"{field.name}[{place}].{part.name}"))
                     for part in field.fields
                 ]
             }

@@ -51,14 +51,9 @@ class PlexteraMount:
         found = Routes.match(method, path)
         return None if isinstance(found, int) else found[0]
 
-    def answer(
-        self, request: Request, path: str, number: int, wait: float, fault: Fault | None
-    ) -> Reply:
-        """The reply to request `number`: a 429 when it must wait, a fault's reply, or a correct
-        one."""
-        request_id = (
-            request.headers.get("x-request-id") or f"req_{mix(self._seed, number, 21):026X}"
-        )
+    def answer(self, request: Request, path: str, number: int, wait: float, fault: Fault | None) -> Reply:
+        """The reply to request `number`: a 429 when it must wait, a fault's reply, or a correct one."""
+        request_id = request.headers.get("x-request-id") or f"req_{mix(self._seed, number, 21):026X}"
         headers = (("x-request-id", request_id),)
         if wait:
             return error_reply(429, "", request_id, (*headers, ("retry-after", str(ceil(wait)))))

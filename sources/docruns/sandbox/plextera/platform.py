@@ -17,8 +17,8 @@ from .truth import extraction_truth, run_truth
 from .workflows import RELAY, SEEDED, find
 
 Target = int | str | Sequence[str] | None
-"""The records a control changes: a number (drawn at random), one id, several ids, or None for all
-that qualify."""
+"""The records a control changes: a number (drawn at random), one id, several ids, or None for all that
+qualify."""
 
 ENDLESS = 1 << 60
 
@@ -26,8 +26,8 @@ ENDLESS = 1 << 60
 class Plextera(Changes):
     """The controls; each method is thread-safe, and equal calls in equal order have equal effects.
 
-    Every change takes its time from the sandbox's clock, so `updatedAt` only increases. A change of
-    a nested run also changes the `updatedAt` of the runs around it.
+    Every change takes its time from the sandbox's clock, so `updatedAt` only increases. A change of a nested
+    run also changes the `updatedAt` of the runs around it.
     """
 
     def add(
@@ -43,10 +43,10 @@ class Plextera(Changes):
     ) -> list[str]:
         """Start `n` more top-level runs; returns their ids, oldest first.
 
-        `kind` is a document kind or a workflow's id (None: the sandbox's usual mix), `size`
-        "light", "normal" or "heavy", `status` any status of the API. `steps` is the number of steps
-        of each run. `depth` is the number of levels of runs nested below it, one in the other. With
-        `cycle` the innermost of them (at least one) lists the top-level run as nested in itself.
+        `kind` is a document kind or a workflow's id (None: the sandbox's usual mix), `size` "light", "normal"
+        or "heavy", `status` any status of the API. `steps` is the number of steps of each run. `depth` is the
+        number of levels of runs nested below it, one in the other. With `cycle` the innermost of them (at
+        least one) lists the top-level run as nested in itself.
         """
         _check(size, status, RUN_STATUSES)
         if (steps is not None and steps < 1) or depth < 0:
@@ -116,11 +116,10 @@ class Plextera(Changes):
             return made
 
     def finish(self, target: Target = None) -> list[str]:
-        """End unfinished runs (with the runs and extractions in them) and extractions as COMPLETED;
-        returns their ids.
+        """End unfinished runs (with the runs and extractions in them) and extractions as COMPLETED; returns
+        their ids.
 
-        A number draws among top-level runs; None takes all of them and all other unfinished
-        extractions.
+        A number draws among top-level runs; None takes all of them and all other unfinished extractions.
         """
         with self.lock:
             chosen = self._pick(target, self._unfinished())
@@ -134,8 +133,8 @@ class Plextera(Changes):
             return [self.id_of(record) for record in chosen]
 
     def fail(self, id: str, *, status: str = "FAILED") -> None:
-        """End a run or an extraction as FAILED, whatever its status was before; an extraction may
-        also end as REJECTED."""
+        """End a run or an extraction as FAILED, whatever its status was before; an extraction may also end as
+        REJECTED."""
         with self.lock:
             record = self._known(id)
             if isinstance(record, Extraction):
@@ -151,8 +150,7 @@ class Plextera(Changes):
     def close(self, target: Target = 1) -> list[str]:
         """Close unfinished runs, as people do in the application; returns their ids.
 
-        The platform sends no event when a run is closed. An id closes a run whatever its status was
-        before.
+        The platform sends no event when a run is closed. An id closes a run whatever its status was before.
         """
         with self.lock:
             chosen = self._pick(target, self._unfinished())
@@ -181,8 +179,8 @@ class Plextera(Changes):
             return [self.id_of(one) for one in chosen]
 
     def delete(self, id: str) -> None:
-        """Delete a run (with the runs nested in it) or an extraction: its id answers 404 and no
-        list contains it."""
+        """Delete a run (with the runs nested in it) or an extraction: its id answers 404 and no list contains
+        it."""
         with self.lock:
             found = self.find_run(id) or self.find_extraction(id)
             if found is None:
@@ -203,12 +201,12 @@ class Plextera(Changes):
         *,
         resource: str = "workflow_runs",
     ) -> str:
-        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the item of the
-        list; returns the id.
+        """Serve a payload exactly as given: `detail` for GET by id, `summary` as the item of the list;
+        returns the id.
 
-        `resource` is "workflow_runs" or "extractions". Without a summary the item is the detail,
-        without its `steps` or `output` where the switches say so; with a summary the detail need
-        not be JSON. A payload replaces any record with the same id.
+        `resource` is "workflow_runs" or "extractions". Without a summary the item is the detail, without its
+        `steps` or `output` where the switches say so; with a summary the detail need not be JSON. A payload
+        replaces any record with the same id.
         """
         if resource not in ("workflow_runs", "extractions"):
             raise ValueError(f"no resource {resource!r}; known: workflow_runs, extractions")
@@ -238,11 +236,10 @@ class Plextera(Changes):
             return given.id
 
     def truth(self) -> Iterator[dict[str, Any]]:
-        """The current state of every run, then of every extraction, to compare a loaded database
-        with.
+        """The current state of every run, then of every extraction, to compare a loaded database with.
 
-        See the truth module for the keys. Nested runs are included whatever the switches say;
-        payloads of `put()` are left out.
+        See the truth module for the keys. Nested runs are included whatever the switches say; payloads of
+        `put()` are left out.
         """
         with self.lock:
             runs = [run for run in self.runs if isinstance(run, Run)]

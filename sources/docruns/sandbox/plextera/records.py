@@ -30,9 +30,9 @@ SPREAD: Final = 60 * DAY
 class Run:
     """One workflow run, nested or not. Times are milliseconds since 1970, in whole seconds.
 
-    `reached` counts the finished steps, `total` all steps of the run. By the position of a step,
-    `nested` has the runs that it started, `extractions` the number of its extraction, and `echoes`
-    an ancestor that the step lists again.
+    `reached` counts the finished steps, `total` all steps of the run. By the position of a step, `nested` has
+    the runs that it started, `extractions` the number of its extraction, and `echoes` an ancestor that the
+    step lists again.
     """
 
     __slots__ = (
@@ -119,9 +119,7 @@ class Extraction:
         "variant",
     )
 
-    def __init__(
-        self, number: int, kind: str, size: str, variant: int, status: str, created: int
-    ) -> None:
+    def __init__(self, number: int, kind: str, size: str, variant: int, status: str, created: int) -> None:
         self.number = number
         self.kind = kind
         self.size = size
@@ -181,8 +179,8 @@ def draw_status(resource: str, seed: int, index: int) -> str:
 
 
 def draw_moment(seed: int, index: int, status: str, now: int) -> int:
-    """The creation time, within the sixty days before `now`; an unfinished record is at most a few
-    hours old."""
+    """The creation time, within the sixty days before `now`; an unfinished record is at most a few hours
+    old."""
     age = mix(seed, index, 1)
     back = HOUR + age % SPREAD if status in ENDED else MINUTE + age % (6 * HOUR)
     return (now - back) // SECOND * SECOND

@@ -167,8 +167,7 @@ class Renderer:
         return {key: head[key] for key in kept if key in head}
 
     def _echo(self, run: Run) -> Shown:
-        """An ancestor, repeated: its steps have the number of the runs they started, not the
-        runs."""
+        """An ancestor, repeated: its steps have the number of the runs they started, not the runs."""
         shown = self._head(run)
         shown["steps"] = steps = [self._step(run, place, None) for place in range(run.listed)]
         for step in steps:

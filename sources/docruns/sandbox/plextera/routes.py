@@ -1,5 +1,4 @@
-"""The endpoints: GET of two lists and three single resources; every other request is answered with
-an error.
+"""The endpoints: GET of two lists and three single resources; every other request is answered with an error.
 
 GET /workflow-runs?page=0&size=50&status=COMPLETED -> {"data": [...],
     "pageInfo": {"page": 0, "size": 50, "totalItems": 123, "totalPages": 3}}
@@ -70,9 +69,7 @@ class Routes:
         switches = self._platform.switches
         runs = template == "/workflow-runs"
         resource = "workflow_runs" if runs else "extractions"
-        sort, descending = _sorting(
-            request, switches.runs_sort if runs else switches.extractions_sort
-        )
+        sort, descending = _sorting(request, switches.runs_sort if runs else switches.extractions_sort)
         statuses = RUN_STATUSES if runs else EXTRACTION_STATUSES
         status = None if switches.status_filter == "ignored" else request.param("status")
         if status is not None and status not in statuses:

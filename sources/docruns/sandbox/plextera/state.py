@@ -1,5 +1,4 @@
-"""The state of the sandbox's Plextera workspace: its records, their ordered lists, and their
-creation."""
+"""The state of the sandbox's Plextera workspace: its records, their ordered lists, and their creation."""
 
 from __future__ import annotations
 
@@ -22,9 +21,9 @@ Record = Run | Extraction | Verbatim
 class State:
     """A seeded workspace with `runs` top-level runs.
 
-    It has their nested runs and extractions, and a tenth as many extractions outside runs. `size`
-    is the size of generated documents: "mixed" (as "normal"), "light" or "heavy". While a thread
-    holds `lock`, no other thread changes the state.
+    It has their nested runs and extractions, and a tenth as many extractions outside runs. `size` is the size
+    of generated documents: "mixed" (as "normal"), "light" or "heavy". While a thread holds `lock`, no other
+    thread changes the state.
     """
 
     def __init__(self, runs: int, seed: int, now: int, size: str = "mixed") -> None:
@@ -71,9 +70,7 @@ class State:
 
     def new_extraction(self, kind: str, size: str, created: int) -> Extraction:
         number = len(self.extractions)
-        one = Extraction(
-            number, kind, size, mix(self.seed, number, 6) % VARIANTS, "QUEUED", created
-        )
+        one = Extraction(number, kind, size, mix(self.seed, number, 6) % VARIANTS, "QUEUED", created)
         self.extractions.append(one)
         return one
 
@@ -96,8 +93,7 @@ class State:
         self.grow(run, run.started)
 
     def grow(self, run: Run, since: int) -> None:
-        """Create the nested runs and extractions of the steps that were reached, none older than
-        `since`."""
+        """Create the nested runs and extractions of the steps that were reached, none older than `since`."""
         for place in range(run.listed):
             step = run.step(place)
             if step.documents and place not in run.extractions:
@@ -113,9 +109,7 @@ class State:
                     if own == "COMPLETED" and draw // 64 % 8 == turn:
                         own = "FAILED"
                     started = min(since + SECOND * (turn + 1), run.updated)
-                    calls.append(
-                        self.new_run(WORKFLOWS[step.calls], run.size, own, started, run, place)
-                    )
+                    calls.append(self.new_run(WORKFLOWS[step.calls], run.size, own, started, run, place))
                     self.settle(calls[-1], run.updated)
 
     def _read(self, run: Run, place: int, documents: str, since: int) -> None:
@@ -179,11 +173,10 @@ class State:
     # lists
 
     def order(self, resource: str, sort: str, status: str | None) -> Order:
-        """The list of "workflow_runs" or "extractions" by `createdAt`, `updatedAt` or
-        `completedAt`.
+        """The list of "workflow_runs" or "extractions" by `createdAt`, `updatedAt` or `completedAt`.
 
-        With `status` it has the records of that status only. An unfinished record sorts as if it
-        had ended in 1970.
+        With `status` it has the records of that status only. An unfinished record sorts as if it had ended in
+        1970.
         """
         nested = self.switches.nested_listed
         whole = self._orders.get((resource, sort, nested))
@@ -199,15 +192,11 @@ class State:
         if key not in self._filtered:
             records = self._records(resource)
             self._filtered[key] = Order(
-                row
-                for row in whole.rows
-                if (known := records[row[1]]) is not None and known.status == status
+                row for row in whole.rows if (known := records[row[1]]) is not None and known.status == status
             )
         return self._filtered[key]
 
-    def _records(
-        self, resource: str
-    ) -> list[Run | Verbatim | None] | list[Extraction | Verbatim | None]:
+    def _records(self, resource: str) -> list[Run | Verbatim | None] | list[Extraction | Verbatim | None]:
         return self.runs if resource == "workflow_runs" else self.extractions
 
     @contextmanager
@@ -240,8 +229,7 @@ class State:
         (self.runs if given.resource == "workflow_runs" else self.extractions).append(given)
 
     def remove(self, record: Record) -> None:
-        """Remove a record; a run goes together with the runs nested in it, but its extractions
-        stay."""
+        """Remove a record; a run goes together with the runs nested in it, but its extractions stay."""
         with self.lock:
             gone: list[Record] = list(subtree(record)) if isinstance(record, Run) else [record]
             for each in gone:
@@ -255,8 +243,7 @@ class State:
 
 
 def subtree(run: Run) -> Iterator[Run]:
-    """A run and all runs nested in it, parents first; without recursion, because nesting has no
-    limit."""
+    """A run and all runs nested in it, parents first; without recursion, because nesting has no limit."""
     waiting = [run]
     while waiting:
         one = waiting.pop()

@@ -12,20 +12,16 @@ Sorting = Literal["accepted", "ignored", "refused"]
 class Switches:
     """The defaults are the documented behaviour, or the simplest one where nothing is documented.
 
-    `runs_sort`, `extractions_sort`: whether `sortBy` and `sort` are obeyed, ignored (then the order
-    is createdAt desc), or answered with 400.
-    `steps_in_list`: listed runs have `steps`, lack the key, or have null there.
-    `nested_listed`: nested runs are listed at top level too, and GET by id finds them.
-    `nested_readable`: GET by id finds nested runs although no list contains them.
-    `nested_detail`: nested entries are runs with steps, or summaries without steps.
-    `field_shape`: the shape of a field, A (`id`, `name`, `value`) or B (`fieldId`, `label`,
-    `normalizedValue`); see the fields module.
-    `output_in_list`: listed extractions have `output`.
-    `page_base`: the number of the first page.
-    `page_info`: complete, without `totalPages`, or with `page` and `size` only.
-    `status_filter`: whether `status` filters a list.
-    `detail_differs`: list items lack keys of the details: runs lack `error`, `computedDurationMs`
-    and the outputs of steps, extractions lack `error` and the size of the document.
+    `runs_sort`, `extractions_sort`: whether `sortBy` and `sort` are obeyed, ignored (then the order is
+    createdAt desc), or answered with 400. `steps_in_list`: listed runs have `steps`, lack the key, or have
+    null there. `nested_listed`: nested runs are listed at top level too, and GET by id finds them.
+    `nested_readable`: GET by id finds nested runs although no list contains them. `nested_detail`: nested
+    entries are runs with steps, or summaries without steps. `field_shape`: the shape of a field, A (`id`,
+    `name`, `value`) or B (`fieldId`, `label`, `normalizedValue`); see the fields module. `output_in_list`:
+    listed extractions have `output`. `page_base`: the number of the first page. `page_info`: complete,
+    without `totalPages`, or with `page` and `size` only. `status_filter`: whether `status` filters a list.
+    `detail_differs`: list items lack keys of the details: runs lack `error`, `computedDurationMs` and the
+    outputs of steps, extractions lack `error` and the size of the document.
     """
 
     runs_sort: Sorting = "ignored"

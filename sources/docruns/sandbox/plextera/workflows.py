@@ -10,9 +10,9 @@ import msgspec
 class Step(NamedTuple):
     """One step of a workflow.
 
-    `documents` is the document kind that a `document_insights` step reads. `calls` is the workflow
-    that a `sub_workflow` step runs between `calls_from` and `calls_to` times, "" for a step whose
-    nested runs are created on request.
+    `documents` is the document kind that a `document_insights` step reads. `calls` is the workflow that a
+    `sub_workflow` step runs between `calls_from` and `calls_to` times, "" for a step whose nested runs are
+    created on request.
     """
 
     name: str
@@ -26,8 +26,8 @@ class Step(NamedTuple):
 class Workflow(NamedTuple):
     """One workflow.
 
-    `id` is a slug, as in the vendor's API. `weight` is its share of the seeded runs, 0 for
-    workflows that only run nested or on request.
+    `id` is a slug, as in the vendor's API. `weight` is its share of the seeded runs, 0 for workflows that
+    only run nested or on request.
     """
 
     id: str

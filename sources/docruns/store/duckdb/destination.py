@@ -3,8 +3,8 @@
     dlt:    file ──► INSERT ──► staging table ──► merge ──► table
     here:   file ────────────────────────────────► merge ──► table
 
-The statements are dlt's own, with the files in place of its staging tables. A load takes less than
-half of the time.
+The statements are dlt's own, with the files in place of its staging tables. A load takes less than half of
+the time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,11 @@ from .heap import release_memory
 
 
 class MergingDuckDb(duckdb):
-    """dlt's DuckDB destination, without a staging dataset for tables that are merged from Parquet
-    files."""
+    """dlt's DuckDB destination, without a staging dataset for tables that are merged from Parquet files."""
 
     @property
     def destination_type(self) -> str:
-        """The type that dlt stores in a dataset: dlt's own, so any pipeline can continue the
-        dataset."""
+        """The type that dlt stores in a dataset: dlt's own, so any pipeline can continue the dataset."""
         return "dlt.destinations.duckdb"
 
     @property
@@ -54,8 +52,8 @@ class MergingDuckDb(duckdb):
         config: DuckDbClientConfiguration | None = None,
         naming: NamingConvention | None = None,
     ) -> DestinationCapabilitiesContext:
-        """dlt's, which are the same for any configuration. dlt resolves a configuration with each
-        call, which takes a fifth of a load that finds nothing new."""
+        """dlt's, which are the same for any configuration. dlt resolves a configuration with each call, which
+        takes a fifth of a load that finds nothing new."""
         return super().capabilities(config or self.spec(), naming)
 
 
@@ -68,9 +66,7 @@ class _Client(DuckDbClient):
         release_memory()
         return super().update_stored_schema(*about, **how)
 
-    def create_load_job(
-        self, table: Any, file_path: str, load_id: str, restore: bool = False
-    ) -> LoadJob:
+    def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> LoadJob:
         if _is_merged(table) and _has_rows(ParsedLoadJobFileName.parse(file_path)):
             return _FinishedJob(file_path)
         if SqlLoadJob.is_sql_job(file_path):
@@ -83,9 +79,7 @@ class _Client(DuckDbClient):
         completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
     ) -> list[FollowupJobRequest]:
         if not _is_merged(table_chain[0]):
-            return super().create_table_chain_completed_followup_jobs(
-                table_chain, completed_table_chain_jobs
-            )
+            return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
         files: defaultdict[str, list[str]] = defaultdict(list)
         for job in completed_table_chain_jobs or ():
             if _has_rows(job.job_file_info):
@@ -94,18 +88,17 @@ class _Client(DuckDbClient):
 
 
 class _FinishedJob(RunnableLoadJob, HasFollowupJobs):
-    """The job of a file that the merge reads where it is. It is run, though it does nothing,
-    because dlt waits a second for a job that is complete from the start; a job that runs reports
-    its end at once."""
+    """The job of a file that the merge reads where it is. It is run, though it does nothing, because dlt
+    waits a second for a job that is complete from the start; a job that runs reports its end at once."""
 
     def run(self) -> None:
         pass
 
 
 class _Merge(SqlLoadJob):
-    """Runs at most two merges at once. DuckDB runs each statement on the thread that sends it, so
-    two keep two cores busy. Each merge holds 8 MB for the table's last rows: when all merges into
-    20,000 heavy runs began at once, one load in ten ran out of memory."""
+    """Runs at most two merges at once. DuckDB runs each statement on the thread that sends it, so two keep
+    two cores busy. Each merge holds 8 MB for the table's last rows: when all merges into 20,000 heavy runs
+    began at once, one load in ten ran out of memory."""
 
     _at_once = BoundedSemaphore(2)
 
@@ -119,9 +112,7 @@ class _FromFiles(DuckDbSqlClient):
 
     def __init__(self, client: DuckDbClient, files: Mapping[str, Sequence[str]]) -> None:
         own = client.sql_client
-        super().__init__(
-            own.dataset_name, own.staging_dataset_name, own.credentials, own.capabilities
-        )
+        super().__init__(own.dataset_name, own.staging_dataset_name, own.credentials, own.capabilities)
         self._files = files
 
     def get_qualified_table_names(

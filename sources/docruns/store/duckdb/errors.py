@@ -9,9 +9,7 @@ import duckdb
 from ...core.errors import DocrunsError
 
 # DuckDB has one class of error for all of these
-_FULL_TEXT = re.compile(
-    "No space left on device|File too large|quota exceeded|not enough space", re.I
-)
+_FULL_TEXT = re.compile("No space left on device|File too large|quota exceeded|not enough space", re.I)
 _FORBIDDEN_TEXT = re.compile("Permission denied|Read-only file system|Access is denied", re.I)
 _DAMAGED_TEXT = re.compile(
     "not a valid DuckDB database|Corrupt database file|Could not read enough bytes|checksum|"
@@ -21,8 +19,8 @@ _DAMAGED_TEXT = re.compile(
 
 
 def from_duckdb(cause: duckdb.Error, database: str) -> DocrunsError | None:
-    """The DocrunsError for DuckDB's error about a full disk, a forbidden or a damaged file; None
-    for others."""
+    """The DocrunsError for DuckDB's error about a full disk, a forbidden or a damaged file; None for
+    others."""
     text, first = str(cause), first_line(cause) or type(cause).__name__
     named = re.search(r'file "([^"]+)"', first)
     place = named[1] if named else database
@@ -55,6 +53,5 @@ def no_space_error(place: str, reason: str, hint: str = "") -> DocrunsError:
 def forbidden_error(place: str, reason: str, hint: str = "") -> DocrunsError:
     """The error for a place that the user may not write to."""
     return DocrunsError(
-        f"{place}: cannot be written ({reason}). "
-        f"Change its permissions, or name another place.{hint}"
+        f"{place}: cannot be written ({reason}). Change its permissions, or name another place.{hint}"
     )

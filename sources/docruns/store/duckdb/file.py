@@ -27,8 +27,7 @@ def open_database(
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, and wait while another process has it open. LockedError after `wait_s`
-    seconds.
+    """Open a DuckDB file, and wait while another process has it open. LockedError after `wait_s` seconds.
 
     `on_wait` is called once, after two seconds, with a message that names the other process.
     """
@@ -38,9 +37,7 @@ def open_database(
             "--database", f"{path} contains a question mark, and DuckDB cannot open such a file."
         )
     if os.name != "nt" and "\\" in str(path):
-        raise ConfigError(
-            "--database", f"{path} contains a backslash, which DuckDB reads as a slash."
-        )
+        raise ConfigError("--database", f"{path} contains a backslash, which DuckDB reads as a slash.")
     if path.is_dir():
         raise ConfigError("--database", f"{path} is a folder.", "Name a file.")
     if not path.parent.is_dir():
@@ -68,9 +65,9 @@ def open_database(
 
 
 def checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write committed changes from the log into the file. Does nothing while another connection of
-    this process is inside a transaction: no change is lost, as the next checkpoint writes them, or
-    the end of the last connection."""
+    """Write committed changes from the log into the file. Does nothing while another connection of this
+    process is inside a transaction: no change is lost, as the next checkpoint writes them, or the end of the
+    last connection."""
     with suppress(duckdb.TransactionException):
         connection.execute("CHECKPOINT")
 
@@ -96,8 +93,7 @@ def quote(name: str) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk, so that a new or renamed file survives a loss of
-    power."""
+    """Write a folder's entries to the disk, so that a new or renamed file survives a loss of power."""
     if os.name == "nt":  # pragma: no cover - Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)

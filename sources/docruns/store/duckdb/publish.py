@@ -2,10 +2,9 @@
 
     database (closed) ──► checkpointed? ──► copy beside PATH ──► fsync ──► PATH, in one step
 
-A load merges table by table, so a reader of the database itself can see a run's tables at two
-versions, and no load can begin while a reader has the file open. A reader of the copy sees the
-result of one whole load: the last one or the one before. A reader that has an older copy open keeps
-reading it.
+A load merges table by table, so a reader of the database itself can see a run's tables at two versions, and
+no load can begin while a reader has the file open. A reader of the copy sees the result of one whole load:
+the last one or the one before. A reader that has an older copy open keeps reading it.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _WAIT_S = 2.0
 
 
 def check_place(database: Path, path: Path) -> None:
-    """Raise ConfigError where the copy cannot be put at `path`. Call it before a load, which would
-    be in vain."""
+    """Raise ConfigError where the copy cannot be put at `path`. Call it before a load, which would be in
+    vain."""
     if path.absolute() == database.absolute() or (path.exists() and _is_same(path, database)):
         raise ConfigError("--publish", f"{path} is the database itself.", "Name another file.")
     if "?" in str(path):
@@ -43,15 +42,13 @@ def check_place(database: Path, path: Path) -> None:
         )
 
 
-def publish_copy(
-    database: Path, path: Path, name: str, on_wait: Callable[[str], None] | None = None
-) -> None:
-    """Replace `path` by a copy of `database`. The caller ensures that no process writes to
-    `database` meanwhile.
+def publish_copy(database: Path, path: Path, name: str, on_wait: Callable[[str], None] | None = None) -> None:
+    """Replace `path` by a copy of `database`. The caller ensures that no process writes to `database`
+    meanwhile.
 
-    The first copy is private (0600); later copies keep the mode that the user has given to an
-    earlier one. `name` distinguishes the unfinished copy from those of other databases. LockedError
-    where a process has `path` open for writing: copies are for reading.
+    The first copy is private (0600); later copies keep the mode that the user has given to an earlier one.
+    `name` distinguishes the unfinished copy from those of other databases. LockedError where a process has
+    `path` open for writing: copies are for reading.
     """
     part = path.with_name(f".{path.name}.{name}.part")
     try:
@@ -111,9 +108,7 @@ def _drop_log(path: Path) -> None:
         try:
             open_database(path, read_only=True, wait_s=_WAIT_S).close()
         except LockedError as error:
-            raise LockedError(
-                f"--publish {path}: {error} Open a published copy read-only."
-            ) from error
+            raise LockedError(f"--publish {path}: {error} Open a published copy read-only.") from error
         except DocrunsError:
             # the log belongs to another file, or the older copy is damaged: both are replaced
             pass

@@ -22,9 +22,7 @@ def main() -> None:
         ids: list[str] = []
         token = None
         while True:
-            page = client.workflow_runs.list(
-                sort_by="updatedAt", max_page_size=1000, next_page_token=token
-            )
+            page = client.workflow_runs.list(sort_by="updatedAt", max_page_size=1000, next_page_token=token)
             ids += [run.id for run in page.data]
             token = page.next_page_token
             if not token:
@@ -43,9 +41,7 @@ def main() -> None:
                 key = ", ".join(KEYS[name])
                 database.register("frame", frame)
                 database.execute(f"CREATE TABLE IF NOT EXISTS extend.{name} AS FROM frame LIMIT 0")
-                database.execute(
-                    f"DELETE FROM extend.{name} WHERE ({key}) IN (SELECT ({key}) FROM frame)"
-                )
+                database.execute(f"DELETE FROM extend.{name} WHERE ({key}) IN (SELECT ({key}) FROM frame)")
                 database.execute(f"INSERT INTO extend.{name} BY NAME FROM frame")
 
 

@@ -106,9 +106,7 @@ def main() -> None:
             dataset_name="extend",
         )
         source: Any = (
-            runs()
-            if asked.corpus
-            else rest_api_source(config, name="extend", max_table_nesting=nesting)
+            runs() if asked.corpus else rest_api_source(config, name="extend", max_table_nesting=nesting)
         )
         pipeline.run(source, loader_file_format="parquet" if many_at_once else None)
 

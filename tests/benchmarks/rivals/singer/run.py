@@ -26,9 +26,7 @@ def main() -> None:
         settings = {"path": str(asked.database), "default_target_schema": "extend"}
         target.write_text(json.dumps(settings))
         script = str(Path(__file__).with_name("tap.py"))
-        reading = subprocess.Popen(
-            [sys.executable, script, "--config", str(tap)], stdout=subprocess.PIPE
-        )
+        reading = subprocess.Popen([sys.executable, script, "--config", str(tap)], stdout=subprocess.PIPE)
         command = str(Path(sys.executable).with_name("target-duckdb"))
         subprocess.run([command, "--config", str(target)], stdin=reading.stdout, check=True)
         if reading.wait():
