@@ -184,7 +184,7 @@ def test_same_seed_same_runs(platform: Platform, monkeypatch: pytest.MonkeyPatch
     sandbox, database = platform
     samples: list[set[str]] = []
 
-    def note(make: Any, fresh: Any, lists: Any, sample: set[str], running: Any) -> int:
+    def note(platform: Any, fresh: Any, sample: set[str], running: Any) -> None:
         samples.append(sample)
         raise InterruptedError
 
