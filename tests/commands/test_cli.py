@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import stat
 import statistics
 import subprocess
@@ -336,7 +337,15 @@ def test_other_destination_by_name(
 def spawn(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Starts the installed command in a process of its own."""
     command = [str(Path(sys.executable).parent / "docruns"), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that runs the tests in the background makes them ignore SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
 
 
 def test_sandbox_serves_until_stopped() -> None:
