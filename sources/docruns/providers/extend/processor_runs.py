@@ -20,8 +20,9 @@ from ...core.flatten.flatten import flatten_outputs
 from ...core.flatten.output import Insight
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
-from ...core.tables import CITATIONS, FIELDS, INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
+from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
 from ...sync.plan import ListedRun
+from ..answers import PROCESSOR_RUN_TABLES, add_fields
 from . import outputs, schemas
 from .field_metadata import insights
 
@@ -29,7 +30,6 @@ FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 
 _REVIEWED = frozenset({"EXTRACT", "CLASSIFY", "SPLIT", None})
 """Types of runs whose results people review; None is unknown."""
-_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
 _TYPES = {
     "extract_run": "EXTRACT",
     "classify_run": "CLASSIFY",
@@ -64,7 +64,7 @@ def add_processor_run(
 ) -> tuple[str | None, bool]:
     """Add the rows of one processor run. Gives its status, and whether that is final."""
     id_ = run.text("id") or ""
-    batch.clear_run(_TABLES, id_)
+    batch.clear_run(PROCESSOR_RUN_TABLES, id_)
     type_ = run_type(run)
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
@@ -233,14 +233,7 @@ def _output_cells(
         schemas.schema_of(config),
         schemas.edits(edits),
     )
-    batch.extend(FIELDS, flat.fields)
-    batch.extend(INSIGHTS, flat.insights)
-    batch.extend(CITATIONS, flat.citations)
-    return {
-        "output_format": extraction.format,
-        "field_count": flat.leaves,
-        "edited_count": flat.edited,
-    }
+    return add_fields(batch, flat, extraction.format)
 
 
 def _edits(run: Payload) -> Raw | None:

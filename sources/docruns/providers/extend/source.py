@@ -19,19 +19,17 @@ import dlt
 from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
-from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
-from ...core.settings import check_base_url, check_key, is_loopback, platform_of
+from ...core.settings import check_base_url, check_key, platform_of
 from ...net.client import Client
 from ...store.arrow import Tables
-from ...store.environment import warn_of_readable_secrets
 from ...store.merge_hints import CONTRACT, Hints
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import ClientOptions, Dialect, LoadOptions
+from ..settings import ClientOptions, Dialect, LoadOptions, find_api_key
 from . import api, catalogue, workflow_runs
 from .processor_runs import Context
 
@@ -99,13 +97,9 @@ def connect_extend(
     host = api.host(version, region, "sources.extend.region")
     url = check_base_url(base_url or host, "sources.extend.base_url")
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
-    key = _key(api_key, is_loopback(url))
+    key = check_key(find_api_key("extend", api_key, url), "sources.extend.api_key")
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
-        "sources.extend",
-        url,
-        key,
-        api.headers(key, version, workspace),
-        Dialect(api.explain, api.check),
+        "sources.extend", url, key, api.headers(key, version, workspace), Dialect(api.explain, api.check)
     )
     settings = LoadOptions(
         overlap=overlap,
@@ -137,18 +131,6 @@ def extend(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_extend`."""
     platform = connect_extend(*args, **settings)
     return platform.resources(Sync(platform))
-
-
-def _key(api_key: str | None, local: bool) -> str:
-    warn_of_readable_secrets()
-    key = api_key or os.environ.get("EXTEND_API_KEY") or ("sandbox" if local else None)
-    if key is None:
-        raise ConfigError(
-            "sources.extend.api_key",
-            "is not set.",
-            "Put it into .dlt/secrets.toml under [sources.extend], or set EXTEND_API_KEY.",
-        )
-    return check_key(key, "sources.extend.api_key")
 
 
 def _lists(client: Client, context: Context, list_processor_runs: bool | None) -> tuple[RunList, ...]:

@@ -16,11 +16,11 @@ from typing import Any, TypeGuard
 
 from ...core.batch import Batch
 from ...core.codec import clean, number_text, safe_text
-from ...core.errors import ShapeError
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
+from ..answers import check_id
 from .processor_runs import Context, add_files, add_processor_run, run_type
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"})
@@ -137,11 +137,7 @@ def _unwrap(body: bytes, envelope: str) -> Payload:
 
 
 def _id(run: Payload, listed: ListedRun) -> str:
-    id_ = run.text("id")
-    if id_ is None:
-        raise ShapeError(f"run {listed.id}: the answer has no id")
-    if id_ != listed.id:
-        raise ShapeError(f"run {listed.id}: the answer is about another run, {id_}")
+    id_ = check_id(run, listed, "run", "id")
     run.keep("id", number_text(id_))
     return id_
 
