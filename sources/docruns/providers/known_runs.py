@@ -34,10 +34,7 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
-    """Due processor runs that the destination holds as they are listed.
-
-    Adds the others' parents to `sync.known`.
-    """
+    """Due processor runs that the destination holds as listed. Adds the others' parents to `sync.known`."""
     pipeline, parents = dlt.current.pipeline(), sync.known.parents
     if _is_refreshing():
         return set()
@@ -62,10 +59,7 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def _is_refreshing() -> bool:
-    """Whether dlt's `refresh` has dropped the state.
-
-    It empties the tables when it loads this package.
-    """
+    """Whether dlt's `refresh` has dropped the state. It empties the tables when it loads this package."""
     state = dlt.current.load_package_state()["state"]
     return bool(state.get("dropped_tables") or state.get("truncated_tables"))
 

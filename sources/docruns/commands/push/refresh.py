@@ -116,28 +116,21 @@ def _to_tables(
     pending: Sequence[tuple[str, bytes, Batch]], on_run: Callable[[str, bytes], None]
 ) -> Iterator[Tables]:
     """The pending runs as tables, without runs whose rows do not fit a table."""
-    runs = list(pending)
+    runs = pending
     try:
-        tables = _merge(runs)
+        tables = to_tables(Batch.merge(batch for _, _, batch in runs))
     except UNFIT_ERRORS:
-        runs = [run for run in pending if _fits(run)]
-        tables = _merge(runs)
+        runs = [run for run in pending if _fits(run[2])]
+        tables = to_tables(Batch.merge(batch for _, _, batch in runs))
     for id_, body, _ in runs:
         on_run(id_, body)
     if len(tables):
         yield tables
 
 
-def _merge(runs: Sequence[tuple[str, bytes, Batch]]) -> Tables:
-    whole = Batch()
-    for _, _, batch in runs:
-        whole.update(batch)
-    return to_tables(whole)
-
-
-def _fits(run: tuple[str, bytes, Batch]) -> bool:
+def _fits(batch: Batch) -> bool:
     try:
-        return len(_merge([run])) > 0
+        return len(to_tables(batch)) > 0
     except UNFIT_ERRORS:
         return False
 

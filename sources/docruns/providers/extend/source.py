@@ -101,18 +101,10 @@ def connect_extend(
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
         "sources.extend", url, key, api.headers(key, version, workspace), Dialect(api.explain, api.check)
     )
-    settings = LoadOptions(
-        overlap=overlap,
-        recheck_for=recheck_for,
-        chunk_runs=chunk_runs,
-        since=since,
-        until=until,
-        max_runs=max_runs,
-        full=full,
-        field_values=field_values,
-        hash_key=hash_key,
-        drop_columns=drop_columns,
-    ).make_settings(
+    options = LoadOptions(
+        overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
+    )
+    settings = options.make_settings(
         "sources.extend",
         {
             "base_url": platform_of(api.HOSTS["us"] if url == api.V1_HOST else url),
@@ -163,20 +155,14 @@ def _lists(client: Client, context: Context, list_processor_runs: bool | None) -
 def _resources(sync: Sync, context: Context) -> list[Any]:
     """The dlt resources of one load: the two that all platforms have, and the catalogue."""
 
-    @dlt.resource(name="workflows")
-    def workflows() -> Iterator[Tables | None]:
-        check_storage_mode(sync.platform)
-        with sync.open_client():
-            yield from catalogue.workflows(sync, context, dlt.current.resource_state())
+    def catalogue_resource(name: str) -> Any:
+        @dlt.resource(name=name)
+        def rows() -> Iterator[Tables | None]:
+            check_storage_mode(sync.platform)
+            with sync.open_client():
+                yield from catalogue.load(sync, context, dlt.current.resource_state(), name == "workflows")
 
-    @dlt.resource(name="processors")
-    def processors() -> Iterator[Tables | None]:
-        check_storage_mode(sync.platform)
-        with sync.open_client():
-            yield from catalogue.processors(sync, context, dlt.current.resource_state())
+        return add_tables(rows, sync.settings.privacy, hints)
 
-    privacy, hints = sync.settings.privacy, Hints()
-    return [
-        *run_resources(sync),
-        *(add_tables(each, privacy, hints) for each in (workflows, processors)),
-    ]
+    hints = Hints()
+    return [*run_resources(sync), *map(catalogue_resource, ("workflows", "processors"))]

@@ -95,18 +95,12 @@ def connect_plextera(
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
         "sources.plextera", url, key, api.headers(key), Dialect(api.explain, api.check)
     )
-    settings = LoadOptions(
-        overlap=overlap,
-        recheck_for=recheck_for,
-        chunk_runs=chunk_runs,
-        since=since,
-        until=until,
-        max_runs=max_runs,
-        full=full,
-        field_values=field_values,
-        hash_key=hash_key,
-        drop_columns=drop_columns,
-    ).make_settings("sources.plextera", {"base_url": platform_of(url), "workspace": workspace})
+    options = LoadOptions(
+        overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
+    )
+    settings = options.make_settings(
+        "sources.plextera", {"base_url": platform_of(url), "workspace": workspace}
+    )
     extra = tuple((extra_params or {}).items())
     lists = _lists(
         client,
