@@ -51,11 +51,6 @@ def detail(id_: str) -> Request:
     return Request(f"/workflow_runs/{segment(id_)}", subject=id_)
 
 
-def update(change: Change) -> Request:
-    """The request for a change."""
-    return detail(change.wish.id)._replace(body=change.body(), idempotent=True)
-
-
 def known(body: bytes, id_: str) -> RemoteRun:
     """The run in an answer. ShapeError where the answer is about another run, or none."""
     answer = Payload(clean(body))
@@ -74,9 +69,9 @@ def has(client: Client, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
         if isinstance(outcome, ApiError):
             failures.count(outcome)
             yield request.subject, outcome
-            continue
-        failures.count(None)
-        yield request.subject, _known(outcome.body, request.subject)
+        else:
+            failures.count(None)
+            yield request.subject, _known(outcome.body, request.subject)
 
 
 def _known(body: bytes, id_: str) -> Outcome:
@@ -98,10 +93,7 @@ class Failures:
         self._in_a_row = 0
 
     def count(self, outcome: ApiError | None) -> None:
-        """Count an outcome.
-
-        Raises it where it stops all runs, or is one failure in a row too many.
-        """
+        """Count an outcome. Raises it where it stops all runs, or is one failure in a row too many."""
         if isinstance(outcome, STOPS):
             raise outcome
         if isinstance(outcome, UnreachableError) and not outcome.sent:
@@ -164,7 +156,8 @@ def send(
 
 
 def _send_one(client: Client, change: Change) -> Outcome:
+    request = detail(change.wish.id)._replace(body=change.body(), idempotent=True)
     try:
-        return _known(client.get(update(change)).body, change.wish.id)
+        return _known(client.get(request).body, change.wish.id)
     except ApiError as error:
         return error
