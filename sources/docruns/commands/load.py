@@ -99,10 +99,7 @@ def load_runs(
         check_place(target.database, publish)
     started, used_before = time.monotonic(), replace(platform.client.usage)
     folder = working_folder(target)
-    with (
-        translate_errors(target, folder),
-        exclusive(target, f"docruns load {platform.name}"),
-    ):
+    with translate_errors(target, folder), exclusive(target, f"docruns load {platform.name}"):
         sync = Sync(platform, progress, sample=sample)
         source = make_source(sync)
         if sample is not None:
@@ -129,11 +126,7 @@ def _load_with_limited_memory(
 
 
 def _load_until_done(
-    source: DltSource,
-    sync: Sync,
-    target: Target,
-    on_wait: Callable[[str], None] | None,
-    memory: str | None,
+    source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None, memory: str | None
 ) -> int:
     """Load all packages. Returns how many runs a killed load has left at two versions."""
     # the sync stays open from one package to the next, so that the next runs are fetched while dlt

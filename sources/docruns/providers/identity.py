@@ -35,8 +35,7 @@ def check_storage_mode(platform: Platform) -> None:
     if saved.get("drop_columns", []) != privacy.emptied:
         if has_rows:
             logger.warning(
-                "docruns: sources.%s.drop_columns has changed: existing rows stay as they are",
-                platform.name,
+                "docruns: sources.%s.drop_columns has changed: existing rows stay as they are", platform.name
             )
         saved["drop_columns"] = privacy.emptied
 

@@ -104,19 +104,11 @@ class UnlinkedRuns:
             if stored.workflow_run_id is None:
                 parent = parents[id_]
                 found[id_] = lookup.ProducedRun(
-                    id_,
-                    parent.workflow_run_id,
-                    parent.position or 0,
-                    stored.status,
-                    stored.updated_at,
+                    id_, parent.workflow_run_id, parent.position or 0, stored.status, stored.updated_at
                 )
         rows = []
         for made in found.values():
             if made.id not in self._parsed:
                 parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
                 rows.append(ListedRun(made.id, made.status, None, made.updated_at))
-        return replace(
-            self.recording(run_list),
-            name=f"{run_list.name} astray",
-            pages=lambda _: iter([rows]),
-        )
+        return replace(self.recording(run_list), name=f"{run_list.name} astray", pages=lambda _: iter([rows]))

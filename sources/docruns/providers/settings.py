@@ -92,8 +92,7 @@ class LoadOptions:
         since, until = moment(self.since, "since"), moment(self.until, "until")
         if since is not None and until is not None and since >= until:
             raise ConfigError(
-                "until",
-                f"{self.until} is not after since, {self.since}: no run lies between them.",
+                "until", f"{self.until} is not after since, {self.since}: no run lies between them."
             )
         return Settings(
             overlap=duration(self.overlap, f"{section}.overlap"),

@@ -178,8 +178,7 @@ def sweep(
         int, typer.Option(help="Send at most this many requests for missing runs, or stop.", min=0)
     ] = 1000,
     yes: Annotated[
-        bool,
-        typer.Option("--yes", help="Continue even if many runs, or all of a list, are missing."),
+        bool, typer.Option("--yes", help="Continue even if many runs, or all of a list, are missing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -213,8 +212,7 @@ def verify(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of the --deep sample: the same seed picks the same runs.",
-            show_default="random",
+            help="Seed of the --deep sample: the same seed picks the same runs.", show_default="random"
         ),
     ] = None,
     as_json: AsJson = False,
@@ -246,8 +244,7 @@ def verify(
 def push(
     provider: WritableArgument,
     source: Annotated[
-        str,
-        typer.Option("--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file."),
+        str, typer.Option("--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file.")
     ],
     database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",

@@ -74,19 +74,13 @@ def refresh_source(
     def both() -> Any:
         # private columns of `pushes` were rewritten before the journal was written
         hints = Hints()
-        return (
-            add_tables(runs_again, platform.settings.privacy, hints),
-            add_tables(pushes, KEEP, hints),
-        )
+        return (add_tables(runs_again, platform.settings.privacy, hints), add_tables(pushes, KEEP, hints))
 
     return dlt.source(both, name=platform.name, section=platform.name, schema_contract=CONTRACT)()
 
 
 def _fetch(
-    platform: Platform,
-    running: Pipeline,
-    runs: Sequence[ListedRun],
-    on_run: Callable[[str, bytes], None],
+    platform: Platform, running: Pipeline, runs: Sequence[ListedRun], on_run: Callable[[str, bytes], None]
 ) -> Iterator[Tables]:
     run_list, failures = platform.workflow_runs, Failures()
     assert run_list.detail is not None
@@ -140,11 +134,7 @@ def _listed_processor_runs(running: Pipeline, ids: Sequence[str]) -> dict[str, L
     rows = lookup.rows_of(running, PROCESSOR_RUNS, "workflow_run_id", ids, _LISTED_COLUMNS)
     return {
         row["id"]: ListedRun(
-            row["id"],
-            row["status"],
-            utc(row["created_at"]),
-            utc(row["updated_at"]),
-            summary=_summary(row),
+            row["id"], row["status"], utc(row["created_at"]), utc(row["updated_at"]), summary=_summary(row)
         )
         for row in rows
     }

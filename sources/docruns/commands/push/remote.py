@@ -113,10 +113,7 @@ class RemoteRuns:
         summary = {"workflowVersionId": row["workflow_version_id"]}
         if self._platform.settings.privacy.keeps:
             # otherwise the stored values are hashes, and would be hashed again
-            summary |= {
-                "reviewedByUser": row["reviewed_by"],
-                "rejectionNote": row["rejection_note"],
-            }
+            summary |= {"reviewedByUser": row["reviewed_by"], "rejectionNote": row["rejection_note"]}
         summary = {key: text for key, text in summary.items() if text is not None}
         times = utc(row["created_at"]), utc(row["updated_at"])
         return ListedRun(id_, row["status"], *times, summary=summary)

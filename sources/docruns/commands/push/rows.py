@@ -154,8 +154,7 @@ def _csv(path: Path) -> Iterator[Row]:
         for cells in lines:
             if cells and len(cells) != len(names):
                 raise ConfigError(
-                    KEY,
-                    f"{path}, line {lines.line_num}: {len(cells)} cells for {len(names)} columns.",
+                    KEY, f"{path}, line {lines.line_num}: {len(cells)} cells for {len(names)} columns."
                 )
             if cells:
                 yield {name: cell or None for name, cell in zip(names, cells, strict=True)}

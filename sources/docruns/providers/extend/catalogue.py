@@ -22,14 +22,7 @@ from msgspec import Raw
 
 from ...core.batch import Batch
 from ...core.codec import clean, is_object, json_text
-from ...core.errors import (
-    ApiError,
-    BusyError,
-    MissingError,
-    RefusedError,
-    ShapeError,
-    UnreachableError,
-)
+from ...core.errors import ApiError, BusyError, MissingError, RefusedError, ShapeError, UnreachableError
 from ...core.payload import Payload, is_usable
 from ...core.tables import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
 from ...net.messages import Reply, Request, segment

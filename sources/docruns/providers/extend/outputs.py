@@ -52,10 +52,7 @@ def extraction(final: Raw | None, initial: Raw | None, reviewed: Raw | None, con
     extra: dict[str, str] = {}
     formats: list[str | None] = []
     outputs: list[Output] = []
-    read_value, read_metadata = (
-        _OnceEach(_share_with_first),
-        _OnceEach(lambda raw, _: metadata(raw)),
-    )
+    read_value, read_metadata = (_OnceEach(_share_with_first), _OnceEach(lambda raw, _: metadata(raw)))
     read_output = _OnceEach(lambda raw, _: _output(raw, config, read_value, read_metadata))
     for name, raw in (("output", final), ("initialOutput", initial), ("reviewedOutput", reviewed)):
         if raw is None:

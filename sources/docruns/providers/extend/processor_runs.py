@@ -56,11 +56,7 @@ class Context(NamedTuple):
 
 
 def add_processor_run(
-    run: Payload,
-    batch: Batch,
-    context: Context,
-    parent: ParentStep | None,
-    listed: ListedRun | None,
+    run: Payload, batch: Batch, context: Context, parent: ParentStep | None, listed: ListedRun | None
 ) -> tuple[str | None, bool]:
     """Add the rows of one processor run. Gives its status, and whether that is final."""
     id_ = run.text("id") or ""
@@ -255,10 +251,7 @@ def _parse_cells(
         text = safe_text(final)
     if is_kept:
         _keep(run, initialOutput=initial, reviewedOutput=reviewed)
-    return {
-        "output_format": "parse" if text else None,
-        "parse_output": text if is_kept else None,
-    }
+    return {"output_format": "parse" if text else None, "parse_output": text if is_kept else None}
 
 
 def _keep(run: Payload, **raws: Raw | None) -> None:
@@ -282,10 +275,7 @@ def _classification_cells(
     _add_insights(batch, id_, "final", final_insights)
     if (rest := chosen.extra()) is not None:
         run.keep("output", rest)
-    for key, name, raw in (
-        ("initialOutput", "initial", initial),
-        ("reviewedOutput", "reviewed", reviewed),
-    ):
+    for key, name, raw in (("initialOutput", "initial", initial), ("reviewedOutput", "reviewed", reviewed)):
         if raw is None:
             continue
         if not is_object(raw):

@@ -156,11 +156,7 @@ def _add_outputs(
     """
     for position, child in enumerate(run.objects("outputs") or ()):
         type_, id_ = run_type(child), child.peek("id")
-        cells = {
-            "workflow_run_id": parent.workflow_run_id,
-            "position": position,
-            "type": type_,
-        }
+        cells = {"workflow_run_id": parent.workflow_run_id, "position": position, "type": type_}
         if not _is_separate_run(id_, parent, nested_ids):
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
@@ -181,11 +177,7 @@ def _add_steps(
 
 
 def _add_step(
-    step_run: Payload,
-    batch: Batch,
-    place: ParentStep,
-    context: Context,
-    nested_ids: dict[str, None],
+    step_run: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> None:
     """A step's row, and the rows of the processor runs that came in its result."""
     step = step_run.object("step") or Payload(b"{}")
@@ -221,11 +213,7 @@ def _add_step(
 
 
 def _add_nested_runs(
-    result: Payload,
-    batch: Batch,
-    place: ParentStep,
-    context: Context,
-    nested_ids: dict[str, None],
+    result: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> str | None:
     """Move a result's processor runs out of it, into rows of their own.
 

@@ -149,9 +149,6 @@ def _lists(
 
     runs = api.ListEndpoint("workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, runs_paging)
     extractions = api.ListEndpoint(
-        "extractions",
-        "/document-insights/extractions",
-        api.FINAL_EXTRACTION_STATUS,
-        extractions_paging,
+        "extractions", "/document-insights/extractions", api.FINAL_EXTRACTION_STATUS, extractions_paging
     )
     return run_list(runs, parse_workflow_run), run_list(extractions, parse_extraction)
