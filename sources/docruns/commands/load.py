@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,16 @@ def load_runs(
     folder = working_folder(target)
     with translate_errors(target, folder), exclusive(target, f"docruns load {platform.name}"):
         sync = Sync(platform, progress, sample=sample)
-        source = make_source(sync)
+        source = make_source(platform, partial(platform.resources, sync))
         if sample is not None:
             source = source.with_resources(*RUN_RESOURCES)
         half_loaded = _load_with_limited_memory(source, sync, target, on_wait)
         if publish is not None:
-            _refuse_half_loaded(half_loaded, target)
+            if half_loaded:
+                raise DocrunsError(
+                    f"--publish: no copy was made: a killed load left {half_loaded} runs at two versions in {target}. "
+                    "Load again until the summary no longer says that runs are due."
+                )
             publish_copy(target.database, publish, folder.name, on_wait)
     return _summarize(sync, used_before, time.monotonic() - started)
 
@@ -157,8 +162,7 @@ def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
 
 
 def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
-    """Load one package after the other, at least one. While one is extracted, the one before is
-    checkpointed."""
+    """Load packages, at least one. While one is extracted, the one before is checkpointed."""
     with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
         load_package(running, source, target)
         checkpoint = checkpoint_aside(running, target, executor)
@@ -178,14 +182,6 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
         gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
     if sync.gone and traits_of(running).takes_updates:
         lookup.mark_deleted(running, gone, {}, sync.clock())
-
-
-def _refuse_half_loaded(number: int, target: Target) -> None:
-    if number:
-        raise DocrunsError(
-            f"--publish: no copy was made: a killed load left {number} runs at two versions in {target}. "
-            "Load again until the summary no longer says that runs are due."
-        )
 
 
 def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:

@@ -62,8 +62,7 @@ def report(
     """One dataset as plain values. Counts are of rows; ages are in seconds."""
     now = now or datetime.now(UTC)
     tables = _Tables(connection, dataset)
-    newest = tables.newest_change()
-    runs, unfinished, deleted = tables.workflow_runs()
+    runs, unfinished, deleted, newest = tables.workflow_runs()
     provider, watermark, last_load_at, complete = tables.last_sync()
     return {
         "dataset": dataset,
@@ -93,19 +92,13 @@ class _Tables:
         self._quoted = quote(dataset)
 
     def workflow_runs(self) -> tuple[Any, ...]:
-        """How many there are, and how many of them are unfinished and deleted."""
+        """How many there are, how many of them are unfinished and deleted, and the latest change."""
         return self._first_row(
             "workflow_runs",
             "SELECT count(*), count(*) FILTER (NOT is_final AND deleted_at IS NULL), "
-            "count(*) FILTER (deleted_at IS NOT NULL) FROM {table}",
-            default=(0, 0, 0),
+            "count(*) FILTER (deleted_at IS NOT NULL), max(updated_at) FROM {table}",
+            default=(0, 0, 0, None),
         )
-
-    def newest_change(self) -> datetime | None:
-        """The latest change of a workflow run."""
-        row = self._first_row("workflow_runs", "SELECT max(updated_at) FROM {table}", (None,))
-        newest: datetime | None = row[0]
-        return newest
 
     def last_sync(self) -> tuple[Any, ...]:
         """Provider, watermark, end and completeness of the last package."""

@@ -103,9 +103,8 @@ def sweep_deleted(
         platform.client,
     ):
         if not traits_of(running).takes_updates:
-            raise ConfigError(
-                "--destination", f"{target.destination} keeps files, whose rows cannot be changed."
-            )
+            reason = f"{target.destination} keeps files, whose rows cannot be changed."
+            raise ConfigError("--destination", reason)
         workflows, processors = stored_runs(running)
         _check_one_workspace([*workflows, *processors])
         lists = ListInventory(platform, progress)

@@ -315,10 +315,7 @@ def compare(
 
 
 def holds(change: Change, known: RemoteRun) -> bool | None:
-    """Whether the run has the values of the change.
-
-    None: unknown, the API does not return the name.
-    """
+    """Whether the run has the values of the change. None: unknown, the API does not return the name."""
     has = all(
         key in known.metadata and same(value, known.metadata[key]) for key, value in change.metadata.items()
     )

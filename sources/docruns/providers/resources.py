@@ -7,7 +7,7 @@ processor_runs   processor runs outside of workflow runs; waits until the workfl
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -29,15 +29,15 @@ from ..store.arrow import (
 )
 from ..store.destinations import traits_of
 from ..store.merge_hints import CONTRACT, Hints
+from ..sync.lists import Platform
 from ..sync.sync import Sync
 from .identity import check_storage_mode
 from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs
 
 
-def make_source(sync: Sync) -> DltSource:
-    """The dlt source of one load, as `extend()` and `plextera()` make it."""
-    name = sync.platform.name
-    resources = partial(sync.platform.resources, sync)
+def make_source(platform: Platform, resources: Callable[[], list[Any]]) -> DltSource:
+    """A dlt source for one package or load of a platform, as `extend()` and `plextera()` make it."""
+    name = platform.name
     return dlt.source(resources, name=name, section=name, schema_contract=CONTRACT)()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dlt
 from dlt.common.runtime.run_context import active
@@ -25,11 +25,8 @@ REQUESTS_PER_SECOND = 10.0
 """The first rate of a load: the limit of Extend's lowest plan. Plextera documents no limit."""
 
 
-class Dialect(NamedTuple):
-    """How a platform's answers are interpreted; see `Client`."""
-
-    explain: Callable[[int, Mapping[str, str], bytes, str], ApiError]
-    check: Callable[[bytes, str], None]
+Explain = Callable[[int, Mapping[str, str], bytes, str], ApiError]
+"""Makes the error of a refused request; see `Client`."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,20 @@ class ClientOptions:
     max_response_mb: float
 
     def make_client(
-        self, section: str, base_url: str, key: str, headers: Mapping[str, str], dialect: Dialect
+        self,
+        section: str,
+        base_url: str,
+        key: str,
+        headers: Mapping[str, str],
+        explain: Explain,
+        check: Callable[[bytes, str], None],
     ) -> Client:
         """A client of that address, with the request budget of its key. ConfigError names the setting."""
 
-        def explain(status: int, answered: Mapping[str, str], body: bytes, request: str) -> ApiError:
-            error = dialect.explain(status, answered, body, request)
+        def explain_with_advice(
+            status: int, answered: Mapping[str, str], body: bytes, request: str
+        ) -> ApiError:
+            error = explain(status, answered, body, request)
             if isinstance(error, RefusedError):
                 variable = f"{section.rpartition('.')[2].upper()}_API_KEY"
                 error.advice = (
@@ -69,7 +74,7 @@ class ClientOptions:
             ceiling or None,
             None if is_loopback(base_url) else REQUESTS_PER_SECOND,
         )
-        return Client(connection, budget, explain, dialect.check)
+        return Client(connection, budget, explain_with_advice, check)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ The answer to a run lacks its dates, and those of the runs inside it. The lists 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dlt
@@ -21,11 +21,11 @@ from ...core.privacy import KEEP
 from ...core.tables import PROCESSOR_RUNS, PUSHES, Row
 from ...providers.extend.updates import Failures
 from ...providers.identity import check_storage_mode
-from ...providers.resources import add_tables
+from ...providers.resources import add_tables, make_source
 from ...store import lookup
 from ...store.arrow import UNFIT_ERRORS, Tables, to_tables
 from ...store.lookup import Pipeline
-from ...store.merge_hints import CONTRACT, Hints
+from ...store.merge_hints import Hints
 from ...sync.lists import KnownRuns, Platform
 from ...sync.plan import ListedRun
 from ...sync.sync import BATCH_ROWS
@@ -71,12 +71,10 @@ def refresh_source(
         batch.extend(PUSHES, rows())
         yield to_tables(batch)
 
-    def both() -> Any:
-        # private columns of `pushes` were rewritten before the journal was written
-        hints = Hints()
-        return (add_tables(runs_again, platform.settings.privacy, hints), add_tables(pushes, KEEP, hints))
-
-    return dlt.source(both, name=platform.name, section=platform.name, schema_contract=CONTRACT)()
+    hints = Hints()
+    # private columns of `pushes` were rewritten before the journal was written
+    pair = [add_tables(runs_again, platform.settings.privacy, hints), add_tables(pushes, KEEP, hints)]
+    return make_source(platform, lambda: pair)
 
 
 def _fetch(
@@ -132,14 +130,9 @@ def _fits(batch: Batch) -> bool:
 def _listed_processor_runs(running: Pipeline, ids: Sequence[str]) -> dict[str, ListedRun]:
     """The stored processor runs of some workflow runs, as their lists showed them."""
     rows = lookup.rows_of(running, PROCESSOR_RUNS, "workflow_run_id", ids, _LISTED_COLUMNS)
-    return {
-        row["id"]: ListedRun(
-            row["id"], row["status"], utc(row["created_at"]), utc(row["updated_at"]), summary=_summary(row)
-        )
-        for row in rows
-    }
-
-
-def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {key: row[name] for key, name in _SUMMARY_COLUMNS.items()}
-    return {key: text for key, text in texts.items() if text is not None}
+    listed = {}
+    for row in rows:
+        summary = {key: row[name] for key, name in _SUMMARY_COLUMNS.items() if row[name] is not None}
+        times = utc(row["created_at"]), utc(row["updated_at"])
+        listed[row["id"]] = ListedRun(row["id"], row["status"], *times, summary=summary)
+    return listed

@@ -1,5 +1,4 @@
-"""What the platform has of some workflow runs: the stored row where it is still true, else the run fetched
-over the API.
+"""Some workflow runs as the platform has them: the stored row where it is still true, else an answer.
 
     stored row ──► loaded by a whole package, not deleted, not in quarantine, fetched after the last push, not listed as
                    changed since? ──► yes: no request
@@ -51,12 +50,9 @@ class RemoteRuns:
         self._platform, self._ids = platform, ids
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
         self._rows = {row["id"]: row for row in rows}
-        self._whole = {
-            id_ for id_, run in lookup.workflow_runs(running, list(self._rows)).items() if run.is_whole
-        }
-        self._quarantined = {
-            id_ for resource, id_ in quarantined_runs(running) if resource == "workflow_runs"
-        }
+        stored = lookup.workflow_runs(running, list(self._rows))
+        self._whole = {id_ for id_, run in stored.items() if run.is_whole}
+        self._quarantined = {id_ for name, id_ in quarantined_runs(running) if name == "workflow_runs"}
         self.last_pushes: dict[str, LastPush] = {}
         self._not_read_since: set[str] = set()
         """Runs that were not fetched after they were last pushed."""
@@ -134,8 +130,7 @@ class RemoteRuns:
         if self._watermark is not None:
             floor = max(floor, self._watermark - self._platform.settings.overlap)
         if not self._platform.settings.privacy.keeps:
-            # in old versions only the list has the rejection note, and a stored hash cannot be
-            # stored again
+            # in old versions only the list has the rejection note, and a stored hash cannot be stored again
             rejected = [dates[id_] for id_, row in self._rows.items() if row["rejection_note"]]
             floor = min([floor, *rejected])
         return floor

@@ -62,16 +62,18 @@ _SUMMARY_KEYS = (
 def version(name: str, key: str) -> str:
     """The version, if it is documented. ConfigError names the config key."""
     if name not in VERSIONS:
-        known = ", ".join(VERSIONS)
-        raise ConfigError(key, f"{name!r} is not a version of Extend's API.", f"Known: {known}.")
+        raise ConfigError(
+            key, f"{name!r} is not a version of Extend's API.", f"Known: {', '.join(VERSIONS)}."
+        )
     return name
 
 
 def host(api_version: str, region: str, key: str) -> str:
     """The base URL of a region. ConfigError names the config key."""
     if region not in HOSTS:
-        known = ", ".join(sorted(HOSTS))
-        raise ConfigError(key, f"{region!r} is not a region of Extend.", f"Known: {known}.")
+        raise ConfigError(
+            key, f"{region!r} is not a region of Extend.", f"Known: {', '.join(sorted(HOSTS))}."
+        )
     return V1_HOST if api_version == "v1" and region == "us" else HOSTS[region]
 
 
@@ -124,28 +126,25 @@ def run_lists(api_version: str, list_processor_runs: bool | None) -> tuple[ListE
         "workflow_runs", "data" if new else "workflowRuns", FINAL_WORKFLOW_STATUS, optional=False
     )
     if new:
-        kinds = ("extract_runs", "classify_runs", "split_runs")
         final = FINAL_PROCESSOR_STATUS
         return workflows, [
-            *(ListEndpoint(name, "data", final, optional=False) for name in kinds),
+            ListEndpoint("extract_runs", "data", final, optional=False),
+            ListEndpoint("classify_runs", "data", final, optional=False),
+            ListEndpoint("split_runs", "data", final, optional=False),
             ListEndpoint("parse_runs", "data", final, ordered=False),
             ListEndpoint("edit_runs", "data", final),
             ListEndpoint("verify_runs", "data", final, details=False),
         ]
-    documented = api_version == "2025-04-21"
     if list_processor_runs is False or (list_processor_runs is None and api_version == "v1"):
         return workflows, []
-    optional = not (documented or list_processor_runs)
-    name = "processor_runs"
-    return workflows, [ListEndpoint(name, "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)]
+    optional = api_version != "2025-04-21" and not list_processor_runs
+    processors = ListEndpoint("processor_runs", "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)
+    return workflows, [processors]
 
 
 @dataclass(frozen=True)
 class CatalogueEndpoint:
-    """One list of the catalogue.
-
-    `envelope` and `version_envelope` are the keys of its rows and versions.
-    """
+    """One list of the catalogue. `envelope` and `version_envelope` are the keys of its rows and versions."""
 
     name: str
     envelope: str

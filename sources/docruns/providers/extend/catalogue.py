@@ -91,10 +91,7 @@ class _Failures:
         return Failure(run, datetime.fromisoformat(first), loads, error, message[:500])
 
     def finish(self) -> Batch:
-        """The rows, with those of failures that are resolved.
-
-        Writes the open failures to the state.
-        """
+        """The rows, with those of failures that are resolved. Writes the open failures to the state."""
         for id_ in (self._good - self.ids) & self._open.keys():
             failure = self._failure(id_, "", "")
             self.batch.update(quarantine.resolved_row(self._name, failure, self._sync.clock()))

@@ -130,12 +130,14 @@ def _config_cells(config: Raw | None) -> dict[str, object]:
 
 def _source_cells(run: Payload, parent: ParentStep | None) -> dict[str, object]:
     """What started the run."""
-    workflow_run_id = parent.workflow_run_id if parent else None
+    source, source_id = run.text("source"), run.text("sourceId")
+    if parent is None:
+        return {"source": source, "source_id": source_id}
     return {
-        "workflow_run_id": workflow_run_id,
-        "workflow_step_position": parent.position if parent else None,
-        "source": run.text("source") or ("WORKFLOW_RUN" if parent else None),
-        "source_id": run.text("sourceId") or workflow_run_id,
+        "workflow_run_id": parent.workflow_run_id,
+        "workflow_step_position": parent.position,
+        "source": source or "WORKFLOW_RUN",
+        "source_id": source_id or parent.workflow_run_id,
     }
 
 
@@ -217,7 +219,10 @@ def _output_cells(
         extraction = outputs.extraction(final, initial, reviewed, config)
     except ShapeError as error:
         raise ShapeError(f"run {id_}: {error.message}") from error
-    edits = _edits(run)
+    edits = run.raw("edits")
+    if edits is not None and not is_object(edits):
+        _keep(run, edits=edits)
+        edits = None
     for key, text in extraction.extra.items():
         run.keep(key, text)
     flat = flatten_outputs(
@@ -230,15 +235,6 @@ def _output_cells(
         schemas.edits(edits),
     )
     return add_fields(batch, flat, extraction.format)
-
-
-def _edits(run: Payload) -> Raw | None:
-    """The reviewer's edits by path. A value that is no object is left for `extra`."""
-    edits = run.raw("edits")
-    if edits is not None and not is_object(edits):
-        _keep(run, edits=edits)
-        return None
-    return edits
 
 
 def _parse_cells(
@@ -331,10 +327,7 @@ def _split_cells(
 
 
 def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
-    """Add the rows of `files[]` or `file`.
-
-    Gives the sum of their page counts; None where there are none.
-    """
+    """Add the rows of `files[]` or `file`. Gives the sum of their page counts; None where there are none."""
     # {"id": "file_1", "name": "scan.pdf", "type": "PDF",
     #  "metadata": {"pageCount": 3, "parentSplit": {…}}}
     one, many = run.object("file"), run.objects("files")
@@ -359,8 +352,7 @@ def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
         )
         file.ignore("object")
         file.drop("contents")
-        names = RUN_FILES.names
-        batch.add(RUN_FILES, (*row[: names.index("extra")], file.extra(), None))
+        batch.add(RUN_FILES, (*row[: RUN_FILES.names.index("extra")], file.extra(), None))
     if one is not None and not many:
         one.clear()
     return pages

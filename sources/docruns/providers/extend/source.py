@@ -29,7 +29,7 @@ from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import ClientOptions, Dialect, LoadOptions, find_api_key
+from ..settings import ClientOptions, LoadOptions, find_api_key
 from . import api, catalogue, workflow_runs
 from .processor_runs import Context
 
@@ -99,7 +99,7 @@ def connect_extend(
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
     key = check_key(find_api_key("extend", api_key, url), "sources.extend.api_key")
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
-        "sources.extend", url, key, api.headers(key, version, workspace), Dialect(api.explain, api.check)
+        "sources.extend", url, key, api.headers(key, version, workspace), api.explain, api.check
     )
     options = LoadOptions(
         overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns

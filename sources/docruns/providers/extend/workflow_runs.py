@@ -29,10 +29,7 @@ _NESTED = ("extractRun", "classifyRun", "splitRun", "parseRun")
 
 
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
-    """Rows of a workflow run and of everything nested in it.
-
-    ShapeError where the answer is no such run.
-    """
+    """Rows of a workflow run and of everything nested in it. ShapeError where the answer is no such run."""
     run = _unwrap(body, "workflowRun")
     id_ = _id(run, listed)
     batch = Batch()
@@ -215,10 +212,7 @@ def _add_step(
 def _add_nested_runs(
     result: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> str | None:
-    """Move a result's processor runs out of it, into rows of their own.
-
-    Gives the id of the last one.
-    """
+    """Move a result's processor runs out of it, into rows of their own. Gives the id of the last one."""
     nested_id = None
     for key in _NESTED:
         child = result.object(key)

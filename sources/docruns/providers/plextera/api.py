@@ -79,20 +79,18 @@ def run_pages(client: Client, runs: ListEndpoint, status: str | None = None) -> 
     A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it, and
     no page where the server ignores the filter or does not know the status.
     """
-    if status is None:
-        for page in _pages(client, runs, ()):
-            yield [_listed(raw, runs) for raw in page]
+    if status is not None and len(status) > MAX_STATUS:
         return
-    if len(status) > MAX_STATUS:
-        return
+    filters: Params = () if status is None else (("status", status),)
     try:
-        for page in _pages(client, runs, (("status", status),)):
+        for page in _pages(client, runs, filters):
             rows = [_listed(raw, runs) for raw in page]
-            if any(row.status != status for row in rows):
+            if status is not None and any(row.status != status for row in rows):
                 return
             yield rows
     except InvalidError:
-        return
+        if status is None:
+            raise
 
 
 def _listed(raw: Raw, runs: ListEndpoint) -> ListedRun:

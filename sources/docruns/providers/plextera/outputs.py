@@ -76,10 +76,7 @@ class _Fields:
         return child_path(path, step)
 
     def note(self, path: str, entry: FieldMetadata) -> None:
-        """Store the metadata of a path.
-
-        Where a value has two wrappers, the inner one takes precedence.
-        """
+        """Store the metadata of a path. Where a value has two wrappers, the inner one takes precedence."""
         inner = self.by_path.get(path)
         if inner is not None:
             entry = replace(
@@ -91,10 +88,7 @@ class _Fields:
         self.by_path[path] = entry
 
     def object(self, elements: list[JSON], path: str, texts: Sequence[str] = ()) -> dict[str, JSON]:
-        """Elements as an object.
-
-        `texts` are the elements as they came, for the extra of their rows.
-        """
+        """Elements as an object. `texts` are the elements as they came, for the extra of their rows."""
         names = [_name(element, i) for i, element in enumerate(elements)]
         repeats = Counter(names)
         value: dict[str, JSON] = {}

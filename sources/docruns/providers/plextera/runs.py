@@ -217,19 +217,12 @@ def extraction(
         "tags": run.json("tags"),
         "page_count": pages,
     }
-    cells |= _output_cells(run, batch, id_, cells["workflow_run_id"])
+    output = run.object("output")
+    if output is not None and (fields := output.raws("fields")) is not None:
+        flat = flatten_outputs(id_, cells["workflow_run_id"], outputs.make_output(fields))
+        cells |= add_fields(batch, flat, "plextera_fields")
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
     return ParsedRun(batch, status, status in FINAL_EXTRACTION_STATUS)
-
-
-def _output_cells(run: Payload, batch: Batch, id_: str, workflow_run_id: str | None) -> dict[str, object]:
-    """Add the rows of an extraction's fields. Gives the cells of its own row that describe them."""
-    output = run.object("output")
-    fields = output.raws("fields") if output is not None else None
-    if fields is None:
-        return {}
-    flat = flatten_outputs(id_, workflow_run_id, outputs.make_output(fields))
-    return add_fields(batch, flat, "plextera_fields")
 
 
 def _file(document: Payload, batch: Batch, run_id: str) -> int | None:

@@ -17,7 +17,7 @@ from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
-from ..settings import ClientOptions, Dialect, LoadOptions, check_bounds, find_api_key
+from ..settings import ClientOptions, LoadOptions, check_bounds, find_api_key
 from . import api
 from .runs import MAX_DEPTH, Context, extraction, workflow_run
 
@@ -93,7 +93,7 @@ def connect_plextera(
     check_bounds("sources.plextera.page_start", page_start, 0, 1)
     check_bounds("sources.plextera.max_depth", max_depth, 0)
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
-        "sources.plextera", url, key, api.headers(key), Dialect(api.explain, api.check)
+        "sources.plextera", url, key, api.headers(key), api.explain, api.check
     )
     options = LoadOptions(
         overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
