@@ -1,5 +1,4 @@
-"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs call
-this.
+"""Load a platform into a target until nothing is due: for the command `docruns load` and scheduled jobs.
 
     lock ──► open the database ──► clear what a crash left ──► package, package, … ──► publish ──► Summary
                (bounded wait)        (uncommitted = undone)      chunk_runs runs each
@@ -134,8 +133,7 @@ def _load_until_done(
     source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None, memory: str | None
 ) -> int:
     """Load all packages. Returns how many runs a killed load has left at two versions."""
-    # the sync stays open from one package to the next, so that the next runs are fetched while dlt
-    # loads
+    # the sync stays open from one package to the next: the next runs are fetched while dlt loads
     with (
         open_pipeline(sync.platform.name, target, on_wait) as running,
         sync,

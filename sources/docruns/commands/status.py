@@ -20,8 +20,7 @@ _WAIT_S = 5.0
 def reports(
     database: Path, at_work: Callable[[], Mapping[str, LockHolder]], wait_s: float = _WAIT_S
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `at_work()` gives the process that loads into each dataset; without one it
-    is null.
+    """A report for each dataset. `at_work()` gives the process, if any, that loads into each dataset.
 
     While a load has the database open, no other process can read it. Then the reports hold `at_work` only.
     """

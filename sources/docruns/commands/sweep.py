@@ -1,5 +1,4 @@
-"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are missing from
-its lists.
+"""Finds loaded runs that the platform has deleted: the API reports no deletion, but its lists lack them.
 
     all lists ──► loaded runs that they lack ──► one GET each: 404? ──► deleted_at, in one transaction
 

@@ -1,8 +1,5 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox |
-notebook`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox | notebook`.
 
-Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names the key); 3
-loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API refused the key.
 Results go to stdout, progress and errors to stderr.
 
 Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and `--help`

@@ -1,5 +1,4 @@
-"""Fetches some loaded runs again and merges them: one package, loaded as by `docruns load`, which changes no
-state.
+"""Fetches some loaded runs again and merges them: one package, loaded as any other, that changes no state.
 
     ListedRun, as a list or the database has it ──► GET ──► the provider's parser ──► Tables ──► merge
                                                       └──► on_run(id, body) ──► then `rows()`: rows of `pushes`
@@ -88,7 +87,7 @@ def _fetch(
     size = 0
     with platform.client as client:
         for request, outcome in client.get_many(map(run_list.detail, known)):
-            failures.count(outcome if isinstance(outcome, ApiError) else None)
+            failures.count(outcome)
             if isinstance(outcome, ApiError):
                 continue
             run = known[request.subject]

@@ -86,8 +86,7 @@ def _query_duckdb(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row
 def _query_destination(
     query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
 ) -> list[Row]:
-    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and is rolled
-    back."""
+    """Run a query on a destination that cannot be opened read-only: a SELECT only, which is rolled back."""
     with open_for_reading(provider, target, on_wait) as running:
         dialect = running.destination.capabilities().sqlglot_dialect
         try:

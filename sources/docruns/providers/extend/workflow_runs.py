@@ -37,6 +37,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     summary = listed.summary or {}
     status = run.text("status") or listed.status
     is_final = status in FINAL_STATUS
+    usage = run.object("usage") or Payload(b"{}")
     cells: dict[str, Any] = {
         "id": id_,
         "workspace": context.workspace,
@@ -58,14 +59,18 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         "root_run_id": id_,
         "depth": 0,
         **_workflow_cells(run, summary),
-        **_usage_cells(run),
+        "credits": usage.number("credits"),
+        "total_credits": usage.number("totalCredits"),
         **_review_cells(run, summary),
     }
     add_files(run, batch, id_, "workflow")
     parent = ParentStep(id_, None, is_final, cells["reviewed"] is True)
     nested_ids: dict[str, None] = {}
     _add_outputs(run, batch, parent, context, nested_ids)
-    _add_steps(run, batch, parent, context, nested_ids)
+    # after the steps that `outputs[]` gave
+    first = batch.counts()[WORKFLOW_STEPS.name]
+    for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
+        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
     run.ignore("object", "id")
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
     return ParsedRun(batch, status, is_final, tuple(nested_ids))
@@ -89,18 +94,12 @@ def _workflow_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, objec
     return cells
 
 
-def _usage_cells(run: Payload) -> dict[str, object]:
-    usage = run.object("usage") or Payload(b"{}")
-    return {"credits": usage.number("credits"), "total_credits": usage.number("totalCredits")}
-
-
 def _review_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
     """Who reviewed the run and when. A version without `reviewed` has `reviewedAt`."""
     reviewed, reviewed_at = run.boolean("reviewed"), run.time("reviewedAt")
-    reviewed_by = run.text("reviewedByUser", "reviewedBy") or summary.get("reviewedByUser")
     return {
         "reviewed": reviewed_at is not None if reviewed is None else reviewed,
-        "reviewed_by": reviewed_by,
+        "reviewed_by": run.text("reviewedByUser", "reviewedBy") or summary.get("reviewedByUser"),
         "reviewed_at": reviewed_at,
     }
 
@@ -162,15 +161,6 @@ def _add_outputs(
         row = WORKFLOW_STEPS.row(**cells, status=status, processor_run_id=id_)
         batch.add(WORKFLOW_STEPS, row)
         nested_ids[id_] = None
-
-
-def _add_steps(
-    run: Payload, batch: Batch, parent: ParentStep, context: Context, nested_ids: dict[str, None]
-) -> None:
-    """`stepRuns[]`, after the steps that `outputs[]` gave. Null entries are skipped."""
-    first = batch.counts()[WORKFLOW_STEPS.name]
-    for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
-        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
 
 
 def _add_step(

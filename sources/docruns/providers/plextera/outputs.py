@@ -33,6 +33,7 @@ _CONFIDENCE = ("confidence", "confidenceScore", "score")
 _PLACEMENTS = ("placements", "placement", "locations")
 _CHILDREN = ("fields", "children", "rows", "items")
 
+_CONTAINERS: dict[type, str] = {dict: "object", list: "array"}
 _TYPES = {
     "string": "string",
     "text": "string",
@@ -122,12 +123,9 @@ class _Fields:
                 return self.table(children, path), entry
             return self.object(children, path), replace(entry, type=entry.type or "object")
         unwrapped = self.unwrap(value, path)
-        if entry.type in ("object", "array") and not isinstance(unwrapped, dict | list):
-            entry = replace(entry, type=None)
-        if entry.type == "array" and type(unwrapped) is dict:
-            entry = replace(entry, type="object")
-        if entry.type == "object" and type(unwrapped) is list:
-            entry = replace(entry, type="array")
+        if entry.type in ("object", "array"):
+            # the value shows which of both it is, if any
+            entry = replace(entry, type=_CONTAINERS.get(type(unwrapped)))
         return unwrapped, entry
 
     def table(self, rows: list[JSON], path: str) -> list[JSON]:
