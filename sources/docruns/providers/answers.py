@@ -25,7 +25,6 @@ MAX_STATUS = 100
 PROCESSOR_RUN_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
 """Tables with the rows of a processor run, beside its own row."""
 
-decode_entries = msgspec.json.Decoder(list[Raw]).decode
 _decode_any = msgspec.json.Decoder(Raw).decode
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from ...core.codec import clean
@@ -23,7 +22,7 @@ from ...core.payload import Payload, is_usable
 from ...net.client import Client
 from ...net.messages import Request, segment
 from ...sync.plan import ListedRun
-from ..answers import MAX_STATUS, Params, check_answer, decode_entries, explain_refusal, inspect_entry
+from ..answers import MAX_STATUS, Params, check_answer, explain_refusal, inspect_entry
 from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
 from .workflow_runs import FINAL_STATUS as FINAL_WORKFLOW_STATUS
 
@@ -197,10 +196,10 @@ def _listed(raw: Raw, runs: ListEndpoint, copies: dict[Any, Any]) -> ListedRun:
     status = copies.setdefault(status, status)
     created, updated = row.time("createdAt"), row.time("updatedAt")
     if not id_ or not runs.details:
-        row_text = {"row": bytes(raw).decode(errors="replace")}
-        return ListedRun(id_, status, created, updated, status in runs.final, row_text)
-    texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)
-    summary = copies.setdefault(texts, dict(texts)) if texts else None
+        summary: dict[str, Any] | None = {"row": bytes(raw).decode(errors="replace")}
+    else:
+        texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)
+        summary = copies.setdefault(texts, dict(texts)) if texts else None
     return ListedRun(id_, status, created, updated, status in runs.final, summary)
 
 
@@ -226,14 +225,12 @@ def pages(client: Client, path: str, params: Params, envelope: str) -> Iterator[
             token, seen, restarted = None, set(), True
             continue
         page = Payload(clean(reply.body))
-        rows = page.raw(envelope)
-        if rows is None and "nextPageToken" not in page:
+        entries = page.raws(envelope)
+        if envelope in page:
+            raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}")
+        if entries is None and "nextPageToken" not in page:
             raise ShapeError(f"the answer has no list {envelope!r}", request=f"GET {path}")
-        try:
-            entries = [] if rows is None else decode_entries(rows)
-        except msgspec.MsgspecError as error:
-            raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}") from error
-        yield entries
+        yield entries or []
         token = page.label("nextPageToken") or None
         if "nextPageToken" in page:
             raise ShapeError("the page token is not a text", request=f"GET {path}")

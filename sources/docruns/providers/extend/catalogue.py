@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from ...core.batch import Batch
-from ...core.codec import clean, is_object, json_text
+from ...core.codec import clean, json_text
 from ...core.errors import ApiError, BusyError, MissingError, RefusedError, ShapeError, UnreachableError
 from ...core.payload import Payload, is_usable
 from ...core.tables import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
@@ -30,6 +30,7 @@ from ...store.arrow import Tables, to_tables
 from ...sync import quarantine
 from ...sync.plan import Failure, ListedRun
 from ...sync.sync import Sync
+from ..answers import inspect_entry
 from . import api
 from .processor_runs import Context, processor_type
 
@@ -235,7 +236,7 @@ class _List:
 
     def _processor_version_cells(self, row: Payload) -> dict[str, object]:
         config = row.raw("config")
-        parts = Payload(config if config and is_object(config) else b"{}", glance=True)
+        parts = inspect_entry(config or Raw(b"{}"))
         row.ignore("extractorId", "classifierId", "splitterId", "processorId", "processorName")
         cells: dict[str, object] = {
             "type": self._endpoint.type or processor_type(row.text("processorType")),
@@ -296,12 +297,9 @@ class _List:
 
 def _identify(raw: Raw) -> tuple[str, str]:
     """An entry's id, or a label for one without an id, and its `updatedAt`."""
-    try:
-        row = Payload(raw, glance=True)
-        id_, updated_at = row.peek("id"), row.peek("updatedAt") or ""
-    except ShapeError:
-        id_, updated_at = None, ""
-    if id_ is not None and is_usable(id_):
+    row = inspect_entry(raw)
+    id_, updated_at = row.peek("id"), row.peek("updatedAt") or ""
+    if is_usable(id_):
         return id_, updated_at
     return f"(no id) {hashlib.sha256(bytes(raw)).hexdigest()[:12]}", updated_at
 

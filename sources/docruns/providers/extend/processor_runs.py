@@ -22,7 +22,7 @@ from ...core.parsed import ParentStep
 from ...core.payload import Payload
 from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
 from ...sync.plan import ListedRun
-from ..answers import PROCESSOR_RUN_TABLES, add_fields
+from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
 from . import outputs, schemas
 from .field_metadata import insights
 
@@ -119,8 +119,7 @@ def _processor_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, obje
 
 def _config_cells(config: Raw | None) -> dict[str, object]:
     """The configuration as it came, and the model that it names."""
-    # read at a glance, because the configuration is kept as it came
-    model = Payload(config if config and is_object(config) else b"{}", glance=True)
+    model = inspect_entry(config or Raw(b"{}"))
     return {
         "base_processor": model.text("baseProcessor", "engine"),
         "base_version": model.label("baseVersion") or model.label("engineVersion"),

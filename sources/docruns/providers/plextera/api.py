@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec import Raw
 
 from ...core.codec import clean
@@ -24,7 +23,7 @@ from ...core.payload import Payload, is_usable
 from ...net.client import Client
 from ...net.messages import Request, segment
 from ...sync.plan import ListedRun
-from ..answers import MAX_STATUS, Params, check_answer, decode_entries, explain_refusal, inspect_entry
+from ..answers import MAX_STATUS, Params, check_answer, explain_refusal, inspect_entry
 
 BASE_URL = "https://api.plextera.com/api/public/v1"
 MAX_PAGES = 1_000_000
@@ -203,11 +202,7 @@ class _Walk:
         )
         reply = self.client.get(Request(self.runs.path, params, subject=self.runs.name))
         answer = Payload(clean(reply.body))
-        raw = answer.raw("data")
-        try:
-            rows = decode_entries(raw) if raw is not None else None
-        except msgspec.MsgspecError:
-            rows = None
+        rows = answer.raws("data")
         if rows is None:
             raise ShapeError("the answer has no list 'data'", request=f"GET {self.runs.path}")
         info = answer.object("pageInfo") or Payload(b"{}")
