@@ -55,11 +55,8 @@ def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for (name,) in schemas if not name.endswith("_staging")]
 
 
-def report(
-    connection: duckdb.DuckDBPyConnection, dataset: str, now: datetime | None = None
-) -> dict[str, Any]:
+def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any]:
     """One dataset as plain values. Counts are of rows; ages are in seconds."""
-    now = now or datetime.now(UTC)
     tables = _Tables(connection, dataset)
     runs, unfinished, deleted, newest = tables.workflow_runs()
     provider, watermark, last_load_at, complete = tables.last_sync()
@@ -72,7 +69,7 @@ def report(
         "deleted": deleted,
         "quarantined": tables.count("quarantine", "WHERE resolved_at IS NULL"),
         "watermark": watermark,
-        "newest_run_age_s": None if newest is None else round((now - newest).total_seconds()),
+        "newest_run_age_s": None if newest is None else round((datetime.now(UTC) - newest).total_seconds()),
         "last_load_at": last_load_at,
         "complete": complete,
         "half_loaded_packages": tables.half_loaded_packages(),

@@ -196,6 +196,7 @@ def _listed(raw: Raw, runs: ListEndpoint, copies: dict[Any, Any]) -> ListedRun:
     status = copies.setdefault(status, status)
     created, updated = row.time("createdAt"), row.time("updatedAt")
     if not id_ or not runs.details:
+        # the row is kept as it came
         summary: dict[str, Any] | None = {"row": bytes(raw).decode(errors="replace")}
     else:
         texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)

@@ -119,6 +119,7 @@ def _processor_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, obje
 
 def _config_cells(config: Raw | None) -> dict[str, object]:
     """The configuration as it came, and the model that it names."""
+    # only inspected, because the configuration is kept as it came
     model = inspect_entry(config or Raw(b"{}"))
     return {
         "base_processor": model.text("baseProcessor", "engine"),
@@ -181,10 +182,8 @@ def run_type(run: Payload) -> str | None:
         return known
     if type_:
         return processor_type(type_)
-    for key, name in (("extractor", "EXTRACT"), ("classifier", "CLASSIFY"), ("splitter", "SPLIT")):
-        if key in run:
-            return name
-    return None
+    processors = (("extractor", "EXTRACT"), ("classifier", "CLASSIFY"), ("splitter", "SPLIT"))
+    return next((name for key, name in processors if key in run), None)
 
 
 def processor_type(type_: str | None) -> str | None:
