@@ -295,7 +295,7 @@ class _Push:
         changed = [id_ for id_, record in by_id.items() if record["outcome"] != "refused"]
         ids = list(filter(remote.is_loaded, changed))
         if ids:
-            remote.read_list_again()
+            remote.read_list()
 
         def on_run(id_: str, body: bytes) -> None:
             self._read_back(by_id[id_], updates.known(body, id_))

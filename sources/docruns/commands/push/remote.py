@@ -81,9 +81,7 @@ class RemoteRuns:
     def read(self) -> Iterator[tuple[str, updates.Outcome]]:
         """Each run as the platform has it, or its error. Raises errors that concern all runs."""
         rest = []
-        if self._rows:
-            with self._platform.client:
-                self._read_list(self._floor())
+        self.read_list()
         for id_ in self._ids:
             if self._is_current(id_):
                 row = self._rows[id_]
@@ -95,11 +93,18 @@ class RemoteRuns:
             with self._platform.client as client:
                 yield from updates.has(client, rest)
 
-    def read_list_again(self) -> None:
+    def read_list(self) -> None:
         """Read what the list shows as changed since it was last read, or since the load."""
-        if self._rows:
-            with self._platform.client:
-                self._read_list(self._newest_listed or self._floor())
+        if not self._rows:
+            return
+        run_list = self._platform.workflow_runs
+        pages = plan.scan(run_list.pages(None), self._newest_listed or self._floor(), run_list.is_ordered)
+        with self._platform.client:
+            for run in chain.from_iterable(pages):
+                if self._newest_listed is None or run.changed > self._newest_listed:
+                    self._newest_listed = run.changed
+                if run.id in self._rows:
+                    self._listed[run.id] = run
 
     def listed_run(self, id_: str) -> ListedRun:
         """A loaded run as the list shows it, or would show it."""
@@ -113,15 +118,6 @@ class RemoteRuns:
         summary = {key: text for key, text in summary.items() if text is not None}
         times = utc(row["created_at"]), utc(row["updated_at"])
         return ListedRun(id_, row["status"], *times, summary=summary)
-
-    def _read_list(self, down_to: datetime | None) -> None:
-        run_list = self._platform.workflow_runs
-        pages = plan.scan(run_list.pages(None), down_to, run_list.is_ordered)
-        for run in chain.from_iterable(pages):
-            if self._newest_listed is None or run.changed > self._newest_listed:
-                self._newest_listed = run.changed
-            if run.id in self._rows:
-                self._listed[run.id] = run
 
     def _floor(self) -> datetime | None:
         """How far back the list may show changes of these runs that are not loaded."""
