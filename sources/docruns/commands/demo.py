@@ -76,11 +76,8 @@ def _row_counts(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[tup
         "WHERE table_schema = ? AND table_name NOT LIKE '\\_dlt%' ESCAPE '\\' ORDER BY 1",
         [dataset],
     ).fetchall()
-    counts = []
-    for (name,) in names:
-        number = connection.execute(f"SELECT count(*) FROM {quote(dataset)}.{quote(name)}").fetchone()
-        counts.append((name, number[0] if number else 0))
-    return counts
+    count = f"SELECT count(*) FROM {quote(dataset)}."
+    return [(name, connection.execute(count + quote(name)).fetchall()[0][0]) for (name,) in names]
 
 
 def _as_table(answer: questions.Answer) -> str:

@@ -1,5 +1,4 @@
-"""Load a platform into a target until nothing is due. The command `docruns load` and scheduled jobs call
-this.
+"""Load a platform into a target until nothing is due: for the command `docruns load` and scheduled jobs.
 
     lock ──► open the database ──► clear what a crash left ──► package, package, … ──► publish ──► Summary
                (bounded wait)        (uncommitted = undone)      chunk_runs runs each
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +99,18 @@ def load_runs(
         check_place(target.database, publish)
     started, used_before = time.monotonic(), replace(platform.client.usage)
     folder = working_folder(target)
-    with (
-        translate_errors(target, folder),
-        exclusive(target, f"docruns load {platform.name}"),
-    ):
+    with translate_errors(target, folder), exclusive(target, f"docruns load {platform.name}"):
         sync = Sync(platform, progress, sample=sample)
-        source = make_source(sync)
+        source = make_source(platform, partial(platform.resources, sync))
         if sample is not None:
             source = source.with_resources(*RUN_RESOURCES)
         half_loaded = _load_with_limited_memory(source, sync, target, on_wait)
         if publish is not None:
-            _refuse_half_loaded(half_loaded, target)
+            if half_loaded:
+                raise DocrunsError(
+                    f"--publish: no copy was made: a killed load left {half_loaded} runs at two versions in {target}. "
+                    "Load again until the summary no longer says that runs are due."
+                )
             publish_copy(target.database, publish, folder.name, on_wait)
     return _summarize(sync, used_before, time.monotonic() - started)
 
@@ -129,15 +130,10 @@ def _load_with_limited_memory(
 
 
 def _load_until_done(
-    source: DltSource,
-    sync: Sync,
-    target: Target,
-    on_wait: Callable[[str], None] | None,
-    memory: str | None,
+    source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None, memory: str | None
 ) -> int:
     """Load all packages. Returns how many runs a killed load has left at two versions."""
-    # the sync stays open from one package to the next, so that the next runs are fetched while dlt
-    # loads
+    # the sync stays open from one package to the next: the next runs are fetched while dlt loads
     with (
         open_pipeline(sync.platform.name, target, on_wait) as running,
         sync,
@@ -164,8 +160,7 @@ def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
 
 
 def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
-    """Load one package after the other, at least one. While one is extracted, the one before is
-    checkpointed."""
+    """Load packages, at least one. While one is extracted, the one before is checkpointed."""
     with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
         load_package(running, source, target)
         checkpoint = checkpoint_aside(running, target, executor)
@@ -185,14 +180,6 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
         gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
     if sync.gone and traits_of(running).takes_updates:
         lookup.mark_deleted(running, gone, {}, sync.clock())
-
-
-def _refuse_half_loaded(number: int, target: Target) -> None:
-    if number:
-        raise DocrunsError(
-            f"--publish: no copy was made: a killed load left {number} runs at two versions in {target}. "
-            "Load again until the summary no longer says that runs are due."
-        )
 
 
 def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:

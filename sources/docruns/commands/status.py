@@ -20,8 +20,7 @@ _WAIT_S = 5.0
 def reports(
     database: Path, at_work: Callable[[], Mapping[str, LockHolder]], wait_s: float = _WAIT_S
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `at_work()` gives the process that loads into each dataset; without one it
-    is null.
+    """A report for each dataset. `at_work()` gives the process, if any, that loads into each dataset.
 
     While a load has the database open, no other process can read it. Then the reports hold `at_work` only.
     """
@@ -56,14 +55,10 @@ def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for (name,) in schemas if not name.endswith("_staging")]
 
 
-def report(
-    connection: duckdb.DuckDBPyConnection, dataset: str, now: datetime | None = None
-) -> dict[str, Any]:
+def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any]:
     """One dataset as plain values. Counts are of rows; ages are in seconds."""
-    now = now or datetime.now(UTC)
     tables = _Tables(connection, dataset)
-    newest = tables.newest_change()
-    runs, unfinished, deleted = tables.workflow_runs()
+    runs, unfinished, deleted, newest = tables.workflow_runs()
     provider, watermark, last_load_at, complete = tables.last_sync()
     return {
         "dataset": dataset,
@@ -74,7 +69,7 @@ def report(
         "deleted": deleted,
         "quarantined": tables.count("quarantine", "WHERE resolved_at IS NULL"),
         "watermark": watermark,
-        "newest_run_age_s": None if newest is None else round((now - newest).total_seconds()),
+        "newest_run_age_s": None if newest is None else round((datetime.now(UTC) - newest).total_seconds()),
         "last_load_at": last_load_at,
         "complete": complete,
         "half_loaded_packages": tables.half_loaded_packages(),
@@ -93,19 +88,13 @@ class _Tables:
         self._quoted = quote(dataset)
 
     def workflow_runs(self) -> tuple[Any, ...]:
-        """How many there are, and how many of them are unfinished and deleted."""
+        """How many there are, how many of them are unfinished and deleted, and the latest change."""
         return self._first_row(
             "workflow_runs",
             "SELECT count(*), count(*) FILTER (NOT is_final AND deleted_at IS NULL), "
-            "count(*) FILTER (deleted_at IS NOT NULL) FROM {table}",
-            default=(0, 0, 0),
+            "count(*) FILTER (deleted_at IS NOT NULL), max(updated_at) FROM {table}",
+            default=(0, 0, 0, None),
         )
-
-    def newest_change(self) -> datetime | None:
-        """The latest change of a workflow run."""
-        row = self._first_row("workflow_runs", "SELECT max(updated_at) FROM {table}", (None,))
-        newest: datetime | None = row[0]
-        return newest
 
     def last_sync(self) -> tuple[Any, ...]:
         """Provider, watermark, end and completeness of the last package."""

@@ -1,5 +1,4 @@
-"""Finds loaded runs that the platform has deleted. The API reports no deletion: such runs are missing from
-its lists.
+"""Finds loaded runs that the platform has deleted: the API reports no deletion, but its lists lack them.
 
     all lists ──► loaded runs that they lack ──► one GET each: 404? ──► deleted_at, in one transaction
 
@@ -103,9 +102,8 @@ def sweep_deleted(
         platform.client,
     ):
         if not traits_of(running).takes_updates:
-            raise ConfigError(
-                "--destination", f"{target.destination} keeps files, whose rows cannot be changed."
-            )
+            reason = f"{target.destination} keeps files, whose rows cannot be changed."
+            raise ConfigError("--destination", reason)
         workflows, processors = stored_runs(running)
         _check_one_workspace([*workflows, *processors])
         lists = ListInventory(platform, progress)

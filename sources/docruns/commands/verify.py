@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from ..core.codec import utc
 from ..core.flatten.values import NUL_SPELLED
 from ..core.parsed import ParentStep
-from ..core.tables import BY_NAME, PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
+from ..core.tables import PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
 from ..store import lookup
 from ..store.destinations import traits_of
 from ..store.environment import private_files
@@ -32,13 +32,7 @@ from ..store.failures import translate_errors
 from ..store.lookup import Pipeline
 from ..store.pipeline import open_for_reading
 from ..store.target import Target, require_database
-from ..sync.inventory import (
-    InventoryRun,
-    ListInventory,
-    check_stored_privacy,
-    quarantined_runs,
-    stored_runs,
-)
+from ..sync.inventory import InventoryRun, ListInventory, check_stored_privacy, quarantined_runs, stored_runs
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
 from ..sync.sync import Sample
@@ -101,13 +95,7 @@ class VerifyResult:
     @property
     def kinds(self) -> dict[str, Sequence[Any]]:
         """The differences by kind."""
-        return {
-            "missing": self.missing,
-            "stale": self.stale,
-            "gone": self.gone,
-            "returned": self.returned,
-            "cells": self.cells,
-        }
+        return {kind: getattr(self, kind) for kind in KIND_TEXT}
 
     @property
     def differs(self) -> bool:
@@ -144,8 +132,7 @@ def verify_runs(
     seed: int | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> VerifyResult:
-    """Compare a target with its platform, and `deep` of its runs cell by cell. The same `seed` picks the same
-    runs.
+    """Compare a target with its platform, and `deep` of its runs, which `seed` picks, cell by cell.
 
     Changes nothing. What changes on the platform after the load is a difference, so verify right after it.
     """
@@ -194,8 +181,7 @@ def _compare_lists(
     for name, rows in lists.rows.items():
         for run_id in rows:
             if (name, run_id) not in stored_ids:
-                is_quarantined = (name, run_id) in quarantined
-                runs = result.quarantined if is_quarantined else result.missing
+                runs = result.quarantined if (name, run_id) in quarantined else result.missing
                 runs.append(f"{name}/{run_id}")
     for runs in (result.missing, result.stale, result.gone, result.returned, result.quarantined):
         runs.sort()
@@ -223,11 +209,7 @@ def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
 
 
 def _choose_sample(
-    result: VerifyResult,
-    lists: ListInventory,
-    stored: Sequence[InventoryRun],
-    deep: int,
-    seed: int | None,
+    result: VerifyResult, lists: ListInventory, stored: Sequence[InventoryRun], deep: int, seed: int | None
 ) -> set[str]:
     """Ids of runs that a load would fetch by themselves, and that are not known to differ."""
     known = {label.partition("/")[2] for label in (*result.stale, *result.returned, *result.quarantined)}
@@ -236,8 +218,7 @@ def _choose_sample(
         name = lists.of(run)
         if name is None or run.id not in lists.rows[name] or run.id in known:
             continue
-        # Extend's processor runs come inside their workflow run, Plextera's are fetched by
-        # themselves
+        # Extend's processor runs come inside their workflow run, Plextera's are fetched by themselves
         is_fetched = run.inside is None or name == "extractions"
         if is_fetched and lists.lists[name].detail is not None:
             ids.append(run.id)
@@ -247,11 +228,10 @@ def _choose_sample(
 
 def _load_sample(platform: Platform, fresh: Target, ids: set[str], running: Pipeline) -> None:
     """Load the sample and nothing else into a database of its own."""
-    columns = ("workflow_run_id", "workflow_step_position")
     parents = {
-        row["id"]: ParentStep(row[columns[0]], row[columns[1]])
+        row["id"]: ParentStep(row["workflow_run_id"], row["workflow_step_position"])
         for row in lookup.rows_of(running, PROCESSOR_RUNS, "id", sorted(ids))
-        if row[columns[0]] is not None
+        if row["workflow_run_id"] is not None
     }
     load_runs(platform, fresh, sample=Sample(frozenset(ids), parents))
 
@@ -298,20 +278,16 @@ def _without_nul(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differences(
-    table: Table,
-    key: tuple[Any, ...],
-    ours: Mapping[str, Any] | None,
-    theirs: Mapping[str, Any] | None,
+    table: Table, key: tuple[Any, ...], ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None
 ) -> Iterator[Difference]:
     if ours is None or theirs is None:
         yield Difference(table.name, key, None, ours and "a row", theirs and "a row")
         return
-    for column in BY_NAME[table.name].columns:
+    for column in table.columns:
         if column.name in _NOT_COMPARED:
             continue
         stored, fresh = (_plain(column, row[column.name]) for row in (ours, theirs))
-        # for a run inside another one only lists give these, and a load does not read lists to
-        # their ends
+        # for a run inside another one only lists give these, and a load does not read lists to their ends
         only_listed = column.name in _FROM_LISTS and stored is None and ours.get("workflow_run_id")
         if stored != fresh and not only_listed:
             yield Difference(table.name, key, column.name, stored, fresh)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from hashlib import blake2b
@@ -28,7 +29,7 @@ from uuid import UUID
 import msgspec
 
 from ..core.codec import JSON, Number, decode_whole, number_text, rfc3339, utc
-from ..core.errors import ShapeError
+from ..core.errors import ApiError, MissingError, ShapeError
 from ..core.flatten.values import is_equal
 from ..core.payload import is_usable
 
@@ -273,11 +274,48 @@ def diff(wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored) -> 
     return Change(wish, name, metadata, RemoteRun(None if name is None else known.name, before))
 
 
-def holds(change: Change, known: RemoteRun) -> bool | None:
-    """Whether the run has the values of the change.
+@dataclass
+class Comparison:
+    """What the desired runs need, in the order of the rows."""
 
-    None: unknown, the API does not return the name.
-    """
+    changes: list[Change] = field(default_factory=list)
+    unchanged: list[Unchanged] = field(default_factory=list)
+    unreadable: list[tuple[DesiredRun, ApiError]] = field(default_factory=list)
+    """Runs that cannot be fetched now."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+def compare(
+    outcomes: Iterable[tuple[str, RemoteRun | ApiError]],
+    desired: Iterable[DesiredRun],
+    problems: Iterable[Problem],
+    last_pushes: Mapping[str, LastPush],
+    stored: Stored,
+) -> Comparison:
+    """Compare the desired runs with the platform's. The comparison has the given problems too, sorted."""
+    by_id, comparison = {run.id: run for run in desired}, Comparison(problems=[*problems])
+    for id_, outcome in outcomes:
+        run = by_id[id_]
+        if isinstance(outcome, MissingError):
+            comparison.problems.append(Problem(run.row, id_, "the platform has no such run"))
+            continue
+        if isinstance(outcome, ApiError):
+            comparison.unreadable.append((run, outcome))
+            continue
+        difference = diff(run, outcome, last_pushes.get(id_, LastPush()), stored)
+        if isinstance(difference, Problem):
+            comparison.problems.append(difference)
+        elif isinstance(difference, Unchanged):
+            comparison.unchanged.append(difference)
+        else:
+            comparison.changes.append(difference)
+    comparison.changes.sort(key=lambda change: change.wish.row)
+    comparison.problems.sort()
+    return comparison
+
+
+def holds(change: Change, known: RemoteRun) -> bool | None:
+    """Whether the run has the values of the change. None: unknown, the API does not return the name."""
     has = all(
         key in known.metadata and same(value, known.metadata[key]) for key, value in change.metadata.items()
     )

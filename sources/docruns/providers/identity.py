@@ -1,6 +1,4 @@
-"""Which platform's runs a dataset holds, and how it stores private columns.
-
-Refuses a load that differs.
+"""Refuses a load whose runs, or whose storage of private columns, differ from those of the dataset.
 
 dlt's source state stores both, without the hash key.
 """
@@ -21,8 +19,7 @@ logger = logging.getLogger("docruns")
 
 
 def check_storage_mode(platform: Platform) -> None:
-    """ConfigError where the dataset holds other runs, or stores private columns in another way than the
-    settings.
+    """ConfigError where the dataset has other runs, or stores private columns otherwise than the settings say.
 
     Each resource begins with this call. In a new dataset the first call writes both to the state.
     """
@@ -38,8 +35,7 @@ def check_storage_mode(platform: Platform) -> None:
     if saved.get("drop_columns", []) != privacy.emptied:
         if has_rows:
             logger.warning(
-                "docruns: sources.%s.drop_columns has changed: existing rows stay as they are",
-                platform.name,
+                "docruns: sources.%s.drop_columns has changed: existing rows stay as they are", platform.name
             )
         saved["drop_columns"] = privacy.emptied
 

@@ -34,10 +34,7 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
-    """Due processor runs that the destination holds as they are listed.
-
-    Adds the others' parents to `sync.known`.
-    """
+    """Due processor runs that the destination holds as listed. Adds the others' parents to `sync.known`."""
     pipeline, parents = dlt.current.pipeline(), sync.known.parents
     if _is_refreshing():
         return set()
@@ -62,10 +59,7 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 
 def _is_refreshing() -> bool:
-    """Whether dlt's `refresh` has dropped the state.
-
-    It empties the tables when it loads this package.
-    """
+    """Whether dlt's `refresh` has dropped the state. It empties the tables when it loads this package."""
     state = dlt.current.load_package_state()["state"]
     return bool(state.get("dropped_tables") or state.get("truncated_tables"))
 
@@ -110,19 +104,11 @@ class UnlinkedRuns:
             if stored.workflow_run_id is None:
                 parent = parents[id_]
                 found[id_] = lookup.ProducedRun(
-                    id_,
-                    parent.workflow_run_id,
-                    parent.position or 0,
-                    stored.status,
-                    stored.updated_at,
+                    id_, parent.workflow_run_id, parent.position or 0, stored.status, stored.updated_at
                 )
         rows = []
         for made in found.values():
             if made.id not in self._parsed:
                 parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
                 rows.append(ListedRun(made.id, made.status, None, made.updated_at))
-        return replace(
-            self.recording(run_list),
-            name=f"{run_list.name} astray",
-            pages=lambda _: iter([rows]),
-        )
+        return replace(self.recording(run_list), name=f"{run_list.name} astray", pages=lambda _: iter([rows]))

@@ -7,7 +7,7 @@ processor_runs   processor runs outside of workflow runs; waits until the workfl
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -29,15 +29,15 @@ from ..store.arrow import (
 )
 from ..store.destinations import traits_of
 from ..store.merge_hints import CONTRACT, Hints
+from ..sync.lists import Platform
 from ..sync.sync import Sync
 from .identity import check_storage_mode
 from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs
 
 
-def make_source(sync: Sync) -> DltSource:
-    """The dlt source of one load, as `extend()` and `plextera()` make it."""
-    name = sync.platform.name
-    resources = partial(sync.platform.resources, sync)
+def make_source(platform: Platform, resources: Callable[[], list[Any]]) -> DltSource:
+    """A dlt source for one package or load of a platform, as `extend()` and `plextera()` make it."""
+    name = platform.name
     return dlt.source(resources, name=name, section=name, schema_contract=CONTRACT)()
 
 
@@ -81,10 +81,7 @@ class _RunRows:
             sync.workflow_runs_are_done = True
 
     def processor_runs(self) -> Iterator[Tables | None]:
-        """Processor runs outside of workflow runs.
-
-        Workflow runs come first, so that no run is fetched twice.
-        """
+        """Processor runs outside of workflow runs, after these: so no run is fetched twice."""
         sync, selected = self._sync, self._begin()
         states = dlt.current.resource_state()
         while "workflow_runs" in selected and not sync.workflow_runs_are_done:
@@ -106,9 +103,7 @@ class _RunRows:
         return dlt.current.source().resources.selected
 
     def _walk_all(self) -> Iterator[None]:
-        """Walk all lists before any run is fetched: in some versions only lists have the dates of nested
-        runs.
-        """
+        """Walk all lists first: in some versions only lists have the dates of nested runs."""
         states = dlt.current.resource_state("processor_runs")
         lists = [(run_list, states.setdefault(run_list.name, {})) for run_list in self._others]
         main = (self._main, dlt.current.resource_state("workflow_runs"))
@@ -148,10 +143,7 @@ def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:
 
 
 class _ToTables(YieldMapItem):
-    """Splits a batch into its tables.
-
-    Its place is after dlt's limit, which counts batches: so runs stay whole.
-    """
+    """Splits a batch into its tables, after dlt's limit, which counts batches: so runs stay whole."""
 
     placement_affinity = 1.2
 
@@ -162,7 +154,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     Private values that the settings hash or drop are replaced before dlt gets the rows. Resources that fill
     the same tables share `hints`.
     """
-    _silence_expected_warnings()
+    logging.getLogger("dlt").addFilter(_is_unexpected)
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
     # by package: dlt reads its settings again with each call of `dlt.current.pipeline`
@@ -191,10 +183,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
 
 @cache
 def _platform_texts(table: Table) -> list[str]:
-    """Columns in which a platform may put its own URLs.
-
-    A URL that a document contains is a value.
-    """
+    """Columns in which a platform may put its own URLs. A URL that a document contains is a value."""
     return [
         column.name
         for column in table.columns
@@ -202,19 +191,10 @@ def _platform_texts(table: Table) -> list[str]:
     ]
 
 
-def _silence_expected_warnings() -> None:
-    """dlt warns for every batch that JSON comes as Arrow strings, and of merge keys in datasets from before
-    docruns used destination scopes. Both are expected.
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Not one of dlt's expected warnings: for every batch that JSON comes as Arrow strings, and about merge keys
+    in datasets from before docruns used destination scopes.
     """
-    logger = logging.getLogger("dlt")
-    if not any(isinstance(f, _ExpectedWarnings) for f in logger.filters):
-        logger.addFilter(_ExpectedWarnings())
-
-
-class _ExpectedWarnings(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return (
-            "several column hints were different" not in message
-            and "has `merge_key` and `destination_scope`" not in message
-        )
+    message = record.getMessage()
+    expected = ("several column hints were different", "has `merge_key` and `destination_scope`")
+    return not any(text in message for text in expected)

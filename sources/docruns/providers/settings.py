@@ -8,27 +8,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dlt
 from dlt.common.runtime.run_context import active
 
 from ..core.errors import ApiError, ConfigError, RefusedError
 from ..core.privacy import make_privacy
-from ..core.settings import Settings, check_base_url, duration, is_loopback, moment
+from ..core.settings import Settings, duration, is_loopback, moment
 from ..net.client import Client
 from ..net.messages import ConnectionSettings
 from ..net.shared_budget import Budget
+from ..store.environment import warn_of_readable_secrets
 
 REQUESTS_PER_SECOND = 10.0
 """The first rate of a load: the limit of Extend's lowest plan. Plextera documents no limit."""
 
 
-class Dialect(NamedTuple):
-    """How a platform's answers are interpreted; see `Client`."""
-
-    explain: Callable[[int, Mapping[str, str], bytes, str], ApiError]
-    check: Callable[[bytes, str], None]
+Explain = Callable[[int, Mapping[str, str], bytes, str], ApiError]
+"""Makes the error of a refused request; see `Client`."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,20 @@ class ClientOptions:
     max_response_mb: float
 
     def make_client(
-        self, section: str, base_url: str, key: str, headers: Mapping[str, str], dialect: Dialect
+        self,
+        section: str,
+        base_url: str,
+        key: str,
+        headers: Mapping[str, str],
+        explain: Explain,
+        check: Callable[[bytes, str], None],
     ) -> Client:
-        """A client of that address, with the request budget of its key.
+        """A client of that address, with the request budget of its key. ConfigError names the setting."""
 
-        ConfigError names the setting.
-        """
-        url = check_base_url(base_url, f"{section}.base_url")
-
-        def explain(status: int, answered: Mapping[str, str], body: bytes, request: str) -> ApiError:
-            error = dialect.explain(status, answered, body, request)
+        def explain_with_advice(
+            status: int, answered: Mapping[str, str], body: bytes, request: str
+        ) -> ApiError:
+            error = explain(status, answered, body, request)
             if isinstance(error, RefusedError):
                 variable = f"{section.rpartition('.')[2].upper()}_API_KEY"
                 error.advice = (
@@ -60,19 +62,19 @@ class ClientOptions:
 
         ceiling = check_bounds(f"{section}.requests_per_second", self.requests_per_second, 0)
         connection = ConnectionSettings(
-            base_url=url,
+            base_url=base_url,
             headers=dict(headers),
             concurrency=check_bounds(f"{section}.concurrency", self.concurrency, 1),
             max_response_mb=check_bounds(f"{section}.max_response_mb", self.max_response_mb, 1e-6),
         )
         budget = Budget.shared(
             Path(active().data_dir) / "docruns" / "budgets",
-            url,
+            base_url,
             key,
             ceiling or None,
-            None if is_loopback(url) else REQUESTS_PER_SECOND,
+            None if is_loopback(base_url) else REQUESTS_PER_SECOND,
         )
-        return Client(connection, budget, explain, dialect.check)
+        return Client(connection, budget, explain_with_advice, check)
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,7 @@ class LoadOptions:
         since, until = moment(self.since, "since"), moment(self.until, "until")
         if since is not None and until is not None and since >= until:
             raise ConfigError(
-                "until",
-                f"{self.until} is not after since, {self.since}: no run lies between them.",
+                "until", f"{self.until} is not after since, {self.since}: no run lies between them."
             )
         return Settings(
             overlap=duration(self.overlap, f"{section}.overlap"),
@@ -109,6 +110,20 @@ class LoadOptions:
             privacy=make_privacy(self.field_values, self.hash_key, self.drop_columns, section),
             origin=origin,
         )
+
+
+def find_api_key(provider: str, api_key: str | None, base_url: str) -> str:
+    """The key of the settings or of the environment. Optional on loopback addresses."""
+    warn_of_readable_secrets()
+    variable = f"{provider.upper()}_API_KEY"
+    key = api_key or os.environ.get(variable) or ("sandbox" if is_loopback(base_url) else None)
+    if key is None:
+        raise ConfigError(
+            f"sources.{provider}.api_key",
+            "is not set.",
+            f"Put it into .dlt/secrets.toml under [sources.{provider}], or set {variable}.",
+        )
+    return key
 
 
 def check_bounds(key: str, number: Any, least: float, most: float = math.inf) -> Any:

@@ -1,8 +1,5 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox |
-notebook`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox | notebook`.
 
-Exit codes: 0 everything due is loaded; 1 failed; 2 wrong use or configuration (the message names the key); 3
-loaded, but some runs are quarantined, or pushed, but some runs were refused; 4 the API refused the key.
 Results go to stdout, progress and errors to stderr.
 
 Each command imports what it needs when it runs: dlt, DuckDB and pyarrow take seconds to import, and `--help`
@@ -178,8 +175,7 @@ def sweep(
         int, typer.Option(help="Send at most this many requests for missing runs, or stop.", min=0)
     ] = 1000,
     yes: Annotated[
-        bool,
-        typer.Option("--yes", help="Continue even if many runs, or all of a list, are missing."),
+        bool, typer.Option("--yes", help="Continue even if many runs, or all of a list, are missing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -213,8 +209,7 @@ def verify(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of the --deep sample: the same seed picks the same runs.",
-            show_default="random",
+            help="Seed of the --deep sample: the same seed picks the same runs.", show_default="random"
         ),
     ] = None,
     as_json: AsJson = False,
@@ -246,8 +241,7 @@ def verify(
 def push(
     provider: WritableArgument,
     source: Annotated[
-        str,
-        typer.Option("--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file."),
+        str, typer.Option("--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file.")
     ],
     database: Database = DEFAULT_DATABASE,
     destination: Destination = "duckdb",

@@ -1,7 +1,4 @@
-"""The entry point of `docruns`: signals that end a command, errors as exit codes.
-
-SIGTERM and SIGINT are what a scheduler or a person sends to end a command.
-"""
+"""The entry point of `docruns`: signals of schedulers and people that end a command, errors as exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +22,9 @@ def run() -> None:
     logging.getLogger("dlt").addFilter(_OneLinePerProblem())
     prepare_streams()
     if "_DOCRUNS_COMPLETE" in os.environ:
-        _hide_rich()
+        # without rich, which takes 0.6 s of CPU to render the help texts; None: not installed
+        modules: dict[str, Any] = sys.modules
+        modules["rich"] = None
     signals = StopSignals()
     try:
         app()
@@ -40,13 +39,6 @@ def run() -> None:
             raise
         say(f"docruns: {known}")
         sys.exit(known.exit_code)
-
-
-def _hide_rich() -> None:
-    """Make typer complete words without rich, which takes 0.6 s of CPU to render the help texts."""
-    modules: dict[str, Any] = sys.modules
-    # None stands for a package that is not installed
-    modules["rich"] = None
 
 
 def _as_docruns_error(error: BaseException) -> DocrunsError | None:
@@ -81,10 +73,9 @@ class _OneLinePerProblem(logging.Filter):
 
 
 class StopSignals:
-    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up. `received` is the signal that
-    came.
+    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up.
 
-    The signal is kept because the interrupted code may raise another error: DuckDB an error of its query,
+    `received` is the signal that came. It is kept because the interrupted code may raise another error: DuckDB an error of its query,
     typer an exit.
     """
 

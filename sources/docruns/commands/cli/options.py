@@ -45,15 +45,13 @@ Dataset = Annotated[
 BaseUrl = Annotated[
     str | None,
     typer.Option(
-        help="Address of the API. `docruns sandbox` prints those of a sandbox.",
-        show_default="the platform's",
+        help="Address of the API. `docruns sandbox` prints those of a sandbox.", show_default="the platform's"
     ),
 ]
 ApiVersion = Annotated[
     str | None,
     typer.Option(
-        help="Extend's API version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.",
-        show_default="newest",
+        help="Extend's API version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="newest"
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]

@@ -24,7 +24,8 @@ def show_progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator
     if quiet:
         yield None
     elif out.isatty():
-        with _LiveBars(out) as bars:
+        bars = _LiveBars(out)
+        with bars.progress:
             yield bars
     else:
         yield _PlainLines(out)
@@ -32,7 +33,7 @@ def show_progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator
 
 class _LiveBars:
     def __init__(self, out: TextIO) -> None:
-        self._progress = ProgressBars(
+        self.progress = ProgressBars(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
@@ -43,21 +44,14 @@ class _LiveBars:
         self._tasks: dict[str, TaskID] = {}
         self._rate = _Rate()
 
-    def __enter__(self) -> _LiveBars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
-
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None:
         if stage in ("listing", "fetching"):
             if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, total=total or done, rate="")
+                self._tasks[name] = self.progress.add_task(name, total=total or done, rate="")
             rate = self._rate(name, done) if stage == "fetching" else "listed"
-            self._progress.update(self._tasks[name], completed=done, total=total or done, rate=rate)
+            self.progress.update(self._tasks[name], completed=done, total=total or done, rate=rate)
         elif line := _line(stage, name, done):
-            self._progress.console.print(line)
+            self.progress.console.print(line)
 
 
 class _PlainLines:

@@ -1,5 +1,4 @@
-"""A file that records a push line by line and outlives the process. A record is on the disk when `write`
-returns.
+"""A file that records a push and outlives the process. A record is on the disk when `write` returns.
 
     {"push_id": "20261122T070000-3f9a1c", "wishes": "9d41…"}
     {"id": "workflow_run_1", "outcome": "unconfirmed", "name": "HP-1", …}                     before it is sent
@@ -28,8 +27,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Journal:
-    """A file of JSON objects, one a line, that only its owner can read. `records` are those of earlier
-    processes."""
+    """A file of JSON lines that only its owner can read. `records` are those of earlier processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,8 +43,7 @@ class Journal:
         self._failure: OSError | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append a record; it is on the disk when this returns. OSError if that is not possible, now or
-        before."""
+        """Append a record to the disk. OSError if that is not possible, now or before."""
         line = _encode(record) + b"\n"
         with self._lock:
             if self._failure is not None:
@@ -56,10 +53,7 @@ class Journal:
                 os.fsync(self._file)
             except BaseException as error:
                 # the file may end in half a line, and what follows half a line is not read
-                if isinstance(error, OSError):
-                    self._failure = error
-                else:
-                    self._failure = OSError(errno.EINTR, "interrupted")
+                self._failure = error if isinstance(error, OSError) else OSError(errno.EINTR, "interrupted")
                 raise
 
     @property
@@ -84,8 +78,7 @@ class Journal:
 
 
 class JournalState:
-    """What a journal holds: the push that wrote it, the record of each run, and the runs that the database
-    has."""
+    """What a journal holds: its push, the record of each run, and the runs that the database has."""
 
     def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
         self.push_id: str | None = None
@@ -113,8 +106,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records, and their size in bytes. What follows was cut off by a kill or a power failure, and is
-    ignored."""
+    """The records, and their size in bytes, without what a kill or a power failure cut off."""
     found: list[dict[str, Any]] = []
     size = 0
     try:

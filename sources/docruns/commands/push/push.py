@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.codec import rfc3339
-from ...core.errors import ApiError, ConfigError, MissingError, RowsError
+from ...core.errors import ApiError, ConfigError, RowsError
 from ...providers import changes
-from ...providers.changes import Change, DesiredRun, Problem, RemoteRun, Stored, Unchanged
+from ...providers.changes import Change, Comparison, DesiredRun, Problem, RemoteRun, Stored
 from ...providers.extend import updates
 from ...store.destinations import traits_of
 from ...store.environment import private_files
@@ -103,10 +103,8 @@ def push_rows(
         desired, problems = changes.read(rows)
         with open_target(platform.name, target, on_wait) as running:
             if not traits_of(running).takes_updates:
-                raise ConfigError(
-                    "--destination",
-                    f"{target.destination} keeps files, and `pushes` must be a table.",
-                )
+                reason = f"{target.destination} keeps files, and `pushes` must be a table."
+                raise ConfigError("--destination", reason)
             check_stored_privacy(platform, running)
             if dry_run:
                 result = _dry_run(platform, target, running, desired, problems)
@@ -140,52 +138,18 @@ def _open_journal(path: Path) -> Iterator[Journal]:
         journal.close()
 
 
-@dataclass
-class _Comparison:
-    """What the desired runs need, in the order of the rows."""
-
-    changes: list[Change] = field(default_factory=list)
-    unchanged: list[Unchanged] = field(default_factory=list)
-    unreadable: list[tuple[DesiredRun, ApiError]] = field(default_factory=list)
-    """Runs that cannot be fetched now."""
-
-
 def _compare(
-    remote: RemoteRuns,
-    desired: Iterable[DesiredRun],
-    problems: Sequence[Problem],
-    stored: Stored,
-) -> _Comparison:
+    remote: RemoteRuns, desired: Sequence[DesiredRun], problems: Sequence[Problem], stored: Stored
+) -> Comparison:
     """Compare the desired runs with the platform's. RowsError if there is any problem."""
-    by_id, comparison, all_problems = {run.id: run for run in desired}, _Comparison(), [*problems]
-    for id_, outcome in remote.read():
-        run = by_id[id_]
-        if isinstance(outcome, MissingError):
-            all_problems.append(Problem(run.row, id_, "the platform has no such run"))
-            continue
-        if isinstance(outcome, ApiError):
-            comparison.unreadable.append((run, outcome))
-            continue
-        last_push = remote.last_pushes.get(id_, changes.LastPush())
-        difference = changes.diff(run, outcome, last_push, stored)
-        if isinstance(difference, Problem):
-            all_problems.append(difference)
-        elif isinstance(difference, Unchanged):
-            comparison.unchanged.append(difference)
-        else:
-            comparison.changes.append(difference)
-    if all_problems:
-        raise RowsError(KEY, [str(problem) for problem in sorted(all_problems)])
-    comparison.changes.sort(key=lambda change: change.wish.row)
+    comparison = changes.compare(remote.read(), desired, problems, remote.last_pushes, stored)
+    if comparison.problems:
+        raise RowsError(KEY, [str(problem) for problem in comparison.problems])
     return comparison
 
 
 def _dry_run(
-    platform: Platform,
-    target: Target,
-    running: Pipeline,
-    desired: list[DesiredRun],
-    problems: list[Problem],
+    platform: Platform, target: Target, running: Pipeline, desired: list[DesiredRun], problems: list[Problem]
 ) -> PushResult:
     state = JournalState(read_records(journal_file(target)))
     remote = RemoteRuns(platform, running, [run.id for run in desired], state.uncommitted())
@@ -253,7 +217,7 @@ class _Push:
         else:
             self._journal.restart()
 
-    def _unsent_records(self, comparison: _Comparison) -> Iterator[Record]:
+    def _unsent_records(self, comparison: Comparison) -> Iterator[Record]:
         """The records of runs that need no call, or that cannot be fetched."""
         for unchanged in comparison.unchanged:
             before = self._records.get(unchanged.wish.id)
@@ -326,14 +290,12 @@ class _Push:
         return quarantine.redacted_message(error, self._platform.settings.privacy)
 
     def _commit(self, sent: Sequence[Record], remote: RemoteRuns, unsent: Sequence[Record]) -> None:
-        """Fetch the sent runs again, and merge them with their records and those of unsent runs in one
-        package."""
+        """Fetch the sent runs again, and merge them with all these records in one package."""
         by_id = {record["id"]: record for record in sent}
-        ids = [
-            id_ for id_, record in by_id.items() if record["outcome"] != "refused" and remote.is_loaded(id_)
-        ]
+        changed = [id_ for id_, record in by_id.items() if record["outcome"] != "refused"]
+        ids = list(filter(remote.is_loaded, changed))
         if ids:
-            remote.read_list_again()
+            remote.read_list()
 
         def on_run(id_: str, body: bytes) -> None:
             self._read_back(by_id[id_], updates.known(body, id_))
@@ -357,7 +319,7 @@ class _Push:
         elif record["outcome"] == "confirmed" and has_change is False:
             record["reason"] = _KEPT_OTHERWISE
 
-    def _count(self, before: int, comparison: _Comparison) -> None:
+    def _count(self, before: int, comparison: Comparison) -> None:
         outcomes = [record["outcome"] for record in self._records.values()]
         result = self.result
         result.push_id, result.before = self._push_id, before

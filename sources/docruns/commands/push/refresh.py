@@ -1,5 +1,4 @@
-"""Fetches some loaded runs again and merges them: one package, loaded as by `docruns load`, which changes no
-state.
+"""Fetches some loaded runs again and merges them: one package, loaded as any other, that changes no state.
 
     ListedRun, as a list or the database has it ──► GET ──► the provider's parser ──► Tables ──► merge
                                                       └──► on_run(id, body) ──► then `rows()`: rows of `pushes`
@@ -9,7 +8,7 @@ The answer to a run lacks its dates, and those of the runs inside it. The lists 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dlt
@@ -21,11 +20,11 @@ from ...core.privacy import KEEP
 from ...core.tables import PROCESSOR_RUNS, PUSHES, Row
 from ...providers.extend.updates import Failures
 from ...providers.identity import check_storage_mode
-from ...providers.resources import add_tables
+from ...providers.resources import add_tables, make_source
 from ...store import lookup
 from ...store.arrow import UNFIT_ERRORS, Tables, to_tables
 from ...store.lookup import Pipeline
-from ...store.merge_hints import CONTRACT, Hints
+from ...store.merge_hints import Hints
 from ...sync.lists import KnownRuns, Platform
 from ...sync.plan import ListedRun
 from ...sync.sync import BATCH_ROWS
@@ -71,22 +70,14 @@ def refresh_source(
         batch.extend(PUSHES, rows())
         yield to_tables(batch)
 
-    def both() -> Any:
-        # private columns of `pushes` were rewritten before the journal was written
-        hints = Hints()
-        return (
-            add_tables(runs_again, platform.settings.privacy, hints),
-            add_tables(pushes, KEEP, hints),
-        )
-
-    return dlt.source(both, name=platform.name, section=platform.name, schema_contract=CONTRACT)()
+    hints = Hints()
+    # private columns of `pushes` were rewritten before the journal was written
+    pair = [add_tables(runs_again, platform.settings.privacy, hints), add_tables(pushes, KEEP, hints)]
+    return make_source(platform, lambda: pair)
 
 
 def _fetch(
-    platform: Platform,
-    running: Pipeline,
-    runs: Sequence[ListedRun],
-    on_run: Callable[[str, bytes], None],
+    platform: Platform, running: Pipeline, runs: Sequence[ListedRun], on_run: Callable[[str, bytes], None]
 ) -> Iterator[Tables]:
     run_list, failures = platform.workflow_runs, Failures()
     assert run_list.detail is not None
@@ -96,7 +87,7 @@ def _fetch(
     size = 0
     with platform.client as client:
         for request, outcome in client.get_many(map(run_list.detail, known)):
-            failures.count(outcome if isinstance(outcome, ApiError) else None)
+            failures.count(outcome)
             if isinstance(outcome, ApiError):
                 continue
             run = known[request.subject]
@@ -116,28 +107,21 @@ def _to_tables(
     pending: Sequence[tuple[str, bytes, Batch]], on_run: Callable[[str, bytes], None]
 ) -> Iterator[Tables]:
     """The pending runs as tables, without runs whose rows do not fit a table."""
-    runs = list(pending)
+    runs = pending
     try:
-        tables = _merge(runs)
+        tables = to_tables(Batch.merge(batch for _, _, batch in runs))
     except UNFIT_ERRORS:
-        runs = [run for run in pending if _fits(run)]
-        tables = _merge(runs)
+        runs = [run for run in pending if _fits(run[2])]
+        tables = to_tables(Batch.merge(batch for _, _, batch in runs))
     for id_, body, _ in runs:
         on_run(id_, body)
     if len(tables):
         yield tables
 
 
-def _merge(runs: Sequence[tuple[str, bytes, Batch]]) -> Tables:
-    whole = Batch()
-    for _, _, batch in runs:
-        whole.update(batch)
-    return to_tables(whole)
-
-
-def _fits(run: tuple[str, bytes, Batch]) -> bool:
+def _fits(batch: Batch) -> bool:
     try:
-        return len(_merge([run])) > 0
+        return len(to_tables(batch)) > 0
     except UNFIT_ERRORS:
         return False
 
@@ -145,18 +129,9 @@ def _fits(run: tuple[str, bytes, Batch]) -> bool:
 def _listed_processor_runs(running: Pipeline, ids: Sequence[str]) -> dict[str, ListedRun]:
     """The stored processor runs of some workflow runs, as their lists showed them."""
     rows = lookup.rows_of(running, PROCESSOR_RUNS, "workflow_run_id", ids, _LISTED_COLUMNS)
-    return {
-        row["id"]: ListedRun(
-            row["id"],
-            row["status"],
-            utc(row["created_at"]),
-            utc(row["updated_at"]),
-            summary=_summary(row),
-        )
-        for row in rows
-    }
-
-
-def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {key: row[name] for key, name in _SUMMARY_COLUMNS.items()}
-    return {key: text for key, text in texts.items() if text is not None}
+    listed = {}
+    for row in rows:
+        summary = {key: row[name] for key, name in _SUMMARY_COLUMNS.items() if row[name] is not None}
+        times = utc(row["created_at"]), utc(row["updated_at"])
+        listed[row["id"]] = ListedRun(row["id"], row["status"], *times, summary=summary)
+    return listed

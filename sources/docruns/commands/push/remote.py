@@ -1,5 +1,4 @@
-"""What the platform has of some workflow runs: the stored row where it is still true, else the run fetched
-over the API.
+"""Some workflow runs as the platform has them: the stored row where it is still true, else an answer.
 
     stored row ──► loaded by a whole package, not deleted, not in quarantine, fetched after the last push, not listed as
                    changed since? ──► yes: no request
@@ -51,12 +50,9 @@ class RemoteRuns:
         self._platform, self._ids = platform, ids
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
         self._rows = {row["id"]: row for row in rows}
-        self._whole = {
-            id_ for id_, run in lookup.workflow_runs(running, list(self._rows)).items() if run.is_whole
-        }
-        self._quarantined = {
-            id_ for resource, id_ in quarantined_runs(running) if resource == "workflow_runs"
-        }
+        stored = lookup.workflow_runs(running, list(self._rows))
+        self._whole = {id_ for id_, run in stored.items() if run.is_whole}
+        self._quarantined = {id_ for name, id_ in quarantined_runs(running) if name == "workflow_runs"}
         self.last_pushes: dict[str, LastPush] = {}
         self._not_read_since: set[str] = set()
         """Runs that were not fetched after they were last pushed."""
@@ -85,9 +81,7 @@ class RemoteRuns:
     def read(self) -> Iterator[tuple[str, updates.Outcome]]:
         """Each run as the platform has it, or its error. Raises errors that concern all runs."""
         rest = []
-        if self._rows:
-            with self._platform.client:
-                self._read_list(self._floor())
+        self.read_list()
         for id_ in self._ids:
             if self._is_current(id_):
                 row = self._rows[id_]
@@ -99,11 +93,18 @@ class RemoteRuns:
             with self._platform.client as client:
                 yield from updates.has(client, rest)
 
-    def read_list_again(self) -> None:
+    def read_list(self) -> None:
         """Read what the list shows as changed since it was last read, or since the load."""
-        if self._rows:
-            with self._platform.client:
-                self._read_list(self._newest_listed or self._floor())
+        if not self._rows:
+            return
+        run_list = self._platform.workflow_runs
+        pages = plan.scan(run_list.pages(None), self._newest_listed or self._floor(), run_list.is_ordered)
+        with self._platform.client:
+            for run in chain.from_iterable(pages):
+                if self._newest_listed is None or run.changed > self._newest_listed:
+                    self._newest_listed = run.changed
+                if run.id in self._rows:
+                    self._listed[run.id] = run
 
     def listed_run(self, id_: str) -> ListedRun:
         """A loaded run as the list shows it, or would show it."""
@@ -113,22 +114,10 @@ class RemoteRuns:
         summary = {"workflowVersionId": row["workflow_version_id"]}
         if self._platform.settings.privacy.keeps:
             # otherwise the stored values are hashes, and would be hashed again
-            summary |= {
-                "reviewedByUser": row["reviewed_by"],
-                "rejectionNote": row["rejection_note"],
-            }
+            summary |= {"reviewedByUser": row["reviewed_by"], "rejectionNote": row["rejection_note"]}
         summary = {key: text for key, text in summary.items() if text is not None}
         times = utc(row["created_at"]), utc(row["updated_at"])
         return ListedRun(id_, row["status"], *times, summary=summary)
-
-    def _read_list(self, down_to: datetime | None) -> None:
-        run_list = self._platform.workflow_runs
-        pages = plan.scan(run_list.pages(None), down_to, run_list.is_ordered)
-        for run in chain.from_iterable(pages):
-            if self._newest_listed is None or run.changed > self._newest_listed:
-                self._newest_listed = run.changed
-            if run.id in self._rows:
-                self._listed[run.id] = run
 
     def _floor(self) -> datetime | None:
         """How far back the list may show changes of these runs that are not loaded."""
@@ -137,8 +126,7 @@ class RemoteRuns:
         if self._watermark is not None:
             floor = max(floor, self._watermark - self._platform.settings.overlap)
         if not self._platform.settings.privacy.keeps:
-            # in old versions only the list has the rejection note, and a stored hash cannot be
-            # stored again
+            # in old versions only the list has the rejection note, and a stored hash cannot be stored again
             rejected = [dates[id_] for id_, row in self._rows.items() if row["rejection_note"]]
             floor = min([floor, *rejected])
         return floor

@@ -46,8 +46,11 @@ def read_rows(
     """The rows of a file, or of a query on the target. ConfigError if neither can be read."""
     path = Path(source)
     if _is_file(path):
+        if read := _READERS.get(path.suffix):
+            return list(read(path))
         if path.suffix != ".sql":
-            return list(_read_file(path))
+            known = ", ".join(_READERS)
+            raise ConfigError(KEY, f"{path}: unknown kind of file. Use one that ends in {known} or .sql.")
         source = _text(path)
     elif path.suffix in (*_READERS, ".sql") and not source.split()[1:]:
         raise ConfigError(KEY, f"{source} does not exist.", "Name a file that does.")
@@ -83,8 +86,7 @@ def _query_duckdb(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row
 def _query_destination(
     query: str, target: Target, provider: str, on_wait: Callable[[str], None] | None
 ) -> list[Row]:
-    """Run a query on a destination that cannot be opened for reading only: it must be a SELECT, and is rolled
-    back."""
+    """Run a query on a destination that cannot be opened read-only: a SELECT only, which is rolled back."""
     with open_for_reading(provider, target, on_wait) as running:
         dialect = running.destination.capabilities().sqlglot_dialect
         try:
@@ -138,14 +140,6 @@ def _check_names(names: Iterable[str]) -> None:
         raise ConfigError(KEY, f"has the column {repeated[0]!r} twice.")
 
 
-def _read_file(path: Path) -> Iterator[Row]:
-    read = _READERS.get(path.suffix)
-    if read is None:
-        known = ", ".join(_READERS)
-        raise ConfigError(KEY, f"{path}: unknown kind of file. Use one that ends in {known} or .sql.")
-    return read(path)
-
-
 def _csv(path: Path) -> Iterator[Row]:
     lines = csv.reader(StringIO(_text(path), newline=""))
     try:
@@ -153,10 +147,8 @@ def _csv(path: Path) -> Iterator[Row]:
         _check_names(names)
         for cells in lines:
             if cells and len(cells) != len(names):
-                raise ConfigError(
-                    KEY,
-                    f"{path}, line {lines.line_num}: {len(cells)} cells for {len(names)} columns.",
-                )
+                reason = f"{len(cells)} cells for {len(names)} columns."
+                raise ConfigError(KEY, f"{path}, line {lines.line_num}: {reason}")
             if cells:
                 yield {name: cell or None for name, cell in zip(names, cells, strict=True)}
     except csv.Error as error:

@@ -14,16 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from ...core.codec import clean
 from ...core.errors import ApiError, ConfigError, InvalidError, ShapeError
 from ...core.payload import Payload, is_usable
 from ...net.client import Client
-from ...net.http_errors import refusal
 from ...net.messages import Request, segment
 from ...sync.plan import ListedRun
+from ..answers import MAX_STATUS, Params, check_answer, explain_refusal, inspect_entry
 from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
 from .workflow_runs import FINAL_STATUS as FINAL_WORKFLOW_STATUS
 
@@ -39,16 +38,11 @@ HOSTS = {
 V1_HOST = "https://api-prod.extend.app"
 """The host in the documents of v1: the older name of the region us."""
 
-Params = tuple[tuple[str, str | int], ...]
-"""A query's parameters."""
-
 NEWEST_FIRST: Params = (("sortBy", "updatedAt"), ("sortDir", "desc"))
 OLDEST_FIRST: Params = (("sortBy", "createdAt"), ("sortDir", "asc"))
 
 PAGE_SIZE = 1000
 MAX_PAGES = 100_000
-MAX_STATUS = 100
-"""Characters of a status in a list request. Servers limit the length of a URL."""
 
 # the date for v1, which its documents describe: a request with a new key and no date gets a 400
 _V1_DATE = "2024-11-14"
@@ -67,16 +61,18 @@ _SUMMARY_KEYS = (
 def version(name: str, key: str) -> str:
     """The version, if it is documented. ConfigError names the config key."""
     if name not in VERSIONS:
-        known = ", ".join(VERSIONS)
-        raise ConfigError(key, f"{name!r} is not a version of Extend's API.", f"Known: {known}.")
+        raise ConfigError(
+            key, f"{name!r} is not a version of Extend's API.", f"Known: {', '.join(VERSIONS)}."
+        )
     return name
 
 
 def host(api_version: str, region: str, key: str) -> str:
     """The base URL of a region. ConfigError names the config key."""
     if region not in HOSTS:
-        known = ", ".join(sorted(HOSTS))
-        raise ConfigError(key, f"{region!r} is not a region of Extend.", f"Known: {known}.")
+        raise ConfigError(
+            key, f"{region!r} is not a region of Extend.", f"Known: {', '.join(sorted(HOSTS))}."
+        )
     return V1_HOST if api_version == "v1" and region == "us" else HOSTS[region]
 
 
@@ -129,28 +125,25 @@ def run_lists(api_version: str, list_processor_runs: bool | None) -> tuple[ListE
         "workflow_runs", "data" if new else "workflowRuns", FINAL_WORKFLOW_STATUS, optional=False
     )
     if new:
-        kinds = ("extract_runs", "classify_runs", "split_runs")
         final = FINAL_PROCESSOR_STATUS
         return workflows, [
-            *(ListEndpoint(name, "data", final, optional=False) for name in kinds),
+            ListEndpoint("extract_runs", "data", final, optional=False),
+            ListEndpoint("classify_runs", "data", final, optional=False),
+            ListEndpoint("split_runs", "data", final, optional=False),
             ListEndpoint("parse_runs", "data", final, ordered=False),
             ListEndpoint("edit_runs", "data", final),
             ListEndpoint("verify_runs", "data", final, details=False),
         ]
-    documented = api_version == "2025-04-21"
     if list_processor_runs is False or (list_processor_runs is None and api_version == "v1"):
         return workflows, []
-    optional = not (documented or list_processor_runs)
-    name = "processor_runs"
-    return workflows, [ListEndpoint(name, "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)]
+    optional = api_version != "2025-04-21" and not list_processor_runs
+    processors = ListEndpoint("processor_runs", "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)
+    return workflows, [processors]
 
 
 @dataclass(frozen=True)
 class CatalogueEndpoint:
-    """One list of the catalogue.
-
-    `envelope` and `version_envelope` are the keys of its rows and versions.
-    """
+    """One list of the catalogue. `envelope` and `version_envelope` are the keys of its rows and versions."""
 
     name: str
     envelope: str
@@ -196,30 +189,22 @@ def run_pages(client: Client, runs: ListEndpoint, status: str | None = None) -> 
 
 
 def _listed(raw: Raw, runs: ListEndpoint, copies: dict[Any, Any]) -> ListedRun:
-    try:
-        row = Payload(raw, glance=True)
-    except ShapeError:
-        # the row is kept as it came, like one without an id
-        row = Payload(b"{}")
+    row = inspect_entry(raw)
     id_ = row.text("id") or ""
     id_ = id_ if is_usable(id_) else ""
     status = row.text("status")
     status = copies.setdefault(status, status)
     created, updated = row.time("createdAt"), row.time("updatedAt")
     if not id_ or not runs.details:
-        row_text = {"row": bytes(raw).decode(errors="replace")}
-        return ListedRun(id_, status, created, updated, status in runs.final, row_text)
-    texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)
-    summary = copies.setdefault(texts, dict(texts)) if texts else None
+        # the row is kept as it came
+        summary: dict[str, Any] | None = {"row": bytes(raw).decode(errors="replace")}
+    else:
+        texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)
+        summary = copies.setdefault(texts, dict(texts)) if texts else None
     return ListedRun(id_, status, created, updated, status in runs.final, summary)
 
 
-def pages(
-    client: Client,
-    path: str,
-    params: Params,
-    envelope: str,
-) -> Iterator[list[Raw]]:
+def pages(client: Client, path: str, params: Params, envelope: str) -> Iterator[list[Raw]]:
     """The rows of a list, page by page, until an answer has no token. [] while a page is on its way.
 
     A short or empty page does not end a list. A token that repeats would never end: ShapeError. A token that
@@ -241,14 +226,12 @@ def pages(
             token, seen, restarted = None, set(), True
             continue
         page = Payload(clean(reply.body))
-        rows = page.raw(envelope)
-        if rows is None and "nextPageToken" not in page:
+        entries = page.raws(envelope)
+        if envelope in page:
+            raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}")
+        if entries is None and "nextPageToken" not in page:
             raise ShapeError(f"the answer has no list {envelope!r}", request=f"GET {path}")
-        try:
-            entries = [] if rows is None else _rows(rows)
-        except msgspec.MsgspecError as error:
-            raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}") from error
-        yield entries
+        yield entries or []
         token = page.label("nextPageToken") or None
         if "nextPageToken" in page:
             raise ShapeError("the page token is not a text", request=f"GET {path}")
@@ -263,49 +246,24 @@ def pages(
     raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=f"GET {path}")
 
 
-_rows = msgspec.json.Decoder(list[Raw]).decode
-_any = msgspec.json.Decoder(Raw).decode
-
-
 def check(body: bytes, request: str) -> None:
-    """ShapeError where the body of a 200 is no usable answer: not JSON, cut off, or an error."""
-    body = clean(body)
-    try:
-        _any(body)
-    except RecursionError as error:
-        raise ShapeError("nested too deeply", request=request, retryable=False) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ShapeError(f"not JSON: {error}", request=request) from error
-    if not body.lstrip().startswith(b"{"):
-        raise ShapeError("not a JSON object", request=request)
-    if len(body) < 2000 and b'"data"' not in body and b'"id"' not in body:
-        answer = Payload(body, glance=True)
-        envelope = "error" in answer or ("code" in answer and "message" in answer)
-        if envelope or answer.boolean("success") is False:
-            raise ShapeError("an error with status 200", request=request)
+    """ShapeError where the body of a 200 is no usable answer."""
+    check_answer(body, request, (b'"data"', b'"id"'), _is_error)
+
+
+def _is_error(answer: Payload) -> bool:
+    is_envelope = "error" in answer or ("code" in answer and "message" in answer)
+    return is_envelope or answer.boolean("success") is False
 
 
 def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) -> ApiError:
-    """The error of a refused request, whatever its body looks like.
+    """The error of a refused request.
 
     {"code": "UNAUTHORIZED", "message": "…", "requestId": "…", "retryable": false}, or wrapped in
     {"error": {…}}, or {"success": false, "error": "text"}, or a gateway's HTML, or nothing.
     """
-    code = message = request_id = None
-    retryable: bool | None = None
-    try:
-        answer = Payload(body, glance=True)
-        inner = answer.object("error") or answer
-        code, message = inner.text("code"), inner.text("message") or answer.text("error")
-        request_id, retryable = inner.text("requestId"), inner.boolean("retryable")
-    except ShapeError:
-        message = f"the answer is not JSON: {body[:80]!r}" if body else "empty answer"
-    return refusal(
-        status,
-        request,
-        message or "",
-        code=code,
-        request_id=request_id or headers.get("x-extend-request-id"),
-        retryable=retryable,
-        headers=headers,
-    )
+    return explain_refusal(status, headers, body, request, "x-extend-request-id", _message)
+
+
+def _message(answer: Payload, inner: Payload) -> str | None:
+    return inner.text("message") or answer.text("error")

@@ -13,7 +13,7 @@ quarantine and is tried again in each load; the others are loaded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,15 +21,8 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from ...core.batch import Batch
-from ...core.codec import clean, is_object, json_text
-from ...core.errors import (
-    ApiError,
-    BusyError,
-    MissingError,
-    RefusedError,
-    ShapeError,
-    UnreachableError,
-)
+from ...core.codec import clean, json_text
+from ...core.errors import ApiError, BusyError, MissingError, RefusedError, ShapeError, UnreachableError
 from ...core.payload import Payload, is_usable
 from ...core.tables import PROCESSOR_VERSIONS, PROCESSORS, WORKFLOW_VERSIONS, WORKFLOWS
 from ...net.messages import Reply, Request, segment
@@ -37,37 +30,24 @@ from ...store.arrow import Tables, to_tables
 from ...sync import quarantine
 from ...sync.plan import Failure, ListedRun
 from ...sync.sync import Sync
+from ..answers import inspect_entry
 from . import api
 from .processor_runs import Context, processor_type
 
 _AT_ONCE = 32
 """Requests that are sent ahead while dlt takes items of other resources."""
 
-AddEntry = Callable[[Batch, Payload, Context, str | None], None]
-"""Adds the row of an entry; the last argument is the list's processor type."""
 
-AddVersion = Callable[[Batch, Payload, Context, str | None, str], None]
-"""Adds the row of a version; the last two arguments are the list's processor type and the entry's id."""
-
-
-def workflows(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables | None]:
-    """Rows of `workflows` and `workflow_versions`; None while answers are on their way.
+def load(
+    sync: Sync, context: Context, saved: MutableMapping[str, Any], of_workflows: bool
+) -> Iterator[Tables | None]:
+    """Rows of workflows, or of processors, and of their versions; None while answers are on their way.
 
     `saved` is the resource's state: what was read before.
     """
     for endpoint in api.catalogue(context.api_version):
-        if endpoint.name == "workflows":
-            yield from _List(sync, context, endpoint, saved).load(_workflow, _workflow_version)
-
-
-def processors(sync: Sync, context: Context, saved: MutableMapping[str, Any]) -> Iterator[Tables | None]:
-    """Rows of `processors` and `processor_versions`; None while answers are on their way.
-
-    `saved` is the resource's state: what was read before.
-    """
-    for endpoint in api.catalogue(context.api_version):
-        if endpoint.name != "workflows":
-            yield from _List(sync, context, endpoint, saved).load(_processor, _processor_version)
+        if (endpoint.name == "workflows") is of_workflows:
+            yield from _List(sync, context, endpoint, saved).load()
 
 
 class _Failures:
@@ -112,10 +92,7 @@ class _Failures:
         return Failure(run, datetime.fromisoformat(first), loads, error, message[:500])
 
     def finish(self) -> Batch:
-        """The rows, with those of failures that are resolved.
-
-        Writes the open failures to the state.
-        """
+        """The rows, with those of failures that are resolved. Writes the open failures to the state."""
         for id_ in (self._good - self.ids) & self._open.keys():
             failure = self._failure(id_, "", "")
             self.batch.update(quarantine.resolved_row(self._name, failure, self._sync.clock()))
@@ -141,14 +118,11 @@ class _List:
     """
 
     def __init__(
-        self,
-        sync: Sync,
-        context: Context,
-        endpoint: api.CatalogueEndpoint,
-        saved: MutableMapping[str, Any],
+        self, sync: Sync, context: Context, endpoint: api.CatalogueEndpoint, saved: MutableMapping[str, Any]
     ) -> None:
         self._sync, self._context, self._endpoint = sync, context, endpoint
         self._path = f"/{endpoint.name}"
+        self._of_workflows = endpoint.name == "workflows"
         # the state: `updatedAt` of each entry when it was read, and the versions that were read
         self._read_at: dict[str, str] = saved.setdefault(endpoint.name, {})
         self._read_versions: dict[str, int] = saved.setdefault("versions", {})
@@ -157,22 +131,22 @@ class _List:
         self._changed: dict[str, str] = {}
         self._new_versions: dict[str, int] = {}
 
-    def load(self, add_entry: AddEntry, add_version: AddVersion) -> Iterator[Tables | None]:
+    def load(self) -> Iterator[Tables | None]:
         """All rows of the list as one batch; None while answers are on their way."""
         try:
-            yield from self._load_entries(add_entry)
+            yield from self._load_entries()
         except (MissingError, RefusedError) as error:
             self._sync.plans.leave_out(self._endpoint.name, error)
             self._failures.finish()
             return
         if self._endpoint.name != "processors":
-            yield from self._load_drafts(add_version)
+            yield from self._load_drafts()
         due: list[_Detail] = []
         yield from self._list_versions(due)
-        yield from self._load_versions(due, add_version)
+        yield from self._load_versions(due)
         yield from self._finish()
 
-    def _load_entries(self, add_entry: AddEntry) -> Iterator[None]:
+    def _load_entries(self) -> Iterator[None]:
         """Walk the list and add the rows of entries that changed since they were read."""
         pages = api.pages(self._sync.client, self._path, api.OLDEST_FIRST, self._endpoint.envelope)
         with self._failures.recording("(list)"):
@@ -184,10 +158,10 @@ class _List:
                     with self._failures.recording(id_, text=bytes(raw)):
                         entry = _entry(raw)
                         if id_ not in self._changed and self._read_at.get(id_) != updated_at:
-                            add_entry(self._batch, entry, self._context, self._endpoint.type)
+                            self._add_entry(entry)
                             self._changed[id_] = updated_at
 
-    def _load_drafts(self, add_version: AddVersion) -> Iterator[None]:
+    def _load_drafts(self) -> Iterator[None]:
         """Read the changed entries and add the rows of their draft versions."""
         due = [
             _Detail(id_, id_, Request(f"{self._path}/{segment(id_)}", subject=id_)) for id_ in self._changed
@@ -197,20 +171,15 @@ class _List:
             with self._failures.recording(detail.id, text=body):
                 draft = Payload(body).object("draftVersion")
                 if draft is not None:
-                    type_ = self._endpoint.type
-                    add_version(self._batch, draft, self._context, type_, detail.id)
+                    self._add_version(draft, detail.id)
 
     def _list_versions(self, due: list[_Detail]) -> Iterator[None]:
         """Walk the changed entries' lists of versions, 32 at once; new versions are added to `due`."""
         owners = list(self._changed)
         for start in range(0, len(owners), _AT_ONCE):
+            client, envelope = self._sync.client, self._endpoint.version_envelope
             lists = {
-                owner: api.pages(
-                    self._sync.client,
-                    self._versions_path(owner),
-                    (),
-                    self._endpoint.version_envelope,
-                )
+                owner: api.pages(client, self._versions_path(owner), (), envelope)
                 for owner in owners[start : start + _AT_ONCE]
             }
             for pages in lists.values():
@@ -233,16 +202,64 @@ class _List:
                 path = f"{self._versions_path(owner)}/{segment(id_)}"
                 due.append(_Detail(id_, owner, Request(path, subject=owner)))
 
-    def _load_versions(self, due: list[_Detail], add_version: AddVersion) -> Iterator[None]:
+    def _load_versions(self, due: list[_Detail]) -> Iterator[None]:
         """Read versions and add their rows."""
         yield from self._send_ahead(due)
         for detail, body in self._bodies(due):
             with self._failures.recording(detail.id, detail.owner, body):
                 answer = Payload(body)
                 version = answer.object("version") or answer.object("processorVersion") or answer
-                type_ = self._endpoint.type
-                add_version(self._batch, version, self._context, type_, detail.owner)
+                self._add_version(version, detail.owner)
                 self._new_versions[detail.id] = 1
+
+    def _add_entry(self, row: Payload) -> None:
+        """Add the row of a workflow or a processor."""
+        cells = self._common_cells(row)
+        cells |= {"name": row.text("name"), "updated_at": row.time("updatedAt")}
+        table = WORKFLOWS if self._of_workflows else PROCESSORS
+        if not self._of_workflows:
+            cells["type"] = self._endpoint.type or processor_type(row.text("type"))
+            # they have rows of their own
+            row.drop("versions", "draftVersion")
+        self._batch.add(table, table.row(**cells, extra=row.extra()))
+
+    def _add_version(self, row: Payload, owner: str) -> None:
+        """Add the row of a version of the entry `owner`."""
+        cells = self._common_cells(row)
+        cells["version"] = row.label("version")
+        if self._of_workflows:
+            cells |= {"workflow_id": owner, "name": row.text("name"), "steps": row.json("steps")}
+        else:
+            cells |= {"processor_id": owner, **self._processor_version_cells(row)}
+        table = WORKFLOW_VERSIONS if self._of_workflows else PROCESSOR_VERSIONS
+        self._batch.add(table, table.row(**cells, extra=row.extra()))
+
+    def _processor_version_cells(self, row: Payload) -> dict[str, object]:
+        config = row.raw("config")
+        parts = inspect_entry(config or Raw(b"{}"))
+        row.ignore("extractorId", "classifierId", "splitterId", "processorId", "processorName")
+        cells: dict[str, object] = {
+            "type": self._endpoint.type or processor_type(row.text("processorType")),
+            "description": row.text("description"),
+            "updated_at": row.time("updatedAt"),
+            "config": None if config is None else json_text(config),
+            "schema": parts.json("schema") or parts.json("fields") or parts.json("fieldsToExtract"),
+        }
+        row.ignore("processorType")
+        return cells
+
+    def _common_cells(self, row: Payload) -> dict[str, object]:
+        id_ = row.text("id")
+        if not id_:
+            raise ShapeError("the answer has no id")
+        row.ignore("object")
+        return {
+            "id": id_,
+            "workspace": self._context.workspace,
+            "api_version": self._context.api_version,
+            "created_at": row.time("createdAt"),
+            "created_by": row.json("createdBy"),
+        }
 
     def _finish(self) -> Iterator[Tables]:
         """The rows. The state follows once dlt has them, or at once where there are none."""
@@ -280,12 +297,9 @@ class _List:
 
 def _identify(raw: Raw) -> tuple[str, str]:
     """An entry's id, or a label for one without an id, and its `updatedAt`."""
-    try:
-        row = Payload(raw, glance=True)
-        id_, updated_at = row.peek("id"), row.peek("updatedAt") or ""
-    except ShapeError:
-        id_, updated_at = None, ""
-    if id_ is not None and is_usable(id_):
+    row = inspect_entry(raw)
+    id_, updated_at = row.peek("id"), row.peek("updatedAt") or ""
+    if is_usable(id_):
         return id_, updated_at
     return f"(no id) {hashlib.sha256(bytes(raw)).hexdigest()[:12]}", updated_at
 
@@ -295,68 +309,3 @@ def _entry(raw: Raw) -> Payload:
     if not is_usable(row.peek("id")):
         raise ShapeError("an entry without an id that can be asked for")
     return row
-
-
-def _common_cells(row: Payload, context: Context) -> dict[str, Any]:
-    id_ = row.text("id")
-    if not id_:
-        raise ShapeError("the answer has no id")
-    return {
-        "id": id_,
-        "workspace": context.workspace,
-        "api_version": context.api_version,
-        "created_at": row.time("createdAt"),
-        "created_by": row.json("createdBy"),
-    }
-
-
-def _workflow(batch: Batch, row: Payload, context: Context, _: str | None) -> None:
-    cells = _common_cells(row, context)
-    cells |= {"name": row.text("name"), "updated_at": row.time("updatedAt")}
-    row.ignore("object")
-    batch.add(WORKFLOWS, WORKFLOWS.row(**cells, extra=row.extra()))
-
-
-def _workflow_version(batch: Batch, row: Payload, context: Context, _: str | None, workflow_id: str) -> None:
-    cells = _common_cells(row, context)
-    cells |= {
-        "workflow_id": workflow_id,
-        "version": row.label("version"),
-        "name": row.text("name"),
-        "steps": row.json("steps"),
-    }
-    row.ignore("object")
-    batch.add(WORKFLOW_VERSIONS, WORKFLOW_VERSIONS.row(**cells, extra=row.extra()))
-
-
-def _processor(batch: Batch, row: Payload, context: Context, type_: str | None) -> None:
-    cells = _common_cells(row, context)
-    cells |= {
-        "type": type_ or processor_type(row.text("type")),
-        "name": row.text("name"),
-        "updated_at": row.time("updatedAt"),
-    }
-    row.ignore("object")
-    # they have rows of their own
-    row.drop("versions", "draftVersion")
-    batch.add(PROCESSORS, PROCESSORS.row(**cells, extra=row.extra()))
-
-
-def _processor_version(
-    batch: Batch, row: Payload, context: Context, type_: str | None, processor_id: str
-) -> None:
-    cells = _common_cells(row, context)
-    config = row.raw("config")
-    parts = Payload(config if config and is_object(config) else b"{}", glance=True)
-    cells |= {
-        "processor_id": processor_id,
-        "type": type_ or processor_type(row.text("processorType")),
-        "version": row.label("version"),
-        "description": row.text("description"),
-        "updated_at": row.time("updatedAt"),
-        "config": None if config is None else json_text(config),
-        "schema": parts.json("schema") or parts.json("fields") or parts.json("fieldsToExtract"),
-    }
-    row.ignore("object", "extractorId", "classifierId", "splitterId", "processorId")
-    row.ignore("processorName", "processorType")
-    batch.add(PROCESSOR_VERSIONS, PROCESSOR_VERSIONS.row(**cells, extra=row.extra()))

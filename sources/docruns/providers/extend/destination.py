@@ -14,18 +14,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import dlt
-from dlt.common.destination.exceptions import (
-    DestinationTerminalException,
-    DestinationTransientException,
-)
+from dlt.common.destination.exceptions import DestinationTerminalException, DestinationTransientException
 from dlt.common.typing import TSecretStrValue
 
-from ...core.errors import ApiError, ConfigError, MissingError, RefusedError, RowsError
+from ...core.errors import ApiError, ConfigError, RefusedError, RowsError
 from ...store.environment import private_files
 from ...sync.lists import Platform
 from ...sync.quarantine import redacted_message
 from .. import changes
-from ..changes import Change, DesiredRun, LastPush, Problem
+from ..changes import Change, DesiredRun, Problem
 from . import updates
 from .source import connect_extend
 
@@ -110,29 +107,19 @@ def _push(platform: Platform, rows: list[Mapping[str, Any]]) -> None:
         raise UnansweredError(f"{len(unanswered):,} updates were not answered; the first: {first}")
 
 
-def _due(platform: Platform, wishes: list[DesiredRun], problems: list[Problem]) -> list[Change]:
+def _due(platform: Platform, desired: list[DesiredRun], problems: list[Problem]) -> list[Change]:
     """The changes to send: where rows differ from the platform. RowsError with all problems."""
-    by_id = {wish.id: wish for wish in wishes}
-    due: list[Change] = []
     with platform.client as client:
-        for id_, outcome in updates.has(client, by_id):
-            wish = by_id[id_]
-            if isinstance(outcome, MissingError):
-                problems.append(Problem(wish.row, id_, "the platform has no such run"))
-            elif isinstance(outcome, ApiError):
-                raise outcome
-            else:
-                decided = changes.diff(wish, outcome, LastPush(), lambda _, text: text)
-                if isinstance(decided, Problem):
-                    problems.append(decided)
-                elif isinstance(decided, Change):
-                    due.append(decided)
-    if problems:
-        messages = [str(problem) for problem in sorted(problems)]
+        outcomes = updates.has(client, [run.id for run in desired])
+        comparison = changes.compare(outcomes, desired, problems, {}, lambda _, text: text)
+    for _, error in comparison.unreadable:
+        raise error
+    if comparison.problems:
+        messages = [str(problem) for problem in comparison.problems]
         privacy = platform.settings.privacy
         if not privacy.keeps:
             # dlt logs the error and stores it in its trace
             number = f"{len(messages):,} rows"
             messages = [f"{number} (no more is kept: field_values = {privacy.field_values})"]
         raise RowsError("extend_workflow_runs", messages)
-    return due
+    return comparison.changes

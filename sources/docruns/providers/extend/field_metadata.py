@@ -25,10 +25,7 @@ _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Known(Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
-    """An object of which all keys are known.
-
-    `check_structs` expects that defaults are not written again.
-    """
+    """An object of which all keys are known. `check_structs` expects that defaults are not written again."""
 
 
 class _Point(Struct, forbid_unknown_fields=True, gc=False):

@@ -24,17 +24,14 @@ from ...core.flatten.output import NO_OUTPUT, Citation, FieldMetadata, Output, S
 from ...core.flatten.paths import PathBudget, child_path, join
 from ...core.payload import Payload
 from .field_metadata import insights, metadata
-from .schemas import TYPES, field_schemas
+from .schemas import field_schemas, type_of
 
 # the position of a row; other texts that look like numbers are keys
 _INDEX = re.compile("0|[1-9][0-9]{0,17}")
 
 
 class Outputs(NamedTuple):
-    """A run's three outputs.
-
-    `format` names their shape; `extra` holds keys that the shape does not have.
-    """
+    """A run's three outputs. `format` names their shape; `extra` holds keys that the shape does not have."""
 
     final: Output
     initial: Output
@@ -52,10 +49,7 @@ def extraction(final: Raw | None, initial: Raw | None, reviewed: Raw | None, con
     extra: dict[str, str] = {}
     formats: list[str | None] = []
     outputs: list[Output] = []
-    read_value, read_metadata = (
-        _OnceEach(_share_with_first),
-        _OnceEach(lambda raw, _: metadata(raw)),
-    )
+    read_value, read_metadata = _OnceEach(_share_with_first), _OnceEach(lambda raw, _: metadata(raw))
     read_output = _OnceEach(lambda raw, _: _output(raw, config, read_value, read_metadata))
     for name, raw in (("output", final), ("initialOutput", initial), ("reviewedOutput", reviewed)):
         if raw is None:
@@ -77,9 +71,7 @@ _Results = list[tuple[Raw, Any]]
 
 
 class _OnceEach:
-    """Calls `read` once for each distinct text.
-
-    There are at most three, so comparing beats hashing.
+    """Calls `read` once for each distinct text. There are at most three, so comparing beats hashing.
 
     `read` also gets the earlier results. It must not refer to its `_OnceEach`: such a cycle is freed by the
     garbage collector only.
@@ -158,7 +150,7 @@ def _fields_array(parts: Mapping[str, Raw]) -> Output:
         content = field.raw("value")
         values[name] = None if content is None else decode_whole(content)
         type_ = field.text("type")
-        kind = TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None)
+        kind = type_of(type_)
         if kind is None:
             field.keep("type", _quote(type_ or ""))
         path = join([name])

@@ -20,8 +20,9 @@ from ...core.flatten.flatten import flatten_outputs
 from ...core.flatten.output import Insight
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
-from ...core.tables import CITATIONS, FIELDS, INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
+from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
 from ...sync.plan import ListedRun
+from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
 from . import outputs, schemas
 from .field_metadata import insights
 
@@ -29,7 +30,6 @@ FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 
 _REVIEWED = frozenset({"EXTRACT", "CLASSIFY", "SPLIT", None})
 """Types of runs whose results people review; None is unknown."""
-_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
 _TYPES = {
     "extract_run": "EXTRACT",
     "classify_run": "CLASSIFY",
@@ -56,15 +56,11 @@ class Context(NamedTuple):
 
 
 def add_processor_run(
-    run: Payload,
-    batch: Batch,
-    context: Context,
-    parent: ParentStep | None,
-    listed: ListedRun | None,
+    run: Payload, batch: Batch, context: Context, parent: ParentStep | None, listed: ListedRun | None
 ) -> tuple[str | None, bool]:
     """Add the rows of one processor run. Gives its status, and whether that is final."""
     id_ = run.text("id") or ""
-    batch.clear_run(_TABLES, id_)
+    batch.clear_run(PROCESSOR_RUN_TABLES, id_)
     type_ = run_type(run)
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
@@ -123,8 +119,8 @@ def _processor_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, obje
 
 def _config_cells(config: Raw | None) -> dict[str, object]:
     """The configuration as it came, and the model that it names."""
-    # read at a glance, because the configuration is kept as it came
-    model = Payload(config if config and is_object(config) else b"{}", glance=True)
+    # only inspected, because the configuration is kept as it came
+    model = inspect_entry(config or Raw(b"{}"))
     return {
         "base_processor": model.text("baseProcessor", "engine"),
         "base_version": model.label("baseVersion") or model.label("engineVersion"),
@@ -134,12 +130,14 @@ def _config_cells(config: Raw | None) -> dict[str, object]:
 
 def _source_cells(run: Payload, parent: ParentStep | None) -> dict[str, object]:
     """What started the run."""
-    workflow_run_id = parent.workflow_run_id if parent else None
+    source, source_id = run.text("source"), run.text("sourceId")
+    if parent is None:
+        return {"source": source, "source_id": source_id}
     return {
-        "workflow_run_id": workflow_run_id,
-        "workflow_step_position": parent.position if parent else None,
-        "source": run.text("source") or ("WORKFLOW_RUN" if parent else None),
-        "source_id": run.text("sourceId") or workflow_run_id,
+        "workflow_run_id": parent.workflow_run_id,
+        "workflow_step_position": parent.position,
+        "source": source or "WORKFLOW_RUN",
+        "source_id": source_id or parent.workflow_run_id,
     }
 
 
@@ -184,10 +182,8 @@ def run_type(run: Payload) -> str | None:
         return known
     if type_:
         return processor_type(type_)
-    for key, name in (("extractor", "EXTRACT"), ("classifier", "CLASSIFY"), ("splitter", "SPLIT")):
-        if key in run:
-            return name
-    return None
+    processors = (("extractor", "EXTRACT"), ("classifier", "CLASSIFY"), ("splitter", "SPLIT"))
+    return next((name for key, name in processors if key in run), None)
 
 
 def processor_type(type_: str | None) -> str | None:
@@ -221,7 +217,10 @@ def _output_cells(
         extraction = outputs.extraction(final, initial, reviewed, config)
     except ShapeError as error:
         raise ShapeError(f"run {id_}: {error.message}") from error
-    edits = _edits(run)
+    edits = run.raw("edits")
+    if edits is not None and not is_object(edits):
+        _keep(run, edits=edits)
+        edits = None
     for key, text in extraction.extra.items():
         run.keep(key, text)
     flat = flatten_outputs(
@@ -233,23 +232,7 @@ def _output_cells(
         schemas.schema_of(config),
         schemas.edits(edits),
     )
-    batch.extend(FIELDS, flat.fields)
-    batch.extend(INSIGHTS, flat.insights)
-    batch.extend(CITATIONS, flat.citations)
-    return {
-        "output_format": extraction.format,
-        "field_count": flat.leaves,
-        "edited_count": flat.edited,
-    }
-
-
-def _edits(run: Payload) -> Raw | None:
-    """The reviewer's edits by path. A value that is no object is left for `extra`."""
-    edits = run.raw("edits")
-    if edits is not None and not is_object(edits):
-        _keep(run, edits=edits)
-        return None
-    return edits
+    return add_fields(batch, flat, extraction.format)
 
 
 def _parse_cells(
@@ -262,10 +245,7 @@ def _parse_cells(
         text = safe_text(final)
     if is_kept:
         _keep(run, initialOutput=initial, reviewedOutput=reviewed)
-    return {
-        "output_format": "parse" if text else None,
-        "parse_output": text if is_kept else None,
-    }
+    return {"output_format": "parse" if text else None, "parse_output": text if is_kept else None}
 
 
 def _keep(run: Payload, **raws: Raw | None) -> None:
@@ -289,10 +269,7 @@ def _classification_cells(
     _add_insights(batch, id_, "final", final_insights)
     if (rest := chosen.extra()) is not None:
         run.keep("output", rest)
-    for key, name, raw in (
-        ("initialOutput", "initial", initial),
-        ("reviewedOutput", "reviewed", reviewed),
-    ):
+    for key, name, raw in (("initialOutput", "initial", initial), ("reviewedOutput", "reviewed", reviewed)):
         if raw is None:
             continue
         if not is_object(raw):
@@ -348,10 +325,7 @@ def _split_cells(
 
 
 def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
-    """Add the rows of `files[]` or `file`.
-
-    Gives the sum of their page counts; None where there are none.
-    """
+    """Add the rows of `files[]` or `file`. Gives the sum of their page counts; None where there are none."""
     # {"id": "file_1", "name": "scan.pdf", "type": "PDF",
     #  "metadata": {"pageCount": 3, "parentSplit": {…}}}
     one, many = run.object("file"), run.objects("files")
@@ -376,8 +350,7 @@ def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
         )
         file.ignore("object")
         file.drop("contents")
-        names = RUN_FILES.names
-        batch.add(RUN_FILES, (*row[: names.index("extra")], file.extra(), None))
+        batch.add(RUN_FILES, (*row[: RUN_FILES.names.index("extra")], file.extra(), None))
     if one is not None and not many:
         one.clear()
     return pages

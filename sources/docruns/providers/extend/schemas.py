@@ -81,16 +81,20 @@ def _schema(node: JSON) -> Schema | None:
     return Schema(type_, children, _schema(node.get("items")))
 
 
+def type_of(name: str | None) -> str | None:
+    """A field's type by the name that a definition gives it; "string[]" is an array. None is unknown."""
+    return TYPES.get(name or "", "array" if (name or "").endswith("[]") else None)
+
+
 def field_schemas(definitions: list[Payload]) -> dict[str, Schema]:
     """The types of fields by name, from a list of definitions."""
     # [{"id": "sub_1", "name": "amount", "type": "currency", "schema": […]}]
     found: dict[str, Schema] = {}
     for definition in definitions:
-        name, type_ = definition.text("name"), definition.text("type")
+        name, kind = definition.text("name"), type_of(definition.text("type"))
         if name is None:
             continue
         inner = field_schemas(definition.objects("schema") or [])
-        kind = TYPES.get(type_ or "", "array" if (type_ or "").endswith("[]") else None)
         if kind == "array":
             found[name] = Schema(kind, {}, Schema("object", inner) if inner else None)
         elif kind in ("currency", "signature"):

@@ -19,19 +19,17 @@ import dlt
 from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
-from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
-from ...core.settings import check_base_url, check_key, is_loopback, platform_of
+from ...core.settings import check_base_url, check_key, platform_of
 from ...net.client import Client
 from ...store.arrow import Tables
-from ...store.environment import warn_of_readable_secrets
 from ...store.merge_hints import CONTRACT, Hints
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import ClientOptions, Dialect, LoadOptions
+from ..settings import ClientOptions, LoadOptions, find_api_key
 from . import api, catalogue, workflow_runs
 from .processor_runs import Context
 
@@ -99,26 +97,14 @@ def connect_extend(
     host = api.host(version, region, "sources.extend.region")
     url = check_base_url(base_url or host, "sources.extend.base_url")
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
-    key = _key(api_key, is_loopback(url))
+    key = check_key(find_api_key("extend", api_key, url), "sources.extend.api_key")
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
-        "sources.extend",
-        url,
-        key,
-        api.headers(key, version, workspace),
-        Dialect(api.explain, api.check),
+        "sources.extend", url, key, api.headers(key, version, workspace), api.explain, api.check
     )
-    settings = LoadOptions(
-        overlap=overlap,
-        recheck_for=recheck_for,
-        chunk_runs=chunk_runs,
-        since=since,
-        until=until,
-        max_runs=max_runs,
-        full=full,
-        field_values=field_values,
-        hash_key=hash_key,
-        drop_columns=drop_columns,
-    ).make_settings(
+    options = LoadOptions(
+        overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
+    )
+    settings = options.make_settings(
         "sources.extend",
         {
             "base_url": platform_of(api.HOSTS["us"] if url == api.V1_HOST else url),
@@ -137,18 +123,6 @@ def extend(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_extend`."""
     platform = connect_extend(*args, **settings)
     return platform.resources(Sync(platform))
-
-
-def _key(api_key: str | None, local: bool) -> str:
-    warn_of_readable_secrets()
-    key = api_key or os.environ.get("EXTEND_API_KEY") or ("sandbox" if local else None)
-    if key is None:
-        raise ConfigError(
-            "sources.extend.api_key",
-            "is not set.",
-            "Put it into .dlt/secrets.toml under [sources.extend], or set EXTEND_API_KEY.",
-        )
-    return check_key(key, "sources.extend.api_key")
 
 
 def _lists(client: Client, context: Context, list_processor_runs: bool | None) -> tuple[RunList, ...]:
@@ -181,20 +155,14 @@ def _lists(client: Client, context: Context, list_processor_runs: bool | None) -
 def _resources(sync: Sync, context: Context) -> list[Any]:
     """The dlt resources of one load: the two that all platforms have, and the catalogue."""
 
-    @dlt.resource(name="workflows")
-    def workflows() -> Iterator[Tables | None]:
-        check_storage_mode(sync.platform)
-        with sync.open_client():
-            yield from catalogue.workflows(sync, context, dlt.current.resource_state())
+    def catalogue_resource(name: str) -> Any:
+        @dlt.resource(name=name)
+        def rows() -> Iterator[Tables | None]:
+            check_storage_mode(sync.platform)
+            with sync.open_client():
+                yield from catalogue.load(sync, context, dlt.current.resource_state(), name == "workflows")
 
-    @dlt.resource(name="processors")
-    def processors() -> Iterator[Tables | None]:
-        check_storage_mode(sync.platform)
-        with sync.open_client():
-            yield from catalogue.processors(sync, context, dlt.current.resource_state())
+        return add_tables(rows, sync.settings.privacy, hints)
 
-    privacy, hints = sync.settings.privacy, Hints()
-    return [
-        *run_resources(sync),
-        *(add_tables(each, privacy, hints) for each in (workflows, processors)),
-    ]
+    hints = Hints()
+    return [*run_resources(sync), *map(catalogue_resource, ("workflows", "processors"))]

@@ -51,11 +51,6 @@ def detail(id_: str) -> Request:
     return Request(f"/workflow_runs/{segment(id_)}", subject=id_)
 
 
-def update(change: Change) -> Request:
-    """The request for a change."""
-    return detail(change.wish.id)._replace(body=change.body(), idempotent=True)
-
-
 def known(body: bytes, id_: str) -> RemoteRun:
     """The run in an answer. ShapeError where the answer is about another run, or none."""
     answer = Payload(clean(body))
@@ -71,12 +66,9 @@ def has(client: Client, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
     """The runs as the platform has them, by id. Raises an error that would stop all runs."""
     failures = Failures()
     for request, outcome in client.get_many(map(detail, ids)):
-        if isinstance(outcome, ApiError):
-            failures.count(outcome)
-            yield request.subject, outcome
-            continue
-        failures.count(None)
-        yield request.subject, _known(outcome.body, request.subject)
+        failures.count(outcome)
+        id_ = request.subject
+        yield id_, outcome if isinstance(outcome, ApiError) else _known(outcome.body, id_)
 
 
 def _known(body: bytes, id_: str) -> Outcome:
@@ -97,18 +89,17 @@ class Failures:
     def __init__(self) -> None:
         self._in_a_row = 0
 
-    def count(self, outcome: ApiError | None) -> None:
-        """Count an outcome.
-
-        Raises it where it stops all runs, or is one failure in a row too many.
-        """
+    def count(self, outcome: object) -> None:
+        """Count an outcome. Raises it where it stops all runs, or is one failure in a row too many."""
         if isinstance(outcome, STOPS):
             raise outcome
         if isinstance(outcome, UnreachableError) and not outcome.sent:
             raise outcome
-        failed = isinstance(outcome, (ServerError, ShapeError, UnreachableError))
-        self._in_a_row = self._in_a_row + 1 if failed else 0
-        if outcome is not None and self._in_a_row >= GIVE_UP_AFTER:
+        if not isinstance(outcome, (ServerError, ShapeError, UnreachableError)):
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= GIVE_UP_AFTER:
             raise outcome
 
 
@@ -138,7 +129,7 @@ def send(
                 outcome = _send_one(client, change)
                 ended(change, outcome)
                 with counting:
-                    failures.count(outcome if isinstance(outcome, ApiError) else None)
+                    failures.count(outcome)
                 results.put(change)
         except Empty:
             return
@@ -164,7 +155,8 @@ def send(
 
 
 def _send_one(client: Client, change: Change) -> Outcome:
+    request = detail(change.wish.id)._replace(body=change.body(), idempotent=True)
     try:
-        return _known(client.get(update(change)).body, change.wish.id)
+        return _known(client.get(request).body, change.wish.id)
     except ApiError as error:
         return error

@@ -16,11 +16,11 @@ from typing import Any, TypeGuard
 
 from ...core.batch import Batch
 from ...core.codec import clean, number_text, safe_text
-from ...core.errors import ShapeError
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
+from ..answers import check_id
 from .processor_runs import Context, add_files, add_processor_run, run_type
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"})
@@ -29,10 +29,7 @@ _NESTED = ("extractRun", "classifyRun", "splitRun", "parseRun")
 
 
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
-    """Rows of a workflow run and of everything nested in it.
-
-    ShapeError where the answer is no such run.
-    """
+    """Rows of a workflow run and of everything nested in it. ShapeError where the answer is no such run."""
     run = _unwrap(body, "workflowRun")
     id_ = _id(run, listed)
     batch = Batch()
@@ -40,6 +37,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     summary = listed.summary or {}
     status = run.text("status") or listed.status
     is_final = status in FINAL_STATUS
+    usage = run.object("usage") or Payload(b"{}")
     cells: dict[str, Any] = {
         "id": id_,
         "workspace": context.workspace,
@@ -61,14 +59,18 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         "root_run_id": id_,
         "depth": 0,
         **_workflow_cells(run, summary),
-        **_usage_cells(run),
+        "credits": usage.number("credits"),
+        "total_credits": usage.number("totalCredits"),
         **_review_cells(run, summary),
     }
     add_files(run, batch, id_, "workflow")
     parent = ParentStep(id_, None, is_final, cells["reviewed"] is True)
     nested_ids: dict[str, None] = {}
     _add_outputs(run, batch, parent, context, nested_ids)
-    _add_steps(run, batch, parent, context, nested_ids)
+    # after the steps that `outputs[]` gave
+    first = batch.counts()[WORKFLOW_STEPS.name]
+    for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
+        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
     run.ignore("object", "id")
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
     return ParsedRun(batch, status, is_final, tuple(nested_ids))
@@ -92,18 +94,12 @@ def _workflow_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, objec
     return cells
 
 
-def _usage_cells(run: Payload) -> dict[str, object]:
-    usage = run.object("usage") or Payload(b"{}")
-    return {"credits": usage.number("credits"), "total_credits": usage.number("totalCredits")}
-
-
 def _review_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
     """Who reviewed the run and when. A version without `reviewed` has `reviewedAt`."""
     reviewed, reviewed_at = run.boolean("reviewed"), run.time("reviewedAt")
-    reviewed_by = run.text("reviewedByUser", "reviewedBy") or summary.get("reviewedByUser")
     return {
         "reviewed": reviewed_at is not None if reviewed is None else reviewed,
-        "reviewed_by": reviewed_by,
+        "reviewed_by": run.text("reviewedByUser", "reviewedBy") or summary.get("reviewedByUser"),
         "reviewed_at": reviewed_at,
     }
 
@@ -137,11 +133,7 @@ def _unwrap(body: bytes, envelope: str) -> Payload:
 
 
 def _id(run: Payload, listed: ListedRun) -> str:
-    id_ = run.text("id")
-    if id_ is None:
-        raise ShapeError(f"run {listed.id}: the answer has no id")
-    if id_ != listed.id:
-        raise ShapeError(f"run {listed.id}: the answer is about another run, {id_}")
+    id_ = check_id(run, listed, "run", "id")
     run.keep("id", number_text(id_))
     return id_
 
@@ -160,11 +152,7 @@ def _add_outputs(
     """
     for position, child in enumerate(run.objects("outputs") or ()):
         type_, id_ = run_type(child), child.peek("id")
-        cells = {
-            "workflow_run_id": parent.workflow_run_id,
-            "position": position,
-            "type": type_,
-        }
+        cells = {"workflow_run_id": parent.workflow_run_id, "position": position, "type": type_}
         if not _is_separate_run(id_, parent, nested_ids):
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
@@ -175,21 +163,8 @@ def _add_outputs(
         nested_ids[id_] = None
 
 
-def _add_steps(
-    run: Payload, batch: Batch, parent: ParentStep, context: Context, nested_ids: dict[str, None]
-) -> None:
-    """`stepRuns[]`, after the steps that `outputs[]` gave. Null entries are skipped."""
-    first = batch.counts()[WORKFLOW_STEPS.name]
-    for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
-        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
-
-
 def _add_step(
-    step_run: Payload,
-    batch: Batch,
-    place: ParentStep,
-    context: Context,
-    nested_ids: dict[str, None],
+    step_run: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> None:
     """A step's row, and the rows of the processor runs that came in its result."""
     step = step_run.object("step") or Payload(b"{}")
@@ -225,16 +200,9 @@ def _add_step(
 
 
 def _add_nested_runs(
-    result: Payload,
-    batch: Batch,
-    place: ParentStep,
-    context: Context,
-    nested_ids: dict[str, None],
+    result: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
 ) -> str | None:
-    """Move a result's processor runs out of it, into rows of their own.
-
-    Gives the id of the last one.
-    """
+    """Move a result's processor runs out of it, into rows of their own. Gives the id of the last one."""
     nested_id = None
     for key in _NESTED:
         child = result.object(key)

@@ -15,35 +15,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec import Raw
 
 from ...core.codec import clean
 from ...core.errors import ApiError, InvalidError, ShapeError
 from ...core.payload import Payload, is_usable
 from ...net.client import Client
-from ...net.http_errors import refusal
 from ...net.messages import Request, segment
 from ...sync.plan import ListedRun
+from ..answers import MAX_STATUS, Params, check_answer, explain_refusal, inspect_entry
 
 BASE_URL = "https://api.plextera.com/api/public/v1"
 MAX_PAGES = 1_000_000
-MAX_STATUS = 100
-"""Characters of a status in a list request. Servers limit the length of a URL."""
 
 FINAL_RUN_STATUS = frozenset({"COMPLETED", "FAILED", "CLOSED"})
 FINAL_EXTRACTION_STATUS = frozenset({"COMPLETED", "FAILED", "REJECTED"})
 
-_rows = msgspec.json.Decoder(list[Raw]).decode
-_any = msgspec.json.Decoder(Raw).decode
+
+def bare_key(api_key: str) -> str:
+    """The key without its `api-key` prefix."""
+    prefix, _, rest = api_key.strip().partition(" ")
+    return (rest if prefix.lower() == "api-key" else api_key).strip()
 
 
 def headers(api_key: str) -> dict[str, str]:
     """The headers of every request. `api_key` may have its `api-key` prefix."""
-    prefix, _, rest = api_key.partition(" ")
-    token = rest if prefix.lower() == "api-key" else api_key
     return {
-        "authorization": f"api-key {token.strip()}",
+        "authorization": f"api-key {bare_key(api_key)}",
         "accept": "application/json",
         "user-agent": "docruns",
     }
@@ -56,7 +54,7 @@ class Paging:
     size: int = 50
     first: int | None = None
     sort: bool | None = None
-    extra: tuple[tuple[str, str | int], ...] = ()
+    extra: Params = ()
 
 
 @dataclass
@@ -80,35 +78,22 @@ def run_pages(client: Client, runs: ListEndpoint, status: str | None = None) -> 
     A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it, and
     no page where the server ignores the filter or does not know the status.
     """
-    if status is None:
-        for page in _pages(client, runs, ()):
-            yield [_listed(raw, runs) for raw in page]
+    if status is not None and len(status) > MAX_STATUS:
         return
-    if len(status) > MAX_STATUS:
-        return
+    filters: Params = () if status is None else (("status", status),)
     try:
-        for page in _pages(client, runs, (("status", status),)):
+        for page in _pages(client, runs, filters):
             rows = [_listed(raw, runs) for raw in page]
-            if any(row.status != status for row in rows):
+            if status is not None and any(row.status != status for row in rows):
                 return
             yield rows
     except InvalidError:
-        return
-
-
-def _glance(raw: Raw) -> Payload:
-    """A list's entry, of which nothing is kept.
-
-    An entry that is no object counts as an empty one.
-    """
-    try:
-        return Payload(raw, glance=True)
-    except ShapeError:
-        return Payload(b"{}")
+        if status is None:
+            raise
 
 
 def _listed(raw: Raw, runs: ListEndpoint) -> ListedRun:
-    row = _glance(raw)
+    row = inspect_entry(raw)
     id_ = row.text("id", "runId", "extractionId") or ""
     id_ = id_ if is_usable(id_) else ""
     status = row.text("status")
@@ -117,9 +102,7 @@ def _listed(raw: Raw, runs: ListEndpoint) -> ListedRun:
     return ListedRun(id_, status, created, updated, status in runs.final, summary)
 
 
-def _pages(
-    client: Client, runs: ListEndpoint, filters: tuple[tuple[str, str | int], ...]
-) -> Iterator[list[Raw]]:
+def _pages(client: Client, runs: ListEndpoint, filters: Params) -> Iterator[list[Raw]]:
     """All pages once, with any page base, sorting and page information.
 
     Ends with an empty page, with the last one of `totalPages`, or with a short page where that is missing. A
@@ -160,27 +143,21 @@ class _Page:
     @property
     def ids(self) -> list[str]:
         keys = ("id", "runId", "extractionId")
-        return [_glance(raw).text(*keys) or bytes(raw).decode(errors="replace") for raw in self.rows]
+        return [inspect_entry(raw).text(*keys) or bytes(raw).decode(errors="replace") for raw in self.rows]
 
 
 class _Walk:
-    def __init__(
-        self, client: Client, runs: ListEndpoint, filters: tuple[tuple[str, str | int], ...]
-    ) -> None:
+    def __init__(self, client: Client, runs: ListEndpoint, filters: Params) -> None:
         self.client, self.runs, self.filters = client, runs, filters
         self.first = runs.paging.first or 0
-        self.sorting: tuple[tuple[str, str | int], ...] = ()
+        self.sorting: Params = ()
 
     def start(self) -> _Page:
-        """The first page, sorted if the server can sort.
-
-        A server may refuse or ignore the order.
-        """
-        newest_first = (("sortBy", "updatedAt"), ("sort", "desc"))
+        """The first page, sorted if the server can sort: it may refuse or ignore the order."""
         self.runs.sorted = False
         if self.runs.paging.sort is False:
             return self._first()
-        self.sorting = newest_first
+        self.sorting = (("sortBy", "updatedAt"), ("sort", "desc"))
         try:
             page = self._first()
         except InvalidError:
@@ -213,12 +190,7 @@ class _Walk:
         oldest, newest = (_listed(rows[0], self.runs) for rows in (opposite.rows, page.rows))
         return oldest.id != newest.id and oldest.changed <= newest.changed
 
-    def ask(
-        self,
-        number: int,
-        sorting: tuple[tuple[str, str | int], ...] | None = None,
-        size: int | None = None,
-    ) -> _Page:
+    def ask(self, number: int, sorting: Params | None = None, size: int | None = None) -> _Page:
         """One page by its number."""
         paging = self.runs.paging
         params = (
@@ -230,11 +202,7 @@ class _Walk:
         )
         reply = self.client.get(Request(self.runs.path, params, subject=self.runs.name))
         answer = Payload(clean(reply.body))
-        raw = answer.raw("data")
-        try:
-            rows = _rows(raw) if raw is not None else None
-        except msgspec.MsgspecError:
-            rows = None
+        rows = answer.raws("data")
         if rows is None:
             raise ShapeError("the answer has no list 'data'", request=f"GET {self.runs.path}")
         info = answer.object("pageInfo") or Payload(b"{}")
@@ -248,46 +216,21 @@ class _Walk:
 
 
 def check(body: bytes, request: str) -> None:
-    """ShapeError where the body of a 200 is no usable answer: not JSON, cut off, or an error."""
-    body = clean(body)
-    try:
-        _any(body)
-    except RecursionError as error:
-        raise ShapeError("nested too deeply", request=request, retryable=False) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ShapeError(f"not JSON: {error}", request=request) from error
-    if not body.lstrip().startswith(b"{"):
-        raise ShapeError("not a JSON object", request=request)
+    """ShapeError where the body of a 200 is no usable answer."""
     # the `error` of a failed run is data: such a body has an id and a status too
-    if len(body) < 2000 and b'"data"' not in body and b'"status"' not in body:
-        answer = Payload(body, glance=True)
-        if "error" in answer and "id" not in answer:
-            raise ShapeError("an error with status 200", request=request)
+    data_keys = (b'"data"', b'"status"')
+    check_answer(body, request, data_keys, lambda answer: "error" in answer and "id" not in answer)
 
 
 def explain(status: int, headers: Mapping[str, str], body: bytes, request: str) -> ApiError:
-    """The error of a refused request, whatever its body looks like.
+    """The error of a refused request.
 
     {"error": {"code": "NOT_FOUND", "message": "…", "requestId": "req_…", "retryable": false,
                "details": […]}}
     """
-    code = message = request_id = None
-    retryable: bool | None = None
-    try:
-        answer = Payload(body, glance=True)
-        inner = answer.object("error") or answer
-        code, message = inner.text("code"), inner.text("message")
-        request_id, retryable = inner.text("requestId"), inner.boolean("retryable")
-        if (details := inner.json("details")) is not None:
-            message = f"{message or ''} {details[:500]}".strip()
-    except ShapeError:
-        message = f"the answer is not JSON: {body[:80]!r}" if body else "empty answer"
-    return refusal(
-        status,
-        request,
-        message or "",
-        code=code,
-        request_id=request_id or headers.get("x-request-id"),
-        retryable=retryable,
-        headers=headers,
-    )
+    return explain_refusal(status, headers, body, request, "x-request-id", _message)
+
+
+def _message(_: Payload, inner: Payload) -> str | None:
+    message, details = inner.text("message"), inner.json("details")
+    return message if details is None else f"{message or ''} {details[:500]}".strip()

@@ -33,6 +33,7 @@ _CONFIDENCE = ("confidence", "confidenceScore", "score")
 _PLACEMENTS = ("placements", "placement", "locations")
 _CHILDREN = ("fields", "children", "rows", "items")
 
+_CONTAINERS: dict[type, str] = {dict: "object", list: "array"}
 _TYPES = {
     "string": "string",
     "text": "string",
@@ -76,10 +77,7 @@ class _Fields:
         return child_path(path, step)
 
     def note(self, path: str, entry: FieldMetadata) -> None:
-        """Store the metadata of a path.
-
-        Where a value has two wrappers, the inner one takes precedence.
-        """
+        """Store the metadata of a path. Where a value has two wrappers, the inner one takes precedence."""
         inner = self.by_path.get(path)
         if inner is not None:
             entry = replace(
@@ -91,10 +89,7 @@ class _Fields:
         self.by_path[path] = entry
 
     def object(self, elements: list[JSON], path: str, texts: Sequence[str] = ()) -> dict[str, JSON]:
-        """Elements as an object.
-
-        `texts` are the elements as they came, for the extra of their rows.
-        """
+        """Elements as an object. `texts` are the elements as they came, for the extra of their rows."""
         names = [_name(element, i) for i, element in enumerate(elements)]
         repeats = Counter(names)
         value: dict[str, JSON] = {}
@@ -128,12 +123,9 @@ class _Fields:
                 return self.table(children, path), entry
             return self.object(children, path), replace(entry, type=entry.type or "object")
         unwrapped = self.unwrap(value, path)
-        if entry.type in ("object", "array") and not isinstance(unwrapped, dict | list):
-            entry = replace(entry, type=None)
-        if entry.type == "array" and type(unwrapped) is dict:
-            entry = replace(entry, type="object")
-        if entry.type == "object" and type(unwrapped) is list:
-            entry = replace(entry, type="array")
+        if entry.type in ("object", "array"):
+            # the value shows which of both it is, if any
+            entry = replace(entry, type=_CONTAINERS.get(type(unwrapped)))
         return unwrapped, entry
 
     def table(self, rows: list[JSON], path: str) -> list[JSON]:

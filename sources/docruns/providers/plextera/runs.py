@@ -21,26 +21,15 @@ from ...core.errors import ShapeError
 from ...core.flatten.flatten import flatten_outputs
 from ...core.parsed import NestedLink, ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
-from ...core.tables import (
-    CITATIONS,
-    FIELDS,
-    INSIGHTS,
-    PROCESSOR_RUNS,
-    RUN_FILES,
-    SPLITS,
-    WORKFLOW_RUNS,
-    WORKFLOW_STEPS,
-)
+from ...core.tables import PROCESSOR_RUNS, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
+from ..answers import PROCESSOR_RUN_TABLES, add_fields, check_id
 from . import outputs
 from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
 
 API_VERSION = "v1"
 MAX_DEPTH = 20
-"""Levels of nested runs that become rows.
-
-Runs that are nested deeper stay in their step's extra.
-"""
+"""Levels of nested runs that become rows. Runs that are nested deeper stay in their step's extra."""
 
 
 class Context(NamedTuple):
@@ -60,7 +49,7 @@ class Context(NamedTuple):
 def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     """Rows of a run and of all runs nested in it. ShapeError where the answer is no such run."""
     run = Payload(clean(body))
-    id_ = _id(run, listed, "run", "runId")
+    id_ = check_id(run, listed, "run", "id", "runId")
     reader = _Reader(context, id_)
     status = reader.run(run, id_, context.link_of(id_), listed)
     return ParsedRun(
@@ -72,15 +61,6 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         links=reader.links,
         parents=reader.parents,
     )
-
-
-def _id(run: Payload, listed: ListedRun, noun: str, other_key: str) -> str:
-    id_ = run.text("id", other_key)
-    if id_ is None:
-        raise ShapeError(f"{noun} {listed.id}: the answer has no id")
-    if id_ != listed.id:
-        raise ShapeError(f"{noun} {listed.id}: the answer is about another {noun}, {id_}")
-    return id_
 
 
 class _Reader:
@@ -95,13 +75,7 @@ class _Reader:
         self.links: dict[str, NestedLink] = {}
         self.parents: dict[str, ParentStep] = {}
 
-    def run(
-        self,
-        run: Payload,
-        id_: str,
-        link: NestedLink | None,
-        listed: ListedRun | None,
-    ) -> str | None:
+    def run(self, run: Payload, id_: str, link: NestedLink | None, listed: ListedRun | None) -> str | None:
         """Add the rows of one run, its steps and the runs nested in it. Gives its status."""
         status = run.text("status") or (listed.status if listed else None)
         workflow = run.object("workflow") or Payload(b"{}")
@@ -167,10 +141,7 @@ class _Reader:
         self.batch.add(WORKFLOW_STEPS, row)
 
     def extraction_of(self, type_: str | None, output: Raw | None, parent: ParentStep) -> str | None:
-        """The first extraction that a step's output names.
-
-        All that it names get the step as their parent.
-        """
+        """The first extraction that a step's output names. All that it names get the step as their parent."""
         if type_ != "document_insights" or output is None:
             return None
         ids = outputs.extraction_ids(decode(output), self.context.extraction_ids)
@@ -213,9 +184,6 @@ class _Reader:
         return True
 
 
-_EXTRACTION_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
-
-
 def extraction(
     body: bytes, listed: ListedRun, context: Context, parent: ParentStep | None = None
 ) -> ParsedRun:
@@ -223,9 +191,9 @@ def extraction(
     # {"id": "6b20…", "status": "COMPLETED", "tags": {…}, "document": {…},
     #  "output": {"fieldCount": 7, "fields": […]}}
     run = Payload(clean(body))
-    id_ = _id(run, listed, "extraction", "extractionId")
+    id_ = check_id(run, listed, "extraction", "id", "extractionId")
     batch = Batch()
-    batch.clear_run(_EXTRACTION_TABLES, id_)
+    batch.clear_run(PROCESSOR_RUN_TABLES, id_)
     status = run.text("status") or listed.status
     error = run.object("error") or Payload(b"{}")
     document = run.object("document")
@@ -249,26 +217,12 @@ def extraction(
         "tags": run.json("tags"),
         "page_count": pages,
     }
-    cells |= _output_cells(run, batch, id_, cells["workflow_run_id"])
+    output = run.object("output")
+    if output is not None and (fields := output.raws("fields")) is not None:
+        flat = flatten_outputs(id_, cells["workflow_run_id"], outputs.make_output(fields))
+        cells |= add_fields(batch, flat, "plextera_fields")
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
     return ParsedRun(batch, status, status in FINAL_EXTRACTION_STATUS)
-
-
-def _output_cells(run: Payload, batch: Batch, id_: str, workflow_run_id: str | None) -> dict[str, object]:
-    """Add the rows of an extraction's fields. Gives the cells of its own row that describe them."""
-    output = run.object("output")
-    fields = output.raws("fields") if output is not None else None
-    if fields is None:
-        return {}
-    flat = flatten_outputs(id_, workflow_run_id, outputs.make_output(fields))
-    batch.extend(FIELDS, flat.fields)
-    batch.extend(INSIGHTS, flat.insights)
-    batch.extend(CITATIONS, flat.citations)
-    return {
-        "output_format": "plextera_fields",
-        "field_count": flat.leaves,
-        "edited_count": flat.edited,
-    }
 
 
 def _file(document: Payload, batch: Batch, run_id: str) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import wraps
 from typing import Any
 
@@ -10,17 +9,15 @@ import dlt
 from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
-from ...core.errors import ConfigError
 from ...core.parsed import ParsedRun
-from ...core.settings import check_base_url, check_key, is_loopback, platform_of
+from ...core.settings import check_base_url, check_key, platform_of
 from ...net.client import Client
-from ...store.environment import warn_of_readable_secrets
 from ...store.merge_hints import CONTRACT
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
-from ..settings import ClientOptions, Dialect, LoadOptions, check_bounds
+from ..settings import ClientOptions, LoadOptions, check_bounds, find_api_key
 from . import api
 from .runs import MAX_DEPTH, Context, extraction, workflow_run
 
@@ -91,25 +88,19 @@ def connect_plextera(
         ApiError: The platform cannot be reached or sends no usable answer.
     """
     url = check_base_url(base_url or api.BASE_URL, "sources.plextera.base_url")
-    key = _key(api_key, is_loopback(url))
+    key = check_key(api.bare_key(find_api_key("plextera", api_key, url)), "sources.plextera.api_key")
     check_bounds("sources.plextera.page_size", page_size, 1, 100)
     check_bounds("sources.plextera.page_start", page_start, 0, 1)
     check_bounds("sources.plextera.max_depth", max_depth, 0)
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
-        "sources.plextera", url, key, api.headers(key), Dialect(api.explain, api.check)
+        "sources.plextera", url, key, api.headers(key), api.explain, api.check
     )
-    settings = LoadOptions(
-        overlap=overlap,
-        recheck_for=recheck_for,
-        chunk_runs=chunk_runs,
-        since=since,
-        until=until,
-        max_runs=max_runs,
-        full=full,
-        field_values=field_values,
-        hash_key=hash_key,
-        drop_columns=drop_columns,
-    ).make_settings("sources.plextera", {"base_url": platform_of(url), "workspace": workspace})
+    options = LoadOptions(
+        overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
+    )
+    settings = options.make_settings(
+        "sources.plextera", {"base_url": platform_of(url), "workspace": workspace}
+    )
     extra = tuple((extra_params or {}).items())
     lists = _lists(
         client,
@@ -127,20 +118,6 @@ def plextera(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_plextera`."""
     platform = connect_plextera(*args, **settings)
     return platform.resources(Sync(platform))
-
-
-def _key(api_key: str | None, local: bool) -> str:
-    warn_of_readable_secrets()
-    key = api_key or os.environ.get("PLEXTERA_API_KEY") or ("sandbox" if local else None)
-    if key is None:
-        raise ConfigError(
-            "sources.plextera.api_key",
-            "is not set.",
-            "Put it into .dlt/secrets.toml under [sources.plextera], or set PLEXTERA_API_KEY.",
-        )
-    # drop the prefix `api-key`
-    prefix, _, rest = key.strip().partition(" ")
-    return check_key(rest if prefix.lower() == "api-key" else key, "sources.plextera.api_key")
 
 
 def _lists(
@@ -172,9 +149,6 @@ def _lists(
 
     runs = api.ListEndpoint("workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, runs_paging)
     extractions = api.ListEndpoint(
-        "extractions",
-        "/document-insights/extractions",
-        api.FINAL_EXTRACTION_STATUS,
-        extractions_paging,
+        "extractions", "/document-insights/extractions", api.FINAL_EXTRACTION_STATUS, extractions_paging
     )
     return run_list(runs, parse_workflow_run), run_list(extractions, parse_extraction)
