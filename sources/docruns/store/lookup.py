@@ -186,10 +186,7 @@ def rows_of(
 
 
 def mark_deleted(
-    pipeline: dlt.Pipeline,
-    gone: Mapping[str, Sequence[str]],
-    back: Mapping[str, Sequence[str]],
-    at: datetime,
+    pipeline: dlt.Pipeline, gone: Mapping[str, Sequence[str]], back: Mapping[str, Sequence[str]], at: datetime
 ) -> None:
     """Set `deleted_at` of runs that are gone and clear it for those that are back, by table, in one
     transaction.

@@ -146,10 +146,7 @@ def open_for_reading(
 @contextmanager
 def _activated(provider: str, target: Target, destination: Any, folder: Path) -> Iterator[dlt.Pipeline]:
     running = dlt.pipeline(
-        f"docruns_{provider}",
-        pipelines_dir=str(folder),
-        destination=destination,
-        dataset_name=target.dataset,
+        f"docruns_{provider}", pipelines_dir=str(folder), destination=destination, dataset_name=target.dataset
     )
     try:
         yield running

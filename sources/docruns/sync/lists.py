@@ -62,11 +62,7 @@ class RunList:
     optional: bool = False
 
     def pages_since(
-        self,
-        state: State,
-        overlap: timedelta,
-        since: datetime | None,
-        tell: Callable[[int, None], None],
+        self, state: State, overlap: timedelta, since: datetime | None, tell: Callable[[int, None], None]
     ) -> Iterator[list[ListedRun]]:
         """The list's pages down to the floor, then those unfinished runs that the pages did not show."""
         missing, seen = dict(state.unfinished), 0

@@ -199,9 +199,7 @@ def is_disjoint(state: State, since: datetime | None) -> bool:
 
 
 def scan(
-    pages: Iterable[list[ListedRun]],
-    down_to: datetime | None,
-    ordered: Callable[[], bool] = lambda: True,
+    pages: Iterable[list[ListedRun]], down_to: datetime | None, ordered: Callable[[], bool] = lambda: True
 ) -> Iterator[list[ListedRun]]:
     """Pages, newest change first, until a whole page is older than `down_to`.
 

@@ -50,11 +50,7 @@ class Sync:
     """See the module."""
 
     def __init__(
-        self,
-        platform: Platform,
-        progress: Progress | None = None,
-        *,
-        sample: Sample | None = None,
+        self, platform: Platform, progress: Progress | None = None, *, sample: Sample | None = None
     ) -> None:
         self.platform, self.clock = platform, platform.clock
         self._sample = sample

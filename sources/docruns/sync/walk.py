@@ -29,11 +29,7 @@ class ListPlans:
     """The plan of each list that this load has walked."""
 
     def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        clock: Callable[[], datetime],
-        progress: Progress | None,
+        self, settings: Settings, metrics: Metrics, clock: Callable[[], datetime], progress: Progress | None
     ) -> None:
         self._settings, self._metrics, self._clock = settings, metrics, clock
         self._progress = progress

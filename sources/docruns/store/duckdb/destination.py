@@ -15,12 +15,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.destination.client import (
-    FollowupJobRequest,
-    HasFollowupJobs,
-    LoadJob,
-    RunnableLoadJob,
-)
+from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
@@ -48,9 +43,7 @@ class MergingDuckDb(duckdb):
         return _Client
 
     def capabilities(
-        self,
-        config: DuckDbClientConfiguration | None = None,
-        naming: NamingConvention | None = None,
+        self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
     ) -> DestinationCapabilitiesContext:
         """dlt's, which are the same for any configuration. dlt resolves a configuration with each call, which
         takes a fifth of a load that finds nothing new."""
@@ -74,9 +67,7 @@ class _Client(DuckDbClient):
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(
-        self,
-        table_chain: Sequence[Any],
-        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
+        self, table_chain: Sequence[Any], completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None
     ) -> list[FollowupJobRequest]:
         if not _is_merged(table_chain[0]):
             return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)

@@ -36,9 +36,7 @@ def check_place(database: Path, path: Path) -> None:
         raise ConfigError("--publish", f"the folder {path.parent} does not exist.")
     if path.exists() and not _is_database(path):
         raise ConfigError(
-            "--publish",
-            f"{path} is not a DuckDB database, so it is not replaced.",
-            "Name another file.",
+            "--publish", f"{path} is not a DuckDB database, so it is not replaced.", "Name another file."
         )
 
 
