@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
@@ -86,16 +87,9 @@ class Table:
         return {n: v for n, v in zip(self.names, row, strict=True) if n != CLEARED}
 
 
-def _key(name: str, type: Type, doc: str) -> Column:
-    return Column(name, type, doc, nullable=False)
-
-
-def _document(name: str, type: Type, doc: str) -> Column:
-    return Column(name, type, doc, private="document")
-
-
-def _person(name: str, type: Type, doc: str) -> Column:
-    return Column(name, type, doc, private="person")
+_key = partial(Column, nullable=False)
+_document = partial(Column, private="document")
+_person = partial(Column, private="person")
 
 
 def _table(name: str, doc: str, key: str, columns: list[Column], set_of: str | None = None) -> Table:
