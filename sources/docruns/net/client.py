@@ -152,8 +152,10 @@ class Client:
         return min(fitting, wanted or 16 * self._settings.concurrency)
 
     def _submit(self, request: Request) -> Future[Outcome]:
-        sent = self._prefetched.pop(request, None)
-        return sent or asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
+        return self._prefetched.pop(request, None) or self._dispatch(request)
+
+    def _dispatch(self, request: Request) -> Future[Outcome]:
+        return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
 
     async def _fetch(self, request: Request) -> Outcome:
         """One request, tried as often as it may help: the answer, or the error of the last try."""

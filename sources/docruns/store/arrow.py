@@ -40,15 +40,10 @@ def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
     """Rows, with their cells in the order of the table's columns. One of UNFIT_ERRORS on a wrong cell."""
     types = schema(table)
     if not rows:
-        return empty_table(table)
+        return types.empty_table()
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, type=f.type) for f, c in zip(types, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=types)
-
-
-def empty_table(table: Table) -> pa.Table:
-    """The table without rows."""
-    return schema(table).empty_table()
 
 
 class Tables:
@@ -62,11 +57,11 @@ class Tables:
         self, tables: list[tuple[Table, pa.Table]], on_taken: Callable[[], None] | None = None
     ) -> None:
         self._tables = tables
-        self._on_taken = on_taken
+        self.on_taken = on_taken
 
     def taken(self) -> None:
         """Call `on_taken`, once: these rows are dlt's now."""
-        move, self._on_taken = self._on_taken, None
+        move, self.on_taken = self.on_taken, None
         if move is not None:
             move()
 

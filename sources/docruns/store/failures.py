@@ -45,12 +45,9 @@ def check_folder(folder: Path) -> None:
     """Raise ConfigError where dlt cannot use `folder`: its path contains a file, or characters that dlt reads
     as a pattern."""
     key, hint = "DLT_DATA_DIR", "Set this environment variable to another folder."
-    if found := sorted(set(str(folder)) & set(_PATTERN_CHARACTERS)):
-        raise ConfigError(
-            key,
-            f"the working folder would be {folder}, and dlt cannot use a path with " + " ".join(found),
-            hint,
-        )
+    if found := " ".join(sorted(set(str(folder)) & set(_PATTERN_CHARACTERS))):
+        problem = f"the working folder would be {folder}, and dlt cannot use a path with {found}"
+        raise ConfigError(key, problem, hint)
     for place in folder.parents:
         if place.is_dir():
             return
@@ -132,13 +129,11 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
         case ConfigFieldMissingException():
             key = _missing_key(cause)
             name = key.upper().replace(".", "__")
-            hint = f"Put it into .dlt/secrets.toml, or set {name}."
-            return ConfigError(key, "is missing.", hint)
+            return ConfigError(key, "is missing.", f"Put it into .dlt/secrets.toml, or set {name}.")
         case ConfigProviderException():
             place = re.search(r"line \d+ col \d+", str(cause))
             where = f", {place[0]}" if place else ""
-            file = f".dlt/{cause.provider_name}"
-            return ConfigError(file, f"cannot be read{where}: is it TOML?")
+            return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
         case ValueNotSecretException():
             text = f"is a secret, and {cause.provider_name} is not a place for secrets."
             return ConfigError(cause.key, text, "Put it into .dlt/secrets.toml.")
@@ -166,7 +161,8 @@ def _missing_key(error: ConfigFieldMissingException) -> str:
 
 def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     place = str(cause.filename or folder or "a file")
-    is_ours = folder is not None and _is_inside_either(Path(place), folder.parent)
+    home = None if folder is None else folder.parent
+    is_ours = home is not None and (Path(place).is_relative_to(home) or home.is_relative_to(place))
     reason = cause.strerror or str(cause)
     hint = " Set DLT_DATA_DIR to put the working folder elsewhere." if is_ours else ""
     if cause.errno in _FULL:
@@ -176,10 +172,6 @@ def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     if is_ours and cause.errno in _NO_FOLDER:
         return _removed(place, reason, hint)
     return None
-
-
-def _is_inside_either(place: Path, home: Path) -> bool:
-    return place.is_relative_to(home) or home.is_relative_to(place)
 
 
 def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,15 +26,6 @@ class KnownRuns:
     listed: Mapping[str, ListedRun] = field(default_factory=dict)
     parents: dict[str, ParentStep] = field(default_factory=dict)
     links: dict[str, NestedLink] = field(default_factory=dict)
-
-    def note_listed(self, *lists: Mapping[str, ListedRun]) -> None:
-        """Know the runs of these lists, by id. The lists are not copied."""
-        self.listed = ChainMap(*map(dict_of, lists))
-
-
-def dict_of(rows: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """The mapping itself where it is a dict, as a ChainMap wants it."""
-    return rows if isinstance(rows, dict) else dict(rows)
 
 
 Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 OLDEST = datetime.min.replace(tzinfo=UTC)
@@ -119,10 +121,8 @@ class State:
         self, run: ListedRun, error: str, message: str, overlap: timedelta, now: datetime
     ) -> Failure:
         """Advance over a run of the plan that could not be loaded. The next load tries it again."""
-        first, attempts = now, 0
-        if (before := self.failed.get(run.id)) is not None:
-            first, attempts = before.first_seen, before.attempts
-        failure = Failure(run, first, attempts + 1, error, message[:500])
+        before = self.failed.get(run.id, Failure(run, now, 0, "", ""))
+        failure = Failure(run, before.first_seen, before.attempts + 1, error, message[:500])
         self.failed[run.id] = failure
         self._advance(run.changed, overlap, now)
         return failure
@@ -154,17 +154,11 @@ class State:
             self.watermark = mark
         if self.watermark is not None and len(self.recent) > self._kept:
             down_to = _minus(self.watermark, overlap)
-            self.recent = _newest({k: v for k, v in self.recent.items() if v >= down_to})
+            within = (item for item in self.recent.items() if item[1] >= down_to)
+            # for the others a load queries the destination
+            self.recent = dict(nlargest(MAX_RECENT, within, key=itemgetter(1)))
             # the next clean-up comes when the size has doubled, which keeps the cost per run low
             self._kept = max(256, 2 * len(self.recent))
-
-
-def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
-    """The newest MAX_RECENT of them. For the others a load queries the destination."""
-    if len(recent) <= MAX_RECENT:
-        return recent
-    newest = sorted(recent.items(), key=lambda item: item[1], reverse=True)[:MAX_RECENT]
-    return dict(newest)
 
 
 @dataclass

@@ -51,9 +51,8 @@ class RemoteRuns:
         self._platform, self._ids = platform, ids
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
         self._rows = {row["id"]: row for row in rows}
-        self._whole = {
-            id_ for id_, run in lookup.workflow_runs(running, list(self._rows)).items() if run.is_whole
-        }
+        stored = lookup.runs_by_id(running, "workflow_runs", list(self._rows))
+        self._whole = {id_ for id_, run in stored.items() if run.is_whole}
         self._quarantined = {
             id_ for resource, id_ in quarantined_runs(running) if resource == "workflow_runs"
         }
