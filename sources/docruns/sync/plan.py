@@ -3,15 +3,12 @@
     state + listed rows ──► Plan: due runs, oldest change first ──► (fetched, committed) ──► state
 
 Lists have no date filter, so a load walks them from the newest change down to the watermark minus an overlap,
-and fetches due runs from the oldest change up. So the state can advance run by run: whenever a load stops,
-everything listed up to the watermark is loaded.
+and fetches due runs from the oldest change up. So the state can advance run by run.
 
     watermark   every listed run whose last change is at or before it is loaded
     lower       ... and at or after this one: `since` left out earlier changes; none: all is loaded
     recent      runs within the overlap up to the watermark, with their last change when loaded
     unfinished  loaded runs that are not final, with their status and last change when loaded
-
-This module does not depend on what a run is, or on how it is listed, fetched or stored.
 """
 
 from __future__ import annotations

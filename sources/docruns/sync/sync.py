@@ -168,7 +168,7 @@ class Sync:
         for _ in self.plans.walk_lists([(run_list, saved)]):
             pass
         # a failure or a limit leaves the list without a plan, so that it is planned anew
-        planned = self.plans.pop(run_list.name)
+        planned = self.plans.planned.pop(run_list.name)
         self._is_interrupted = True
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
@@ -185,7 +185,7 @@ class Sync:
         if is_full and self.plans.may_begin(planned, self.platform.workflow_runs.name):
             planned.fill(context)
         yield from load.last_batch()
-        self.plans.put(run_list.name, planned)
+        self.plans.planned[run_list.name] = planned
         self._is_interrupted = False
 
     def failed_in_a_row(self, is_new: bool) -> bool:

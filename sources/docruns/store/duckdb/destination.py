@@ -60,7 +60,7 @@ class _Client(DuckDbClient):
         return super().update_stored_schema(*about, **how)
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> LoadJob:
-        if _is_merged(table) and _has_rows(ParsedLoadJobFileName.parse(file_path)):
+        if _is_merged(table) and ParsedLoadJobFileName.parse(file_path).file_format == "parquet":
             return _FinishedJob(file_path)
         if SqlLoadJob.is_sql_job(file_path):
             return _Merge(file_path)
@@ -73,7 +73,7 @@ class _Client(DuckDbClient):
             return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
         files: defaultdict[str, list[str]] = defaultdict(list)
         for job in completed_table_chain_jobs or ():
-            if _has_rows(job.job_file_info):
+            if job.job_file_info.file_format == "parquet":
                 files[job.job_file_info.table_name].append(job.file_path)
         return [SqlMergeFollowupJob.from_table_chain(table_chain, _FromFiles(self, files))]
 
@@ -116,7 +116,3 @@ class _FromFiles(DuckDbSqlClient):
 
 def _is_merged(table: TTableSchema) -> bool:
     return table["write_disposition"] == "merge"
-
-
-def _has_rows(file: ParsedLoadJobFileName) -> bool:
-    return file.file_format == "parquet"
