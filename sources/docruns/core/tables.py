@@ -10,7 +10,6 @@ is loaded again, all of its rows are replaced together. This module does not dec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -546,10 +545,3 @@ RUN_TABLES: tuple[Table, ...] = (*TABLES[:8], QUARANTINE, SYNCS)
 and pushes exist once they have rows."""
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
-
-
-def dictionary() -> Iterator[tuple[Table, Column]]:
-    """All columns of all tables in order: what `docruns tables` prints."""
-    for table in TABLES:
-        for column in table.columns:
-            yield table, column

@@ -14,8 +14,9 @@ import binascii
 import errno
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -68,21 +69,12 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         raise
     except Exception as error:
         causes = list(_chain(error))
-        known = (
-            _first(_wrapped, causes)
-            or _first(lambda cause: _translated(cause, str(database), folder), causes)
-            or _unreadable_state(error, causes[-1], str(database))
-        )
+        translated = (_translated(cause, str(database), folder) for cause in causes)
+        first = next(filter(None, chain(map(_wrapped, causes), translated)), None)
+        known = first or _unreadable_state(error, causes[-1], str(database))
         if known is None:
             raise
         raise known from error
-
-
-def _first(
-    translate: Callable[[BaseException], BaseException | None], causes: list[BaseException]
-) -> BaseException | None:
-    """The first error that `translate` makes of one of the causes."""
-    return next((known for cause in causes if (known := translate(cause)) is not None), None)
 
 
 def _wrapped(cause: BaseException) -> BaseException | None:

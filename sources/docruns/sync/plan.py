@@ -27,10 +27,7 @@ MAX_RECENT = 5000
 
 
 class ListedRun(NamedTuple):
-    """A run as a list shows it.
-
-    `summary`: values that lists have and details lack, as JSON values.
-    """
+    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values."""
 
     id: str
     status: str | None
@@ -57,10 +54,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class State:
-    """The state of one list between loads; see the module's docstring.
-
-    Each load tries `failed` again.
-    """
+    """The state of one list between loads; see the module's docstring. Each load tries `failed` again."""
 
     watermark: datetime | None = None
     lower: datetime | None = None
