@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +18,9 @@ from .errors import ShapeError
 
 JSON = Any
 """A decoded JSON value; its floats and exponents are `Number`, all else are plain Python types."""
+
+
+_Time = TypeVar("_Time", datetime, datetime | None)
 
 
 class Number(str):
@@ -152,14 +155,10 @@ def timestamp(text: str) -> datetime | None:
         return None
 
 
-@overload
-def utc(at: datetime) -> datetime: ...
-@overload
-def utc(at: datetime | None) -> datetime | None: ...
-def utc(at: datetime | None) -> datetime | None:
+def utc(at: _Time) -> _Time:
     """The same moment in UTC; a time without an offset counts as UTC, null stays null."""
     if at is None:
-        return None
+        return at
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 

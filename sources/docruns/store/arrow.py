@@ -1,8 +1,4 @@
-"""Rows to Arrow tables with the columns of `core/tables`, and changes to columns of such tables.
-
-A `Batch` holds all rows of some whole runs, for all tables, and dlt resources yield it as `Tables`. So a load
-that is cut off after any of them (`add_limit`, the end of a package) has whole runs or none.
-"""
+"""Rows to Arrow tables with the columns of `core/tables`, and changes to columns of such tables."""
 
 from __future__ import annotations
 
@@ -47,7 +43,7 @@ def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
 
 
 class Tables:
-    """A batch as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
+    """A batch of whole runs as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
 
     `on_taken` moves the load's state on. It is called when dlt has passed any limit, because a limit of none
     discards its batch, or when the next batch is requested.

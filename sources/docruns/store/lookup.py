@@ -1,8 +1,4 @@
-"""Queries: what the destination holds already. The answers are asked for when they matter and never cached.
-
-A processor run that came inside its workflow run keeps that link when it is fetched again on its own, and a
-run that an interrupted load has stored is not fetched a second time.
-"""
+"""Queries: what the destination holds already. The answers are asked for when they matter and never cached."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +186,6 @@ def _destination(
             f"{target.database}: {other} is at work on it, on the dataset {dataset}. "
             "Wait until it has ended, or give each platform a file of its own (--database)."
         ) from error
-    try:
+    with closing(connection):
         # without transactions a table's DELETE and INSERT are committed apart
         yield MergingDuckDb(connection, supports_transactions=True)
-    finally:
-        connection.close()

@@ -35,6 +35,7 @@ class ListInventory:
         self.lists: dict[str, RunList] = {}
         self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
+        report = progress or (lambda *_: None)
         for run_list in platform.lists:
             rows: dict[str, datetime | None] = {}
             try:
@@ -43,16 +44,14 @@ class ListInventory:
                         if run.id:
                             dates = filter(None, (rows.get(run.id), run.updated_at))
                             rows[run.id] = max(dates, default=None)
-                    if progress is not None:
-                        progress("listing", run_list.name, len(rows), None)
+                    report("listing", run_list.name, len(rows), None)
             except MissingError:
                 if not run_list.optional:
                     raise
                 continue
             self.lists[run_list.name] = run_list
             self.rows[run_list.name] = rows
-            if progress is not None:
-                progress("listed", run_list.name, len(rows), len(rows))
+            report("listed", run_list.name, len(rows), len(rows))
 
     def of(self, run: InventoryRun) -> str | None:
         """The list that would show a run: None where none would. Ids differ between Extend's versions, so a

@@ -138,10 +138,6 @@ class Sync:
         """There is more to load, and `max_runs` allows it."""
         return not self.is_complete and not self.quota.is_exhausted
 
-    def has_failed(self, run_id: str) -> bool:
-        """The run is in quarantine, as far as this load knows."""
-        return run_id in self.plans.failed
-
     def note_listed(self, lists: Iterable[RunList]) -> None:
         """Let parsers see processor runs as these lists show them."""
         # a ChainMap does not copy them

@@ -39,7 +39,7 @@ class ListPlans:
         self._rows: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
         self._rows_without_id = Batch()
         self.failed: set[str] = set()
-        """Runs that a load before could not parse."""
+        """Runs in quarantine, as far as this load knows: a load before could not parse them."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""

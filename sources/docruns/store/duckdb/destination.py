@@ -3,8 +3,7 @@
     dlt:    file ──► INSERT ──► staging table ──► merge ──► table
     here:   file ────────────────────────────────► merge ──► table
 
-The statements are dlt's own, with the files in place of its staging tables. A load takes less than half of
-the time.
+The statements are dlt's own. A load takes less than half of the time.
 """
 
 from __future__ import annotations
