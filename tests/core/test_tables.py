@@ -15,7 +15,6 @@ from docruns.core.tables import (
     RUN_FILES,
     TABLES,
     Table,
-    dictionary,
 )
 
 CONTRACT: dict[str, tuple[str, str]] = {
@@ -189,11 +188,6 @@ def test_everything_is_documented(table: Table) -> None:
     """The data dictionary has a sentence for each table and column."""
     for doc in [table.doc, *(column.doc for column in table.columns)]:
         assert doc.endswith(".") and doc == doc.strip()
-
-
-def test_the_dictionary_lists_every_column_once() -> None:
-    """The data dictionary lists all columns in the order of the tables."""
-    assert [(t.name, c.name) for t, c in dictionary()] == [(t.name, n) for t in TABLES for n in t.names]
 
 
 @tables

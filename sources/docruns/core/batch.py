@@ -18,7 +18,7 @@ class Batch:
 
     def add(self, table: Table, *rows: Row) -> None:
         """Append rows to a table."""
-        self._rows[table.name] += rows
+        self.extend(table, rows)
 
     def extend(self, table: Table, rows: Iterable[Row]) -> None:
         """Append rows to a table."""

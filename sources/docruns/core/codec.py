@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +18,9 @@ from .errors import ShapeError
 
 JSON = Any
 """A decoded JSON value; its floats and exponents are `Number`, all else are plain Python types."""
+
+
+_Time = TypeVar("_Time", datetime, datetime | None)
 
 
 class Number(str):
@@ -95,28 +98,21 @@ def decode_like(raw: Raw, known_raw: bytes | Raw, known: JSON) -> JSON:
 
 
 def _like(raw: Raw, known_raw: bytes | Raw, known: JSON, levels: int = 8) -> JSON:
+    if raw == known_raw:
+        return known
     kind = type(known)
     first = bytes(memoryview(raw)[:1])
     if kind is dict and first == b"{" and levels:
-        was, found = decode_members(known_raw), decode_members(raw)
+        was, parts = decode_members(known_raw), decode_members(raw)
         return {
-            key: decode(part)
-            if (old := was.get(key)) is None
-            else known[key]
-            if part == old
-            else _like(part, old, known[key], levels - 1)
-            for key, part in found.items()
+            key: _like(part, was[key], known[key], levels - 1) if key in was else decode(part)
+            for key, part in parts.items()
         }
     if kind is list and first == b"[" and levels:
         olds, parts = decode_list(known_raw), decode_list(raw)
-        return [
-            decode(part)
-            if i >= len(olds)
-            else known[i]
-            if part == olds[i]
-            else _like(part, olds[i], known[i], levels - 1)
-            for i, part in enumerate(parts)
-        ]
+        pairs = zip(parts, olds, known, strict=False)
+        same = [_like(part, old, value, levels - 1) for part, old, value in pairs]
+        return same + [decode(part) for part in parts[len(olds) :]]
     return decode(raw)
 
 
@@ -159,14 +155,10 @@ def timestamp(text: str) -> datetime | None:
         return None
 
 
-@overload
-def utc(at: datetime) -> datetime: ...
-@overload
-def utc(at: datetime | None) -> datetime | None: ...
-def utc(at: datetime | None) -> datetime | None:
+def utc(at: _Time) -> _Time:
     """The same moment in UTC; a time without an offset counts as UTC, null stays null."""
     if at is None:
-        return None
+        return at
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 

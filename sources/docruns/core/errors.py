@@ -1,21 +1,5 @@
-"""PURE. All errors of docruns.
-
-    DocrunsError
-    ├── ConfigError          wrong use or configuration; knows the config key           exit 2
-    │   └── RowsError        rows to push that cannot be                                exit 2
-    ├── LockedError          another process holds the database or the pipeline         exit 1
-    └── ApiError             the platform's answer, or the lack of one                  exit 1
-        ├── RefusedError     401, 403: the key is not accepted                          exit 4
-        ├── InvalidError     400, 422: the request is wrong
-        ├── BlockedError     402: out of credits
-        ├── MissingError     404, 410: no such run, or no such list in this version
-        ├── BusyError        429: more requests than the plan allows
-        ├── ServerError      5xx and other answers that may pass
-        ├── UnreachableError no answer: refused, reset, timed out
-        └── ShapeError       an answer that is not what the API promises
-
-Each error names its subject: the request, the run or the config key, and what to check.
-"""
+"""PURE. All errors of docruns. Each one names its subject: the request, the run or the config key, and what to
+check."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ a load and never loses a value. Numbers keep every digit, because JSON columns g
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeGuard
 
@@ -77,52 +77,45 @@ class Payload:
                     break
         return cls(raw)
 
-    def _take(self, key: str, read: Any) -> Any:
-        raw = self._rest.get(key)
-        if raw is None:
-            return None
-        try:
-            value = read(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
-            return None
-        del self._rest[key]
-        return value
-
-    def text(self, *keys: str) -> str | None:
-        """The first of `keys` that holds a string."""
+    def _take(self, read: Callable[[Raw], Any], *keys: str) -> Any | None:
+        """The first of `keys` that holds what `read` accepts; keys before it that hold null are read too."""
         for key in keys:
-            value: str | None = self._take(key, decode_text)
+            raw = self._rest.get(key)
+            if raw is None:
+                continue
+            try:
+                value = read(raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+                continue
+            del self._rest[key]
             if value is not None:
                 return value
         return None
+
+    def text(self, *keys: str) -> str | None:
+        """The first of `keys` that holds a string."""
+        return self._take(decode_text, *keys)
 
     def label(self, key: str) -> str | None:
         """A string, or a number as text: for versions and ids that may change their type."""
         value = self.text(key)
-        return value if value is not None else self._take(key, _number_label)
+        return value if value is not None else self._take(_number_label, key)
 
     def number(self, key: str) -> float | None:
         """A number as a double."""
-        value: float | None = self._take(key, decode_float)
-        return value
+        return self._take(decode_float, key)
 
     def integer(self, key: str) -> int | None:
         """A whole number of 64 bits, also when written 3.0."""
-        value: int | None = self._take(key, _whole)
-        return value
+        return self._take(_whole, key)
 
     def boolean(self, key: str) -> bool | None:
         """true or false."""
-        value: bool | None = self._take(key, decode_bool)
-        return value
+        return self._take(decode_bool, key)
 
     def time(self, *keys: str) -> datetime | None:
         """The first of `keys` that holds a timestamp."""
-        for key in keys:
-            value: datetime | None = self._take(key, _as_time)
-            if value is not None:
-                return value
-        return None
+        return self._take(_as_time, *keys)
 
     def json(self, key: str) -> str | None:
         """Any value as its JSON text; null gives None."""
@@ -170,8 +163,7 @@ class Payload:
 
     def raws(self, key: str) -> list[Raw] | None:
         """A list's entries, undecoded, null included. A value of another kind stays for `extra`."""
-        entries: list[Raw] | None = self._take(key, decode_list)
-        return entries
+        return self._take(decode_list, key)
 
     def _drop_null(self, key: str, raw: Raw | None) -> None:
         if raw is not None and _is_null(raw):
@@ -242,8 +234,9 @@ def _is_null(raw: Raw) -> bool:
 
 def _as_time(raw: Raw) -> datetime | None:
     text = decode_text(raw)
-    value = None if text is None else timestamp(text)
-    if value is None and text is not None:
+    if text is None:
+        return None
+    if (value := timestamp(text)) is None:
         raise ValueError("not a timestamp")
     return value
 

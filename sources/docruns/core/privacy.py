@@ -76,13 +76,9 @@ class Privacy:
             if column.name in dropped or (column.private and self.field_values == "drop"):
                 found[column.name] = None
             elif column.private and self.field_values == "hash":
-                found[column.name] = self._rewrite(column)
+                hashed = self.hashed_json if holds_json(column) else self.hashed
+                found[column.name] = hashed if column.type in ("json", "text") else None
         return found
-
-    def _rewrite(self, column: Column) -> Rewrite | None:
-        if holds_json(column):
-            return self.hashed_json
-        return self.hashed if column.type == "text" else None
 
     def hashed(self, text: str) -> str:
         """A text's hash; an empty text stays empty."""

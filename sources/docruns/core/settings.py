@@ -86,11 +86,10 @@ def check_base_url(url: str, name: str) -> str:
     """The URL without a final slash; ConfigError where a key must not be sent to it."""
     try:
         parts = urlsplit(url)
-        is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+            raise ValueError
     except ValueError:
-        is_one = False
-    if not is_one:
-        raise ConfigError(name, f"is not an http(s) URL: {url!r}.")
+        raise ConfigError(name, f"is not an http(s) URL: {url!r}.") from None
     if parts.scheme == "http" and not is_loopback(url):
         raise ConfigError(name, f"would send the key unencrypted to {parts.hostname}; use https.")
     if parts.query or parts.fragment or parts.username:

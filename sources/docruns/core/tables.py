@@ -10,8 +10,8 @@ is loaded again, all of its rows are replaced together. This module does not dec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
@@ -86,16 +86,9 @@ class Table:
         return {n: v for n, v in zip(self.names, row, strict=True) if n != CLEARED}
 
 
-def _key(name: str, type: Type, doc: str) -> Column:
-    return Column(name, type, doc, nullable=False)
-
-
-def _document(name: str, type: Type, doc: str) -> Column:
-    return Column(name, type, doc, private="document")
-
-
-def _person(name: str, type: Type, doc: str) -> Column:
-    return Column(name, type, doc, private="person")
+_key = partial(Column, nullable=False)
+_document = partial(Column, private="document")
+_person = partial(Column, private="person")
 
 
 def _table(name: str, doc: str, key: str, columns: list[Column], set_of: str | None = None) -> Table:
@@ -232,9 +225,7 @@ PROCESSOR_RUNS = _table(
         _document("classification_id", "text", "Id of the class that was chosen."),
         _document("classification", "text", "The class that was chosen."),
         Column(
-            "classification_confidence",
-            "double",
-            "Its score, 0 to 1; after a review no longer the model's.",
+            "classification_confidence", "double", "Its score, 0 to 1; after a review no longer the model's."
         ),
         _document(
             "initial_classification",
@@ -317,11 +308,7 @@ _PART_OF_OUTPUT = [
         "text",
         "final: what output carries; initial, reviewed: only where that output's list differs.",
     ),
-    _key(
-        "path",
-        "text",
-        "The field's path; '' is the whole output, which rarely has a row in fields.",
-    ),
+    _key("path", "text", "The field's path; '' is the whole output, which rarely has a row in fields."),
     _key("position", "bigint", "0-based place in the list."),
 ]
 
@@ -441,11 +428,7 @@ PROCESSORS = _table(
     "processors",
     "One row per extractor, classifier or splitter.",
     "id",
-    [
-        *_CATALOGUED[:3],
-        Column("type", "text", "EXTRACT, CLASSIFY or SPLIT."),
-        *_CATALOGUED[3:],
-    ],
+    [*_CATALOGUED[:3], Column("type", "text", "EXTRACT, CLASSIFY or SPLIT."), *_CATALOGUED[3:]],
 )
 
 PROCESSOR_VERSIONS = _table(
@@ -480,9 +463,7 @@ QUARANTINE = _table(
         Column("error", "text", "Class of the error."),
         Column("message", "text", "The error, for people; a code alone where values are not kept."),
         _document(
-            "detail",
-            "text",
-            "First 2,000 characters of a run that could not be read; null where none came.",
+            "detail", "text", "First 2,000 characters of a run that could not be read; null where none came."
         ),
         Column("resolved_at", "timestamp", "When it was loaded after all."),
     ],
@@ -523,30 +504,20 @@ PUSHES = _table(
         _key("push_id", "text", "The push: when it began, and a few random digits."),
         _key("id", "text", "The workflow run."),
         Column("source_row", "bigint", "1-based place of its row in what was pushed."),
-        Column(
-            "outcome",
-            "text",
-            "confirmed, unchanged, refused, or unconfirmed: sent, and no answer came.",
-        ),
+        Column("outcome", "text", "confirmed, unchanged, refused, or unconfirmed: sent, and no answer came."),
         Column("reason", "text", "Why, for people; a code alone where values are not kept."),
         _document("name", "text", "Name that was sent; null: none."),
         _document("metadata", "json", "Metadata that was sent: the keys that differed."),
         _document(
-            "before",
-            "json",
-            "Name and these keys before the push; a key that was not there is absent.",
+            "before", "json", "Name and these keys before the push; a key that was not there is absent."
         ),
         _document("after", "json", "Name and whole metadata after it; the name where it is returned."),
         _document(
-            "wish",
-            "text",
-            "Fingerprint of what the row asked for: equal rows have equal fingerprints.",
+            "wish", "text", "Fingerprint of what the row asked for: equal rows have equal fingerprints."
         ),
         Column("done_at", "timestamp", "When the platform answered, or the push decided."),
         Column(
-            "read_at",
-            "timestamp",
-            "When the run was read again and merged; null: not yet, or not loaded.",
+            "read_at", "timestamp", "When the run was read again and merged; null: not yet, or not loaded."
         ),
     ],
 )
@@ -574,10 +545,3 @@ RUN_TABLES: tuple[Table, ...] = (*TABLES[:8], QUARANTINE, SYNCS)
 and pushes exist once they have rows."""
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
-
-
-def dictionary() -> Iterator[tuple[Table, Column]]:
-    """All columns of all tables in order: what `docruns tables` prints."""
-    for table in TABLES:
-        for column in table.columns:
-            yield table, column

@@ -6,8 +6,7 @@
                             after 408, 425, 429, 5xx, a reset, a time-out, a body that is cut off
 
 A `Client` runs an event loop in a thread of its own. Its callers, dlt's generators, stay plain, and requests
-go on while they flatten. The client decides when a request is sent and repeated. Its callers decide which
-requests are needed and what an answer means.
+go on while they flatten. They decide which requests are needed and what an answer means.
 """
 
 from __future__ import annotations
@@ -172,8 +171,8 @@ class Client:
                     error.host = self._host
                     if not call.may_retry(error):
                         return error
-                    wait = self._pause(error, attempt, call)
-                    if self._is_last(attempt, call, wait):
+                    wait, retry = self._pause(error, attempt, call), self._settings.retry
+                    if attempt >= retry.attempts or time.monotonic() + wait > call.since + retry.deadline:
                         return error
                 self.usage.retries += 1
                 await asyncio.sleep(wait)
@@ -181,18 +180,13 @@ class Client:
     def _pause(self, error: ApiError, attempt: int, call: _Call) -> float:
         """Seconds until the next try. It is 0 after a 429: the budget then stops all requests."""
         retry = self._settings.retry
-        grown = min(retry.cap, retry.first * 2.0 ** (attempt - 1))
-        wait = grown * random.uniform(0.5, 1.0)
+        wait = min(retry.cap, retry.first * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         if error.retry_after is not None:
             wait = max(wait if error.retry_after else 0.0, error.retry_after)
         if isinstance(error, BusyError):
             self.usage.throttled_s += self._budget.pause(time.monotonic(), wait, call.epoch)
             return 0.0
         return wait
-
-    def _is_last(self, attempt: int, call: _Call, wait: float) -> bool:
-        retry = self._settings.retry
-        return attempt >= retry.attempts or time.monotonic() + wait > call.since + retry.deadline
 
     async def _take_turn(self, call: _Call) -> None:
         """Wait until this request may be sent. BusyError if that is past its deadline."""

@@ -123,11 +123,10 @@ class Budget:
             return None
         try:
             return _open_locked(self._file, make)
-        except FileNotFoundError:
-            return None
-        except OSError:
-            # the folder cannot be written, or its file system has no locks
-            self._file = None
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                # the folder cannot be written, or its file system has no locks
+                self._file = None
             return None
 
     def _read(self, file: int) -> Pace:

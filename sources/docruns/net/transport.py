@@ -263,8 +263,7 @@ def _inflate(inflater: zlib._Decompress, piece: bytes, limit: int, request: str)
     except zlib.error as error:
         raise ShapeError(f"cannot be decompressed: {error}", request=request) from error
     if inflater.unused_data:
-        problem = "cannot be decompressed: it goes on after its end"
-        raise ShapeError(problem, request=request)
+        raise ShapeError("cannot be decompressed: it goes on after its end", request=request)
     return piece
 
 

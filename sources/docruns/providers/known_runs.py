@@ -29,7 +29,7 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
         # a nested run keeps its parent when it is fetched separately
         for run_id, link in lookup.nested_links(pipeline, ids).items():
             sync.known.links.setdefault(run_id, link)
-    stored = lookup.workflow_runs(pipeline, ids)
+    stored = lookup.runs_by_id(pipeline, "workflow_runs", ids)
     return {run.id for run in due if run.id in stored and _is_current(sync, stored[run.id], run)}
 
 
@@ -44,7 +44,7 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
         unknown = [run.id for run in runs if run.id not in parents]
         for made in lookup.produced_runs(pipeline, unknown):
             parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
-    found = lookup.processor_runs(pipeline, [run.id for run in runs])
+    found = lookup.runs_by_id(pipeline, "processor_runs", [run.id for run in runs])
     known = set()
     for run in runs:
         stored = found.get(run.id)
@@ -65,7 +65,7 @@ def _is_refreshing() -> bool:
 
 
 def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
-    if sync.settings.full or sync.has_failed(run.id) or not stored.is_whole:
+    if sync.settings.full or run.id in sync.plans.failed or not stored.is_whole:
         return False
     if run.updated_at is None and run.created_at is not None:
         return False
@@ -100,7 +100,7 @@ class UnlinkedRuns:
         found = {made.id: made for made in lookup.unlinked(pipeline)}
         new = sorted(parents.keys() - self._looked_up)
         self._looked_up.update(new)
-        for id_, stored in lookup.processor_runs(pipeline, new).items():
+        for id_, stored in lookup.runs_by_id(pipeline, "processor_runs", new).items():
             if stored.workflow_run_id is None:
                 parent = parents[id_]
                 found[id_] = lookup.ProducedRun(

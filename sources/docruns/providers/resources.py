@@ -21,11 +21,11 @@ from ..net.redaction import strip_signed_urls
 from ..store.arrow import (
     Tables,
     add_load_id,
-    empty_table,
     replaced_runs,
     rewrite_columns,
     rewrite_matching,
     spell_out_nul,
+    to_arrow,
 )
 from ..store.destinations import traits_of
 from ..store.merge_hints import CONTRACT, Hints
@@ -128,7 +128,7 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
     for table in RUN_TABLES:
         columns = existing[table.name]["columns"] if table.name in existing else {}
         if not columns.keys() >= set(table.names):
-            yield table, empty_table(table)
+            yield table, to_arrow(table, [])
 
 
 def one_batch_at_a_time(batches: Iterator[Tables]) -> Iterator[Tables | None]:

@@ -1,8 +1,4 @@
-"""Rows to Arrow tables with the columns of `core/tables`, and changes to columns of such tables.
-
-A `Batch` holds all rows of some whole runs, for all tables, and dlt resources yield it as `Tables`. So a load
-that is cut off after any of them (`add_limit`, the end of a package) has whole runs or none.
-"""
+"""Rows to Arrow tables with the columns of `core/tables`, and changes to columns of such tables."""
 
 from __future__ import annotations
 
@@ -40,19 +36,14 @@ def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
     """Rows, with their cells in the order of the table's columns. One of UNFIT_ERRORS on a wrong cell."""
     types = schema(table)
     if not rows:
-        return empty_table(table)
+        return types.empty_table()
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, type=f.type) for f, c in zip(types, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=types)
 
 
-def empty_table(table: Table) -> pa.Table:
-    """The table without rows."""
-    return schema(table).empty_table()
-
-
 class Tables:
-    """A batch as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
+    """A batch of whole runs as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
 
     `on_taken` moves the load's state on. It is called when dlt has passed any limit, because a limit of none
     discards its batch, or when the next batch is requested.
@@ -62,11 +53,11 @@ class Tables:
         self, tables: list[tuple[Table, pa.Table]], on_taken: Callable[[], None] | None = None
     ) -> None:
         self._tables = tables
-        self._on_taken = on_taken
+        self.on_taken = on_taken
 
     def taken(self) -> None:
         """Call `on_taken`, once: these rows are dlt's now."""
-        move, self._on_taken = self._on_taken, None
+        move, self.on_taken = self.on_taken, None
         if move is not None:
             move()
 

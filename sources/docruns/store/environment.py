@@ -63,10 +63,8 @@ def disable_telemetry() -> None:
 
 def _is_configured(key: str, section: str) -> bool:
     # a new context only reads files; an active one starts telemetry
-    for provider in RunContext(None).initial_providers():
-        if provider.get_value(key, str, "", section)[0] is not None:
-            return True
-    return False
+    providers = RunContext(None).initial_providers()
+    return any(provider.get_value(key, str, "", section)[0] is not None for provider in providers)
 
 
 def warn_of_readable_secrets() -> None:

@@ -14,8 +14,9 @@ import binascii
 import errno
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -45,12 +46,9 @@ def check_folder(folder: Path) -> None:
     """Raise ConfigError where dlt cannot use `folder`: its path contains a file, or characters that dlt reads
     as a pattern."""
     key, hint = "DLT_DATA_DIR", "Set this environment variable to another folder."
-    if found := sorted(set(str(folder)) & set(_PATTERN_CHARACTERS)):
-        raise ConfigError(
-            key,
-            f"the working folder would be {folder}, and dlt cannot use a path with " + " ".join(found),
-            hint,
-        )
+    if found := " ".join(sorted(set(str(folder)) & set(_PATTERN_CHARACTERS))):
+        problem = f"the working folder would be {folder}, and dlt cannot use a path with {found}"
+        raise ConfigError(key, problem, hint)
     for place in folder.parents:
         if place.is_dir():
             return
@@ -71,21 +69,12 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         raise
     except Exception as error:
         causes = list(_chain(error))
-        known = (
-            _first(_wrapped, causes)
-            or _first(lambda cause: _translated(cause, str(database), folder), causes)
-            or _unreadable_state(error, causes[-1], str(database))
-        )
+        translated = (_translated(cause, str(database), folder) for cause in causes)
+        first = next(filter(None, chain(map(_wrapped, causes), translated)), None)
+        known = first or _unreadable_state(error, causes[-1], str(database))
         if known is None:
             raise
         raise known from error
-
-
-def _first(
-    translate: Callable[[BaseException], BaseException | None], causes: list[BaseException]
-) -> BaseException | None:
-    """The first error that `translate` makes of one of the causes."""
-    return next((known for cause in causes if (known := translate(cause)) is not None), None)
 
 
 def _wrapped(cause: BaseException) -> BaseException | None:
@@ -132,13 +121,11 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
         case ConfigFieldMissingException():
             key = _missing_key(cause)
             name = key.upper().replace(".", "__")
-            hint = f"Put it into .dlt/secrets.toml, or set {name}."
-            return ConfigError(key, "is missing.", hint)
+            return ConfigError(key, "is missing.", f"Put it into .dlt/secrets.toml, or set {name}.")
         case ConfigProviderException():
             place = re.search(r"line \d+ col \d+", str(cause))
             where = f", {place[0]}" if place else ""
-            file = f".dlt/{cause.provider_name}"
-            return ConfigError(file, f"cannot be read{where}: is it TOML?")
+            return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
         case ValueNotSecretException():
             text = f"is a secret, and {cause.provider_name} is not a place for secrets."
             return ConfigError(cause.key, text, "Put it into .dlt/secrets.toml.")
@@ -166,7 +153,8 @@ def _missing_key(error: ConfigFieldMissingException) -> str:
 
 def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     place = str(cause.filename or folder or "a file")
-    is_ours = folder is not None and _is_inside_either(Path(place), folder.parent)
+    home = None if folder is None else folder.parent
+    is_ours = home is not None and (Path(place).is_relative_to(home) or home.is_relative_to(place))
     reason = cause.strerror or str(cause)
     hint = " Set DLT_DATA_DIR to put the working folder elsewhere." if is_ours else ""
     if cause.errno in _FULL:
@@ -176,10 +164,6 @@ def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
     if is_ours and cause.errno in _NO_FOLDER:
         return _removed(place, reason, hint)
     return None
-
-
-def _is_inside_either(place: Path, home: Path) -> bool:
-    return place.is_relative_to(home) or home.is_relative_to(place)
 
 
 def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:

@@ -1,13 +1,10 @@
-"""Queries: what the destination holds already. The answers are asked for when they matter and never cached.
-
-A processor run that came inside its workflow run keeps that link when it is fetched again on its own, and a
-run that an interrupted load has stored is not fetched a second time.
-"""
+"""Queries: what the destination holds already. The answers are asked for when they matter and never cached."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -17,7 +14,7 @@ from dlt.common.exceptions import PipelineException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from ..core.parsed import NestedLink
-from ..core.tables import CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
+from ..core.tables import BY_NAME, CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
 from .destinations import traits_of
 
 Pipeline = dlt.Pipeline
@@ -42,21 +39,11 @@ class StoredRun(NamedTuple):
     workflow_step_position: int | None = None
 
 
-def processor_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, StoredRun]:
-    """Those of `ids` that the destination holds; empty where it is new or does not take SQL."""
-    return _stored_runs(pipeline, PROCESSOR_RUNS, ids, StoredRun._fields[3:])
-
-
-def workflow_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, StoredRun]:
-    """Those of `ids` that the destination holds; empty where it is new or does not take SQL."""
-    return _stored_runs(pipeline, WORKFLOW_RUNS, ids)
-
-
-def _stored_runs(
-    pipeline: dlt.Pipeline, table: Table, ids: Sequence[str], links: Sequence[str] = ()
-) -> dict[str, StoredRun]:
-    columns = ("status", "updated_at", _LOAD_ID, "deleted_at", *links)
-    rows = _rows(pipeline, table, columns, ids)
+def runs_by_id(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> dict[str, StoredRun]:
+    """Those of `ids` that `table`, workflow_runs or processor_runs, holds; empty where the destination is new or
+    does not take SQL."""
+    links = StoredRun._fields[3:] if table == PROCESSOR_RUNS.name else ()
+    rows = _rows(pipeline, table, ("status", "updated_at", _LOAD_ID, "deleted_at", *links), ids)
     committed = _committed_packages(pipeline, {load_id for _, _, _, load_id, *_ in rows})
     return {
         id_: StoredRun(status, at, load_id in committed and deleted_at is None, *cells)
@@ -67,15 +54,14 @@ def _stored_runs(
 def _committed_packages(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
     """Those packages that were loaded to the end. Tables are merged one by one, so a killed load may have
     merged a run's row and not the rows of the run's other tables."""
-    loads = Table("_dlt_loads", "", (), ())
-    rows = _rows(pipeline, loads, ("status",), sorted(load_ids), "load_id")
+    rows = _rows(pipeline, "_dlt_loads", ("status",), sorted(load_ids), "load_id")
     return {load_id for load_id, status in rows if status == 0}
 
 
 def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, NestedLink]:
     """Those of `ids` that the destination holds as nested workflow runs, with their place in the run around
     them."""
-    rows = _rows(pipeline, WORKFLOW_RUNS, NestedLink._fields, ids)
+    rows = _rows(pipeline, WORKFLOW_RUNS.name, NestedLink._fields, ids)
     return {id_: NestedLink(*cells) for id_, *cells in rows if cells[0] is not None}
 
 
@@ -96,8 +82,9 @@ class ProducedRun(NamedTuple):
 def produced_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> list[ProducedRun]:
     """Those of the processor runs `ids` that a stored step made."""
     columns = ("workflow_run_id", "position")
-    rows = _rows(pipeline, WORKFLOW_STEPS, columns, ids, "processor_run_id")
-    return [ProducedRun(*row) for row in rows]
+    return [
+        ProducedRun(*row) for row in _rows(pipeline, WORKFLOW_STEPS.name, columns, ids, "processor_run_id")
+    ]
 
 
 def unlinked(pipeline: dlt.Pipeline) -> list[ProducedRun]:
@@ -116,12 +103,13 @@ def unlinked(pipeline: dlt.Pipeline) -> list[ProducedRun]:
 
 
 def _rows(
-    pipeline: dlt.Pipeline, table: Table, columns: Sequence[str], ids: Sequence[str], by: str = "id"
+    pipeline: dlt.Pipeline, table: str, columns: Sequence[str], ids: Sequence[str], by: str = "id"
 ) -> list[tuple[Any, ...]]:
+    """`_select` with `by` as the first column; no rows where a query fails."""
     if not ids:
         return []
     try:
-        return list(_select(pipeline, table.name, (by, *columns), ids, by))
+        return list(_select(pipeline, table, (by, *columns), ids, by))
     except (DestinationException, PipelineException):
         return []
 
@@ -134,6 +122,7 @@ def _select(
     by: str = "id",
     unlike: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
+    """Some columns of the rows whose column `by` is one of `ids`."""
     with pipeline.sql_client() as client:
         also = f" AND {client.escape_column_name(unlike[0])} <> %s" if unlike else ""
         name = client.make_qualified_table_name(table)
@@ -148,15 +137,12 @@ def _select(
 
 def columns_of(pipeline: dlt.Pipeline, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Some columns of all rows of a table; empty where the table does not exist yet."""
-    try:
-        with pipeline.sql_client() as client:
-            wanted = ", ".join(map(client.escape_column_name, columns))
-            query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table)}"
-            with client.execute_query(query) as cursor:
-                while rows := cursor.fetchmany(_FETCH_ROWS):
-                    yield from map(tuple, rows)
-    except DatabaseUndefinedRelation:
-        return
+    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+        wanted = ", ".join(map(client.escape_column_name, columns))
+        query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table)}"
+        with client.execute_query(query) as cursor:
+            while rows := cursor.fetchmany(_FETCH_ROWS):
+                yield from map(tuple, rows)
 
 
 def rows_of(
@@ -167,29 +153,24 @@ def rows_of(
     names: Sequence[str] = (),
     unlike: tuple[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text.
+    """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text. Empty where the
+    table does not exist yet.
 
     `names` are the columns to read, by default all; `unlike` is a column and a value that it must not have.
     """
     names = names or [name for name in table.names if name != CLEARED]
-    parsed = set[str]()
-    if traits_of(pipeline).parses_json:
-        parsed = {column.name for column in table.columns if column.type == "json"}
-    try:
+    is_parsed = traits_of(pipeline).parses_json
+    parsed = {column.name for column in table.columns if is_parsed and column.type == "json"}
+    with suppress(DatabaseUndefinedRelation):
         for row in _select(pipeline, table.name, names, ids, by, unlike):
             cells = dict(zip(names, row, strict=True))
             yield cells | {
                 name: json.dumps(cells[name]) for name in parsed & cells.keys() if cells[name] is not None
             }
-    except DatabaseUndefinedRelation:
-        return
 
 
 def mark_deleted(
-    pipeline: dlt.Pipeline,
-    gone: Mapping[str, Sequence[str]],
-    back: Mapping[str, Sequence[str]],
-    at: datetime,
+    pipeline: dlt.Pipeline, gone: Mapping[str, Sequence[str]], back: Mapping[str, Sequence[str]], at: datetime
 ) -> None:
     """Set `deleted_at` of runs that are gone and clear it for those that are back, by table, in one
     transaction.
@@ -200,7 +181,7 @@ def mark_deleted(
         (table, value, stored[start : start + _AT_ONCE])
         for value, runs in ((at, gone), (None, back))
         for table, ids in runs.items()
-        for stored in [_stored_ids(pipeline, table, ids)]
+        for stored in [[row["id"] for row in rows_of(pipeline, BY_NAME[table], "id", ids, ("id",))]]
         for start in range(0, len(stored), _AT_ONCE)
     ]
     with pipeline.sql_client() as client, client.begin_transaction():
@@ -210,13 +191,6 @@ def mark_deleted(
             wanted = ", ".join(["%s"] * len(some))
             query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({wanted})"
             client.execute_sql(query, value, *some)
-
-
-def _stored_ids(pipeline: dlt.Pipeline, table: str, ids: Sequence[str]) -> list[str]:
-    try:
-        return [id_ for (id_,) in _select(pipeline, table, ("id",), ids)]
-    except DatabaseUndefinedRelation:
-        return []
 
 
 def stored_privacy(pipeline: dlt.Pipeline) -> str | None:

@@ -3,9 +3,8 @@
     DELETE FROM fields WHERE processor_run_id IN (SELECT processor_run_id FROM staged)
     INSERT INTO fields SELECT … FROM staged WHERE _cleared is not true
 
-A run that is fetched again replaces its rows as a set: tables with `set_of` are merged by the run's id, and
-each run sends one clearing row. So a run with fewer rows than before ends with fewer rows, and a run without
-rows ends with none. Rows of the other tables are merged one by one, by their key.
+Tables with `set_of` are merged by the run's id: the rows of a run are replaced as a set. Rows of the other
+tables are merged one by one, by their key.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,15 @@ _DUCKDB_SETTINGS = {
     "threads": "1",
 }
 
-_LOADING_DUCKDB = {"LOAD__RAISE_ON_MAX_RETRIES": "1"}
-"""dlt's configuration for a file that this process opens. dlt must not retry in the same process, where the
-transaction that failed may still be open."""
+_RAISE = "LOAD__RAISE_ON_MAX_RETRIES"
 
 _REMOVE_S = 5.0
 
 
 def limit_memory(running: dlt.Pipeline, memory: str) -> None:
     """Set DuckDB's memory limit for all of its connections, and let it return freed memory at once."""
-    settings = {"memory_limit": memory, **_DUCKDB_SETTINGS}
     with running.sql_client() as client:
-        for name, value in settings.items():
+        for name, value in {"memory_limit": memory, **_DUCKDB_SETTINGS}.items():
             client.execute_sql(f"SET GLOBAL {name} = '{value}'")
 
 
@@ -91,8 +88,7 @@ def open_pipeline(
     # dlt would delay a signal, and forget it when the package ends first
     os.environ.setdefault("RUNTIME__INTERCEPT_SIGNALS", "false")
     folder = working_folder(target)
-    settings = _LOADING_DUCKDB if target.traits.has_file else {}
-    with _dlt_environment(settings), _destination(target, on_wait) as destination:
+    with _no_retries(target), _destination(target, on_wait) as destination:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(parents=True, mode=0o700)
@@ -104,15 +100,17 @@ def open_pipeline(
 
 
 @contextmanager
-def _dlt_environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for dlt, except those that the environment has already."""
-    new = settings.keys() - os.environ.keys()
-    os.environ.update({name: settings[name] for name in new})
+def _no_retries(target: Target) -> Iterator[None]:
+    """Keep dlt from retrying, unless the environment says otherwise, for a file that this process opens: the
+    transaction that failed may still be open in it."""
+    is_new = target.traits.has_file and _RAISE not in os.environ
+    if is_new:
+        os.environ[_RAISE] = "1"
     try:
         yield
     finally:
-        for name in new:
-            os.environ.pop(name, None)
+        if is_new:
+            os.environ.pop(_RAISE, None)
 
 
 def _remove(folder: Path) -> None:
@@ -146,10 +144,7 @@ def open_for_reading(
 @contextmanager
 def _activated(provider: str, target: Target, destination: Any, folder: Path) -> Iterator[dlt.Pipeline]:
     running = dlt.pipeline(
-        f"docruns_{provider}",
-        pipelines_dir=str(folder),
-        destination=destination,
-        dataset_name=target.dataset,
+        f"docruns_{provider}", pipelines_dir=str(folder), destination=destination, dataset_name=target.dataset
     )
     try:
         yield running
@@ -191,8 +186,6 @@ def _destination(
             f"{target.database}: {other} is at work on it, on the dataset {dataset}. "
             "Wait until it has ended, or give each platform a file of its own (--database)."
         ) from error
-    try:
+    with closing(connection):
         # without transactions a table's DELETE and INSERT are committed apart
         yield MergingDuckDb(connection, supports_transactions=True)
-    finally:
-        connection.close()

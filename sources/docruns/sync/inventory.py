@@ -35,23 +35,23 @@ class ListInventory:
         self.lists: dict[str, RunList] = {}
         self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
+        report = progress or (lambda *_: None)
         for run_list in platform.lists:
             rows: dict[str, datetime | None] = {}
             try:
                 for page in run_list.pages(None):
                     for run in page:
                         if run.id:
-                            rows[run.id] = newer(rows.get(run.id), run.updated_at)
-                    if progress is not None:
-                        progress("listing", run_list.name, len(rows), None)
+                            dates = filter(None, (rows.get(run.id), run.updated_at))
+                            rows[run.id] = max(dates, default=None)
+                    report("listing", run_list.name, len(rows), None)
             except MissingError:
                 if not run_list.optional:
                     raise
                 continue
             self.lists[run_list.name] = run_list
             self.rows[run_list.name] = rows
-            if progress is not None:
-                progress("listed", run_list.name, len(rows), len(rows))
+            report("listed", run_list.name, len(rows), len(rows))
 
     def of(self, run: InventoryRun) -> str | None:
         """The list that would show a run: None where none would. Ids differ between Extend's versions, so a
@@ -74,28 +74,19 @@ class ListInventory:
 
 def stored_runs(running: Pipeline) -> tuple[list[InventoryRun], list[InventoryRun]]:
     """The workflow runs and the processor runs of the database."""
-    seen = ("id", "updated_at", "deleted_at", "api_version", "workspace")
-    workflows = [
+    seen = InventoryRun._fields[:5]
+    workflows = lookup.columns_of(running, "workflow_runs", (*seen, "parent_run_id", "root_run_id"))
+    processors = lookup.columns_of(running, "processor_runs", (*seen, "workflow_run_id", "type"))
+    return [
         InventoryRun._make((*cells, root if parent is not None else None, None))
-        for *cells, parent, root in lookup.columns_of(
-            running, "workflow_runs", (*seen, "parent_run_id", "root_run_id")
-        )
-    ]
-    processors = [
-        InventoryRun(*cells)
-        for cells in lookup.columns_of(running, "processor_runs", (*seen, "workflow_run_id", "type"))
-    ]
-    return workflows, processors
+        for *cells, parent, root in workflows
+    ], [InventoryRun(*cells) for cells in processors]
 
 
 def quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:
     """Resource and id of each run that is in quarantine now."""
-    columns = ("resource", "id", "resolved_at")
-    return {
-        (resource, id_)
-        for resource, id_, resolved_at in lookup.columns_of(running, "quarantine", columns)
-        if resolved_at is None
-    }
+    rows = lookup.columns_of(running, "quarantine", ("resource", "id", "resolved_at"))
+    return {(resource, id_) for resource, id_, resolved_at in rows if resolved_at is None}
 
 
 def check_stored_privacy(platform: Platform, running: Pipeline) -> None:
@@ -103,7 +94,3 @@ def check_stored_privacy(platform: Platform, running: Pipeline) -> None:
     now = platform.settings.privacy.mark
     if (then := lookup.stored_privacy(running) or now) != now:
         raise storage_mode_error(then, now, f"sources.{platform.name}")
-
-
-def newer(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max((at for at in (one, other) if at is not None), default=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,15 +26,6 @@ class KnownRuns:
     listed: Mapping[str, ListedRun] = field(default_factory=dict)
     parents: dict[str, ParentStep] = field(default_factory=dict)
     links: dict[str, NestedLink] = field(default_factory=dict)
-
-    def note_listed(self, *lists: Mapping[str, ListedRun]) -> None:
-        """Know the runs of these lists, by id. The lists are not copied."""
-        self.listed = ChainMap(*map(dict_of, lists))
-
-
-def dict_of(rows: Mapping[str, ListedRun]) -> dict[str, ListedRun]:
-    """The mapping itself where it is a dict, as a ChainMap wants it."""
-    return rows if isinstance(rows, dict) else dict(rows)
 
 
 Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]
@@ -62,11 +52,7 @@ class RunList:
     optional: bool = False
 
     def pages_since(
-        self,
-        state: State,
-        overlap: timedelta,
-        since: datetime | None,
-        tell: Callable[[int, None], None],
+        self, state: State, overlap: timedelta, since: datetime | None, tell: Callable[[int, None], None]
     ) -> Iterator[list[ListedRun]]:
         """The list's pages down to the floor, then those unfinished runs that the pages did not show."""
         missing, seen = dict(state.unfinished), 0

@@ -12,6 +12,8 @@ from ..net.messages import Usage
 
 logger = logging.getLogger("docruns")
 
+_USAGE_COLUMNS = ("requests", "retries", "throttled_s", "bytes")
+
 NAMED = 5
 """Runs in quarantine that a load names; the table has them all."""
 
@@ -58,12 +60,9 @@ class Metrics:
 
     def package_row(self) -> dict[str, Any]:
         """What this package has done so far, by column of `syncs`."""
-        now, before = self._usage, self._used
+        counts, used = vars(self.counts), vars(self._usage)
         return {
-            **{name: n - vars(self._before)[name] for name, n in vars(self.counts).items()},
+            **{name: counts[name] - n for name, n in vars(self._before).items()},
+            **{name: used[name] - vars(self._used)[name] for name in _USAGE_COLUMNS},
             "started_at": self.started,
-            "requests": now.requests - before.requests,
-            "retries": now.retries - before.retries,
-            "throttled_s": now.throttled_s - before.throttled_s,
-            "bytes": now.bytes - before.bytes,
         }

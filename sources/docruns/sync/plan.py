@@ -3,15 +3,12 @@
     state + listed rows ──► Plan: due runs, oldest change first ──► (fetched, committed) ──► state
 
 Lists have no date filter, so a load walks them from the newest change down to the watermark minus an overlap,
-and fetches due runs from the oldest change up. So the state can advance run by run: whenever a load stops,
-everything listed up to the watermark is loaded.
+and fetches due runs from the oldest change up. So the state can advance run by run.
 
     watermark   every listed run whose last change is at or before it is loaded
     lower       ... and at or after this one: `since` left out earlier changes; none: all is loaded
     recent      runs within the overlap up to the watermark, with their last change when loaded
     unfinished  loaded runs that are not final, with their status and last change when loaded
-
-This module does not depend on what a run is, or on how it is listed, fetched or stored.
 """
 
 from __future__ import annotations
@@ -19,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 OLDEST = datetime.min.replace(tzinfo=UTC)
@@ -28,10 +27,7 @@ MAX_RECENT = 5000
 
 
 class ListedRun(NamedTuple):
-    """A run as a list shows it.
-
-    `summary`: values that lists have and details lack, as JSON values.
-    """
+    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values."""
 
     id: str
     status: str | None
@@ -58,10 +54,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class State:
-    """The state of one list between loads; see the module's docstring.
-
-    Each load tries `failed` again.
-    """
+    """The state of one list between loads; see the module's docstring. Each load tries `failed` again."""
 
     watermark: datetime | None = None
     lower: datetime | None = None
@@ -119,10 +112,8 @@ class State:
         self, run: ListedRun, error: str, message: str, overlap: timedelta, now: datetime
     ) -> Failure:
         """Advance over a run of the plan that could not be loaded. The next load tries it again."""
-        first, attempts = now, 0
-        if (before := self.failed.get(run.id)) is not None:
-            first, attempts = before.first_seen, before.attempts
-        failure = Failure(run, first, attempts + 1, error, message[:500])
+        before = self.failed.get(run.id, Failure(run, now, 0, "", ""))
+        failure = Failure(run, before.first_seen, before.attempts + 1, error, message[:500])
         self.failed[run.id] = failure
         self._advance(run.changed, overlap, now)
         return failure
@@ -154,17 +145,11 @@ class State:
             self.watermark = mark
         if self.watermark is not None and len(self.recent) > self._kept:
             down_to = _minus(self.watermark, overlap)
-            self.recent = _newest({k: v for k, v in self.recent.items() if v >= down_to})
+            within = (item for item in self.recent.items() if item[1] >= down_to)
+            # for the others a load queries the destination
+            self.recent = dict(nlargest(MAX_RECENT, within, key=itemgetter(1)))
             # the next clean-up comes when the size has doubled, which keeps the cost per run low
             self._kept = max(256, 2 * len(self.recent))
-
-
-def _newest(recent: dict[str, datetime]) -> dict[str, datetime]:
-    """The newest MAX_RECENT of them. For the others a load queries the destination."""
-    if len(recent) <= MAX_RECENT:
-        return recent
-    newest = sorted(recent.items(), key=lambda item: item[1], reverse=True)[:MAX_RECENT]
-    return dict(newest)
 
 
 @dataclass
@@ -199,9 +184,7 @@ def is_disjoint(state: State, since: datetime | None) -> bool:
 
 
 def scan(
-    pages: Iterable[list[ListedRun]],
-    down_to: datetime | None,
-    ordered: Callable[[], bool] = lambda: True,
+    pages: Iterable[list[ListedRun]], down_to: datetime | None, ordered: Callable[[], bool] = lambda: True
 ) -> Iterator[list[ListedRun]]:
     """Pages, newest change first, until a whole page is older than `down_to`.
 

@@ -1,11 +1,10 @@
 """The due runs of one list, each with its answer, in their order. Requests go out ahead of the runs that are taken.
 
-    due runs ──► is it in the destination? ──► requests ──► client ──► next() ──► run, answer
+    due runs ──► is it in the destination? ──► requests ──► client ──► take() ──► run, answer
                           │                                              ▲
                           └────────── run, no request needed ────────────┘
 
-A prefetcher lasts as long as its plan, over several load packages. Requests that are in flight go on while
-dlt loads the runs before, so that the request budget is used all the time.
+A prefetcher lasts as long as its plan, over several load packages.
 """
 
 from __future__ import annotations
@@ -77,20 +76,13 @@ class Prefetcher:
 
     def take(self, context: FetchContext, number: int | None) -> Iterator[tuple[ListedRun, Outcome | None]]:
         """Runs, each with its answer or None where it needed no request, until `number` answers; None is all."""
-        while (number is None or number > 0) and (pair := self.next(context)) is not None:
-            if number is not None and pair[1] is not None:
-                number -= 1
-            yield pair
-
-    def next(self, context: FetchContext) -> tuple[ListedRun, Outcome | None] | None:
-        """The next run with its answer; None where no more requests are allowed."""
-        if not self.fill(context):
-            return None
-        run, is_needed = self._requested.popleft()
-        if not is_needed:
-            return run, None
-        outcome, self._ready = self._ready, None
-        return run, outcome
+        while (number is None or number > 0) and self.fill(context):
+            run, is_needed = self._requested.popleft()
+            outcome = None
+            if is_needed:
+                outcome, self._ready = self._ready, None
+                number = None if number is None else number - 1
+            yield run, outcome
 
     def fill(self, context: FetchContext) -> bool:
         """Send the requests that are allowed, and wait until the next run can be taken; False where none can."""

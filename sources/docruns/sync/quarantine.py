@@ -1,7 +1,4 @@
-"""Rows of `quarantine`: runs that could not be loaded, and runs whose failure is resolved.
-
-No I/O.
-"""
+"""Rows of `quarantine`: runs that could not be loaded, and runs whose failure is resolved. No I/O."""
 
 from __future__ import annotations
 
@@ -39,9 +36,8 @@ def row_without_id(resource: str, row: ListedRun, now: datetime) -> Batch:
     """The row of a list's entry without an id: it cannot be fetched, so its text is stored."""
     text = str((row.summary or {}).get("row", "")).encode()
     id_ = f"(no id) {hashlib.sha256(text).hexdigest()[:12]}"
-    failure = Failure(
-        row._replace(id=id_), now, 1, "ShapeError", "a listed run has no id that can be asked for"
-    )
+    problem = "a listed run has no id that can be asked for"
+    failure = Failure(row._replace(id=id_), now, 1, "ShapeError", problem)
     return failed_row(resource, failure, text, now)
 
 
@@ -101,9 +97,6 @@ def _row(resource: str, failure: Failure, **cells: Any) -> Batch:
 
 
 def excerpt(body: bytes) -> str:
-    """The first characters of a body, for a table.
-
-    URLs lose their queries, which may contain a key.
-    """
+    """The first characters of a body, for a table. URLs lose their queries, which may contain a key."""
     text = body[: 4 * DETAIL_CHARS].decode(errors="replace")
     return strip_url_queries(text)[:DETAIL_CHARS]

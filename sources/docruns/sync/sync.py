@@ -10,6 +10,7 @@ stay. `plan` decides which runs are due, the provider which rows a run has; this
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -19,7 +20,6 @@ from typing import Any, NamedTuple, Self
 from ..core.batch import Batch
 from ..core.errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
 from ..core.parsed import ParentStep, ParsedRun
-from ..core.settings import Settings
 from ..core.tables import SYNCS
 from ..net.client import Client
 from ..net.messages import Outcome
@@ -50,16 +50,13 @@ class Sync:
     """See the module."""
 
     def __init__(
-        self,
-        platform: Platform,
-        progress: Progress | None = None,
-        *,
-        sample: Sample | None = None,
+        self, platform: Platform, progress: Progress | None = None, *, sample: Sample | None = None
     ) -> None:
-        self.platform, self.clock = platform, platform.clock
+        self.platform, self.client = platform, platform.client
+        self.settings, self.clock = platform.settings, platform.clock
         self._sample = sample
-        self.metrics = Metrics(platform.client.usage, self.clock())
-        self.plans = ListPlans(platform.settings, self.metrics, self.clock, progress)
+        self.metrics = Metrics(self.client.usage, self.clock())
+        self.plans = ListPlans(self.settings, self.metrics, self.clock, progress)
         self.known = KnownRuns()
         self.quota = self._new_quota()
         self.watermark: datetime | None = None
@@ -79,16 +76,6 @@ class Sync:
         self._failures_in_a_row = 0
         self._is_interrupted = False
         self._forget()
-
-    @property
-    def client(self) -> Client:
-        """The platform's client."""
-        return self.platform.client
-
-    @property
-    def settings(self) -> Settings:
-        """What to load."""
-        return self.platform.settings
 
     def __enter__(self) -> Self:
         """For a whole load: the client stays open from one package to the next."""
@@ -136,10 +123,8 @@ class Sync:
         return Quota(self.settings.chunk_runs, self.settings.max_runs)
 
     def _forget(self) -> None:
-        self.plans.clear()
-        for known in (self.partial, self.known.links, self.known.parents):
+        for known in (self.plans, self.partial, self.known.links, self.known.parents, self.already_loaded):
             known.clear()
-        self.already_loaded.clear()
         if self._sample is not None:
             self.known.parents.update(self._sample.parents)
 
@@ -153,13 +138,10 @@ class Sync:
         """There is more to load, and `max_runs` allows it."""
         return not self.is_complete and not self.quota.is_exhausted
 
-    def has_failed(self, run_id: str) -> bool:
-        """The run is in quarantine, as far as this load knows."""
-        return run_id in self.plans.failed
-
     def note_listed(self, lists: Iterable[RunList]) -> None:
         """Let parsers see processor runs as these lists show them."""
-        self.known.note_listed(*(self.plans.rows(run_list.name) for run_list in lists))
+        # a ChainMap does not copy them
+        self.known.listed = ChainMap(*(self.plans.rows(run_list.name) for run_list in lists))
 
     def is_loaded(self, run_id: str) -> bool:
         """The run needs no request: it came inside another one, or is not in the sample."""
@@ -182,7 +164,7 @@ class Sync:
         for _ in self.plans.walk_lists([(run_list, saved)]):
             pass
         # a failure or a limit leaves the list without a plan, so that it is planned anew
-        planned = self.plans.pop(run_list.name)
+        planned = self.plans.planned.pop(run_list.name)
         self._is_interrupted = True
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
@@ -199,7 +181,7 @@ class Sync:
         if is_full and self.plans.may_begin(planned, self.platform.workflow_runs.name):
             planned.fill(context)
         yield from load.last_batch()
-        self.plans.put(run_list.name, planned)
+        self.plans.planned[run_list.name] = planned
         self._is_interrupted = False
 
     def failed_in_a_row(self, is_new: bool) -> bool:
@@ -223,18 +205,16 @@ class Sync:
     def package_row(self) -> Tables:
         """The row of `syncs` for the package that ends here, and list entries without an id."""
         batch = self.plans.take_rows_without_id()
-        batch.add(
-            SYNCS,
-            SYNCS.row(
-                load_id=self.load_id,
-                provider=self.platform.name,
-                **self.metrics.package_row(),
-                finished_at=self.clock(),
-                watermark=self.watermark,
-                complete=self.is_complete,
-                privacy=self.settings.privacy.mark,
-            ),
+        row = SYNCS.row(
+            load_id=self.load_id,
+            provider=self.platform.name,
+            **self.metrics.package_row(),
+            finished_at=self.clock(),
+            watermark=self.watermark,
+            complete=self.is_complete,
+            privacy=self.settings.privacy.mark,
         )
+        batch.add(SYNCS, row)
         return to_tables(batch)
 
 
@@ -299,16 +279,10 @@ class _ListLoad:
             # not a row of the list: the list's state does not know it
             sync.already_loaded.add(run.id)
         else:
-            self._note_parsed(run, parsed)
+            resolved = self._note_loaded(run._replace(status=parsed.status or run.status), parsed.is_final)
+            parsed.batch.update(quarantine.resolved_row(self._list.name, resolved, sync.clock()))
         sync.plans.tell("fetching", self._list.name, self._planned.taken, self._planned.total)
         return parsed.batch
-
-    def _note_parsed(self, run: ListedRun, parsed: ParsedRun) -> None:
-        """Move the state past a run, and take it out of quarantine."""
-        run = run._replace(status=parsed.status or run.status)
-        resolved = self._note_loaded(run, parsed.is_final)
-        row = quarantine.resolved_row(self._list.name, resolved, self._sync.clock())
-        parsed.batch.update(row)
 
     def _note_gone(self, run: ListedRun) -> Batch:
         """A run that answers 404: a list that shows it again makes it due again."""
@@ -334,24 +308,20 @@ class _ListLoad:
         """The pending runs as Arrow tables. The state moves on when dlt has taken them."""
         pending, self._pending = self._pending, []
         tables = self._to_tables(pending)
+        tables.on_taken = partial(self._save, self._moved_state())
         del pending  # or its rows are held while the next ones are made
         yield tables
         tables.taken()
 
     def _to_tables(self, pending: list[tuple[ListedRun, Batch]]) -> Tables:
         """One of the runs whose rows no table takes goes to quarantine."""
-
-        def save() -> None:
-            self._save(moved)
-
         whole = Batch.merge(batch for _, batch in pending)
         try:
-            tables = to_tables(whole, save)
+            tables = to_tables(whole)
         except UNFIT_ERRORS:
             whole = Batch.merge(self._fitting(run, batch) for run, batch in pending)
-            tables = to_tables(whole, save)
+            tables = to_tables(whole)
         self._sync.metrics.rows.update(whole.counts())
-        moved = self._moved_state()
         return tables
 
     def _fitting(self, run: ListedRun, batch: Batch) -> Batch:

@@ -29,38 +29,27 @@ class ListPlans:
     """The plan of each list that this load has walked."""
 
     def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        clock: Callable[[], datetime],
-        progress: Progress | None,
+        self, settings: Settings, metrics: Metrics, clock: Callable[[], datetime], progress: Progress | None
     ) -> None:
         self._settings, self._metrics, self._clock = settings, metrics, clock
         self._progress = progress
-        self._planned: dict[str, Prefetcher] = {}
+        self.planned: dict[str, Prefetcher] = {}
+        """Without the plan of a list that is loaded now."""
         self._states: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
         self._rows_without_id = Batch()
         self.failed: set[str] = set()
-        """Runs that a load before could not parse."""
+        """Runs in quarantine, as far as this load knows: a load before could not parse them."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""
-        self._planned.clear()
+        self.planned.clear()
         self._states.clear()
 
     @property
     def are_done(self) -> bool:
         """Everything that was planned is done."""
-        return all(planned.is_done for planned in self._planned.values())
-
-    def pop(self, name: str) -> Prefetcher:
-        """Take out the plan of a list that is about to be loaded."""
-        return self._planned.pop(name)
-
-    def put(self, name: str, planned: Prefetcher) -> None:
-        """Put back the plan of a list, with what is left of it."""
-        self._planned[name] = planned
+        return all(planned.is_done for planned in self.planned.values())
 
     def remember(self, name: str, saved: SavedState) -> None:
         """Note the state as this load leaves it: the list is walked again only where another one has changed it."""
@@ -69,13 +58,13 @@ class ListPlans:
     def may_begin(self, planned: Prefetcher, main: str) -> bool:
         """Requests for a list may go out ahead of its turn: no other list has any in flight, and no workflow
         run is due that could contain what would be requested."""
-        runs = self._planned.get(main)
-        others = (*self._planned.values(), planned)
+        runs = self.planned.get(main)
+        others = (*self.planned.values(), planned)
         return (runs is None or runs.is_done) and not any(each.has_requests for each in others)
 
     def rows(self, name: str) -> dict[str, ListedRun]:
         """The rows of a list that this load has walked, by id; of runs that are taken it lacks some."""
-        planned = self._planned.get(name)
+        planned = self.planned.get(name)
         plan, rows = self._rows.get(name, (None, {}))
         if planned is not None and plan is not planned.plan:
             rows = {run.id: run for run in (*planned.left, *planned.plan.unchanged)}
@@ -117,7 +106,7 @@ class ListPlans:
     def _walk_list(self, run_list: RunList, saved: SavedState) -> Iterator[bool]:
         """Yields True where the other lists may go on: the next page is in flight or has no rows."""
         name = run_list.name
-        if name in self._planned and self._states.get(name) == saved:
+        if name in self.planned and self._states.get(name) == saved:
             return
         settings, walked_at = self._settings, self._clock()
         state = self._state(name, saved, walked_at)
@@ -135,10 +124,10 @@ class ListPlans:
             if not run_list.optional:
                 raise
             self.leave_out(name, error)
-            self._planned[name] = Prefetcher(Plan([], [], None, 0, state.lower), walked_at)
+            self.planned[name] = Prefetcher(Plan([], [], None, 0, state.lower), walked_at)
             self.remember(name, saved)
             return
-        self._planned[name] = Prefetcher(plan, walked_at)
+        self.planned[name] = Prefetcher(plan, walked_at)
         self.remember(name, saved)
         self._metrics.counts.listed += plan.listed
         self._metrics.counts.unchanged += len(plan.unchanged)
@@ -147,7 +136,7 @@ class ListPlans:
     def _state(self, name: str, saved: SavedState, walked_at: datetime) -> State:
         """What to compare the list with: a full load remembers only which runs failed."""
         before = State.load(saved)
-        state = State() if self._settings.full and name not in self._planned else before
+        state = State() if self._settings.full and name not in self.planned else before
         state.failed = state.failed or before.failed
         self.failed.update(state.failed)
         state.forget_unfinished(walked_at - self._settings.recheck_for)

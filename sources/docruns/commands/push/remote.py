@@ -50,7 +50,7 @@ class RemoteRuns:
         self._platform, self._ids = platform, ids
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
         self._rows = {row["id"]: row for row in rows}
-        stored = lookup.workflow_runs(running, list(self._rows))
+        stored = lookup.runs_by_id(running, "workflow_runs", list(self._rows))
         self._whole = {id_ for id_, run in stored.items() if run.is_whole}
         self._quarantined = {id_ for name, id_ in quarantined_runs(running) if name == "workflow_runs"}
         self.last_pushes: dict[str, LastPush] = {}

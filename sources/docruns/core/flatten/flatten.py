@@ -25,9 +25,7 @@ from .node import ROOT, Values
 from .output import NO_OUTPUT, Edit, Output, Schema
 from .paths import split
 from .values import MISSING
-from .walk import MAX_DEPTH, Walk
-
-__all__ = ["MAX_DEPTH", "FlatRows", "flatten_outputs", "rebuild"]
+from .walk import Walk
 
 
 class FlatRows(NamedTuple):

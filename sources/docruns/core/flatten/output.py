@@ -98,10 +98,7 @@ def differing(
 
 
 def extra_of(
-    scores: FieldMetadata,
-    final: FieldMetadata | None,
-    reviewed: FieldMetadata | None,
-    edit: Edit | None,
+    scores: FieldMetadata, final: FieldMetadata | None, reviewed: FieldMetadata | None, edit: Edit | None
 ) -> str | None:
     """The cell `extra`: unknown keys, the scores of the other outputs, the edit as it came."""
     parts = [scores.extra[1:-1]] if scores.extra else []

@@ -22,6 +22,7 @@ MISSING: Final[Any] = _Missing()
 _CURRENCY = frozenset({"amount", "iso_4217_currency_code"})
 _SIGNATURE = frozenset({"printed_name", "signature_date", "is_signed", "title_or_role"})
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?")
+# an even number of backslashes before it: the escape, not the text of one
 _NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -136,14 +137,8 @@ def _is_number(value: JSON) -> bool:
     return type(value) is Number or type(value) is int
 
 
-def _spell_nul(text: str) -> str:
-    return text.replace("\0", r"\u0000")
-
-
-def _spell_nul_in_json(text: str) -> str:
-    # an even number of backslashes before it: the escape, not the text of one
-    return _NUL_ESCAPE.sub(r"\1\\\\u0000", text)
-
-
-NUL_SPELLED = {"text": _spell_nul, "json": _spell_nul_in_json}
+NUL_SPELLED: dict[str, Callable[[str], str]] = {
+    "text": lambda text: text.replace("\0", r"\u0000"),
+    "json": lambda text: _NUL_ESCAPE.sub(r"\1\\\\u0000", text),
+}
 r"""By column type, a text whose NUL characters have become the six characters `\u0000`."""

@@ -90,9 +90,7 @@ class Walk:
         path = node.path
         if path in self.disputed or node.plain != path:
             values = Values(
-                value,
-                value if self.has_initial else MISSING,
-                value if self.has_reviewed else MISSING,
+                value, value if self.has_initial else MISSING, value if self.has_reviewed else MISSING
             )
             self.add_node(node, values, schema)
             return

@@ -3,8 +3,7 @@
     dlt:    file ──► INSERT ──► staging table ──► merge ──► table
     here:   file ────────────────────────────────► merge ──► table
 
-The statements are dlt's own, with the files in place of its staging tables. A load takes less than half of
-the time.
+The statements are dlt's own. A load takes less than half of the time.
 """
 
 from __future__ import annotations
@@ -15,12 +14,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.destination.client import (
-    FollowupJobRequest,
-    HasFollowupJobs,
-    LoadJob,
-    RunnableLoadJob,
-)
+from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
@@ -48,9 +42,7 @@ class MergingDuckDb(duckdb):
         return _Client
 
     def capabilities(
-        self,
-        config: DuckDbClientConfiguration | None = None,
-        naming: NamingConvention | None = None,
+        self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
     ) -> DestinationCapabilitiesContext:
         """dlt's, which are the same for any configuration. dlt resolves a configuration with each call, which
         takes a fifth of a load that finds nothing new."""
@@ -67,22 +59,20 @@ class _Client(DuckDbClient):
         return super().update_stored_schema(*about, **how)
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> LoadJob:
-        if _is_merged(table) and _has_rows(ParsedLoadJobFileName.parse(file_path)):
+        if _is_merged(table) and ParsedLoadJobFileName.parse(file_path).file_format == "parquet":
             return _FinishedJob(file_path)
         if SqlLoadJob.is_sql_job(file_path):
             return _Merge(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(
-        self,
-        table_chain: Sequence[Any],
-        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
+        self, table_chain: Sequence[Any], completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None
     ) -> list[FollowupJobRequest]:
         if not _is_merged(table_chain[0]):
             return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
         files: defaultdict[str, list[str]] = defaultdict(list)
         for job in completed_table_chain_jobs or ():
-            if _has_rows(job.job_file_info):
+            if job.job_file_info.file_format == "parquet":
                 files[job.job_file_info.table_name].append(job.file_path)
         return [SqlMergeFollowupJob.from_table_chain(table_chain, _FromFiles(self, files))]
 
@@ -125,7 +115,3 @@ class _FromFiles(DuckDbSqlClient):
 
 def _is_merged(table: TTableSchema) -> bool:
     return table["write_disposition"] == "merge"
-
-
-def _has_rows(file: ParsedLoadJobFileName) -> bool:
-    return file.file_format == "parquet"

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from ...core.errors import ConfigError, DocrunsError, LockedError
-from .errors import from_duckdb
+from .errors import first_line, from_duckdb
 
 WAIT_S = 30.0
 """Seconds to wait for a database that another process has open."""
@@ -31,17 +31,11 @@ def open_database(
 
     `on_wait` is called once, after two seconds, with a message that names the other process.
     """
-    if "?" in str(path):
-        # duckdb reads the text after it as options, and looks for the log at another path
-        raise ConfigError(
-            "--database", f"{path} contains a question mark, and DuckDB cannot open such a file."
-        )
+    check_path(path, "--database")
     if os.name != "nt" and "\\" in str(path):
         raise ConfigError("--database", f"{path} contains a backslash, which DuckDB reads as a slash.")
     if path.is_dir():
         raise ConfigError("--database", f"{path} is a folder.", "Name a file.")
-    if not path.parent.is_dir():
-        raise ConfigError("--database", f"the folder {path.parent} does not exist.")
     started = time.monotonic()
     while True:
         try:
@@ -49,7 +43,7 @@ def open_database(
         except duckdb.Error as error:
             if not _is_locked(error):
                 known = from_duckdb(error, str(path))
-                text = f"{path}: cannot be opened: {_first_line(error)}"
+                text = f"{path}: cannot be opened: {first_line(error)}"
                 raise known or DocrunsError(text) from error
             waited = time.monotonic() - started
             if waited >= wait_s:
@@ -62,6 +56,15 @@ def open_database(
                 on_wait(f"{path} is open in {holder}: waiting up to {wait_s:g} s for it")
                 on_wait = None
         time.sleep(0.2)
+
+
+def check_path(path: Path, option: str) -> None:
+    """Raise ConfigError where no DuckDB file can be at `path`."""
+    if "?" in str(path):
+        # duckdb reads the text after it as options, and looks for the log at another path
+        raise ConfigError(option, f"{path} contains a question mark, and DuckDB cannot open such a file.")
+    if not path.parent.is_dir():
+        raise ConfigError(option, f"the folder {path.parent} does not exist.")
 
 
 def checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
@@ -77,14 +80,10 @@ def _is_locked(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.IOException) and ("lock" in text or "used by another" in text)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
-
-
 def _database_holder(error: Exception) -> str:
-    text = _first_line(error)
-    at = text.find("held in ")
-    return text[at + len("held in ") :].split(". ")[0] if at >= 0 else text
+    text = first_line(error)
+    _, found, holder = text.partition("held in ")
+    return holder.split(". ")[0] if found else text
 
 
 def quote(name: str) -> str:

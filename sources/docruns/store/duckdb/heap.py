@@ -32,9 +32,5 @@ def release_memory() -> None:
 
 
 def _call(name: str, *arguments: int) -> None:
-    function = getattr(_LIBRARY, name, None)
-    if function is not None:
-        function(*arguments)
-
-
-_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    getattr(library, name, lambda *_: None)(*arguments)

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ...core.errors import ConfigError, DocrunsError, LockedError
-from .file import flush_folder, open_database
+from .file import check_path, flush_folder, open_database
 
 _MAGIC_AT, _MAGIC = 8, b"DUCK"
 _WAIT_S = 2.0
@@ -26,19 +26,13 @@ _WAIT_S = 2.0
 def check_place(database: Path, path: Path) -> None:
     """Raise ConfigError where the copy cannot be put at `path`. Call it before a load, which would be in
     vain."""
-    if path.absolute() == database.absolute() or (path.exists() and _is_same(path, database)):
+    is_same_file = path.exists() and database.exists() and path.samefile(database)
+    if is_same_file or path.absolute() == database.absolute():
         raise ConfigError("--publish", f"{path} is the database itself.", "Name another file.")
-    if "?" in str(path):
-        raise ConfigError(
-            "--publish", f"{path} contains a question mark, and DuckDB cannot open such a file."
-        )
-    if not path.parent.is_dir():
-        raise ConfigError("--publish", f"the folder {path.parent} does not exist.")
+    check_path(path, "--publish")
     if path.exists() and not _is_database(path):
         raise ConfigError(
-            "--publish",
-            f"{path} is not a DuckDB database, so it is not replaced.",
-            "Name another file.",
+            "--publish", f"{path} is not a DuckDB database, so it is not replaced.", "Name another file."
         )
 
 
@@ -117,10 +111,6 @@ def _drop_log(path: Path) -> None:
 
 def _log(database: Path) -> Path:
     return database.with_name(database.name + ".wal")
-
-
-def _is_same(path: Path, database: Path) -> bool:
-    return database.exists() and path.samefile(database)
 
 
 def _is_database(path: Path) -> bool:
