@@ -39,7 +39,7 @@ _STORAGE = "dlt.common.storages.load_storage:LoadStorage"
 _PACKAGE = "dlt.common.storages.load_package:PackageStorage"
 _LOAD = "dlt.load.load:Load"
 _CLIENT = "dlt.destinations.job_client_impl:SqlJobClientBase"
-_PUT_ASIDE = "docruns.store.duckdb.destination:_Client.create_load_job"
+_PUT_ASIDE = "docruns.store.duckdb.merge:_Client.create_load_job"
 _SQL = "dlt.destinations.job_client_impl:SqlLoadJob"
 
 POINTS = {
@@ -123,7 +123,7 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
 
 def _arm_alone(table: str, package: int) -> None:
     """Kill when only this table of a package is merged, and no other table."""
-    from docruns.store.duckdb.destination import _Merge
+    from docruns.store.duckdb.merge import _Merge
 
     # patch before the wait for one of the two merge slots, or the waiting merges would occupy both
     real = _Merge.run

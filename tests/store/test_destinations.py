@@ -12,7 +12,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from docruns.store import destinations
 from docruns.store.destinations import KNOWN, DestinationTraits, traits_by_name, traits_of
-from docruns.store.duckdb.destination import MergingDuckDb
+from docruns.store.duckdb.merge import MergingDuckDb
 from docruns.store.target import Target
 
 PACKAGE = Path(destinations.__file__).parents[1]

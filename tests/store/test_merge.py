@@ -17,7 +17,7 @@ from docruns.core.tables import INSIGHTS, Column
 from docruns.providers.resources import add_tables
 from docruns.store import arrow
 from docruns.store.arrow import Tables, to_tables
-from docruns.store.duckdb.destination import MergingDuckDb
+from docruns.store.duckdb.merge import MergingDuckDb
 from docruns.store.merge_hints import CONTRACT, Hints
 
 Runs = dict[str, int]

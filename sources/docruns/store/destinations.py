@@ -12,7 +12,7 @@ import dlt
 from dlt.common.destination import TLoaderFileFormat
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
-from .duckdb.destination import MergingDuckDb
+from .duckdb.merge import MergingDuckDb
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import dlt
 from dlt.common.configuration.utils import get_resolved_traces
 
 from ..core.errors import ConfigError, LockedError
-from .duckdb.destination import MergingDuckDb
 from .duckdb.file import checkpoint, open_database
+from .duckdb.merge import MergingDuckDb
 from .target import Target, lock_holders, working_folder
 
 MEMORY = "80MB"
