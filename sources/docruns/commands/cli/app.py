@@ -95,13 +95,12 @@ def load(
     You can stop it at any time, also with `kill -9`, and run it again: it continues after the last committed
     runs.
     """
-    # imports store/target first: where DuckDB's module is loaded before it, DuckDB complains of leaks at exit
-    target = make_target(provider, database, destination, dataset)
     from ...store.duckdb.heap import limit_arenas
     from ...store.memory import hide_pandas_from_pyarrow
     from ..load import load_runs
     from .progress import show_progress
 
+    target = make_target(provider, database, destination, dataset)
     options = {
         "base_url": base_url,
         "api_version": api_version,

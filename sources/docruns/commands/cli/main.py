@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from ...core.errors import DocrunsError
@@ -19,6 +21,8 @@ def run() -> None:
     """Run the command that `sys.argv` names; errors become exit codes."""
     # documents hold personal data: only the owner may read what this process creates
     os.umask(0o077)
+    # registered first, so it is called last
+    atexit.register(_silence_teardown)
     logging.getLogger("dlt").addFilter(_OneLinePerProblem())
     prepare_streams()
     if "_DOCRUNS_COMPLETE" in os.environ:
@@ -39,6 +43,15 @@ def run() -> None:
             raise
         say(f"docruns: {known}")
         sys.exit(known.exit_code)
+
+
+def _silence_teardown() -> None:
+    """Drop what DuckDB's bindings print while Python unloads them: "nanobind: leaked 27 instances", with some orders
+    of imports. All output of the command is written by now."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _as_docruns_error(error: BaseException) -> DocrunsError | None:
