@@ -225,7 +225,7 @@ def is_wide(text: str, function: str) -> bool:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             marks = [ast.unparse(decorator) for decorator in node.decorator_list]
             return function.startswith("connect_") or any(
-                m.startswith(("dlt.source", "app.command")) for m in marks
+                m.startswith(("dlt.source", "app.command", "configured")) for m in marks
             )
     return False
 

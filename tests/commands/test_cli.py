@@ -482,17 +482,26 @@ def test_help_and_completion_import_nothing_heavy(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_help_and_completion_are_quick(name: str) -> None:
-    """`--help` and shell completion take less than half a second of CPU, user and system, median of three."""
+    """`--help` and shell completion take less than half a second of CPU, user and system, median of three.
+
+    On a slow machine they may take as long as three starts of Python that import typer.
+    """
     arguments, environment, _ = QUICK[name]
     command = [str(Path(sys.executable).parent / "docruns"), *arguments]
-    seconds = []
+    alone = [sys.executable, "-c", "import typer"]
+    quick, slow = [], []
     for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        environ = {**os.environ, **environment}
-        subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert statistics.median(seconds) < MAX_CPU_S
+        quick.append(cpu_seconds(command, {**os.environ, **environment}))
+        slow.append(cpu_seconds(alone, dict(os.environ)))
+    assert statistics.median(quick) < max(MAX_CPU_S, 3 * statistics.median(slow))
+
+
+def cpu_seconds(command: list[str], environment: dict[str, str]) -> float:
+    """The CPU time of a process, user and system."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_import_of_the_package_is_cheap() -> None:

@@ -1025,18 +1025,17 @@ def test_many_changes_are_merged_in_batches(place: Place, monkeypatch: pytest.Mo
     check_agreement(place)
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+WRITE_BACK = (Path(__file__).parents[2] / "docs" / "write-back.md").read_text()
 
 
-def test_the_recipe_of_the_readme(
+def test_the_documented_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The README's query and commands run as printed: each repeated invoice is tagged with the first one."""
-    section = README.partition("## Write back")[2].partition("\n## ")[0]
-    (sql,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
-    (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    (named,) = re.findall(r"`(\w+\.sql)`", section)
-    Path(named).write_text(sql)
+    """The documented query and commands tag each repeated invoice with the first one."""
+    section = WRITE_BACK.partition("## Example")[2].partition("\n## ")[0]
+    [(name, sql)] = re.findall(r"```sql\n-- (\w+\.sql)\n(.*?)```", section, re.DOTALL)
+    commands = re.findall(r"^\$ (docruns push .*)$", section, re.MULTILINE)
+    Path(name).write_text(sql)
     with make_place({**SMALL, "runs": 60}, tmp_path) as (sandbox, _):
         database = tmp_path / "docruns.duckdb"
         load((sandbox, database))
@@ -1044,9 +1043,9 @@ def test_the_recipe_of_the_readme(
         expected = originals(found)
         assert len(expected) > 2
         monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
-        for command, sent in zip(commands.splitlines(), (0, len(expected)), strict=True):
+        for command, sent in zip(commands, (0, len(expected)), strict=True):
             program, *arguments = command.split()
-            assert program == ".venv/bin/docruns"
+            assert program == "docruns"
             monkeypatch.setattr(sys, "argv", ["docruns", *arguments])
             run_command()
             assert calls(sandbox) == sent

@@ -85,7 +85,7 @@ def test_a_nested_run_that_can_be_no_row_stays_in_its_step(id_: object) -> None:
         body, ListedRun("w", None, None, None), workflow_runs.Context("2026-02-09")
     )
     runs = [row["id"] for row in read.batch.dicts(PROCESSOR_RUNS)]
-    assert (runs, read.inside) == (["first", "last"], ("first", "last"))
+    assert (runs, read.nested_ids) == (["first", "last"], ("first", "last"))
     steps = read.batch.dicts(WORKFLOW_STEPS)
     assert [row["processor_run_id"] for row in steps] == ["first", None, "last"]
     kept = json.loads(steps[1]["output"])["extractRun"]

@@ -240,7 +240,7 @@ def test_a_large_catalogue_does_not_ask_for_all_at_once(
 
     def counted(client: client.Client, requests: Any) -> None:
         begin(client, requests)
-        in_flight.append(sum(bool(re.search(r"s/.", each.path)) for each in client._begun))
+        in_flight.append(sum(bool(re.search(r"s/.", each.path)) for each in client._prefetched))
 
     monkeypatch.setattr(client.Client, "begin", counted)
     load_extend(tmp_path / "b.duckdb")

@@ -168,7 +168,7 @@ class _Client:
             yield request, Reply(body, {})
 
 
-def _parse(body: bytes, listed: ListedRun) -> ParsedRun:
+def _parse(body: bytes, listed: ListedRun, _: lists.KnownRuns) -> ParsedRun:
     id_, changed, status = json.loads(body)
     assert id_ == listed.id
     batch = Batch()

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import dlt
+from dlt.common.configuration import with_config
 from dlt.common.runtime.run_context import active
 
 from ..core.errors import ApiError, ConfigError, RefusedError
@@ -19,10 +21,33 @@ from ..core.settings import Settings, duration, is_loopback, moment
 from ..net.client import Client
 from ..net.messages import ConnectionSettings
 from ..net.shared_budget import Budget
-from ..store.environment import warn_of_readable_secrets
+from ..store.environment import disable_telemetry, warn_of_readable_secrets
+from ..sync.lists import Platform
 
 REQUESTS_PER_SECOND = 10.0
 """The first rate of a load: the limit of Extend's lowest plan. Plextera documents no limit."""
+
+
+P = ParamSpec("P")
+
+
+def configured(provider: str) -> Callable[[Callable[P, Platform]], Callable[P, Platform]]:
+    """Let a function take the settings that it is not given from dlt's configuration, `[sources.<provider>]`.
+
+    dlt's telemetry is off before dlt reads its configuration, which would start it.
+    """
+
+    def decorate(connect: Callable[P, Platform]) -> Callable[P, Platform]:
+        injected = with_config(connect, sections=("sources", provider))
+
+        @wraps(connect)
+        def connect_quietly(*args: P.args, **settings: P.kwargs) -> Platform:
+            disable_telemetry()
+            return injected(*args, **settings)
+
+        return connect_quietly
+
+    return decorate
 
 
 Explain = Callable[[int, Mapping[str, str], bytes, str], ApiError]

@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import partial, wraps
+from inspect import unwrap
 from typing import Any
 
 import dlt
-from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
 from ...core.parsed import ParsedRun
@@ -29,12 +29,12 @@ from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import ClientOptions, LoadOptions, find_api_key
+from ..settings import ClientOptions, LoadOptions, configured, find_api_key
 from . import api, catalogue, workflow_runs
 from .processor_runs import Context
 
 
-@with_config(sections=("sources", "extend"))
+@configured("extend")
 def connect_extend(
     api_key: TSecretStrValue | None = None,
     base_url: str | None = None,
@@ -121,7 +121,9 @@ def connect_extend(
 @wraps(connect_extend)
 def extend(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_extend`."""
-    platform = connect_extend(*args, **settings)
+    # dlt has taken what is missing from its configuration already
+    platform = unwrap(connect_extend)(*args, **settings)
+    assert isinstance(platform, Platform)
     return platform.resources(Sync(platform))
 
 

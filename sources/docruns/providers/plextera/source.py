@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import wraps
+from inspect import unwrap
 from typing import Any
 
 import dlt
-from dlt.common.configuration import with_config
 from dlt.common.typing import TSecretStrValue
 
 from ...core.parsed import ParsedRun
@@ -17,12 +17,12 @@ from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
-from ..settings import ClientOptions, LoadOptions, check_bounds, find_api_key
+from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key
 from . import api
 from .runs import MAX_DEPTH, Context, extraction, workflow_run
 
 
-@with_config(sections=("sources", "plextera"))
+@configured("plextera")
 def connect_plextera(
     api_key: TSecretStrValue | None = None,
     base_url: str | None = None,
@@ -116,7 +116,9 @@ def connect_plextera(
 @wraps(connect_plextera)
 def plextera(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_plextera`."""
-    platform = connect_plextera(*args, **settings)
+    # dlt has taken what is missing from its configuration already
+    platform = unwrap(connect_plextera)(*args, **settings)
+    assert isinstance(platform, Platform)
     return platform.resources(Sync(platform))
 
 
