@@ -373,7 +373,7 @@ def help_of(
 
 def test_commands_and_options_exist(help_of: Callable[..., str]) -> None:
     """The README names every command, and each option that a document names is an option of some command."""
-    known = re.findall(r"^│ (\w+) ", help_of().partition("Commands")[2], re.MULTILINE)
+    known = re.findall(r"^  (\w+)  ", help_of().partition("Commands:")[2], re.MULTILINE)
     assert len(known) >= 10
     rows = re.findall(r"^\| `docruns (\w+)", DOCUMENTS[0].read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(known)

@@ -118,7 +118,7 @@ def connect_extend(
 
 
 @dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
-@wraps(connect_extend)
+@wraps(connect_extend, assigned=("__doc__",))
 def extend(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_extend`."""
     # dlt has taken what is missing from its configuration already

@@ -113,7 +113,7 @@ def connect_plextera(
 
 
 @dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)
-@wraps(connect_plextera)
+@wraps(connect_plextera, assigned=("__doc__",))
 def plextera(*args: Any, **settings: Any) -> list[Any]:
     """The dlt source, with the settings of `connect_plextera`."""
     # dlt has taken what is missing from its configuration already
