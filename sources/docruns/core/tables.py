@@ -1,7 +1,7 @@
 """Every table and column, declared once.
 
     tables ──► Arrow schemas (store/arrow.py)
-           ──► dlt hints (store/destinations.py)
+           ──► dlt hints (store/merge_hints.py)
            ──► data dictionary (`docruns tables`)
 
 A table declares its unique key (`key`), its columns, and the column with the run's id (`set_of`): when a run
@@ -11,7 +11,7 @@ is loaded again, all of its rows are replaced together. This module does not dec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
@@ -75,11 +75,17 @@ class Table:
 
     def clearing_row(self, run_id: str) -> Row:
         """The row that clears all earlier rows of `run_id` (only for tables with `set_of`)."""
+        at = self._index[self.set_of or ""]
+        return (*self._clearing[:at], run_id, *self._clearing[at + 1 :])
+
+    @cached_property
+    def _clearing(self) -> Row:
+        """A clearing row without its run: a heavy run has seventeen."""
         values: dict[str, Any] = {}
         for name in self.key:
             column = self.columns[self._index[name]]
             values[name] = -1 if column.type == "bigint" else NO_PATH
-        return self.row(**{**values, self.set_of or "": run_id, CLEARED: True})
+        return self.row(**values, **{CLEARED: True})
 
     def as_dict(self, row: Row) -> dict[str, Any]:
         """The row by column name, without the clearing mark."""
