@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
 from typing import Any
 
 from ...core.errors import DocrunsError
@@ -47,10 +46,12 @@ def run() -> None:
 
 def _silence_teardown() -> None:
     """Drop what DuckDB's bindings print while Python unloads them: "nanobind: leaked 27 instances", with some orders
-    of imports. All output of the command is written by now."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+    of imports. Where the command's own output cannot be written, Python's message about that is kept."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
             stream.flush()
+    except (OSError, ValueError):
+        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
