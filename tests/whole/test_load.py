@@ -690,7 +690,7 @@ def test_one_batch_is_held_at_a_time(
 
 def _committed_with(monkeypatch: pytest.MonkeyPatch, then: Callable[[Any, int], None]) -> None:
     """Call `then` after each package and before the next one starts."""
-    commit, committed = pipeline.load_package, 0
+    commit, committed = load.load_package, 0
 
     def and_then(running: Any, *about: Any) -> None:
         nonlocal committed
