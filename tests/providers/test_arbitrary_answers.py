@@ -207,7 +207,7 @@ def test_any_page_is_rows_or_an_error_of_ours(page: Pairs) -> None:
     for api_version in ("2026-02-09", "v1"):
         runs, _ = run_lists(api_version, None)
         try:
-            _, found = islice(extend_api.run_pages(listing(body), runs), 2)
+            _, found = islice(extend_api.Pager(listing(body)).runs(runs), 2)
         except ApiError:
             continue
         _all_there(found, body, runs.envelope)

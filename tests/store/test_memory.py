@@ -48,7 +48,7 @@ def test_only_the_command_takes_no_more_arenas(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "rows.duckdb").exists()

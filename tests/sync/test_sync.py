@@ -140,22 +140,6 @@ def test_unfinished_runs_are_given_up_with_age(load_extend: Loader, sandbox: San
     assert fetched(sandbox) == 0
 
 
-@pytest.mark.fault(21)
-def test_run_that_goes_away_while_it_is_loaded(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A listed run that answers 404 is neither an error nor tried again."""
-    gone = next(iter(workflow_truth(sandbox)))
-    sandbox.fault("status", f"/workflow_runs/{gone}", status=404, times=99)
-    database = tmp_path / "d.duckdb"
-    summary, _ = load_extend(database)
-    assert summary.complete
-    assert summary.quarantined == 0
-    assert gone not in held(database)
-    assert len(held(database)) == 39
-    sandbox.stats.reset()
-    load_extend(database)
-    assert fetched(sandbox) == 0
-
-
 @pytest.mark.fault(26)
 def test_state_stays_small(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -241,21 +225,6 @@ def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
         load_extend(database, base_url=url, since="2026-09-10")
         load_extend(database, base_url=url)
     assert query(database, edits) == query(whole, edits)
-
-
-def test_a_run_that_is_listed_again_is_read_again(
-    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    """A temporary 404 marks a run as gone. When a list shows it again, it is fetched."""
-    database = tmp_path / "b.duckdb"
-    load_extend(database)
-    run = max(workflow_truth(sandbox).values(), key=lambda run: run["updated_at"])["id"]
-    sandbox.fault("status", f"/workflow_runs/{run}", status=404, times=1)
-    load_extend(database, full=True)
-    gone = f"SELECT count(*) FROM extend.workflow_runs WHERE id = '{run}' AND deleted_at IS NULL"
-    assert query(database, gone) == [(0,)]
-    load_extend(database)
-    assert query(database, gone) == [(1,)]
 
 
 @pytest.mark.parametrize("path", ["/verify_runs", "/edit_runs", "/workflows", "/extractors"])

@@ -35,7 +35,7 @@ SOUND = 5
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is not JSON is retried once, without waiting; many bad runs do not end the load."""
-    monkeypatch.setattr("docruns.sync.sync.GIVE_UP_AFTER", 1000)
+    monkeypatch.setattr("docruns.sync.prefetch.SUSPICIOUS", 1000)
     given = messages.Retry.__init__
 
     def quick(self: Any, *_: Any, **__: Any) -> None:
@@ -346,7 +346,7 @@ def test_what_is_in_quarantine_stops_no_later_load(
 ) -> None:
     """Runs that failed before are retried first and do not count as new failures: new runs load after
     them."""
-    monkeypatch.setattr("docruns.sync.sync.GIVE_UP_AFTER", 3)
+    monkeypatch.setattr("docruns.sync.prefetch.SUSPICIOUS", 3)
     source, base, path, answers = lists_of("extend", empty)
     rows = []
     for i in range(8):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ..core.errors import MissingError
-from ..sync.lists import Platform
+from ..core.errors import ApiError, MissingError
+from ..sync.lists import Platform, is_about_list
 
 
 def check_access(platform: Platform) -> Iterator[str]:
     """Yield a line for each list, for one request a list. Errors name the setting to correct.
 
-    Raises MissingError if a list that every version of the platform has is missing: the address is not the
-    API's.
+    Raises ApiError if the list of workflow runs cannot be read: a load would fail. It would leave out any other
+    list that cannot be read.
     """
     with platform.client as client:
         yield f"address    {client.base_url}"
@@ -21,10 +21,11 @@ def check_access(platform: Platform) -> Iterator[str]:
             started = time.monotonic()
             try:
                 rows = next(filter(None, run_list.pages(None)), [])
-            except MissingError:
-                if not run_list.optional:
+            except ApiError as error:
+                if not run_list.optional or not is_about_list(error):
                     raise
-                yield f"{run_list.name:<18} not in this API version"
+                why = "not in this API version" if isinstance(error, MissingError) else f"left out: {error}"
+                yield f"{run_list.name:<18} {why}"
                 continue
             took = (time.monotonic() - started) * 1000
             newest = max((run.changed for run in rows), default=None)

@@ -52,6 +52,10 @@ class Summary:
 
     `per_second` is the rate of requests over the last ten seconds in which requests were sent, or over the
     whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
+
+    `complete`: every run that the lists show is in the tables, but for those in quarantine. `gone`: listed runs
+    whose details answered 404; the next load tries them again. `left_out`: lists that could not be read;
+    `failed_lists` are those of them that the platform has and the key may read.
     """
 
     provider: str
@@ -60,6 +64,9 @@ class Summary:
     fetched: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    gone: int = 0
+    left_out: list[str] = field(default_factory=list)
+    failed_lists: list[str] = field(default_factory=list)
     requests: int = 0
     retries: int = 0
     throttled_s: float = 0.0
@@ -68,6 +75,11 @@ class Summary:
     seconds: float = 0.0
     watermark: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lacks_runs(self) -> bool:
+        """Runs are missing in the tables although the load has ended: the command exits with 3."""
+        return bool(self.quarantined or self.gone or self.failed_lists)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -174,7 +186,7 @@ def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target:
 
 
 def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
-    """Mark runs that were listed and answered 404 a moment later, as a sweep would."""
+    """Mark runs that are deleted, as a sweep would: two loads got 404, and the list shows them no more."""
     gone: dict[str, list[str]] = {name: [] for name in RUN_RESOURCES}
     for name, run_id in sync.gone:
         gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
@@ -188,11 +200,14 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
     mark: datetime | None = sync.watermark
     return Summary(
         provider=sync.platform.name,
-        complete=sync.is_complete,
+        complete=sync.is_complete and not sync.lacks_runs,
         listed=counts.listed,
         fetched=counts.fetched,
         unchanged=counts.unchanged,
         quarantined=counts.quarantined,
+        gone=counts.gone,
+        left_out=list(sync.plans.left_out),
+        failed_lists=sync.plans.failed_lists,
         requests=requests,
         retries=used.retries - before.retries,
         throttled_s=round(used.throttled_s - before.throttled_s, 3),

@@ -129,3 +129,8 @@ class ShapeError(ApiError):
 
     retryable = True
     advice = "Check that base_url is the API's; if it is, start again later."
+
+
+def stops_everything(error: ApiError) -> bool:
+    """No other request would get a better answer: the key, the account or the request limit is at fault."""
+    return error.status == UNAUTHORIZED or isinstance(error, (BlockedError, BusyError))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from .batch import Batch
@@ -29,7 +30,7 @@ class NestedLink(NamedTuple):
 class ParsedRun(NamedTuple):
     """One answer as rows.
 
-    `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with
+    `updated_at`: the last change as the answer itself states it; None where it states none. `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with
     the rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
     """
 
@@ -40,3 +41,4 @@ class ParsedRun(NamedTuple):
     partial: Mapping[str, Batch] = {}
     links: Mapping[str, NestedLink] = {}
     parents: Mapping[str, ParentStep] = {}
+    updated_at: datetime | None = None

@@ -23,11 +23,13 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 class Settings:
     """What to load. `chunk_runs` is the number of run details in a dlt package; None: all in one.
 
-    `recheck_for`: how long after its last change a run that is not final is looked up again.
+    `recheck_for`: how long after its last change a run that is not final is looked up again. `replica_lag`: how
+    much older than the lists an answer may be.
     """
 
     overlap: timedelta = timedelta(hours=1)
     recheck_for: timedelta = timedelta(days=30)
+    replica_lag: timedelta = timedelta(minutes=2)
     chunk_runs: int | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -65,7 +65,7 @@ def _is_refreshing() -> bool:
 
 
 def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
-    if sync.settings.full or run.id in sync.plans.failed or not stored.is_whole:
+    if sync.settings.full or run.id in sync.plans.doubtful or not stored.is_whole:
         return False
     if run.updated_at is None and run.created_at is not None:
         return False
@@ -111,4 +111,9 @@ class UnlinkedRuns:
             if made.id not in self._parsed:
                 parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
                 rows.append(ListedRun(made.id, made.status, None, made.updated_at))
-        return replace(self.recording(run_list), name=f"{run_list.name} astray", pages=lambda _: iter([rows]))
+        return replace(
+            self.recording(run_list),
+            name=f"{run_list.name} astray",
+            pages=lambda _: iter([rows]),
+            is_stored=True,
+        )

@@ -108,6 +108,7 @@ class LoadOptions:
 
     overlap: str
     recheck_for: str
+    replica_lag: str
     chunk_runs: int | None
     since: str | None
     until: str | None
@@ -127,6 +128,7 @@ class LoadOptions:
         return Settings(
             overlap=duration(self.overlap, f"{section}.overlap"),
             recheck_for=duration(self.recheck_for, f"{section}.recheck_for"),
+            replica_lag=duration(self.replica_lag, f"{section}.replica_lag"),
             chunk_runs=check_bounds(f"{section}.chunk_runs", self.chunk_runs, 1),
             since=since,
             until=until,

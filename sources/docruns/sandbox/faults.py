@@ -24,7 +24,7 @@ PAGE_KINDS: Final = (
 )
 KINDS: Final = (
     "status", "html", "empty", "error_200", "truncated_json", "bad_json", "short_body", "reset", "reset_mid", "hang", "drip", "latency",
-    "redirect", "gzip", "truncated_gzip", "bomb", "chunked", "truncated_chunked", *PAGE_KINDS,
+    "html_status", "no_id", "stale", "redirect", "gzip", "truncated_gzip", "bomb", "chunked", "truncated_chunked", *PAGE_KINDS,
 )  # fmt: skip
 
 
@@ -37,9 +37,10 @@ class Fault:
     one with `probability`, and is removed after it has applied to `times` requests (None: never).
 
     Arguments of single kinds: `status` and `retry_after` (seconds, or "date" for an HTTP date `seconds`
-    ahead) belong to kind "status"; `seconds` to hang, latency and drip (per 16 bytes); `location` to
+    ahead) belong to kind "status"; `status` also to "html_status", a gateway's HTML with that status; `seconds` to hang, latency and drip (per 16 bytes); `location` to
     redirect; `megabytes` to bomb, a small gzip body that expands to that size. Kinds gzip and chunked are
-    correct replies in another transfer form.
+    correct replies in another transfer form. "no_id" renames the first id of a reply. "stale" is a replica that
+    lags: the first reply to a path is served again, whatever has changed since.
 
     Page kinds change the replies of lists: a repeated token, a cycle of tokens, an empty page with a token, a
     token that is reported as expired, rows out of order, the first row twice. On a platform with page numbers
@@ -79,6 +80,7 @@ class Faults:
         self._seed = seed
         self._draws = 0
         self._all: list[Fault] = []
+        self._first: dict[tuple[str, str], Reply] = {}
         self.hits: dict[str, int] = {}
 
     def add(self, fault: Fault) -> None:
@@ -108,6 +110,10 @@ class Faults:
             self.hits[fault.kind] = self.hits.get(fault.kind, 0) + 1
             return fault
         return None
+
+    def first_reply(self, platform: str, path: str, reply: Reply) -> Reply:
+        """The first reply to a path that a "stale" fault has met."""
+        return self._first.setdefault((platform, path), reply)
 
 
 def retry_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
@@ -141,10 +147,14 @@ def spoil(fault: Fault, reply: Reply) -> Reply:
     """A correct reply, changed as the fault says."""
     half = max(len(reply.body) // 2, 1)
     match fault.kind:
-        case "html":
+        case "html" | "html_status":
             return reply._replace(
-                body=b"<!doctype html><title>Just a moment</title>", type="text/html; charset=utf-8"
+                status=fault.status if fault.kind == "html_status" else reply.status,
+                body=b"<!doctype html><title>Just a moment</title>",
+                type="text/html; charset=utf-8",
             )
+        case "no_id":
+            return reply._replace(body=reply.body.replace(b'"id":', b'"di":', 1))
         case "empty":
             return reply._replace(body=b"")
         case "truncated_json":

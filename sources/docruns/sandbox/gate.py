@@ -105,7 +105,10 @@ class Gate:
             wait = self.buckets[mount.name].wait()
             fault = None if wait else self.faults.take(mount.name, request.method, path)
         reply = mount.answer(request, path, number, wait, fault)
-        if fault is not None:
+        if fault is not None and fault.kind == "stale" and reply.status == 200:
+            with self.lock:
+                reply = self.faults.first_reply(mount.name, request.path, reply)
+        elif fault is not None:
             reply = spoil(fault, reply)
         if self.latency:
             reply = reply._replace(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from ..core.errors import MissingError
+from ..core.errors import ApiError
 from ..core.privacy import storage_mode_error
 from ..store import lookup
 from ..store.lookup import Pipeline
-from .lists import Platform, RunList
+from .lists import Platform, RunList, is_about_list, left_out_stage
 from .metrics import Progress
 
 CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
@@ -29,12 +29,14 @@ class InventoryRun(NamedTuple):
 
 
 class ListInventory:
-    """All lists of a platform, read to their ends, without lists that the API version lacks."""
+    """All lists of a platform, read to their ends, without those that could not be read."""
 
     def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
         self.lists: dict[str, RunList] = {}
         self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
+        self.left_out: list[str] = []
+        """Lists that could not be read: the platform has none, the key may not read it, or it failed."""
         report = progress or (lambda *_: None)
         for run_list in platform.lists:
             rows: dict[str, datetime | None] = {}
@@ -45,9 +47,11 @@ class ListInventory:
                             dates = filter(None, (rows.get(run.id), run.updated_at))
                             rows[run.id] = max(dates, default=None)
                     report("listing", run_list.name, len(rows), None)
-            except MissingError:
-                if not run_list.optional:
+            except ApiError as error:
+                if not run_list.optional or not is_about_list(error):
                     raise
+                self.left_out.append(run_list.name)
+                report(left_out_stage(error), run_list.name, 0, None)
                 continue
             self.lists[run_list.name] = run_list
             self.rows[run_list.name] = rows

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..core.errors import ApiError, MissingError, RefusedError, UnreachableError, stops_everything
 from ..core.parsed import NestedLink, ParentStep, ParsedRun
 from ..core.settings import Settings
 from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
-from .plan import ListedRun, State, floor, scan
+from .plan import ListedRun, Order, State, floor, scan
 
 
 @dataclass
@@ -32,6 +33,18 @@ Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]
 """Turns the answer to a detail request into rows. Pure: ApiError, ValueError or RecursionError where it cannot."""
 
 
+def is_about_list(error: ApiError) -> bool:
+    """The error of a list, and not one that every other list would get too."""
+    return not (stops_everything(error) or isinstance(error, UnreachableError))
+
+
+def left_out_stage(error: ApiError) -> str:
+    """Why a list is left out: the platform has none, the key may not read it, or it failed."""
+    if isinstance(error, MissingError):
+        return "unavailable"
+    return "refused" if isinstance(error, RefusedError) else "failed"
+
+
 @dataclass(frozen=True)
 class RunList:
     """One list of runs, as a provider describes it.
@@ -39,8 +52,9 @@ class RunList:
     `pages(status)` yields all runs page by page, or those of one status where `by_status`. An empty page
     means that the next page is on its way: the caller may do something else meanwhile. `parse` turns an
     answer into rows. A list without `detail` has complete rows: `parse` gets the row in place of an answer.
-    `is_ordered()` tells, once a page has arrived, whether the newest change comes first. `optional`: a server
-    may lack the list.
+    `is_ordered()` tells, once a page has arrived, whether the newest change comes first. `optional`: a load goes
+    on without the list, if the platform lacks it or refuses it, and names it. `is_stored`: the rows are those of
+    the destination, which has the runs already.
     """
 
     name: str
@@ -50,13 +64,27 @@ class RunList:
     is_ordered: Callable[[], bool] = lambda: True
     by_status: bool = True
     optional: bool = False
+    is_stored: bool = False
 
     def pages_since(
-        self, state: State, overlap: timedelta, since: datetime | None, tell: Callable[[int, None], None]
+        self,
+        state: State,
+        overlap: timedelta,
+        since: datetime | None,
+        order: Order,
+        tell: Callable[[int, None], None],
     ) -> Iterator[list[ListedRun]]:
-        """The list's pages down to the floor, then those unfinished runs that the pages did not show."""
+        """The list's pages down to the floor, then those unfinished runs that the pages did not show.
+
+        Where `order` or the state says that the server does not keep the order, all pages are read.
+        """
         missing, seen = dict(state.unfinished), 0
-        for page in scan(self.pages(None), floor(state, overlap, since), self.is_ordered):
+
+        def may_end() -> bool:
+            return order.is_kept and not state.is_unordered and self.is_ordered()
+
+        for page in scan(self.pages(None), floor(state, overlap, since), may_end):
+            order.see(page)
             for run in page:
                 missing.pop(run.id, None)
             seen += len(page)

@@ -19,19 +19,21 @@ NAMED = 5
 
 
 class Progress(Protocol):
-    """Gets each step of a list: listing, listed, unavailable, refused, fetching. Counts are of this load."""
+    """Gets each step of a list: listing, listed, unordered, fetching; or why it is left out: unavailable, refused,
+    failed. Counts are of this load."""
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
 
 
 @dataclass
 class RunCounts:
-    """Runs of a load."""
+    """Runs of a load. `gone`: listed, and their details answered 404."""
 
     listed: int = 0
     fetched: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    gone: int = 0
 
 
 class Metrics:
@@ -52,10 +54,11 @@ class Metrics:
         """Undo what was counted in this package. Requests stay counted: they were sent."""
         self.counts, self.rows = replace(self._before), Counter(self._rows_before)
 
-    def note_quarantined(self, resource: str, run_id: str, why: str) -> None:
-        """Count a run that could not be loaded, and log the first few."""
-        self.counts.quarantined += 1
-        if self.counts.quarantined <= NAMED:
+    def note_failed(self, resource: str, run_id: str, why: str, is_missing: bool) -> None:
+        """Count a run that could not be loaded, and log the first few. `is_missing`: it answered 404."""
+        self.counts.gone += is_missing
+        self.counts.quarantined += not is_missing
+        if self.counts.quarantined + self.counts.gone <= NAMED:
             logger.warning("docruns: %s %s is quarantined: %s", resource, run_id, why)
 
     def package_row(self) -> dict[str, Any]:

@@ -9,18 +9,25 @@ and fetches due runs from the oldest change up. So the state can advance run by 
     lower       ... and at or after this one: `since` left out earlier changes; none: all is loaded
     recent      runs within the overlap up to the watermark, with their last change when loaded
     unfinished  loaded runs that are not final, with their status and last change when loaded
+    unsettled   runs whose answers may have been older than the list, with their last change and the time from
+                which a load reads them again
+    failed      runs that are not in the tables as they were listed: each load tries them again
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from ..core.errors import MissingError
+
 OLDEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
+_CLOCK_SKEW = timedelta(minutes=5)
 
 MAX_RECENT = 5000
 """The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the state."""
@@ -43,7 +50,7 @@ class ListedRun(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A run that could not be loaded: since when, in how many loads, and the last error."""
+    """A run that could not be loaded as it was listed: since when, in how many loads, and the last error."""
 
     run: ListedRun
     first_seen: datetime
@@ -51,16 +58,28 @@ class Failure(NamedTuple):
     error: str
     message: str
 
+    @property
+    def is_missing(self) -> bool:
+        """The platform has answered that there is no such run."""
+        return self.error == MissingError.__name__
+
 
 @dataclass
 class State:
-    """The state of one list between loads; see the module's docstring. Each load tries `failed` again."""
+    """The state of one list between loads; see the module's docstring.
+
+    `is_unordered`: a walk has found rows in another order than the newest change first. `reread`: unsettled runs
+    that this load reads again; it is not saved.
+    """
 
     watermark: datetime | None = None
     lower: datetime | None = None
     recent: dict[str, datetime] = field(default_factory=dict)
     unfinished: dict[str, tuple[str | None, datetime]] = field(default_factory=dict)
+    unsettled: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
+    is_unordered: bool = False
+    reread: set[str] = field(default_factory=set)
     _kept: int = field(default=256, repr=False, compare=False)
 
     @classmethod
@@ -71,6 +90,8 @@ class State:
             lower=_time(saved.get("lower")),
             recent={k: _must(v) for k, v in saved.get("recent", {}).items()},
             unfinished={k: (s, _must(v)) for k, (s, v) in saved.get("unfinished", {}).items()},
+            unsettled={k: (_must(c), _must(a)) for k, (c, a) in saved.get("unsettled", {}).items()},
+            is_unordered=bool(saved.get("unordered")),
             failed={
                 k: Failure(ListedRun(k, s, _time(c), _time(u), f, more), _must(since), *why)
                 for k, (s, c, u, f, more, since, *why) in saved.get("failed", {}).items()
@@ -84,6 +105,8 @@ class State:
             "lower": _micros(self.lower),
             "recent": {k: _micros(v) for k, v in self.recent.items()},
             "unfinished": {k: [s, _micros(v)] for k, (s, v) in self.unfinished.items()},
+            "unsettled": {k: [_micros(c), _micros(a)] for k, (c, a) in self.unsettled.items()},
+            "unordered": self.is_unordered,
             "failed": {
                 k: [
                     run.status,
@@ -98,13 +121,24 @@ class State:
             },
         }
 
-    def loaded(self, run: ListedRun, is_final: bool, overlap: timedelta, now: datetime) -> Failure | None:
+    def loaded(
+        self,
+        run: ListedRun,
+        is_final: bool,
+        overlap: timedelta,
+        now: datetime,
+        read_again: datetime | None = None,
+    ) -> Failure | None:
         """Advance over a run of the plan that is loaded; all that changed before it is loaded too.
 
-        `now` is when the list was walked: later changes were not listed and are not covered. Gives the
-        failure that is thereby resolved, if there was one.
+        `now` is when the list was walked: later changes were not listed and are not covered. `read_again`: the
+        answer may have been older than the list, so a load from then on reads the run again. Gives the failure
+        that is thereby resolved, if there was one.
         """
         self._note(run, is_final)
+        self.unsettled.pop(run.id, None)
+        if read_again is not None and len(self.unsettled) < MAX_RECENT:
+            self.unsettled[run.id] = run.changed, read_again
         self._advance(run.changed, overlap, now)
         return self.failed.pop(run.id, None)
 
@@ -115,6 +149,8 @@ class State:
         before = self.failed.get(run.id, Failure(run, now, 0, "", ""))
         failure = Failure(run, before.first_seen, before.attempts + 1, error, message[:500])
         self.failed[run.id] = failure
+        for known in (self.unfinished, self.recent, self.unsettled):
+            known.pop(run.id, None)
         self._advance(run.changed, overlap, now)
         return failure
 
@@ -124,12 +160,17 @@ class State:
             if run.id not in self.unfinished:
                 self._note(run, run.is_final)
         self.lower = plan.lower
+        self.is_unordered = plan.is_unordered
+        # a run that no list shows any more is not read again
+        self.unsettled = {k: v for k, v in self.unsettled.items() if k not in self.reread}
         self._kept = 0
         self._advance(plan.top or OLDEST, overlap, now)
 
-    def forget_unfinished(self, before: datetime) -> None:
-        """Drop unfinished runs whose last change was before `before`."""
+    def begin(self, now: datetime, recheck_for: timedelta) -> None:
+        """A load begins: forget unfinished runs that changed too long ago, and choose what to read again."""
+        before = _minus(now, recheck_for)
         self.unfinished = {k: v for k, v in self.unfinished.items() if v[1] >= before}
+        self.reread = {k for k, (_, after) in self.unsettled.items() if after <= now}
 
     def _note(self, run: ListedRun, is_final: bool) -> None:
         self.recent[run.id] = run.changed
@@ -157,7 +198,8 @@ class Plan:
     """The result of one scan of a list. `due` is oldest change first; `top` is the newest change.
 
     `lower` is the state's new `lower` when the plan is done. `is_disjoint`: the plan covers a window with a
-    gap to what is loaded. It moves no watermark, because a watermark would cover the gap.
+    gap to what is loaded. It moves no watermark, because a watermark would cover the gap. `unlisted`: runs that
+    answered 404 before, and that this scan has not shown although it reached their last change.
     """
 
     due: list[ListedRun]
@@ -166,6 +208,8 @@ class Plan:
     listed: int
     lower: datetime | None = None
     is_disjoint: bool = False
+    is_unordered: bool = False
+    unlisted: frozenset[str] = frozenset()
 
 
 def floor(state: State, overlap: timedelta, since: datetime | None = None) -> datetime | None:
@@ -174,13 +218,42 @@ def floor(state: State, overlap: timedelta, since: datetime | None = None) -> da
         return since
     if state.lower is not None and (since is None or since < state.lower):
         return since
-    down_to = _minus(state.watermark, overlap)
+    # whether a list still shows a run that answered 404 decides whether it is deleted
+    missing = [failure.run.changed for failure in state.failed.values() if failure.is_missing]
+    again = [state.unsettled[id_][0] for id_ in state.reread]
+    down_to = min([_minus(state.watermark, overlap), *missing, *again])
     return down_to if since is None else max(down_to, since)
 
 
 def is_disjoint(state: State, since: datetime | None) -> bool:
     """Whether there is a gap between what is loaded and `since`."""
     return since is not None and state.watermark is not None and since > state.watermark
+
+
+class Order:
+    """Whether the rows of a walk come newest change first, as they were asked for.
+
+    A row that repeats one of the page before, or that has changed since `walked_at`, is no evidence: rows move
+    while a list is walked.
+    """
+
+    def __init__(self, walked_at: datetime) -> None:
+        self.is_kept = True
+        self._walked_at = _minus(walked_at, _CLOCK_SKEW)
+        self._last = _LATEST
+        self._ids: set[str] = set()
+
+    def see(self, page: Sequence[ListedRun]) -> None:
+        """The next page of the walk."""
+        if not page:
+            return
+        for run in page:
+            if run.changed == OLDEST or run.id in self._ids or run.changed >= self._walked_at:
+                continue
+            if run.changed > self._last:
+                self.is_kept = False
+            self._last = run.changed
+        self._ids = {run.id for run in page}
 
 
 def scan(
@@ -212,10 +285,16 @@ def plan_runs(
     with its newest change. Runs that failed before are due whether listed or not.
     """
     newest = {failure.run.id: failure.run for failure in state.failed.values()}
+    missing = {
+        id_
+        for id_, failure in state.failed.items()
+        if failure.is_missing and (since is None or failure.run.changed >= since)
+    }
     top: datetime | None = None
     listed = 0
     for run in rows:
         listed += 1
+        missing.discard(run.id)
         if (since and run.changed < since) or (until and run.changed >= until):
             continue
         if top is None or run.changed > top:
@@ -232,11 +311,20 @@ def plan_runs(
     lower = state.lower
     if state.watermark is None or (lower is not None and (since is None or since < lower)):
         lower = since
-    return Plan(due, unchanged, top, listed, lower, is_disjoint(state, since))
+    return Plan(
+        due, unchanged, top, listed, lower, is_disjoint(state, since), state.is_unordered, frozenset(missing)
+    )
+
+
+def is_older(answered: datetime | None, listed: datetime | None) -> bool:
+    """The answer about a run has an older change than its list; an answer may have whole seconds only."""
+    if answered is None or listed is None:
+        return False
+    return answered < (listed if answered.microsecond else listed.replace(microsecond=0))
 
 
 def _is_due(state: State, run: ListedRun, down_to: datetime | None) -> bool:
-    if run.id in state.failed:
+    if run.id in state.failed or run.id in state.reread:
         return True
     if run.id in state.unfinished:
         return state.unfinished[run.id] != (run.status, run.changed)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from ..core.errors import ApiError, RefusedError, ShapeError, UnreachableError
 from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
 from .lists import RunList
@@ -23,6 +24,9 @@ IsKnown = Callable[[Sequence[ListedRun]], set[str]]
 """Which of some due runs need no request: the destination holds them as they are listed."""
 
 _LOOK_UP_AT_ONCE = 5000
+
+SUSPICIOUS = 20
+"""Runs that fail one after the other before a load tests whether the platform works."""
 
 
 class FetchContext(NamedTuple):
@@ -40,6 +44,29 @@ class FetchContext(NamedTuple):
     prefetch_limit: Callable[[], int | None]
 
 
+class Streak:
+    """Runs that failed one after the other: is each of them at fault, or the platform?"""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._suspicious = SUSPICIOUS
+        self._is_excused = False
+
+    def is_suspicious(self, error: Exception, is_new: bool) -> bool:
+        """Count a failure; True where other runs must show that the platform works.
+
+        A 403 or no answer at all is suspicious at once, until other runs were answered.
+        """
+        self.length += is_new
+        at_once = isinstance(error, (RefusedError, UnreachableError)) and not self._is_excused
+        return at_once or self.length >= self._suspicious
+
+    def excuse(self) -> None:
+        """Other runs were answered: the failures are theirs alone. The next test comes later."""
+        self._suspicious = max(SUSPICIOUS, 2 * self.length)
+        self._is_excused = True
+
+
 class Prefetcher:
     """Gives the due runs of `plan`, which it takes out of the plan.
 
@@ -53,11 +80,24 @@ class Prefetcher:
         self.total = len(self.left)
         self.summaries: list[ListedRun] = []
         """Nested runs that came as summaries and must be fetched by their ids: they come first."""
+        self.good: deque[ListedRun] = deque(maxlen=1)
+        """The last run that could be loaded."""
         self._requested: deque[tuple[ListedRun, bool]] = deque()
         self._looked_up = 0
         self._known: set[str] = set()
         self._outcomes: Iterator[Outcome] | None = None
         self._ready: Outcome | None = None
+
+    def probe(self, context: FetchContext) -> Iterator[Outcome]:
+        """Answers about a few other runs of the list, some due and some loaded: does the platform work at all?"""
+        if (detail := context.run_list.detail) is None:
+            return
+        due = [*self.left, *(run for run, is_needed in self._requested if is_needed)]
+        runs = [*_spread(due, 4), *_spread(self.plan.unchanged, 3), *self.good]
+        for request, outcome in context.client.get_many([detail(run.id) for run in runs]):
+            # a good answer is about the run
+            is_about = isinstance(outcome, ApiError) or request.subject.encode() in outcome.body
+            yield outcome if is_about else ShapeError("the answer names another run", request=str(request))
 
     @property
     def is_done(self) -> bool:
@@ -119,6 +159,11 @@ class Prefetcher:
             self._known = context.is_known(some)
         self._looked_up -= 1
         return run.id in self._known or context.is_loaded(run.id)
+
+
+def _spread(runs: Sequence[ListedRun], number: int) -> Sequence[ListedRun]:
+    """Some of the runs, at equal distances."""
+    return runs[:: max(1, len(runs) // number)][:number]
 
 
 def _outcomes(requests: Iterator[Request], context: FetchContext) -> Iterator[Outcome]:

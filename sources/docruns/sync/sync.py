@@ -13,30 +13,27 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, Self
 
 from ..core.batch import Batch
-from ..core.errors import ApiError, BusyError, MissingError, RefusedError, UnreachableError
+from ..core.errors import ApiError, MissingError, RefusedError, UnreachableError, stops_everything
 from ..core.parsed import ParentStep, ParsedRun
 from ..core.tables import SYNCS
 from ..net.client import Client
-from ..net.messages import Outcome
+from ..net.messages import Outcome, Reply
 from ..store.arrow import UNFIT_ERRORS, Tables, to_tables
 from . import quarantine
 from .lists import KnownRuns, Platform, RunList
 from .metrics import Metrics, Progress
-from .plan import Failure, ListedRun, State
-from .prefetch import FetchContext, IsKnown, Prefetcher
+from .plan import Failure, ListedRun, State, is_older
+from .prefetch import FetchContext, IsKnown, Prefetcher, Streak
 from .quota import Quota
 from .walk import ListPlans, SavedState
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is yielded: smaller ones cost dlt time, larger ones cost memory."""
-
-GIVE_UP_AFTER = 20
-"""Details that fail one after the other before the platform, not the runs, counts as broken."""
 
 
 class Sample(NamedTuple):
@@ -61,7 +58,7 @@ class Sync:
         self.quota = self._new_quota()
         self.watermark: datetime | None = None
         self.gone: list[tuple[str, str]] = []
-        """List and id of each run that answered 404."""
+        """List and id of each run that answered 404 in two loads, and that its list no longer shows."""
         self.already_loaded: set[str] = set()
         """Runs that came inside other runs in this load."""
         self.load_id = ""
@@ -73,7 +70,7 @@ class Sync:
         """A load holds this sync open: its next package begins where this one ends."""
         self.partial: dict[str, Batch] = {}
         """Rows of nested runs that came as summaries and are to be fetched by their ids."""
-        self._failures_in_a_row = 0
+        self.streak = Streak()
         self._is_interrupted = False
         self._forget()
 
@@ -134,6 +131,11 @@ class Sync:
         return not self._is_interrupted and self.plans.are_done
 
     @property
+    def lacks_runs(self) -> bool:
+        """Listed runs answered 404, or a list failed: what is due is done, and the tables lack runs."""
+        return bool(self.metrics.counts.gone or self.plans.failed_lists)
+
+    @property
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
         return not self.is_complete and not self.quota.is_exhausted
@@ -184,14 +186,9 @@ class Sync:
         self.plans.planned[run_list.name] = planned
         self._is_interrupted = False
 
-    def failed_in_a_row(self, is_new: bool) -> bool:
-        """Count a run that could not be loaded; True where the platform, not the run, must be broken."""
-        self._failures_in_a_row += is_new
-        return self._failures_in_a_row >= GIVE_UP_AFTER
-
     def note_parsed(self, parsed: ParsedRun, planned: Prefetcher) -> None:
         """Know what a run's answer tells of other runs."""
-        self._failures_in_a_row = 0
+        self.streak.length = 0
         self.already_loaded.update(map(self.plans.share_text, parsed.nested_ids))
         self.known.parents.update(parsed.parents)
         # a run that was read before its parent counted as an outermost one: read it again
@@ -211,7 +208,8 @@ class Sync:
             **self.metrics.package_row(),
             finished_at=self.clock(),
             watermark=self.watermark,
-            complete=self.is_complete,
+            complete=self.is_complete and not self.lacks_runs,
+            left_out=", ".join(self.plans.left_out) or None,
             privacy=self.settings.privacy.mark,
         )
         batch.add(SYNCS, row)
@@ -227,7 +225,7 @@ class _ListLoad:
         self._privacy = sync.settings.privacy
         self._pending: list[tuple[ListedRun, Batch]] = []
         self._state = State.load(saved)
-        self._state.forget_unfinished(planned.walked_at - sync.settings.recheck_for)
+        self._state.begin(planned.walked_at, sync.settings.recheck_for)
         if self._state.watermark is None:
             self._state.lower = planned.plan.lower
 
@@ -239,7 +237,7 @@ class _ListLoad:
                 self._sync.metrics.counts.unchanged += 1
                 self._note_loaded(run, run.is_final)
                 continue
-            batch = self._load_run(run, outcome)
+            batch = self._load_run(run, outcome, context)
             self._pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
@@ -256,52 +254,91 @@ class _ListLoad:
         else:
             self._save(self._moved_state())
 
-    def _load_run(self, run: ListedRun, outcome: Outcome) -> Batch:
+    def _load_run(self, run: ListedRun, outcome: Outcome, context: FetchContext) -> Batch:
         """The rows of a run, or those that say why it has none. Raises what is not this run's fault."""
         sync = self._sync
         sync.quota.consume()
-        if isinstance(outcome, (RefusedError, BusyError, UnreachableError)):
-            # everything that is not yielded yet stays due
-            raise quarantine.redact_error(outcome, self._privacy)
         summary = sync.partial.pop(run.id, None)
-        if summary is not None and isinstance(outcome, ApiError):
-            # a nested run that cannot be fetched by its id: the summary is all there is
-            return summary
-        if isinstance(outcome, MissingError):
-            return self._note_gone(run)
+        if isinstance(outcome, ApiError):
+            if stops_everything(outcome):
+                # everything that is not yielded yet stays due
+                raise quarantine.redact_error(outcome, self._privacy)
+            if summary is not None:
+                # a nested run that cannot be fetched by its id: the summary is all there is
+                return summary
+            if isinstance(outcome, MissingError) and self._list.is_stored:
+                # its rows stay as they are; a sweep finds out whether it is deleted
+                return Batch()
+            if isinstance(outcome, MissingError) and run.id in self._planned.plan.unlisted:
+                return self._note_gone(run)
         try:
             parsed = self._list.parse_outcome(run, outcome, sync.known)
         except (ApiError, ValueError, RecursionError) as error:
-            return self._quarantine(run, error, self._list.body(run, outcome), self._planned.walked_at)
+            self._check_platform(run, error, context)
+            return self._quarantine(run, error, self._list.body(run, outcome))
         sync.metrics.counts.fetched += self._list.detail is not None
         sync.note_parsed(parsed, self._planned)
+        self._planned.good.append(run)
         if summary is not None:
             # not a row of the list: the list's state does not know it
             sync.already_loaded.add(run.id)
         else:
-            resolved = self._note_loaded(run._replace(status=parsed.status or run.status), parsed.is_final)
-            parsed.batch.update(quarantine.resolved_row(self._list.name, resolved, sync.clock()))
+            self._note_parsed(run, parsed)
         sync.plans.tell("fetching", self._list.name, self._planned.taken, self._planned.total)
         return parsed.batch
 
+    def _note_parsed(self, run: ListedRun, parsed: ParsedRun) -> None:
+        """Advance the state over a run that is loaded. An answer that is older than the list is a failure too."""
+        if is_older(parsed.updated_at, run.updated_at):
+            text = f"the answer is older than the list: changed {parsed.updated_at}, listed {run.updated_at}"
+            parsed.batch.update(self._quarantine(run, ApiError(text), b""))
+            return
+        read = run._replace(status=parsed.status or run.status)
+        resolved = self._note_loaded(read, parsed.is_final, self._read_again(run, parsed))
+        parsed.batch.update(quarantine.resolved_row(self._list.name, resolved, self._sync.clock()))
+
+    def _read_again(self, run: ListedRun, parsed: ParsedRun) -> datetime | None:
+        """When to read the run again: its answer has no date, and may have been older than the list."""
+        lag, now = self._sync.settings.replica_lag, self._sync.clock()
+        if not lag or self._list.detail is None or parsed.updated_at is not None:
+            return None
+        if run.status is not None and parsed.status != run.status:
+            return now + lag
+        return run.changed + lag if timedelta() <= now - run.changed < lag else None
+
     def _note_gone(self, run: ListedRun) -> Batch:
-        """A run that answers 404: a list that shows it again makes it due again."""
+        """A run that answers 404 again, and that its list no longer shows."""
         self._sync.gone.append((self._list.name, run.id))
         resolved = self._note_loaded(run, is_final=True)
         self._state.recent.pop(run.id, None)
         return quarantine.resolved_row(self._list.name, resolved, self._sync.clock())
 
-    def _note_loaded(self, run: ListedRun, is_final: bool) -> Failure | None:
-        return self._state.loaded(run, is_final, self._overlap, self._planned.walked_at)
+    def _note_loaded(
+        self, run: ListedRun, is_final: bool, read_again: datetime | None = None
+    ) -> Failure | None:
+        return self._state.loaded(run, is_final, self._overlap, self._planned.walked_at, read_again)
 
-    def _quarantine(self, run: ListedRun, error: Exception, body: bytes, walked_at: datetime) -> Batch:
-        # a run that failed before says nothing new about the platform
-        if self._sync.failed_in_a_row(is_new=run.id not in self._state.failed):
-            raise quarantine.redact_error(error, self._privacy)
+    def _check_platform(self, run: ListedRun, error: Exception, context: FetchContext) -> None:
+        """Raise the error where other runs get it too: then the platform or the key is at fault, not the run.
+
+        A run that failed before says nothing new.
+        """
+        if not self._sync.streak.is_suspicious(error, is_new=run.id not in self._state.failed):
+            return
+        outcomes = list(self._planned.probe(context))
+        fatal = next(
+            (each for each in outcomes if isinstance(each, ApiError) and stops_everything(each)), error
+        )
+        if any(isinstance(outcome, Reply) for outcome in outcomes):
+            self._sync.streak.excuse()
+        elif outcomes or fatal is not error or isinstance(error, (RefusedError, UnreachableError)):
+            raise quarantine.redact_error(fatal, self._privacy)
+
+    def _quarantine(self, run: ListedRun, error: Exception, body: bytes) -> Batch:
         name = type(error).__name__
         message = quarantine.redacted_message(error, self._privacy)
-        self._sync.metrics.note_quarantined(self._list.name, run.id, message)
-        failure = self._state.not_loaded(run, name, message, self._overlap, walked_at)
+        self._sync.metrics.note_failed(self._list.name, run.id, message, isinstance(error, MissingError))
+        failure = self._state.not_loaded(run, name, message, self._overlap, self._planned.walked_at)
         return quarantine.failed_row(self._list.name, failure, body, self._sync.clock())
 
     def _yield_pending(self) -> Iterator[Tables]:
@@ -328,7 +365,7 @@ class _ListLoad:
         try:
             to_tables(batch)
         except UNFIT_ERRORS as error:
-            return self._quarantine(run, error, b"", self._sync.metrics.started)
+            return self._quarantine(run, error, b"")
         return batch
 
     def _moved_state(self) -> dict[str, Any]:

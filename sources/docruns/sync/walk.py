@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from ..core.batch import Batch
-from ..core.errors import UNAUTHORIZED, ApiError, MissingError, RefusedError
+from ..core.errors import ApiError
 from ..core.settings import Settings
 from . import quarantine
-from .lists import RunList
+from .lists import RunList, is_about_list, left_out_stage
 from .metrics import Metrics, Progress
-from .plan import ListedRun, Plan, State, is_disjoint, plan_runs
+from .plan import ListedRun, Order, Plan, State, is_disjoint, plan_runs
 from .prefetch import Prefetcher
 
 SavedState = MutableMapping[str, Any]
@@ -38,13 +38,16 @@ class ListPlans:
         self._states: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
         self._rows_without_id = Batch()
-        self.failed: set[str] = set()
-        """Runs in quarantine, as far as this load knows: a load before could not parse them."""
+        self.doubtful: set[str] = set()
+        """Runs that must be fetched even if the destination holds them: in quarantine, or to be read again."""
+        self.left_out: dict[str, ApiError] = {}
+        """Lists that could not be read, each with its error."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""
         self.planned.clear()
         self._states.clear()
+        self.left_out.clear()
 
     @property
     def are_done(self) -> bool:
@@ -86,10 +89,16 @@ class ListPlans:
             self._progress(stage, name, done, total)
 
     def leave_out(self, name: str, error: ApiError) -> None:
-        """Report a list that cannot be read; raises where the platform refuses the key itself."""
-        if error.status == UNAUTHORIZED:
+        """Go on without a list that cannot be read; raises where no other list could be read either."""
+        if not is_about_list(error):
             raise error
-        self.tell("refused" if isinstance(error, RefusedError) else "unavailable", name, 0, None)
+        self.left_out[name] = error
+        self.tell(left_out_stage(error), name, 0, None)
+
+    @property
+    def failed_lists(self) -> list[str]:
+        """Lists that were left out although the platform has them and the key may read them."""
+        return [name for name, error in self.left_out.items() if left_out_stage(error) == "failed"]
 
     def walk_lists(self, lists: Iterable[tuple[RunList, SavedState]]) -> Iterator[None]:
         """Walk lists side by side; yield while all of them wait for their next pages.
@@ -109,24 +118,28 @@ class ListPlans:
         if name in self.planned and self._states.get(name) == saved:
             return
         settings, walked_at = self._settings, self._clock()
-        state = self._state(name, saved, walked_at)
+        state, order = self._state(name, saved, walked_at), Order(walked_at)
         rows: list[ListedRun] = []
         tell = partial(self.tell, "listing", name)
         try:
-            for page in run_list.pages_since(state, settings.overlap, settings.since, tell):
+            for page in run_list.pages_since(state, settings.overlap, settings.since, order, tell):
                 rows += [row for row in page if self._has_id(name, row)]
                 if not page:
                     yield True
             plan = plan_runs(state, rows, settings.overlap, since=settings.since, until=settings.until)
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
-        except (MissingError, RefusedError) as error:
+        except ApiError as error:
             if not run_list.optional:
                 raise
             self.leave_out(name, error)
-            self.planned[name] = Prefetcher(Plan([], [], None, 0, state.lower), walked_at)
+            plan = Plan([], [], None, 0, state.lower, is_unordered=state.is_unordered)
+            self.planned[name] = Prefetcher(plan, walked_at)
             self.remember(name, saved)
             return
+        plan.is_unordered = run_list.is_ordered() and not order.is_kept
+        if plan.is_unordered:
+            self.tell("unordered", name, plan.listed, plan.listed)
         self.planned[name] = Prefetcher(plan, walked_at)
         self.remember(name, saved)
         self._metrics.counts.listed += plan.listed
@@ -138,8 +151,8 @@ class ListPlans:
         before = State.load(saved)
         state = State() if self._settings.full and name not in self.planned else before
         state.failed = state.failed or before.failed
-        self.failed.update(state.failed)
-        state.forget_unfinished(walked_at - self._settings.recheck_for)
+        state.begin(walked_at, self._settings.recheck_for)
+        self.doubtful.update(state.failed, state.reread)
         return state
 
     def _has_id(self, name: str, row: ListedRun) -> bool:

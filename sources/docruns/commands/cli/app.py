@@ -121,8 +121,9 @@ def load(
         console.show_summary(summary, target)
     if publish is not None:
         say(f"docruns: copied {target.database} to {publish}")
-    if summary.quarantined:
-        say(f"docruns: {console.quarantine_notice(summary.quarantined, target)}")
+    for notice in console.notices(summary, target):
+        say(f"docruns: {notice}")
+    if summary.lacks_runs:
         raise typer.Exit(QUARANTINED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...core.tables import CLEARED, TABLES, Table
@@ -31,12 +32,18 @@ def show_summary(summary: Summary, target: Target) -> None:
         f"{summary.provider}: {summary.fetched:,} runs fetched, {summary.unchanged:,} unchanged, "
         f"{summary.requests:,} requests in {summary.seconds:.1f} s"
         + (f", {rate:g} a second (limit {allowed:g})" if allowed else "")
-        + ("" if summary.complete else " (not complete: more runs are due)")
+        + ("" if summary.complete else f" (not complete: {_missing(summary)})")
     )
     for table, rows in sorted(summary.rows.items()):
         if rows:
             print(f"  {target.dataset}.{table:<20} {rows:>12,} rows")
     print(f"  in {target}, watermark {summary.watermark or '-'}")
+
+
+def _missing(summary: Summary) -> str:
+    if summary.gone:
+        return "listed runs answered 404"
+    return "lists could not be read" if summary.failed_lists else "more runs are due"
 
 
 def show_sweep(result: SweepResult, target: Target) -> None:
@@ -68,6 +75,18 @@ def show_verify(result: VerifyResult, target: Target) -> None:
         compared += f", {result.rows_compared:,} rows of {result.sampled:,} runs cell by cell"
     verdict = "differs from" if result.differs else "agrees with"
     print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
+
+
+def notices(summary: Summary, target: Target) -> Iterator[str]:
+    """What a load could not load, and what happens with it."""
+    if summary.quarantined:
+        yield quarantine_notice(summary.quarantined, target)
+    if summary.gone:
+        runs = "1 listed run" if summary.gone == 1 else f"{summary.gone:,} listed runs"
+        yield f"{runs} answered 404; the next load tries again, and marks those as deleted that no list shows any more"
+    if summary.failed_lists:
+        names = ", ".join(summary.failed_lists)
+        yield f"these lists could not be read, and their runs are missing: {names}; the next load tries again"
 
 
 def quarantine_notice(number: int, target: Target) -> str:

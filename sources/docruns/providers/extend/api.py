@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Raw
 
@@ -42,6 +42,7 @@ NEWEST_FIRST: Params = (("sortBy", "updatedAt"), ("sortDir", "desc"))
 OLDEST_FIRST: Params = (("sortBy", "createdAt"), ("sortDir", "asc"))
 
 PAGE_SIZE = 1000
+SMALLER_PAGES = (100, 20)
 MAX_PAGES = 100_000
 
 # the date for v1, which its documents describe: a request with a new key and no date gets a 400
@@ -99,7 +100,8 @@ class ListEndpoint:
     """One list of runs.
 
     `ordered`: the server can send the newest change first. `details`: a run may be fetched by its id.
-    `optional`: an API version, or a server with it, may lack the list.
+    `optional`: a load goes on without the list. `size_name`: another name that servers may have for the size of
+    its pages.
     """
 
     name: str
@@ -108,6 +110,7 @@ class ListEndpoint:
     ordered: bool = True
     details: bool = True
     optional: bool = True
+    size_name: str | None = None
 
     def detail(self, run_id: str) -> Request:
         """The request for one run in full."""
@@ -127,18 +130,16 @@ def run_lists(api_version: str, list_processor_runs: bool | None) -> tuple[ListE
     if new:
         final = FINAL_PROCESSOR_STATUS
         return workflows, [
-            ListEndpoint("extract_runs", "data", final, optional=False),
-            ListEndpoint("classify_runs", "data", final, optional=False),
-            ListEndpoint("split_runs", "data", final, optional=False),
-            ListEndpoint("parse_runs", "data", final, ordered=False),
+            ListEndpoint("extract_runs", "data", final),
+            ListEndpoint("classify_runs", "data", final),
+            ListEndpoint("split_runs", "data", final),
+            ListEndpoint("parse_runs", "data", final, ordered=False, size_name="limit"),
             ListEndpoint("edit_runs", "data", final),
             ListEndpoint("verify_runs", "data", final, details=False),
         ]
     if list_processor_runs is False or (list_processor_runs is None and api_version == "v1"):
         return workflows, []
-    optional = api_version != "2025-04-21" and not list_processor_runs
-    processors = ListEndpoint("processor_runs", "processorRuns", FINAL_PROCESSOR_STATUS, optional=optional)
-    return workflows, [processors]
+    return workflows, [ListEndpoint("processor_runs", "processorRuns", FINAL_PROCESSOR_STATUS)]
 
 
 @dataclass(frozen=True)
@@ -166,26 +167,128 @@ def catalogue(api_version: str) -> list[CatalogueEndpoint]:
     return []
 
 
-def run_pages(client: Client, runs: ListEndpoint, status: str | None = None) -> Iterator[list[ListedRun]]:
-    """The list's pages, newest change first where the server can order it.
+class _Page(NamedTuple):
+    rows: list[Raw]
+    token: str | None
 
-    A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it, and
-    no page where the server does not know the status.
+
+class Pager:
+    """Reads lists page by page, with the largest pages that the server allows.
+
+    Extend does not document the largest page of every version. A server that refuses `size` rows is asked for
+    fewer, at last for its default.
     """
-    # parse runs have no order; some servers call the page size `limit`
-    params: Params = NEWEST_FIRST if runs.ordered else (("limit", PAGE_SIZE),)
-    if status is not None:
-        if len(status) > MAX_STATUS:
-            return
-        params = (*params, ("status", status))
-    # a hundred thousand rows repeat a few values: one copy of each is kept
-    copies: dict[Any, Any] = {}
-    try:
-        for rows in pages(client, f"/{runs.name}", params, runs.envelope):
-            yield [_listed(row, runs, copies) for row in rows]
-    except InvalidError:
-        if status is None:
-            raise
+
+    def __init__(self, client: Client, size: int = PAGE_SIZE) -> None:
+        self.client = client
+        self._sizes = [size, *(smaller for smaller in SMALLER_PAGES if smaller < size), None]
+        self._answered: set[str] = set()
+
+    def runs(self, runs: ListEndpoint, status: str | None = None) -> Iterator[list[ListedRun]]:
+        """A list's pages, newest change first where the server can order it.
+
+        A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it,
+        and no page where the server does not know the status.
+        """
+        params: Params = NEWEST_FIRST if runs.ordered else ()
+        if status is not None:
+            if len(status) > MAX_STATUS:
+                return
+            params = (*params, ("status", status))
+        # a hundred thousand rows repeat a few values: one copy of each is kept
+        copies: dict[Any, Any] = {}
+        try:
+            for rows in self.pages(f"/{runs.name}", params, runs.envelope, runs.size_name):
+                yield [_listed(row, runs, copies) for row in rows]
+        except InvalidError:
+            if status is None:
+                raise
+
+    def pages(
+        self,
+        path: str,
+        params: Params,
+        envelope: str,
+        size_name: str | None = None,
+        may_restart: bool = True,
+    ) -> Iterator[list[Raw]]:
+        """The rows of a list, page by page, until an answer has no token. [] while a page is on its way.
+
+        `size_name`: the page size under another name, for servers that ignore `maxPageSize`. A short or empty
+        page does not end a list. A token that repeats would never end: ShapeError. A token that expires (400)
+        starts the list again, once; rows then come twice.
+        """
+        request = self._first_request(path, params)
+        self.client.begin([request])
+        yield []
+        request, page = self._first_page(request, params, envelope, size_name)
+        yield page.rows
+        seen: set[str] = set()
+        while page.token is not None:
+            if page.token in seen:
+                raise ShapeError(
+                    f"the list goes in circles: page token number {len(seen)} repeats an earlier one",
+                    request=str(request),
+                )
+            if len(seen) >= MAX_PAGES:
+                raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=str(request))
+            seen.add(page.token)
+            following = request._replace(params=(*request.params, ("nextPageToken", page.token)))
+            self.client.begin([following])
+            yield []
+            try:
+                page = self._read(following, envelope)
+            except InvalidError:
+                if not may_restart:
+                    raise
+                yield from self.pages(path, params, envelope, size_name, may_restart=False)
+                return
+            yield page.rows
+
+    def _first_request(self, path: str, params: Params) -> Request:
+        size = self._sizes[0]
+        asked: Params = () if size is None else (("maxPageSize", size),)
+        return Request(path, (*asked, *params), subject=path)
+
+    def _first_page(
+        self, request: Request, params: Params, envelope: str, size_name: str | None
+    ) -> tuple[Request, _Page]:
+        """The first page of the largest size that the server takes, and the request that it answers."""
+        path, before = request.path, self._sizes
+        while True:
+            try:
+                page = self._read(request, envelope)
+                break
+            except InvalidError:
+                # another list may have found a smaller size meanwhile
+                if request == self._first_request(path, params):
+                    if path in self._answered or len(self._sizes) == 1:
+                        # the size is not what the server refuses
+                        self._sizes = before
+                        raise
+                    self._sizes = self._sizes[1:]
+                request = self._first_request(path, params)
+        self._answered.add(path)
+        size = self._sizes[0]
+        if size_name is None or size is None or page.token is None or len(page.rows) >= size:
+            return request, page
+        renamed = request._replace(params=((size_name, size), *request.params))
+        try:
+            return renamed, self._read(renamed, envelope)
+        except InvalidError:
+            return request, page
+
+    def _read(self, request: Request, envelope: str) -> _Page:
+        answer = Payload(clean(self.client.get(request).body))
+        rows = answer.raws(envelope)
+        if envelope in answer:
+            raise ShapeError(f"{envelope!r} is not a list", request=str(request))
+        if rows is None and "nextPageToken" not in answer:
+            raise ShapeError(f"the answer has no list {envelope!r}", request=str(request))
+        token = answer.label("nextPageToken") or None
+        if "nextPageToken" in answer:
+            raise ShapeError("the page token is not a text", request=str(request))
+        return _Page(rows or [], token)
 
 
 def _listed(raw: Raw, runs: ListEndpoint, copies: dict[Any, Any]) -> ListedRun:
@@ -202,48 +305,6 @@ def _listed(raw: Raw, runs: ListEndpoint, copies: dict[Any, Any]) -> ListedRun:
         texts = tuple((key, text) for key in _SUMMARY_KEYS if (text := row.text(key)) is not None)
         summary = copies.setdefault(texts, dict(texts)) if texts else None
     return ListedRun(id_, status, created, updated, status in runs.final, summary)
-
-
-def pages(client: Client, path: str, params: Params, envelope: str) -> Iterator[list[Raw]]:
-    """The rows of a list, page by page, until an answer has no token. [] while a page is on its way.
-
-    A short or empty page does not end a list. A token that repeats would never end: ShapeError. A token that
-    expires (400) starts the list again, once; rows then come twice.
-    """
-    token, seen, restarted = None, set[str](), False
-    while len(seen) < MAX_PAGES:
-        query: Params = (("maxPageSize", PAGE_SIZE), *params)
-        if token is not None:
-            query += (("nextPageToken", token),)
-        request = Request(path, query, subject=path)
-        client.begin([request])
-        yield []
-        try:
-            reply = client.get(request)
-        except InvalidError:
-            if token is None or restarted:
-                raise
-            token, seen, restarted = None, set(), True
-            continue
-        page = Payload(clean(reply.body))
-        entries = page.raws(envelope)
-        if envelope in page:
-            raise ShapeError(f"{envelope!r} is not a list", request=f"GET {path}")
-        if entries is None and "nextPageToken" not in page:
-            raise ShapeError(f"the answer has no list {envelope!r}", request=f"GET {path}")
-        yield entries or []
-        token = page.label("nextPageToken") or None
-        if "nextPageToken" in page:
-            raise ShapeError("the page token is not a text", request=f"GET {path}")
-        if token is None:
-            return
-        if token in seen:
-            raise ShapeError(
-                f"the list goes in circles: page token number {len(seen)} repeats an earlier one",
-                request=f"GET {path}",
-            )
-        seen.add(token)
-    raise ShapeError(f"the list did not end after {MAX_PAGES} pages", request=f"GET {path}")
 
 
 def check(body: bytes, request: str) -> None:

@@ -39,7 +39,7 @@ _AT_ONCE = 32
 
 
 def load(
-    sync: Sync, context: Context, saved: MutableMapping[str, Any], of_workflows: bool
+    sync: Sync, pager: api.Pager, context: Context, saved: MutableMapping[str, Any], of_workflows: bool
 ) -> Iterator[Tables | None]:
     """Rows of workflows, or of processors, and of their versions; None while answers are on their way.
 
@@ -47,7 +47,7 @@ def load(
     """
     for endpoint in api.catalogue(context.api_version):
         if (endpoint.name == "workflows") is of_workflows:
-            yield from _List(sync, context, endpoint, saved).load()
+            yield from _List(sync, pager, context, endpoint, saved).load()
 
 
 class _Failures:
@@ -118,9 +118,14 @@ class _List:
     """
 
     def __init__(
-        self, sync: Sync, context: Context, endpoint: api.CatalogueEndpoint, saved: MutableMapping[str, Any]
+        self,
+        sync: Sync,
+        pager: api.Pager,
+        context: Context,
+        endpoint: api.CatalogueEndpoint,
+        saved: MutableMapping[str, Any],
     ) -> None:
-        self._sync, self._context, self._endpoint = sync, context, endpoint
+        self._sync, self._pager, self._context, self._endpoint = sync, pager, context, endpoint
         self._path = f"/{endpoint.name}"
         self._of_workflows = endpoint.name == "workflows"
         # the state: `updatedAt` of each entry when it was read, and the versions that were read
@@ -148,7 +153,7 @@ class _List:
 
     def _load_entries(self) -> Iterator[None]:
         """Walk the list and add the rows of entries that changed since they were read."""
-        pages = api.pages(self._sync.client, self._path, api.OLDEST_FIRST, self._endpoint.envelope)
+        pages = self._pager.pages(self._path, api.OLDEST_FIRST, self._endpoint.envelope)
         with self._failures.recording("(list)"):
             for page in pages:
                 if not page:
@@ -177,9 +182,9 @@ class _List:
         """Walk the changed entries' lists of versions, 32 at once; new versions are added to `due`."""
         owners = list(self._changed)
         for start in range(0, len(owners), _AT_ONCE):
-            client, envelope = self._sync.client, self._endpoint.version_envelope
+            envelope = self._endpoint.version_envelope
             lists = {
-                owner: api.pages(client, self._versions_path(owner), (), envelope)
+                owner: self._pager.pages(self._versions_path(owner), (), envelope)
                 for owner in owners[start : start + _AT_ONCE]
             }
             for pages in lists.values():

@@ -9,6 +9,7 @@ and older    {"object": "document_processor_run", "id": "dpr_…", "type": "EXTR
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from msgspec import Raw
@@ -55,16 +56,24 @@ class Context(NamedTuple):
     summaries: Mapping[str, ListedRun] = {}
 
 
+class OwnState(NamedTuple):
+    """A processor run's status, whether that is final, and its last change where the answer states it."""
+
+    status: str | None
+    is_final: bool
+    updated_at: datetime | None
+
+
 def add_processor_run(
     run: Payload, batch: Batch, context: Context, parent: ParentStep | None, listed: ListedRun | None
-) -> tuple[str | None, bool]:
-    """Add the rows of one processor run. Gives its status, and whether that is final."""
+) -> OwnState:
+    """Add the rows of one processor run. Gives what the answer says of its state."""
     id_ = run.text("id") or ""
     batch.clear_run(PROCESSOR_RUN_TABLES, id_)
     type_ = run_type(run)
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
-    config = run.raw("config")
+    config, updated_at = run.raw("config"), run.time("updatedAt")
     cells: dict[str, object] = {
         "id": id_,
         "workspace": context.workspace,
@@ -77,7 +86,7 @@ def add_processor_run(
         "reviewed": _reviewed(run, type_, parent),
         "edited": run.boolean("edited"),
         "created_at": run.time("createdAt") or (listed.created_at if listed else None),
-        "updated_at": run.time("updatedAt") or (listed.updated_at if listed else None),
+        "updated_at": updated_at or (listed.updated_at if listed else None),
         "failure_code": run.text("failureReason"),
         "failure_message": run.text("failureMessage"),
         "metadata": run.json("metadata"),
@@ -93,7 +102,7 @@ def add_processor_run(
     if processor_type(run.peek("type")) == type_:
         run.ignore("type")
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
-    return status, is_final
+    return OwnState(status, is_final, updated_at)
 
 
 def _processor_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:

@@ -21,7 +21,6 @@ from dlt.common.typing import TSecretStrValue
 
 from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, platform_of
-from ...net.client import Client
 from ...store.arrow import Tables
 from ...store.merge_hints import CONTRACT, Hints
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
@@ -29,7 +28,7 @@ from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import ClientOptions, LoadOptions, configured, find_api_key
+from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key
 from . import api, catalogue, workflow_runs
 from .processor_runs import Context
 
@@ -46,12 +45,14 @@ def connect_extend(
     max_response_mb: float = 256.0,
     overlap: str = "1h",
     recheck_for: str = "30d",
+    replica_lag: str = "2m",
     chunk_runs: int | None = None,
     since: str | None = None,
     until: str | None = None,
     max_runs: int | None = None,
     full: bool = False,
     include_parse_output: bool = False,
+    page_size: int = api.PAGE_SIZE,
     list_processor_runs: bool | None = None,
     field_values: str = "keep",
     hash_key: TSecretStrValue | None = None,
@@ -77,12 +78,15 @@ def connect_extend(
         max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
         overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
         recheck_for: How long after its last change a load looks for a run that is not final.
+        replica_lag: How much older than the lists an answer may be. A run that was read sooner after
+            its last change, and whose answer has no date, is read once more by a later load.
         chunk_runs: Runs per load package. Default: all due runs in one package.
         since: Load only runs whose last change is at or after this time, RFC 3339.
         until: Load only runs whose last change is before this time, RFC 3339.
         max_runs: The most runs to fetch.
         full: Fetch every run again, changed or not.
         include_parse_output: Keep a parse run's chunks and blocks as JSON in `parse_output`.
+        page_size: Rows per page of a list, 1 to 1000. Where the server refuses it, docruns asks for fewer.
         list_processor_runs: Whether a server before 2025-04-21 lists processor runs. Default: try.
         field_values: keep, hash or drop values of private columns (`docruns tables` marks them).
         hash_key: The key of these hashes, a secret like api_key.
@@ -98,11 +102,22 @@ def connect_extend(
     url = check_base_url(base_url or host, "sources.extend.base_url")
     workspace = workspace_id or os.environ.get("EXTEND_WORKSPACE_ID") or None
     key = check_key(find_api_key("extend", api_key, url), "sources.extend.api_key")
+    check_bounds("sources.extend.page_size", page_size, 1, api.PAGE_SIZE)
     client = ClientOptions(requests_per_second, concurrency, max_response_mb).make_client(
         "sources.extend", url, key, api.headers(key, version, workspace), api.explain, api.check
     )
     options = LoadOptions(
-        overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
+        overlap,
+        recheck_for,
+        replica_lag,
+        chunk_runs,
+        since,
+        until,
+        max_runs,
+        full,
+        field_values,
+        hash_key,
+        drop_columns,
     )
     settings = options.make_settings(
         "sources.extend",
@@ -113,8 +128,10 @@ def connect_extend(
         },
     )
     context = Context(version, workspace, include_parse_output)
-    lists = _lists(client, context, list_processor_runs)
-    return Platform("extend", client, settings, lists, partial(_resources, context=context))
+    pager = api.Pager(client, page_size)
+    lists = _lists(pager, context, list_processor_runs)
+    resources = partial(_resources, context=context, pager=pager)
+    return Platform("extend", client, settings, lists, resources)
 
 
 @dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
@@ -127,7 +144,7 @@ def extend(*args: Any, **settings: Any) -> list[Any]:
     return platform.resources(Sync(platform))
 
 
-def _lists(client: Client, context: Context, list_processor_runs: bool | None) -> tuple[RunList, ...]:
+def _lists(pager: api.Pager, context: Context, list_processor_runs: bool | None) -> tuple[RunList, ...]:
     """The list of workflow runs, then the lists of processor runs that the API version has."""
 
     def parse_workflow_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
@@ -140,7 +157,7 @@ def _lists(client: Client, context: Context, list_processor_runs: bool | None) -
     def run_list(endpoint: api.ListEndpoint, parse: Parse) -> RunList:
         return RunList(
             name=endpoint.name,
-            pages=lambda status: api.run_pages(client, endpoint, status),
+            pages=lambda status: pager.runs(endpoint, status),
             parse=parse,
             detail=endpoint.detail if endpoint.details else None,
             is_ordered=lambda: endpoint.ordered,
@@ -154,7 +171,7 @@ def _lists(client: Client, context: Context, list_processor_runs: bool | None) -
     )
 
 
-def _resources(sync: Sync, context: Context) -> list[Any]:
+def _resources(sync: Sync, context: Context, pager: api.Pager) -> list[Any]:
     """The dlt resources of one load: the two that all platforms have, and the catalogue."""
 
     def catalogue_resource(name: str) -> Any:
@@ -162,7 +179,9 @@ def _resources(sync: Sync, context: Context) -> list[Any]:
         def rows() -> Iterator[Tables | None]:
             check_storage_mode(sync.platform)
             with sync.open_client():
-                yield from catalogue.load(sync, context, dlt.current.resource_state(), name == "workflows")
+                yield from catalogue.load(
+                    sync, pager, context, dlt.current.resource_state(), name == "workflows"
+                )
 
         return add_tables(rows, sync.settings.privacy, hints)
 

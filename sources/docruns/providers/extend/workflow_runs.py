@@ -38,6 +38,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     status = run.text("status") or listed.status
     is_final = status in FINAL_STATUS
     usage = run.object("usage") or Payload(b"{}")
+    updated_at = run.time("updatedAt")
     cells: dict[str, Any] = {
         "id": id_,
         "workspace": context.workspace,
@@ -47,7 +48,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         "name": run.text("name"),
         "batch_id": run.text("batchId"),
         "created_at": run.time("createdAt") or listed.created_at,
-        "updated_at": run.time("updatedAt") or listed.updated_at,
+        "updated_at": updated_at or listed.updated_at,
         "initial_run_at": run.time("initialRunAt"),
         "started_at": run.time("startTime"),
         "ended_at": run.time("endTime"),
@@ -73,7 +74,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
     run.ignore("object", "id")
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
-    return ParsedRun(batch, status, is_final, tuple(nested_ids))
+    return ParsedRun(batch, status, is_final, tuple(nested_ids), updated_at=updated_at)
 
 
 def _workflow_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
@@ -114,8 +115,8 @@ def processor_run(
     run = _unwrap(body, "processorRun")
     _id(run, listed)
     batch = Batch()
-    status, is_final = add_processor_run(run, batch, context, parent, listed)
-    return ParsedRun(batch, status, is_final)
+    own = add_processor_run(run, batch, context, parent, listed)
+    return ParsedRun(batch, own.status, own.is_final, updated_at=own.updated_at)
 
 
 def _unwrap(body: bytes, envelope: str) -> Payload:
@@ -157,8 +158,8 @@ def _add_outputs(
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
         step = parent._replace(position=position)
-        status, _ = add_processor_run(child, batch, context, step, context.summaries.get(id_))
-        row = WORKFLOW_STEPS.row(**cells, status=status, processor_run_id=id_)
+        own = add_processor_run(child, batch, context, step, context.summaries.get(id_))
+        row = WORKFLOW_STEPS.row(**cells, status=own.status, processor_run_id=id_)
         batch.add(WORKFLOW_STEPS, row)
         nested_ids[id_] = None
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from ...core.batch import Batch
-from ...core.codec import clean, decode, safe_text
+from ...core.codec import clean, decode, safe_text, timestamp
 from ...core.errors import ShapeError
 from ...core.flatten.flatten import flatten_outputs
 from ...core.parsed import NestedLink, ParentStep, ParsedRun
@@ -50,6 +50,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     """Rows of a run and of all runs nested in it. ShapeError where the answer is no such run."""
     run = Payload(clean(body))
     id_ = check_id(run, listed, "run", "id", "runId")
+    updated_at = timestamp(run.peek("updatedAt") or "")
     reader = _Reader(context, id_)
     status = reader.run(run, id_, context.link_of(id_), listed)
     return ParsedRun(
@@ -60,6 +61,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         partial=reader.partial,
         links=reader.links,
         parents=reader.parents,
+        updated_at=updated_at,
     )
 
 
@@ -195,6 +197,7 @@ def extraction(
     batch = Batch()
     batch.clear_run(PROCESSOR_RUN_TABLES, id_)
     status = run.text("status") or listed.status
+    updated_at = run.time("updatedAt")
     error = run.object("error") or Payload(b"{}")
     document = run.object("document")
     pages = _file(document, batch, id_) if document is not None else None
@@ -210,7 +213,7 @@ def extraction(
         "source": "WORKFLOW_RUN" if parent else None,
         "source_id": parent.workflow_run_id if parent else None,
         "created_at": run.time("createdAt") or listed.created_at,
-        "updated_at": run.time("updatedAt") or listed.updated_at,
+        "updated_at": updated_at or listed.updated_at,
         "completed_at": run.time("completedAt"),
         "failure_code": error.text("code"),
         "failure_message": error.text("message"),
@@ -222,7 +225,7 @@ def extraction(
         flat = flatten_outputs(id_, cells["workflow_run_id"], outputs.make_output(fields))
         cells |= add_fields(batch, flat, "plextera_fields")
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
-    return ParsedRun(batch, status, status in FINAL_EXTRACTION_STATUS)
+    return ParsedRun(batch, status, status in FINAL_EXTRACTION_STATUS, updated_at=updated_at)
 
 
 def _file(document: Payload, batch: Batch, run_id: str) -> int | None:

@@ -32,6 +32,7 @@ def connect_plextera(
     max_response_mb: float = 256.0,
     overlap: str = "1h",
     recheck_for: str = "30d",
+    replica_lag: str = "2m",
     chunk_runs: int | None = None,
     since: str | None = None,
     until: str | None = None,
@@ -65,6 +66,8 @@ def connect_plextera(
         max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
         overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
         recheck_for: How long after its last change a load looks for a run that is not final.
+        replica_lag: How much older than the lists an answer may be. A run that was read sooner after
+            its last change, and whose answer has no date, is read once more by a later load.
         chunk_runs: Runs per load package. Default: all due runs in one package.
         since: Load only runs whose last change is at or after this time, RFC 3339.
         until: Load only runs whose last change is before this time, RFC 3339.
@@ -96,7 +99,17 @@ def connect_plextera(
         "sources.plextera", url, key, api.headers(key), api.explain, api.check
     )
     options = LoadOptions(
-        overlap, recheck_for, chunk_runs, since, until, max_runs, full, field_values, hash_key, drop_columns
+        overlap,
+        recheck_for,
+        replica_lag,
+        chunk_runs,
+        since,
+        until,
+        max_runs,
+        full,
+        field_values,
+        hash_key,
+        drop_columns,
     )
     settings = options.make_settings(
         "sources.plextera", {"base_url": platform_of(url), "workspace": workspace}

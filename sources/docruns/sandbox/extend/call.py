@@ -48,7 +48,12 @@ def shelf_page(
     state: State, call: Call, query: Query, shelf: Shelf, keep: Callable[[int], bool] | None, row: Callable[[int], Any], name: str
 ) -> bytes:  # fmt: skip
     """One page of a list, changed as the fault says."""
-    page = shelf.page(descending=query.descending, after=query.after, limit=query.limit, keep=keep)
+    page = shelf.page(
+        descending=query.descending and not state.switches.oldest_first,
+        after=query.after,
+        limit=query.limit,
+        keep=keep,
+    )
     token = None if page.after is None else make_token(query.fingerprint, page.after)
     rows = [row(key) for key in page.keys]
     given = call.request.param("nextPageToken")

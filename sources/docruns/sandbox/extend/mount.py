@@ -55,6 +55,7 @@ class ExtendMount:
                 found = self._api.route(request.method, path)
                 if found is None:
                     raise RefusedError(404)
+                self._check_parameters(request)
                 twist = fault.kind if fault is not None and fault.kind in PAGE_KINDS else ""
                 return Reply(200, self._api.answer(request, *found, edition, twist), headers)
         except RefusedError as refused:
@@ -77,4 +78,14 @@ class ExtendMount:
                 400,
                 "The x-extend-api-version header is required.; Path: x-extend-api-version",
                 docs=True,
+            )
+
+    def _check_parameters(self, request: Request) -> None:
+        switches = self.platform.switches
+        if switches.strict and request.param("limit") is not None:
+            raise RefusedError(400, "Unrecognized key(s) in object: 'limit'", docs=True)
+        size = request.param("maxPageSize") or ""
+        if size.isdigit() and int(size) > switches.max_page_size:
+            raise RefusedError(
+                400, f"Expected a number from 1 to {switches.max_page_size}.; Path: maxPageSize", docs=True
             )

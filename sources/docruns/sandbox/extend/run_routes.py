@@ -141,7 +141,9 @@ class RunRoutes:
         }
         if type == "parse":
             allowed["source"] = PARSE_SOURCES
-            query = parse_query(call.request, allowed, size="limit", sortable=False)
+            query = parse_query(
+                call.request, allowed, size=self.platform.switches.parse_page_size, sortable=False
+            )
         else:
             query = parse_query(call.request, {**allowed, f"{NOUN[type]}Id": ()})
         return self._children(call, query, type, self.modern.child_summary)

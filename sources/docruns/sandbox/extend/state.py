@@ -30,7 +30,9 @@ class Switches:
     `merge`: how metadata updates are merged. `update_finished`: whether finished runs accept updates (else
     400). `update_moves`: whether an update changes `updatedAt`. `last_page`: whether the token of a last page
     is missing, null or "". `list_processor_runs_2024`: whether `GET /processor_runs` answers under 2024-12-23
-    (else 404).
+    (else 404). `parse_page_size`: the name of the page size of `/parse_runs`; the other name is ignored.
+    `strict`: a parameter that is not documented is answered with 400. `max_page_size`: a larger page is answered
+    with 400. `oldest_first`: lists come oldest first, whatever order was asked for.
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -38,6 +40,10 @@ class Switches:
     update_moves: bool = False
     last_page: Literal["missing", "null", "empty"] = "missing"
     list_processor_runs_2024: bool = False
+    parse_page_size: Literal["limit", "maxPageSize"] = "limit"
+    strict: bool = False
+    max_page_size: int = 1000
+    oldest_first: bool = False
 
 
 @dataclass(slots=True)
