@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 LISTS = ("/workflow_runs", "/extract_runs", "/workflow-runs", "/extractions", "*")
+SIDE_LISTS = ("/extract_runs", "/parse_runs", "/edit_runs", "/extractions")
 DETAILS = ("/workflow_runs/*", "/extract_runs/*", "/workflow-runs/*", "/extractions/*")
 
 # HTTP faults of the matrix, rows 15 to 25: kind, details, where
@@ -42,6 +43,12 @@ FAULTS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("drip", {"seconds": 0.002}, DETAILS),
     ("latency", {"seconds": 0.5}, ("*",)),
     ("redirect", {}, DETAILS),
+    ("status", {"status": 400}, SIDE_LISTS),
+    ("status", {"status": 422}, SIDE_LISTS),
+    ("status", {"status": 403}, DETAILS),
+    ("html_status", {"status": 403}, DETAILS),
+    ("no_id", {}, DETAILS),
+    ("stale", {}, DETAILS),
     ("repeat_token", {}, LISTS),
     ("token_cycle", {}, LISTS),
     ("empty_page", {}, LISTS),

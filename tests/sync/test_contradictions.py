@@ -149,6 +149,19 @@ def test_details_that_are_older_than_their_list(load: Load, platform: Sandbox) -
     assert of_one("processor_runs", "exr_lags", "updated_at::date::text") == [("2026-05-02",)]
 
 
+@pytest.mark.fault(21)
+def test_a_workflow_run_that_is_older_than_the_list(load: Load, platform: Sandbox) -> None:
+    """Its answer has no date, but the runs inside have, and its status shows it too: the next load reads it again."""
+    platform.fault("stale", "/workflow_runs/*", times=None)
+    load()
+    (reviewed,) = platform.extend.review(1)
+    assert load().quarantined == 1
+    assert of_one("quarantine", reviewed, "resolved_at IS NULL") == [(True,)]
+    platform.clear_faults()
+    assert load().complete
+    assert wrong(Path("c.duckdb"), platform) == {}
+
+
 def test_a_run_that_is_read_right_after_its_change(platform: Sandbox, tmp_path: Path) -> None:
     """Details without a date may be older than the list: a load after `replica_lag` reads the run once more."""
     now = datetime.fromisoformat(max(changes(platform).values())) + timedelta(days=1)

@@ -30,7 +30,8 @@ class NestedLink(NamedTuple):
 class ParsedRun(NamedTuple):
     """One answer as rows.
 
-    `updated_at`: the last change as the answer itself states it; None where it states none. `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with
+    `updated_at`: the last change as the answer itself states it; None where it states none. `has_older`: a run
+    inside is older than its own list shows. `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with
     the rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
     """
 
@@ -42,3 +43,4 @@ class ParsedRun(NamedTuple):
     links: Mapping[str, NestedLink] = {}
     parents: Mapping[str, ParentStep] = {}
     updated_at: datetime | None = None
+    has_older: bool = False

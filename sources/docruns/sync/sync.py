@@ -289,8 +289,8 @@ class _ListLoad:
 
     def _note_parsed(self, run: ListedRun, parsed: ParsedRun) -> None:
         """Advance the state over a run that is loaded. An answer that is older than the list is a failure too."""
-        if is_older(parsed.updated_at, run.updated_at):
-            text = f"the answer is older than the list: changed {parsed.updated_at}, listed {run.updated_at}"
+        if parsed.has_older or is_older(parsed.updated_at, run.updated_at):
+            text = f"the answer is older than the list, which shows a change at {run.updated_at}"
             parsed.batch.update(self._quarantine(run, ApiError(text), b""))
             return
         read = run._replace(status=parsed.status or run.status)
@@ -302,9 +302,10 @@ class _ListLoad:
         lag, now = self._sync.settings.replica_lag, self._sync.clock()
         if not lag or self._list.detail is None or parsed.updated_at is not None:
             return None
-        if run.status is not None and parsed.status != run.status:
-            return now + lag
-        return run.changed + lag if timedelta() <= now - run.changed < lag else None
+        if timedelta() <= now - run.changed < lag:
+            return run.changed + lag
+        is_new = run.id not in self._state.reread
+        return now if is_new and run.status is not None and parsed.status != run.status else None
 
     def _note_gone(self, run: ListedRun) -> Batch:
         """A run that answers 404 again, and that its list no longer shows."""

@@ -19,7 +19,7 @@ from ...core.codec import clean, number_text, safe_text
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
-from ...sync.plan import ListedRun
+from ...sync.plan import ListedRun, is_older
 from ..answers import check_id
 from .processor_runs import Context, add_files, add_processor_run, run_type
 
@@ -66,7 +66,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     }
     add_files(run, batch, id_, "workflow")
     parent = ParentStep(id_, None, is_final, cells["reviewed"] is True)
-    nested_ids: dict[str, None] = {}
+    nested_ids: dict[str, bool] = {}
     _add_outputs(run, batch, parent, context, nested_ids)
     # after the steps that `outputs[]` gave
     first = batch.counts()[WORKFLOW_STEPS.name]
@@ -74,7 +74,14 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
     run.ignore("object", "id")
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
-    return ParsedRun(batch, status, is_final, tuple(nested_ids), updated_at=updated_at)
+    return ParsedRun(
+        batch,
+        status,
+        is_final,
+        tuple(nested_ids),
+        updated_at=updated_at,
+        has_older=any(nested_ids.values()),
+    )
 
 
 def _workflow_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
@@ -145,7 +152,7 @@ def _is_separate_run(id_: str | None, parent: ParentStep, nested_ids: Collection
 
 
 def _add_outputs(
-    run: Payload, batch: Batch, parent: ParentStep, context: Context, nested_ids: dict[str, None]
+    run: Payload, batch: Batch, parent: ParentStep, context: Context, nested_ids: dict[str, bool]
 ) -> None:
     """`outputs[]` up to 2025-04-21: processor runs without a step. Each becomes a step here.
 
@@ -158,14 +165,15 @@ def _add_outputs(
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
         step = parent._replace(position=position)
-        own = add_processor_run(child, batch, context, step, context.summaries.get(id_))
+        listed = context.summaries.get(id_)
+        own = add_processor_run(child, batch, context, step, listed)
         row = WORKFLOW_STEPS.row(**cells, status=own.status, processor_run_id=id_)
         batch.add(WORKFLOW_STEPS, row)
-        nested_ids[id_] = None
+        nested_ids[id_] = listed is not None and is_older(own.updated_at, listed.updated_at)
 
 
 def _add_step(
-    step_run: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
+    step_run: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, bool]
 ) -> None:
     """A step's row, and the rows of the processor runs that came in its result."""
     step = step_run.object("step") or Payload(b"{}")
@@ -201,7 +209,7 @@ def _add_step(
 
 
 def _add_nested_runs(
-    result: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, None]
+    result: Payload, batch: Batch, place: ParentStep, context: Context, nested_ids: dict[str, bool]
 ) -> str | None:
     """Move a result's processor runs out of it, into rows of their own. Gives the id of the last one."""
     nested_id = None
@@ -210,8 +218,9 @@ def _add_nested_runs(
         id_ = child.peek("id") if child else None
         if child is None or not _is_separate_run(id_, place, nested_ids):
             continue
-        add_processor_run(child, batch, context, place, context.summaries.get(id_))
+        listed = context.summaries.get(id_)
+        own = add_processor_run(child, batch, context, place, listed)
         child.clear()
         nested_id = id_
-        nested_ids[id_] = None
+        nested_ids[id_] = listed is not None and is_older(own.updated_at, listed.updated_at)
     return nested_id
