@@ -16,7 +16,7 @@ import dlt
 from dlt.common.configuration.utils import get_resolved_traces
 
 from ..core.errors import ConfigError, LockedError
-from .duckdb.file import checkpoint, open_database
+from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.merge import MergingDuckDb
 from .target import Target, lock_holders, working_folder
 
@@ -174,7 +174,12 @@ def _destination(
         )
     # opened here, first: a locked file is reported before any request is sent
     try:
-        connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
+        connection = open_database(
+            target.database,
+            read_only=read_only,
+            on_wait=on_wait,
+            storage_version=dlt.config.get(STORAGE_KEY, str) or STORAGE_VERSION,
+        )
     except LockedError as error:
         who = lock_holders(target.database)
         who.pop(target.dataset, None)
