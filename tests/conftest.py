@@ -17,6 +17,7 @@ from docruns.store.target import Target
 from docruns.sync.lists import Platform
 from proofs.children import Children, Ended
 from support.loading import Loader
+from support.postgres import running_server
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,6 +69,13 @@ def children() -> Iterator[Children]:
     """Starts `docruns …` in separate processes, quickly: docruns is imported once, then forked."""
     with Children() as starter:
         yield starter
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server that runs for the tests of one file."""
+    with running_server(tmp_path_factory.mktemp("pg")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

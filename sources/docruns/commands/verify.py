@@ -1,8 +1,10 @@
 """Compares the database with the platform: ids and last changes of all runs, and every cell of a sample.
+Counts the rows of each key: a row that is there twice agrees with the platform twice.
 
     lists ──────────────┐
                         ├──► missing, stale, gone, returned, quarantined
     ids in the database ┘
+    keys of every table ───► doubled
     N runs, loaded again into a database of their own ──► each row beside the stored row
 
 The lists cost one request a page, the sample one request a run. The sample goes through the sources, parsers
@@ -46,6 +48,8 @@ KIND_TEXT = {
     "stale": "runs have changed since they were loaded (`docruns load` loads the changes)",
     "gone": "runs are in the database and in no list (`docruns sweep` marks deleted ones)",
     "returned": "runs are marked as deleted and listed again (`docruns sweep` removes the marks)",
+    "doubled": "keys have more than one row (`docruns load --full` replaces the rows of runs; where others are "
+    "left, load into a new dataset)",
     "cells": "rows or cells differ",
 }
 """What each kind of difference means."""
@@ -70,12 +74,23 @@ class Difference(NamedTuple):
         return f"{where} {self.column}: database {_short(self.database)}, platform {_short(self.platform)}"
 
 
+class DoubledKey(NamedTuple):
+    """A key that more than one row has."""
+
+    table: str
+    key: tuple[Any, ...]
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.table} {' '.join(map(str, self.key))}: {self.rows:,} rows"
+
+
 @dataclass
 class VerifyResult:
-    """The differences, by kind: runs as `list/id`, cells as `Difference`.
+    """The differences, by kind: runs as `list/id`, keys as `DoubledKey`, cells as `Difference`.
 
     `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
-    `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are missing or stale
+    `returned`: marked as deleted and listed. `doubled`: keys of any table. `cells`: of the sample. `quarantined` runs are missing or stale
     for a known reason and do not count as differences. `undated` runs have no date to compare.
     """
 
@@ -85,6 +100,7 @@ class VerifyResult:
     stale: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
+    doubled: list[DoubledKey] = field(default_factory=list)
     cells: list[Difference] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
     undated: int = 0
@@ -146,6 +162,9 @@ def verify_runs(
         workflows, processors = stored_runs(running)
         runs = [*workflows, *processors]
         _compare_lists(result, lists, runs, quarantined_runs(running))
+        result.doubled = [
+            DoubledKey(t.name, *each) for t in TABLES for each in lookup.doubled_keys(running, t)
+        ]
         if deep:
             # otherwise each private cell would differ
             check_stored_privacy(platform, running)

@@ -35,6 +35,8 @@ class DestinationTraits:
     must not retry in this process."""
     has_tables_in_schema_only: bool = False
     """Its tables can be queried only after dlt has read their schema from the destination."""
+    has_advisory_locks: bool = False
+    """It has PostgreSQL's advisory locks, so a load can keep those of other machines off its dataset."""
     may_use_pandas: bool = True
     """dlt's client for it may make data frames."""
 
@@ -54,6 +56,7 @@ KNOWN = {
         takes_updates=True,
         holds_nul=False,
         parses_json=True,
+        has_advisory_locks=True,
     ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),
     "filesystem": DestinationTraits(has_tables_in_schema_only=True),

@@ -169,6 +169,20 @@ def rows_of(
             }
 
 
+def doubled_keys(pipeline: dlt.Pipeline, table: Table) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """The keys of a table that more than one row has, sorted, with their numbers of rows. None in a destination
+    that keeps files: there the rows of a run that is read again stand beside the older ones."""
+    if not traits_of(pipeline).takes_updates:
+        return
+    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+        key = ", ".join(map(client.escape_column_name, table.key))
+        name = client.make_qualified_table_name(table.name)
+        query = f"SELECT {key}, count(*) FROM {name} GROUP BY {key} HAVING count(*) > 1 ORDER BY {key}"
+        with client.execute_query(query) as cursor:
+            while rows := cursor.fetchmany(_FETCH_ROWS):
+                yield from ((tuple(values), number) for *values, number in rows)
+
+
 def mark_deleted(
     pipeline: dlt.Pipeline, gone: Mapping[str, Sequence[str]], back: Mapping[str, Sequence[str]], at: datetime
 ) -> None:

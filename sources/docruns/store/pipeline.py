@@ -16,9 +16,9 @@ import dlt
 from dlt.common.configuration.utils import get_resolved_traces
 
 from ..core.errors import ConfigError, LockedError
-from .duckdb.file import checkpoint, open_database
+from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.merge import MergingDuckDb
-from .target import Target, lock_holders, working_folder
+from .target import Target, hold_dataset, lock_holders, working_folder
 
 MEMORY = "80MB"
 """The memory limit of DuckDB, which writes to disk beyond it. Without a limit DuckDB keeps what it has read
@@ -92,7 +92,7 @@ def open_pipeline(
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(parents=True, mode=0o700)
-            with _activated(provider, target, destination, folder) as running:
+            with _activated(provider, target, destination, folder) as running, hold_dataset(running, target):
                 yield running
         finally:
             # nothing commits what is not committed by now: it only fills the disk
@@ -174,7 +174,12 @@ def _destination(
         )
     # opened here, first: a locked file is reported before any request is sent
     try:
-        connection = open_database(target.database, read_only=read_only, on_wait=on_wait)
+        connection = open_database(
+            target.database,
+            read_only=read_only,
+            on_wait=on_wait,
+            storage_version=dlt.config.get(STORAGE_KEY, str) or STORAGE_VERSION,
+        )
     except LockedError as error:
         who = lock_holders(target.database)
         who.pop(target.dataset, None)

@@ -1,12 +1,13 @@
-"""Targets and their locks: one load at a time on a target.
+"""Targets and their locks: one load at a time on a target, and on a dataset of PostgreSQL.
 
     hold_lock(path, "docruns load extend")
         path         is locked
         path.json    {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": …}, while it is
 
-Two loads of one target would share a working folder, and each would load the other's package. The lock is for
-one machine: it does not see a load that another machine runs into the same warehouse. DuckDB has a lock of
-its own, one writer at a time on a file, which a notebook can hold as well: see duckdb/file.py.
+Two loads of one target would share a working folder, and each would load the other's package. This lock is
+for one machine. Loads of two machines would share dlt's staging tables, and merge each other's rows twice:
+in PostgreSQL a second lock, in the database, keeps them apart. DuckDB has a lock of its own, one writer at a
+time on a file, which a notebook can hold as well: see duckdb/file.py. Other warehouses have no such lock.
 """
 
 from __future__ import annotations
@@ -14,24 +15,46 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import dlt
+from dlt.common.destination.exceptions import DestinationException
 from dlt.common.runtime.run_context import active
 from filelock import FileLock, Timeout
 
-from ..core.errors import ConfigError, LockedError
-from .destinations import DestinationTraits, traits_by_name
+from ..core.errors import ConfigError, DocrunsError, LockedError
+from .destinations import DestinationTraits, traits_by_name, traits_of
 from .failures import check_folder
 
 _PATIENCE_S = 0.3
 """Seconds to try a lock that is taken: `lock_holder` takes each one for an instant to see whether it is
 free."""
 _POLL_S = 0.02
+
+
+_DATASET_PATIENCE_S = 3.0
+"""Seconds to try the lock of a dataset: the server notices a moment later that a process has died."""
+
+_TRANSACTION_SETTINGS = """
+SELECT set_config(name, value, true) FROM pg_settings JOIN (VALUES
+    ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
+    ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '6')
+) AS wanted (name, value) USING (name)
+"""
+"""No timeout ends the transaction, and the server notices within two minutes that a machine is gone."""
+
+_DATASET_HOLDER = """
+SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = %s AND objid::bigint = %s
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 @dataclass(frozen=True)
@@ -155,3 +178,48 @@ def _read_holder(path: Path) -> LockHolder | None:
         return LockHolder(int(found["pid"]), str(found["since"]), str(found["command"]), *more)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@contextmanager
+def hold_dataset(running: dlt.Pipeline, target: Target) -> Iterator[None]:
+    """Keep the loads of all other machines off a dataset of PostgreSQL, for which LockedError names the load
+    that is at work. Does nothing in other destinations. The caller holds the target's lock.
+
+    The lock belongs to a transaction that stays open and idle: it ends with the connection, however the process
+    ends, and a pooler that shares connections between transactions cannot give it to somebody else.
+    """
+    if not traits_of(running).has_advisory_locks:
+        yield
+        return
+    with running.sql_client() as client, client.begin_transaction():
+        _lock_dataset(client, target, _read_holder(lock_file(target)))
+        yield
+        try:
+            client.execute_sql("SELECT 1")
+        except DestinationException as error:
+            raise DocrunsError(
+                f"{target} ({target.dataset}): the connection that held the lock of the dataset was lost, and another "
+                "machine may have loaded into it meanwhile. Look for doubled rows with `docruns verify`."
+            ) from error
+
+
+def _lock_dataset(client: Any, target: Target, who: LockHolder | None) -> None:
+    """Take the lock in the open transaction, and write into it who has it."""
+    key = int.from_bytes(hashlib.sha256(f"docruns\n{target.dataset}".encode()).digest()[:8]) >> 1
+    command = who.command if who else "docruns"
+    # PostgreSQL keeps 63 bytes of it, and shows it to every user
+    name = f"{command} (process {os.getpid()} on {socket.gethostname()[:20]})"
+    client.execute_sql(_TRANSACTION_SETTINGS)
+    client.execute_sql("SELECT set_config('application_name', %s, true)", name)
+    give_up = time.monotonic() + _DATASET_PATIENCE_S
+    while not client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)[0][0]:
+        if time.monotonic() < give_up:
+            time.sleep(0.1)
+            continue
+        found = client.execute_sql(_DATASET_HOLDER, key >> 32, key & 0xFFFFFFFF)
+        holder, since = found[0] if found else ("", None)
+        raise LockedError(
+            f"{target} ({target.dataset}): {holder or 'another load'} is at work on it"
+            + (f" since {since:%Y-%m-%dT%H:%M:%S%z}" if since else "")
+            + ". Wait until it has ended, then run this again."
+        )

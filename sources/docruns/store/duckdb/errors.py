@@ -11,6 +11,7 @@ from ...core.errors import DocrunsError
 # DuckDB has one class of error for all of these
 _FULL_TEXT = re.compile("No space left on device|File too large|quota exceeded|not enough space", re.I)
 _FORBIDDEN_TEXT = re.compile("Permission denied|Read-only file system|Access is denied", re.I)
+_NEWER_TEXT = re.compile(r"version number \d+, but we can only read", re.I)
 _DAMAGED_TEXT = re.compile(
     "not a valid DuckDB database|Corrupt database file|Could not read enough bytes|checksum|"
     "INTERNAL Error|Serialization Error|deserialize|database has been invalidated",
@@ -19,8 +20,8 @@ _DAMAGED_TEXT = re.compile(
 
 
 def from_duckdb(cause: duckdb.Error, database: str) -> DocrunsError | None:
-    """The DocrunsError for DuckDB's error about a full disk, a forbidden or a damaged file; None for
-    others."""
+    """The DocrunsError for DuckDB's error about a full disk, a forbidden or a damaged file, or one of a newer
+    DuckDB; None for others."""
     text, first = str(cause), first_line(cause) or type(cause).__name__
     named = re.search(r'file "([^"]+)"', first)
     place = named[1] if named else database
@@ -28,6 +29,12 @@ def from_duckdb(cause: duckdb.Error, database: str) -> DocrunsError | None:
         return no_space_error(place, found[0])
     if found := _FORBIDDEN_TEXT.search(text):
         return forbidden_error(place, found[0])
+    if _NEWER_TEXT.search(text):
+        return DocrunsError(
+            f"{database}: was made by a newer DuckDB than {duckdb.__version__}, which is installed here. "
+            "Install a newer one (pip install -U 'duckdb<3'), or copy the database into an older format with "
+            "it: docs/destinations.md says how."
+        )
     if _DAMAGED_TEXT.search(text):
         return DocrunsError(
             f"{database}: is damaged, or is not a DuckDB database: {first.rstrip('.!')}. Put a whole "

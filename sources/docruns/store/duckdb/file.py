@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,16 +21,28 @@ REPORT_AFTER_S = 2.0
 """Seconds of waiting after which the wait is reported, once."""
 
 
+_LOCKED_TEXT = re.compile(r"\block\b|used by another", re.I)
+
+STORAGE_VERSION = "v1.2.0"
+"""The storage format of new files: the oldest one that is as small and as fast as the newest. DuckDB 1.2 and
+newer open it, whatever version has written it; DuckDB 2.0 by itself makes files that no DuckDB 1.x opens."""
+
+STORAGE_KEY = "destination.duckdb.storage_version"
+"""The setting for another format."""
+
+
 def open_database(
     path: Path,
     *,
     read_only: bool = False,
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
+    storage_version: str = STORAGE_VERSION,
 ) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB file, and wait while another process has it open. LockedError after `wait_s` seconds.
 
     `on_wait` is called once, after two seconds, with a message that names the other process.
+    `storage_version` is the format of a file that does not exist yet; an existing file keeps its own.
     """
     check_path(path, "--database")
     if os.name != "nt" and "\\" in str(path):
@@ -39,6 +52,8 @@ def open_database(
     started = time.monotonic()
     while True:
         try:
+            if not (read_only or path.exists()):
+                _create(path, storage_version)
             return duckdb.connect(str(path), read_only=read_only)
         except duckdb.Error as error:
             if not _is_locked(error):
@@ -56,6 +71,24 @@ def open_database(
                 on_wait(f"{path} is open in {holder}: waiting up to {wait_s:g} s for it")
                 on_wait = None
         time.sleep(0.2)
+
+
+def _create(path: Path, storage_version: str) -> None:
+    """Make an empty database in a storage format, which it then keeps.
+
+    The setting `storage_compatibility_version` of a connection would do as well, but DuckDB refuses a second
+    connection to a file with other settings, for example that of a notebook in the same process.
+    """
+    literals = ("'" + text.replace("'", "''") + "'" for text in (str(path), storage_version))
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("ATTACH {} AS created (STORAGE_VERSION {})".format(*literals))
+    except duckdb.InvalidInputException as error:
+        raise ConfigError(
+            STORAGE_KEY,
+            f"{storage_version!r} is not a storage version that DuckDB {duckdb.__version__} can write.",
+            f"Use {STORAGE_VERSION} or a newer version, or latest.",
+        ) from error
 
 
 def check_path(path: Path, option: str) -> None:
@@ -76,8 +109,8 @@ def checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _is_locked(error: duckdb.Error) -> bool:
-    text = str(error).lower()
-    return isinstance(error, duckdb.IOException) and ("lock" in text or "used by another" in text)
+    # other errors name a "block"
+    return isinstance(error, duckdb.IOException) and bool(_LOCKED_TEXT.search(str(error)))
 
 
 def _database_holder(error: Exception) -> str:
