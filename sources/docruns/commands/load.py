@@ -50,6 +50,7 @@ RUN_RESOURCES = ("workflow_runs", "processor_runs")
 class Summary:
     """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds.
 
+    `unproved` are the lists that may have runs that they did not show to this load, with the reason.
     `per_second` is the rate of requests over the last ten seconds in which requests were sent, or over the
     whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
     """
@@ -68,6 +69,7 @@ class Summary:
     seconds: float = 0.0
     watermark: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    unproved: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -201,4 +203,5 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
         seconds=round(seconds, 3),
         watermark=rfc3339(mark) if mark else None,
         rows=dict(sync.metrics.rows),
+        unproved=dict(sync.plans.unproved),
     )

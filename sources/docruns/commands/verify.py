@@ -46,6 +46,7 @@ KIND_TEXT = {
     "stale": "runs have changed since they were loaded (`docruns load` loads the changes)",
     "gone": "runs are in the database and in no list (`docruns sweep` marks deleted ones)",
     "returned": "runs are marked as deleted and listed again (`docruns sweep` removes the marks)",
+    "unproved": "lists may have runs that they did not show",
     "cells": "rows or cells differ",
 }
 """What each kind of difference means."""
@@ -75,7 +76,7 @@ class VerifyResult:
     """The differences, by kind: runs as `list/id`, cells as `Difference`.
 
     `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
-    `returned`: marked as deleted and listed. `cells`: of the sample. `quarantined` runs are missing or stale
+    `returned`: marked as deleted and listed. `unproved`: lists whose runs do not add up, with the reason. `cells`: of the sample. `quarantined` runs are missing or stale
     for a known reason and do not count as differences. `undated` runs have no date to compare.
     """
 
@@ -85,6 +86,7 @@ class VerifyResult:
     stale: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
+    unproved: list[str] = field(default_factory=list)
     cells: list[Difference] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
     undated: int = 0
@@ -141,7 +143,9 @@ def verify_runs(
     before = platform.client.usage.requests
     with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
         with platform.client:
-            lists = ListInventory(platform, progress)
+            # a load that was shown too little must not be compared with what it was shown
+            lists = ListInventory(platform, progress, is_check=True)
+        result.unproved = [f"{name}: {doubt}" for name, doubt in lists.unproved.items()]
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         workflows, processors = stored_runs(running)
         runs = [*workflows, *processors]

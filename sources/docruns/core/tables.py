@@ -497,7 +497,8 @@ SYNCS = _table(
         Column("throttled_s", "double", "Seconds the platform made us wait."),
         Column("bytes", "bigint", "Bytes of the answers' bodies, decompressed."),
         Column("watermark", "timestamp", "All runs listed up to here are loaded."),
-        Column("complete", "bool", "Nothing was left to do."),
+        Column("complete", "bool", "Nothing was left to do, and the lists have shown all runs."),
+        Column("unproved", "text", "Lists that may have runs that they did not show, with the reason."),
         Column("privacy", "text", "How private columns were stored: keep, drop, or hash by a key."),
     ],
 )

@@ -111,4 +111,9 @@ class UnlinkedRuns:
             if made.id not in self._parsed:
                 parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
                 rows.append(ListedRun(made.id, made.status, None, made.updated_at))
-        return replace(self.recording(run_list), name=f"{run_list.name} astray", pages=lambda _: iter([rows]))
+        return replace(
+            self.recording(run_list),
+            name=f"{run_list.name} astray",
+            pages=lambda _: iter([rows]),
+            doubt=lambda: None,
+        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
-from ..core.errors import MissingError
+from ..core.errors import UNAUTHORIZED, MissingError, RefusedError
 from ..core.privacy import storage_mode_error
 from ..store import lookup
 from ..store.lookup import Pipeline
@@ -29,26 +30,36 @@ class InventoryRun(NamedTuple):
 
 
 class ListInventory:
-    """All lists of a platform, read to their ends, without lists that the API version lacks."""
+    """All lists of a platform, read to their ends, without lists that the API version or the key lacks.
 
-    def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
+    `is_check`: read them in another way than a load does, where the platform has one. `unproved`: lists that
+    may have runs that they did not show, with the reason.
+    """
+
+    def __init__(
+        self, platform: Platform, progress: Progress | None = None, *, is_check: bool = False
+    ) -> None:
         self.lists: dict[str, RunList] = {}
+        self.unproved: dict[str, str] = {}
         self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
         report = progress or (lambda *_: None)
         for run_list in platform.lists:
             rows: dict[str, datetime | None] = {}
+            read = (is_check and run_list.other_pages) or partial(run_list.pages, None)
             try:
-                for page in run_list.pages(None):
+                for page in read():
                     for run in page:
                         if run.id:
                             dates = filter(None, (rows.get(run.id), run.updated_at))
                             rows[run.id] = max(dates, default=None)
                     report("listing", run_list.name, len(rows), None)
-            except MissingError:
-                if not run_list.optional:
+            except (MissingError, RefusedError) as error:
+                if not run_list.optional or error.status == UNAUTHORIZED:
                     raise
                 continue
+            if (doubt := run_list.doubt()) is not None:
+                self.unproved[run_list.name] = doubt
             self.lists[run_list.name] = run_list
             self.rows[run_list.name] = rows
             report("listed", run_list.name, len(rows), len(rows))

@@ -40,7 +40,8 @@ class RunList:
     means that the next page is on its way: the caller may do something else meanwhile. `parse` turns an
     answer into rows. A list without `detail` has complete rows: `parse` gets the row in place of an answer.
     `is_ordered()` tells, once a page has arrived, whether the newest change comes first. `optional`: a server
-    may lack the list.
+    may lack the list. `doubt()` says, once all pages have arrived, why they may lack runs; None where they are
+    proved whole. `other_pages()` reads the list in another way than `pages`, for who checks it.
     """
 
     name: str
@@ -50,6 +51,8 @@ class RunList:
     is_ordered: Callable[[], bool] = lambda: True
     by_status: bool = True
     optional: bool = False
+    doubt: Callable[[], str | None] = lambda: None
+    other_pages: Callable[[], Iterator[list[ListedRun]]] | None = None
 
     def pages_since(
         self, state: State, overlap: timedelta, since: datetime | None, tell: Callable[[int, None], None]

@@ -130,13 +130,17 @@ class Sync:
 
     @property
     def is_complete(self) -> bool:
-        """Everything that was planned is done."""
+        """Everything that was planned is done, and the lists have shown all runs."""
+        return self._is_done and not self.plans.unproved
+
+    @property
+    def _is_done(self) -> bool:
         return not self._is_interrupted and self.plans.are_done
 
     @property
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
-        return not self.is_complete and not self.quota.is_exhausted
+        return not self._is_done and not self.quota.is_exhausted
 
     def note_listed(self, lists: Iterable[RunList]) -> None:
         """Let parsers see processor runs as these lists show them."""
@@ -213,6 +217,7 @@ class Sync:
             watermark=self.watermark,
             complete=self.is_complete,
             privacy=self.settings.privacy.mark,
+            unproved="; ".join(f"{name}: {doubt}" for name, doubt in self.plans.unproved.items()) or None,
         )
         batch.add(SYNCS, row)
         return to_tables(batch)

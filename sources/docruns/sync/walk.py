@@ -40,11 +40,14 @@ class ListPlans:
         self._rows_without_id = Batch()
         self.failed: set[str] = set()
         """Runs in quarantine, as far as this load knows: a load before could not parse them."""
+        self.unproved: dict[str, str] = {}
+        """Lists that may have runs that their walk has not seen, with the reason."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""
         self.planned.clear()
         self._states.clear()
+        self.unproved.clear()
 
     @property
     def are_done(self) -> bool:
@@ -120,6 +123,9 @@ class ListPlans:
             plan = plan_runs(state, rows, settings.overlap, since=settings.since, until=settings.until)
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
+            if (doubt := run_list.doubt()) is not None:
+                # a watermark would hide what the walk has not seen
+                self.unproved[name], plan.is_disjoint = doubt, True
         except (MissingError, RefusedError) as error:
             if not run_list.optional:
                 raise

@@ -121,8 +121,11 @@ def load(
         console.show_summary(summary, target)
     if publish is not None:
         say(f"docruns: copied {target.database} to {publish}")
+    for name, doubt in summary.unproved.items():
+        say(f"docruns: {console.unproved_notice(name, doubt)}")
     if summary.quarantined:
         say(f"docruns: {console.quarantine_notice(summary.quarantined, target)}")
+    if summary.quarantined or summary.unproved:
         raise typer.Exit(QUARANTINED)
 
 

@@ -31,7 +31,7 @@ def show_summary(summary: Summary, target: Target) -> None:
         f"{summary.provider}: {summary.fetched:,} runs fetched, {summary.unchanged:,} unchanged, "
         f"{summary.requests:,} requests in {summary.seconds:.1f} s"
         + (f", {rate:g} a second (limit {allowed:g})" if allowed else "")
-        + ("" if summary.complete else " (not complete: more runs are due)")
+        + _incomplete(summary)
     )
     for table, rows in sorted(summary.rows.items()):
         if rows:
@@ -68,6 +68,20 @@ def show_verify(result: VerifyResult, target: Target) -> None:
         compared += f", {result.rows_compared:,} rows of {result.sampled:,} runs cell by cell"
     verdict = "differs from" if result.differs else "agrees with"
     print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
+
+
+def _incomplete(summary: Summary) -> str:
+    if summary.complete:
+        return ""
+    return f" (not complete: {'a list may lack runs' if summary.unproved else 'more runs are due'})"
+
+
+def unproved_notice(name: str, doubt: str) -> str:
+    """Why a list may have runs that it did not show, and what to do."""
+    return (
+        f"{name}: the list may lack runs: {doubt}. The next load reads the whole list again. If it says the same, "
+        "check page_start, page_size and extra_params, then ask the platform."
+    )
 
 
 def quarantine_notice(number: int, target: Target) -> str:
