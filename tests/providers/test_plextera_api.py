@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,26 @@ from docruns.sandbox import Sandbox
 PAYLOADS = Path(__file__).parents[1] / "support" / "payloads" / "plextera"
 
 
+ClientOf = Callable[[Sandbox], Client]
+
+
 @pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
+def client_of() -> Iterator[ClientOf]:
+    """A function that makes clients of a sandbox with short waits."""
+    with ExitStack() as stack:
+
+        def make(sandbox: Sandbox) -> Client:
+            retry = Retry(attempts=3, first=0.01, cap=0.02)
+            settings = ConnectionSettings(sandbox.plextera_url, api.headers("k"), retry=retry, timeout=5.0)
+            return stack.enter_context(Client(settings, Budget(None), api.explain, api.check))
+
+        yield make
+
+
+@pytest.fixture
+def client(sandbox: Sandbox, client_of: ClientOf) -> Client:
     """A client with short waits."""
-    retry = Retry(attempts=3, first=0.01, cap=0.02)
-    settings = ConnectionSettings(sandbox.plextera_url, api.headers("k"), retry=retry, timeout=5.0)
-    with Client(settings, Budget(None), api.explain, api.check) as made:
-        yield made
+    return client_of(sandbox)
 
 
 def runs(**paging: Any) -> api.ListEndpoint:
@@ -126,10 +140,104 @@ def test_every_page_is_read(
     assert listed.sorted or sort != "accepted" or size >= 40
 
 
+@pytest.mark.fault(44)
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"page_cap": 3},
+        {"page_cap": 3, "page_offset": "asked"},
+        {"page_zero": "empty", "page_base": 1},
+        {"page_zero": "first", "page_base": 1},
+        {"past_end": "refused"},
+        {"past_end": "missing"},
+        {"past_end": "last"},
+        {"rows_swap": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("info", ["full", "no_total_pages", "no_totals", "one_page_short", "ones", "own"])
+def test_what_pages_say_ends_no_list(
+    sandbox: Sandbox, client: Client, switches: dict[str, Any], info: str
+) -> None:
+    """Whatever pages say of their list, and however short they are, all runs are listed, and the walk is sure
+    of it; a walk with other pages lists them too."""
+    sandbox.plextera.switch(page_info=info, **switches)
+    listed = runs()
+    all_ids = expected(sandbox)
+    assert set(ids(client, listed)) == all_ids
+    assert listed.doubt is None
+    other = {run.id for page in api.other_pages(client, listed) for run in page}
+    # of a list whose rows were swapped, the first one is gone by now
+    assert len(all_ids - other) == bool(switches.get("rows_swap"))
+    assert listed.doubt is None
+
+
+@pytest.mark.fault(44)
+@pytest.mark.parametrize("info", ["full", "no_totals", "ones"])
+@pytest.mark.parametrize("runs_there", [0, 1, 7])
+@pytest.mark.parametrize("past_end", ["empty", "refused", "missing", "last"])
+def test_a_list_of_one_page_or_none(client_of: ClientOf, info: str, runs_there: int, past_end: str) -> None:
+    """Nothing, one run or one full page is a whole list, however the platform answers behind its end."""
+    with Sandbox(runs=1, plextera_runs=runs_there, seed=3) as small:
+        small.plextera.switch(page_info=info, past_end=past_end)
+        listed = runs()
+        assert set(ids(client_of(small), listed)) == expected(small)
+        is_disproved = runs_there == 0 and info == "ones"
+        assert listed.doubt == ("the platform counts 1 and shows 0" if is_disproved else None)
+
+
+@pytest.mark.fault(44)
+def test_a_list_that_is_shorter_than_its_count(sandbox: Sandbox, client: Client) -> None:
+    """A list that never shows all that the platform counts is walked twice; the walk says what is missing."""
+    total = len(expected(sandbox))
+    sandbox.fault("empty_page", "/workflow-runs", times=None, after=3, platform="plextera")
+    listed = runs()
+    assert len(set(ids(client, listed))) == 14
+    assert listed.doubt == f"the platform counts {total} and shows 14"
+
+
+@pytest.mark.fault(44)
+@pytest.mark.parametrize("at", [0, 2, 4, 6])
+@pytest.mark.parametrize("info", ["full", "no_totals"])
+def test_an_empty_page_that_passes(sandbox: Sandbox, client: Client, info: str, at: int) -> None:
+    """One page that comes empty once, at any place, loses no run."""
+    sandbox.plextera.switch(page_info=info)
+    sandbox.fault("empty_page", "/workflow-runs", times=1, after=at, platform="plextera")
+    listed = runs()
+    assert set(ids(client, listed)) == expected(sandbox)
+    assert listed.doubt is None
+
+
+@pytest.mark.fault(44)
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [("ones", "totalItems says 1,"), ("one_page_short", "totalPages says 5,"), ("full", "")],
+)
+def test_contradictions_are_named(
+    sandbox: Sandbox, client: Client, caplog: pytest.LogCaptureFixture, info: str, said: str
+) -> None:
+    """Totals that the pages disprove are in the log, once; totals that are right are not."""
+    sandbox.plextera.switch(page_info=info)
+    ids(client, runs())
+    messages = [record.getMessage() for record in caplog.records if record.name == "docruns"]
+    assert [said in message for message in messages] == [True] * bool(said)
+
+
+@pytest.mark.fault(44)
+def test_an_order_that_is_ignored_after_all(sandbox: Sandbox, client: Client) -> None:
+    """A list that is said to be sorted, and is not, is not believed to be."""
+    listed = runs(sort=True)
+    assert set(ids(client, listed)) == expected(sandbox)
+    assert listed.sorted is False
+
+
 def test_settings_save_the_probe(sandbox: Sandbox, client: Client) -> None:
-    """With `sort_runs` set, true or false, no request is spent on finding out."""
+    """With `sort_runs` set, true or false, no request is spent on finding out.
+
+    The end of the list costs one request, and the first page, read again, one more.
+    """
     sandbox.plextera.switch(runs_sort="accepted")
-    pages = -(-len(expected(sandbox)) // 7)
+    pages = -(-len(expected(sandbox)) // 7) + 2
     for sort, requests in ((None, pages + 1), (True, pages), (False, pages)):
         before = client.usage.requests
         ids(client, runs(sort=sort))

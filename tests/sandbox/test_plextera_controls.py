@@ -247,7 +247,7 @@ def test_every_switch_turns_back(own: Sandbox, plextera: Http) -> None:
     own.plextera.switch(
         runs_sort="refused", extractions_sort="ignored", steps_in_list="null", nested_listed=True, nested_readable=True,
         nested_detail="summaries", field_shape="B", output_in_list=True, page_base=1, page_info="no_totals", status_filter="ignored",
-        detail_differs=True,
+        detail_differs=True, page_zero="empty", page_cap=3, page_offset="asked", past_end="last", rows_swap=True, extractions_readable=False,
     )  # fmt: skip
     turned = own.plextera.switch()
     assert all(turned[name] != usual[name] for name in usual)

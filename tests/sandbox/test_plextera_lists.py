@@ -148,7 +148,7 @@ def test_pages_can_be_numbered_from_one(own: Sandbox, plextera: Http) -> None:
 
 @pytest.mark.parametrize(
     ("position", "keys"),
-    [("full", {"page", "size", "totalItems", "totalPages"}), ("no_total_pages", {"page", "size", "totalItems"}), ("no_totals", {"page", "size"})],
+    [("full", {"page", "size", "totalItems", "totalPages"}), ("one_page_short", {"page", "size", "totalItems", "totalPages"}), ("no_total_pages", {"page", "size", "totalItems"}), ("no_totals", {"page", "size"})],
 )  # fmt: skip
 def test_page_info_tells_as_much_as_the_switch_says(
     own: Sandbox, plextera: Http, position: str, keys: set[str]
@@ -156,6 +156,61 @@ def test_page_info_tells_as_much_as_the_switch_says(
     """`page_info` removes totals from `pageInfo`."""
     own.plextera.switch(page_info=position)
     assert plextera(own).get(RUNS).json()["pageInfo"].keys() == keys
+
+
+@pytest.mark.parametrize(
+    ("info", "items", "pages"), [("full", 30, 5), ("one_page_short", 30, 4), ("ones", 1, 1), ("own", 7, 1)]
+)
+def test_totals_can_be_wrong(own: Sandbox, plextera: Http, info: str, items: int, pages: int) -> None:
+    """`page_info` makes totals too small, 1, or those of the page."""
+    own.plextera.switch(page_info=info)
+    said = plextera(own).get(RUNS, params={"size": 7}).json()["pageInfo"]
+    assert (said["totalItems"], said["totalPages"]) == (items, pages)
+
+
+def test_pages_can_be_capped_and_numbered_in_any_way(own: Sandbox, plextera: Http) -> None:
+    """Capped pages have fewer rows than asked for, in a row or with gaps; page 0 may be empty or page 1 too;
+    behind the end come no rows, an error or the last page."""
+    http = plextera(own)
+    usual = turn_pages(http, RUNS, size=7)
+
+    def page(number: int, size: int = 7) -> list[Any]:
+        return list(http.get(RUNS, params={"page": number, "size": size}).json()["data"])
+
+    own.plextera.switch(page_cap=3)
+    assert (page(0), page(1)) == (usual[:3], usual[3:6])
+    own.plextera.switch(page_offset="asked")
+    assert (page(0), page(1)) == (usual[:3], usual[7:10])
+    own.plextera.switch(page_cap=0, page_base=1, page_zero="empty")
+    assert (page(0), page(1)) == ([], usual[:7])
+    own.plextera.switch(page_zero="first")
+    assert page(0) == page(1) == usual[:7]
+    own.plextera.switch(page_base=0, past_end="last")
+    assert page(5) == page(9) == usual[28:]
+    own.plextera.switch(past_end="refused")
+    error(http.get(RUNS, params={"page": 5, "size": 7}), 400, "invalid_request")
+    own.plextera.switch(past_end="missing")
+    error(http.get(RUNS, params={"page": 5, "size": 7}), 404, "not_found")
+
+
+def test_a_row_goes_and_one_comes(own: Sandbox, plextera: Http) -> None:
+    """With `rows_swap` the list keeps its length, and no page has the row that moves up to the first one."""
+    http = plextera(own)
+    usual = turn_pages(http, RUNS, size=7)
+    own.plextera.switch(rows_swap=True)
+    shown = turn_pages(http, RUNS, size=7)
+    assert shown == usual[:7] + usual[8:]
+    assert turn_pages(http, RUNS, size=7) == usual[1:]
+
+
+def test_extractions_may_be_forbidden(own: Sandbox, plextera: Http) -> None:
+    """Without the right, the list of extractions and each of them answer 403; runs are readable."""
+    http = plextera(own)
+    (one, *_) = http.get(EXTRACTIONS).json()["data"]
+    own.plextera.switch(extractions_readable=False)
+    error(http.get(EXTRACTIONS), 403, "forbidden")
+    error(http.get(f"{EXTRACTIONS}/{one['id']}"), 403, "forbidden")
+    assert http.get(RUNS).status_code == 200
 
 
 def test_rows_shift_when_runs_come_and_go(own: Sandbox, plextera: Http) -> None:

@@ -69,6 +69,7 @@ ROWS = {
     41: Row("a damaged working folder", "left by a kill, then overwritten", "the load does not read it: one load repairs the database"),
     42: Row("a damaged state", "dlt's two tables in the database", "one line that says what to do; after that one load, which fetches nothing again"),
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
+    44: Row("pages that are capped, empty, refused or repeated; totals that are too small, 1 or missing; rows that move up a page", "Plextera's lists", "every run is loaded; a list that is not proved whole is named, `complete` is false, exit code 3, and the next load reads all of it"),
 }  # fmt: skip
 
 

@@ -55,7 +55,8 @@ class Summary:
 
     `complete`: every run that the lists show is in the tables, but for those in quarantine. `gone`: listed runs
     whose details answered 404; the next load tries them again. `left_out`: lists that could not be read;
-    `failed_lists` are those of them that the platform has and the key may read.
+    `failed_lists` are those of them that the platform has and the key may read. `unproved`: lists that may have
+    runs that they did not show, with the reason.
     """
 
     provider: str
@@ -75,11 +76,12 @@ class Summary:
     seconds: float = 0.0
     watermark: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    unproved: dict[str, str] = field(default_factory=dict)
 
     @property
     def lacks_runs(self) -> bool:
         """Runs are missing in the tables although the load has ended: the command exits with 3."""
-        return bool(self.quarantined or self.gone or self.failed_lists)
+        return bool(self.quarantined or self.gone or self.failed_lists or self.unproved)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -200,7 +202,7 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
     mark: datetime | None = sync.watermark
     return Summary(
         provider=sync.platform.name,
-        complete=sync.is_complete and not sync.lacks_runs,
+        complete=sync.is_complete,
         listed=counts.listed,
         fetched=counts.fetched,
         unchanged=counts.unchanged,
@@ -216,4 +218,5 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
         seconds=round(seconds, 3),
         watermark=rfc3339(mark) if mark else None,
         rows=dict(sync.metrics.rows),
+        unproved=dict(sync.plans.unproved),
     )

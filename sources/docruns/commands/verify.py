@@ -50,6 +50,7 @@ KIND_TEXT = {
     "returned": "runs are marked as deleted and listed again (`docruns sweep` removes the marks)",
     "doubled": "keys have more than one row (`docruns load --full` replaces the rows of runs; where others are "
     "left, load into a new dataset)",
+    "unproved": "lists may have runs that they did not show",
     "cells": "rows or cells differ",
 }
 """What each kind of difference means."""
@@ -90,7 +91,8 @@ class VerifyResult:
     """The differences, by kind: runs as `list/id`, keys as `DoubledKey`, cells as `Difference`.
 
     `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
-    `returned`: marked as deleted and listed. `doubled`: keys of any table. `cells`: of the sample. `quarantined` runs are missing or stale
+    `returned`: marked as deleted and listed. `doubled`: keys of any table. `unproved`: lists that could not be
+    read, or whose runs do not add up, with the reason. `cells`: of the sample. `quarantined` runs are missing or stale
     for a known reason and do not count as differences. `undated` runs have no date to compare.
     """
 
@@ -101,6 +103,7 @@ class VerifyResult:
     gone: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     doubled: list[DoubledKey] = field(default_factory=list)
+    unproved: list[str] = field(default_factory=list)
     cells: list[Difference] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
     undated: int = 0
@@ -157,7 +160,9 @@ def verify_runs(
     before = platform.client.usage.requests
     with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
         with platform.client:
-            lists = ListInventory(platform, progress)
+            # a load that was shown too little must not be compared with what it was shown
+            lists = ListInventory(platform, progress, is_check=True)
+        result.unproved = [f"{name}: {doubt}" for name, doubt in lists.unproved.items()]
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         workflows, processors = stored_runs(running)
         runs = [*workflows, *processors]

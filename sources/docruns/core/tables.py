@@ -499,10 +499,11 @@ SYNCS = _table(
         Column("throttled_s", "double", "Seconds the platform made us wait."),
         Column("bytes", "bigint", "Bytes of the answers' bodies, decompressed."),
         Column("watermark", "timestamp", "All runs listed up to here are loaded."),
+        Column("unproved", "text", "Lists that may have runs that they did not show, with the reason."),
         Column(
             "complete",
             "bool",
-            "Nothing was left to do: no run is due, no listed run answered 404, no list has failed.",
+            "Nothing was left to do: no run is due, no listed run answered 404, every list was read to its end.",
         ),
         Column("privacy", "text", "How private columns were stored: keep, drop, or hash by a key."),
     ],

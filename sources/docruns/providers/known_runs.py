@@ -116,4 +116,5 @@ class UnlinkedRuns:
             name=f"{run_list.name} astray",
             pages=lambda _: iter([rows]),
             is_stored=True,
+            doubt=lambda: None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from ..core.errors import ApiError
@@ -29,19 +30,26 @@ class InventoryRun(NamedTuple):
 
 
 class ListInventory:
-    """All lists of a platform, read to their ends, without those that could not be read."""
+    """All lists of a platform, read to their ends, without those that the platform lacks or the key may not read.
 
-    def __init__(self, platform: Platform, progress: Progress | None = None) -> None:
+
+    `is_check`: read them in another way than a load does, where the platform has one. `unproved`: lists that
+    failed, or that may have runs that they did not show, with the reason.
+    """
+
+    def __init__(
+        self, platform: Platform, progress: Progress | None = None, *, is_check: bool = False
+    ) -> None:
         self.lists: dict[str, RunList] = {}
+        self.unproved: dict[str, str] = {}
         self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
-        self.left_out: list[str] = []
-        """Lists that could not be read: the platform has none, the key may not read it, or it failed."""
         report = progress or (lambda *_: None)
         for run_list in platform.lists:
             rows: dict[str, datetime | None] = {}
+            read = (is_check and run_list.other_pages) or partial(run_list.pages, None)
             try:
-                for page in run_list.pages(None):
+                for page in read():
                     for run in page:
                         if run.id:
                             dates = filter(None, (rows.get(run.id), run.updated_at))
@@ -50,9 +58,13 @@ class ListInventory:
             except ApiError as error:
                 if not run_list.optional or not is_about_list(error):
                     raise
-                self.left_out.append(run_list.name)
-                report(left_out_stage(error), run_list.name, 0, None)
+                stage = left_out_stage(error)
+                report(stage, run_list.name, 0, None)
+                if stage == "failed":
+                    self.unproved[run_list.name] = str(error)
                 continue
+            if (doubt := run_list.doubt()) is not None:
+                self.unproved[run_list.name] = doubt
             self.lists[run_list.name] = run_list
             self.rows[run_list.name] = rows
             report("listed", run_list.name, len(rows), len(rows))

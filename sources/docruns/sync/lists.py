@@ -54,7 +54,9 @@ class RunList:
     answer into rows. A list without `detail` has complete rows: `parse` gets the row in place of an answer.
     `is_ordered()` tells, once a page has arrived, whether the newest change comes first. `optional`: a load goes
     on without the list, if the platform lacks it or refuses it, and names it. `is_stored`: the rows are those of
-    the destination, which has the runs already.
+    the destination, which has the runs already. `doubt()` says, once all pages have arrived, why they may lack
+    runs; None where they are proved whole. `other_pages()` reads the list in another way than `pages`, for a
+    check.
     """
 
     name: str
@@ -65,6 +67,8 @@ class RunList:
     by_status: bool = True
     optional: bool = False
     is_stored: bool = False
+    doubt: Callable[[], str | None] = lambda: None
+    other_pages: Callable[[], Iterator[list[ListedRun]]] | None = None
 
     def pages_since(
         self,

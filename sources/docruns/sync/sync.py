@@ -127,18 +127,18 @@ class Sync:
 
     @property
     def is_complete(self) -> bool:
-        """Everything that was planned is done."""
-        return not self._is_interrupted and self.plans.are_done
+        """All that was planned is done, every list was read to its end, and no listed run answered 404."""
+        is_whole = not (self.plans.unproved or self.plans.failed_lists or self.metrics.counts.gone)
+        return self._is_done and is_whole
 
     @property
-    def lacks_runs(self) -> bool:
-        """Listed runs answered 404, or a list failed: what is due is done, and the tables lack runs."""
-        return bool(self.metrics.counts.gone or self.plans.failed_lists)
+    def _is_done(self) -> bool:
+        return not self._is_interrupted and self.plans.are_done
 
     @property
     def may_go_on(self) -> bool:
         """There is more to load, and `max_runs` allows it."""
-        return not self.is_complete and not self.quota.is_exhausted
+        return not self._is_done and not self.quota.is_exhausted
 
     def note_listed(self, lists: Iterable[RunList]) -> None:
         """Let parsers see processor runs as these lists show them."""
@@ -208,9 +208,10 @@ class Sync:
             **self.metrics.package_row(),
             finished_at=self.clock(),
             watermark=self.watermark,
-            complete=self.is_complete and not self.lacks_runs,
+            complete=self.is_complete,
             left_out=", ".join(self.plans.left_out) or None,
             privacy=self.settings.privacy.mark,
+            unproved="; ".join(f"{name}: {doubt}" for name, doubt in self.plans.unproved.items()) or None,
         )
         batch.add(SYNCS, row)
         return to_tables(batch)

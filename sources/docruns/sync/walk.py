@@ -42,12 +42,15 @@ class ListPlans:
         """Runs that must be fetched even if the destination holds them: in quarantine, or to be read again."""
         self.left_out: dict[str, ApiError] = {}
         """Lists that could not be read, each with its error."""
+        self.unproved: dict[str, str] = {}
+        """Lists that may have runs that their walk has not seen, with the reason."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""
         self.planned.clear()
         self._states.clear()
         self.left_out.clear()
+        self.unproved.clear()
 
     @property
     def are_done(self) -> bool:
@@ -129,6 +132,9 @@ class ListPlans:
             plan = plan_runs(state, rows, settings.overlap, since=settings.since, until=settings.until)
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
+            if (doubt := run_list.doubt()) is not None:
+                # a watermark would hide what the walk has not seen
+                self.unproved[name], plan.is_disjoint = doubt, True
         except ApiError as error:
             if not run_list.optional:
                 raise

@@ -153,17 +153,20 @@ def _lists(
     def parse_extraction(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
         return extraction(body, run, context_of(known), known.parents.get(run.id))
 
-    def run_list(endpoint: api.ListEndpoint, parse: Parse) -> RunList:
+    def run_list(endpoint: api.ListEndpoint, parse: Parse, optional: bool) -> RunList:
         return RunList(
             name=endpoint.name,
             pages=lambda status: api.run_pages(client, endpoint, status),
             parse=parse,
             detail=endpoint.detail,
             is_ordered=lambda: endpoint.sorted,
+            doubt=lambda: endpoint.doubt,
+            other_pages=lambda: api.other_pages(client, endpoint),
+            optional=optional,
         )
 
     runs = api.ListEndpoint("workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, runs_paging)
     extractions = api.ListEndpoint(
         "extractions", "/document-insights/extractions", api.FINAL_EXTRACTION_STATUS, extractions_paging
     )
-    return run_list(runs, parse_workflow_run), run_list(extractions, parse_extraction)
+    return run_list(runs, parse_workflow_run, False), run_list(extractions, parse_extraction, True)

@@ -29,6 +29,7 @@ class Routes:
     def __init__(self, platform: Plextera) -> None:
         self._platform = platform
         self._show = Renderer(platform)
+        self._swapped: set[str] = set()
 
     @staticmethod
     def match(method: str, path: str) -> tuple[str, str] | int:
@@ -49,6 +50,7 @@ class Routes:
 
     def _one(self, template: str, id: str) -> Any:
         state = self._platform
+        self._check_right(template)
         if template == "/workflow-runs/{runId}":
             run = state.find_run(id)
             hidden = isinstance(run, Run) and run.parent is not None and not state.switches.readable
@@ -65,8 +67,13 @@ class Routes:
             raise RefusedError(404, "No such file.")
         return self._show.file(owner)
 
+    def _check_right(self, template: str) -> None:
+        if template.startswith("/document-insights") and not self._platform.switches.extractions_readable:
+            raise RefusedError(403, "The key may not read extractions.")
+
     def _list(self, request: Request, template: str, twist: str) -> Any:
         switches = self._platform.switches
+        self._check_right(template)
         runs = template == "/workflow-runs"
         resource = "workflow_runs" if runs else "extractions"
         sort, descending = _sorting(request, switches.runs_sort if runs else switches.extractions_sort)
@@ -75,23 +82,49 @@ class Routes:
         if status is not None and status not in statuses:
             raise RefusedError(400, f"Parameter status must be one of {', '.join(statuses)}.")
         base = switches.page_base
-        page = _number(request, "page", base, base, None)
-        size = _number(request, "size", SIZE, 1, LARGEST)
+        page = _number(request, "page", base, base if switches.page_zero == "refused" else 0, None)
+        asked = _number(request, "size", SIZE, 1, LARGEST)
+        size = min(asked, switches.page_cap or asked)
         order = self._platform.order(resource, sort, status)
         index = page - base
         if twist == "repeat_token":
             index = max(index - 1, 0)
         elif twist == "token_cycle":
             index = 0
-        numbers = order.slice(index * size, size, descending=descending)
+        start = max(index, 0) * (size if switches.page_offset == "capped" else asked)
+        total = len(order.rows)
+        if start >= total:
+            start = self._past_end(start, total, size)
+        numbers = self._cut(resource, order, start, size, descending)
         rows = self._rows(resource, numbers)
-        if twist == "empty_page":
+        if twist == "empty_page" or (index < 0 and switches.page_zero == "empty"):
             rows = []
         elif twist == "shuffle":
             rows = [*rows[1::2], *rows[::2]]
         elif twist == "duplicate":
             rows = [*rows, *rows[:1]]
-        return {"data": rows, "pageInfo": self._page_info(page, size, order)}
+        total -= switches.rows_swap and total > 0
+        return {"data": rows, "pageInfo": self._page_info(page, size, total, len(rows))}
+
+    def _past_end(self, start: int, total: int, size: int) -> int:
+        """Where the page begins that is answered behind the last one."""
+        kind = self._platform.switches.past_end
+        if start == 0 or kind == "empty":
+            return start
+        if kind != "last":
+            raise RefusedError(400 if kind == "refused" else 404, "No such page.")
+        return (total - 1) // size * size if total else 0
+
+    def _cut(self, resource: str, order: Order, start: int, size: int, descending: bool) -> list[int]:
+        """One page. With `rows_swap` the list lacks its last row at first, and its first row later."""
+        if not self._platform.switches.rows_swap:
+            self._swapped.clear()
+            return order.slice(start, size, descending=descending)
+        if start > 0 and size > 1:
+            self._swapped.add(resource)
+        if resource in self._swapped:
+            return order.slice(start + 1, size, descending=descending)
+        return order.slice(start, min(size, len(order.rows) - 1 - start), descending=descending)
 
     def _rows(self, resource: str, numbers: list[int]) -> list[Any]:
         state, show = self._platform, self._show
@@ -101,14 +134,20 @@ class Routes:
         found = (state.extractions[number] for number in numbers)
         return [show.extraction_item(one) for one in found if one is not None]
 
-    def _page_info(self, page: int, size: int, order: Order) -> dict[str, int]:
-        shown = {"page": page, "size": size}
-        extent = self._platform.switches.page_info
-        if extent != "no_totals":
-            shown["totalItems"] = len(order.rows)
-        if extent == "full":
-            shown["totalPages"] = ceil(len(order.rows) / size)
-        return shown
+    def _page_info(self, page: int, size: int, total: int, shown: int) -> dict[str, int]:
+        match self._platform.switches.page_info:
+            case "no_totals":
+                totals = {}
+            case "no_total_pages":
+                totals = {"totalItems": total}
+            case "ones":
+                totals = {"totalItems": 1, "totalPages": 1}
+            case "own":
+                totals = {"totalItems": shown, "totalPages": 1}
+            case kind:
+                pages = ceil(total / size) - (kind == "one_page_short")
+                totals = {"totalItems": total, "totalPages": pages}
+        return {"page": page, "size": size, **totals}
 
 
 _ID: Final = "([^/]+)"

@@ -18,10 +18,18 @@ class Switches:
     `nested_readable`: GET by id finds nested runs although no list contains them. `nested_detail`: nested
     entries are runs with steps, or summaries without steps. `field_shape`: the shape of a field, A (`id`,
     `name`, `value`) or B (`fieldId`, `label`, `normalizedValue`); see the fields module. `output_in_list`:
-    listed extractions have `output`. `page_base`: the number of the first page. `page_info`: complete,
-    without `totalPages`, or with `page` and `size` only. `status_filter`: whether `status` filters a list.
-    `detail_differs`: list items lack keys of the details: runs lack `error`, `computedDurationMs` and the
-    outputs of steps, extractions lack `error` and the size of the document.
+    listed extractions have `output`. `status_filter`: whether `status` filters a list. `detail_differs`: list
+    items lack keys of the details: runs lack `error`, `computedDurationMs` and the outputs of steps,
+    extractions lack `error` and the size of the document. `extractions_readable`: whether the key may read
+    extractions; without, their list and details answer 403.
+
+    Pages: `page_base` is the number of the first page; where it is 1, page 0 is refused, empty, or the first
+    page too (`page_zero`). `page_cap`: the most rows of a page, whatever size was asked for; 0 is no limit of its
+    own. `page_offset`: whether pages count in the size that they have, or in the one that was asked for.
+    `past_end`: what is answered behind the last page: no rows, 400, 404, or the last page again. `page_info`:
+    complete, without `totalPages`, with `page` and `size` only; `totalPages` one too small; totals of 1; totals
+    that count the page instead of the list. `rows_swap`: when the second page of a list is asked for, the first
+    row of the list goes from it and one comes at its end, which the first page did not count.
     """
 
     runs_sort: Sorting = "ignored"
@@ -33,7 +41,13 @@ class Switches:
     field_shape: Literal["A", "B"] = "A"
     output_in_list: bool = False
     page_base: Literal[0, 1] = 0
-    page_info: Literal["full", "no_total_pages", "no_totals"] = "full"
+    page_zero: Literal["refused", "empty", "first"] = "refused"
+    page_cap: Literal[0, 3, 20] = 0
+    page_offset: Literal["capped", "asked"] = "capped"
+    past_end: Literal["empty", "refused", "missing", "last"] = "empty"
+    page_info: Literal["full", "no_total_pages", "no_totals", "one_page_short", "ones", "own"] = "full"
+    rows_swap: bool = False
+    extractions_readable: bool = True
     status_filter: Literal["works", "ignored"] = "works"
     detail_differs: bool = False
 
