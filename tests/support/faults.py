@@ -69,6 +69,7 @@ ROWS = {
     41: Row("a damaged working folder", "left by a kill, then overwritten", "the load does not read it: one load repairs the database"),
     42: Row("a damaged state", "dlt's two tables in the database", "one line that says what to do; after that one load, which fetches nothing again"),
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
+    60: Row("no stdout, no stderr, a full one", "any command", "the command does its work, and its exit code is that of the work"),
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from .options import (
     connect_platform,
     make_target,
 )
+from .streams import print_answer
 
 if TYPE_CHECKING:
     from ...sandbox import Sandbox
@@ -152,15 +153,7 @@ def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> No
     disable_telemetry()
     require_database(Target("", database))
     datasets = reports(database, lambda: lock_holders(database))
-    if as_json:
-        print(json.dumps(datasets, default=rfc3339))
-        return
-    if not datasets:
-        print(f"{database}: nothing is loaded yet")
-    for dataset in datasets:
-        print(f"{dataset.pop('dataset')}")
-        for name, value in dataset.items():
-            print(f"  {name:<22} {value if value is not None else '-'}")
+    print_answer(json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, database))
 
 
 @app.command()
@@ -279,7 +272,7 @@ def tables(
     """Explain every table and column."""
     from .console import as_markdown, as_text
 
-    print(as_markdown() if markdown else as_text())
+    print_answer(as_markdown() if markdown else as_text())
 
 
 @app.command()

@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from ...core.errors import DocrunsError
 from .app import app
 from .console import say
-from .streams import prepare_streams
+from .streams import lost_output, prepare_streams
 
 
 def run() -> None:
@@ -39,19 +40,27 @@ def run() -> None:
             sys.exit(128 + signals.received)
         known = _as_docruns_error(error)
         if known is None:
+            if isinstance(error, SystemExit):
+                _report_lost_output()
             raise
         say(f"docruns: {known}")
         sys.exit(known.exit_code)
 
 
+def _report_lost_output() -> None:
+    if error := lost_output():
+        say(
+            f"docruns: stdout: cannot be written ({error.strerror}): what was printed there is incomplete. "
+            "The exit code is that of the command's work."
+        )
+
+
 def _silence_teardown() -> None:
     """Drop what DuckDB's bindings print while Python unloads them: "nanobind: leaked 27 instances", with some orders
-    of imports. Where the command's own output cannot be written, Python's message about that is kept."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
+    of imports. All output of the command is written by now."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError):
             stream.flush()
-    except (OSError, ValueError):
-        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
