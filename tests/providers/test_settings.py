@@ -74,6 +74,27 @@ def test_a_window_without_an_inside() -> None:
             extend("k" * 20, since="2026-05-01", until=until)
 
 
+def test_what_dlt_init_writes(children: Children, platform: Sandbox, tmp_path: Path) -> None:
+    """The secrets of `dlt init` are below [sources.docruns]. Its placeholders are no secrets, and a key of Extend
+    does not go to Plextera."""
+    (tmp_path / ".dlt").mkdir()
+    secrets = tmp_path / ".dlt" / "secrets.toml"
+
+    def problem(provider: str, address: str, **environment: str) -> str:
+        environment = {f"SOURCES__EXTEND__{name}": value for name, value in environment.items()}
+        ended = children.run(tmp_path, "check", provider, "--base-url", address, environment=environment)
+        return ended.err
+
+    elsewhere = "https://platform.test"
+    secrets.write_text('[sources.docruns]\napi_key = "<configure me>"\nhash_key = "<configure me>"\n')
+    assert "sources.extend.api_key: is not set" in problem("extend", elsewhere)
+    assert "hash_key: is not set" in problem("extend", platform.extend_url, FIELD_VALUES="hash")
+    secrets.write_text('[sources.docruns]\napi_key = "sk_of_extend"\nhash_key = "long and random"\n')
+    secrets.chmod(0o600)
+    assert problem("extend", platform.extend_url, FIELD_VALUES="hash") == ""
+    assert "sources.plextera.api_key: is not set" in problem("plextera", elsewhere)
+
+
 TOML = {
     "base_ulr = 'x'": ("sources.extend.base_ulr: is no setting. Did you mean base_url?"),
     "field_value = 'drop'": ("Did you mean field_values?"),

@@ -27,6 +27,11 @@ from ..sync.lists import Platform
 REQUESTS_PER_SECOND = 10.0
 """The first rate of a load: the limit of Extend's lowest plan. Plextera documents no limit."""
 
+INIT_SECTION = "docruns"
+"""`dlt init docruns` writes the secrets of the source below [sources.docruns]."""
+
+_PLACEHOLDER = "<configure me>"
+"""The value that `dlt init` writes for a secret."""
 
 P = ParamSpec("P")
 
@@ -120,6 +125,7 @@ class LoadOptions:
     def make_settings(self, section: str, origin: Mapping[str, str | None]) -> Settings:
         """The settings, checked. ConfigError names the setting."""
         since, until = moment(self.since, "since"), moment(self.until, "until")
+        hash_key = _secret(section.rpartition(".")[2], "hash_key", self.hash_key)
         if since is not None and until is not None and since >= until:
             raise ConfigError(
                 "until", f"{self.until} is not after since, {self.since}: no run lies between them."
@@ -132,7 +138,7 @@ class LoadOptions:
             until=until,
             max_runs=check_bounds(f"{section}.max_runs", self.max_runs, 1),
             full=self.full,
-            privacy=make_privacy(self.field_values, self.hash_key, self.drop_columns, section),
+            privacy=make_privacy(self.field_values, hash_key, self.drop_columns, section),
             origin=origin,
         )
 
@@ -141,14 +147,27 @@ def find_api_key(provider: str, api_key: str | None, base_url: str) -> str:
     """The key of the settings or of the environment. Optional on loopback addresses."""
     warn_of_readable_secrets()
     variable = f"{provider.upper()}_API_KEY"
-    key = api_key or os.environ.get(variable) or ("sandbox" if is_loopback(base_url) else None)
-    if key is None:
+    key = _secret(provider, "api_key", api_key) or os.environ.get(variable)
+    if not key and is_loopback(base_url):
+        return "sandbox"
+    if not key:
         raise ConfigError(
             f"sources.{provider}.api_key",
             "is not set.",
             f"Put it into .dlt/secrets.toml under [sources.{provider}], or set {variable}.",
         )
     return key
+
+
+def _secret(provider: str, name: str, value: str | None) -> str | None:
+    """A secret of [sources.<provider>], or of the section that `dlt init` made; None for its placeholder.
+
+    That section serves Extend, which the script of `dlt init` loads: a key of Extend must not go to Plextera.
+    """
+    if value and value != _PLACEHOLDER:
+        return value
+    found = dlt.secrets.get(f"sources.{INIT_SECTION}.{name}", str) if provider == "extend" else None
+    return found if found != _PLACEHOLDER else None
 
 
 def check_bounds(key: str, number: Any, least: float, most: float = math.inf) -> Any:
