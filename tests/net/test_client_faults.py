@@ -431,6 +431,32 @@ def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
             http.get(LIST)
 
 
+@pytest.mark.fault(61)
+@pytest.mark.parametrize("through", ["TLS", "proxy"])
+def test_a_connection_that_is_never_made(
+    through: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy or a TLS handshake that hangs ends after `connect_timeout`, not after the whole exchange's time. One
+    line says that docruns tries again."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        url, named = f"https://{address}", f"cannot reach {address}: no connection within 0.3 s"
+        if through == "proxy":
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
+            url = "https://platform.test"
+            named = (
+                f"cannot reach platform.test: no connection through the proxy http://{address} within 0.3 s"
+            )
+        with client(url, connect_timeout=0.3, timeout=60.0) as http:
+            with pytest.raises(UnreachableError) as caught:
+                http.get(LIST)
+            assert http.usage.requests == QUICK.attempts
+    assert named in str(caught.value)
+    assert [record.message for record in caplog.records] == [
+        f"docruns: GET /workflow_runs: {named}: docruns tries again"
+    ]
+
+
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "gopher://x"])
 def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error about an unusable proxy names its variable, before any request is sent."""

@@ -72,9 +72,8 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
         if asked.get("file_bytes"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_bytes"],) * 2)
         if asked.get("retry"):
-            importlib.import_module("docruns.net.messages").Retry.__init__.__defaults__ = tuple(
-                asked["retry"]
-            )
+            made, given = importlib.import_module("docruns.net.messages").Retry.__init__, asked["retry"]
+            made.__defaults__ = (*given, *made.__defaults__[len(given) :])
         sys.argv = ["docruns", *asked["arguments"]]
         cli.run()
         code = 0

@@ -23,6 +23,7 @@ from docruns.store.duckdb.file import open_database
 from docruns.store.target import Target, exclusive
 from proofs.children import Children
 from support.loading import connect
+from support.raw import free_port
 
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 
@@ -120,6 +121,47 @@ def test_what_a_file_says_is_a_setting_and_of_its_type(
     assert "Traceback" not in ended.err and "sk_secret" not in ended.err
 
 
+SECTIONS = """
+[source.extend]
+api_key = "sk_of_this_project"
+[sources.extendd]
+api_key = "sk_of_this_project"
+[extend]
+workspace_id = "ws"
+[sources.github]
+token = "another source's"
+[docruns_extend.sources.extend]
+overlap = "2h"
+"""
+
+
+def test_sections_that_nothing_reads(children: Children, platform: Sandbox, tmp_path: Path) -> None:
+    """One line names the sections that look like one of docruns and are none, in files and in the environment. Those
+    of pipelines and of other sources are not named."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(SECTIONS)
+    environment = {"SOURCE__PLEXTERA__API_KEY": "k", "SOURCES__GITHUB__TOKEN": "k"}
+    ended = children.run(
+        tmp_path, "check", "extend", "--base-url", platform.extend_url, environment=environment
+    )
+    assert ended.code == 0
+    assert ended.err == (
+        "docruns: nothing reads [extend], [source.extend], [source.plextera], [sources.extendd]: the sections of "
+        "docruns are [sources.extend], [sources.plextera]\n"
+    )
+
+
+def test_a_setting_beside_the_secrets_of_dlt_init(
+    children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """Below [sources.docruns] only the secrets are read: another setting there is refused by name."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text('[sources.docruns]\nregion = "eu1"\n')
+    ended = children.run(tmp_path, "check", "extend", "--base-url", platform.extend_url)
+    assert ended.code == 2
+    assert ended.err == "docruns: sources.docruns.region: is not read. Put it into [sources.extend].\n"
+
+
 def test_a_variable_that_is_no_setting(children: Children, platform: Sandbox, tmp_path: Path) -> None:
     """Environment variables are checked too, except those of dlt itself."""
     command = ("load", "extend", "--base-url", platform.extend_url)
@@ -168,6 +210,16 @@ def test_an_address_without_the_lists_is_not_accepted(
     assert ended.code == 1
     assert "the key is accepted" not in ended.out
     assert "404" in ended.err and "base_url" in ended.err
+
+
+def test_a_host_that_is_not_there(children: Children, tmp_path: Path) -> None:
+    """`check` gives up after three seconds, and names the host. A load tries for half a minute."""
+    with free_port() as port:
+        ended = children.run(tmp_path, "check", "extend", "--base-url", f"http://127.0.0.1:{port}")
+    assert ended.code == 1
+    assert ended.seconds < 20
+    [line] = ended.err.splitlines()
+    assert line.startswith(f"docruns: 127.0.0.1:{port}: GET /workflow_runs: cannot reach 127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])

@@ -70,6 +70,7 @@ ROWS = {
     42: Row("a damaged state", "dlt's two tables in the database", "one line that says what to do; after that one load, which fetches nothing again"),
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
     60: Row("no stdout, no stderr, a full one", "any command", "the command does its work, and its exit code is that of the work"),
+    61: Row("a proxy or a TLS handshake that hangs", "any connection", "15 s later one line says so, and the request is retried; then it fails with a named error"),
 }  # fmt: skip
 
 

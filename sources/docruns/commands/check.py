@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from ..core.errors import MissingError
 from ..sync.lists import Platform
 
+PATIENCE_S = 3.0
+"""Seconds in which a connection must be made: somebody waits for the answer."""
+
 
 def check_access(platform: Platform) -> Iterator[str]:
     """Yield a line for each list, for one request a list. Errors name the setting to correct.
@@ -15,6 +18,7 @@ def check_access(platform: Platform) -> Iterator[str]:
     Raises MissingError if a list that every version of the platform has is missing: the address is not the
     API's.
     """
+    platform.client.hurry(PATIENCE_S)
     with platform.client as client:
         yield f"address    {client.base_url}"
         for run_list in platform.lists:

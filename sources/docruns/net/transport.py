@@ -55,8 +55,8 @@ class Answer(NamedTuple):
 class Transport:
     """Sends requests to one host over at most `concurrency` connections, which it keeps open.
 
-    `timeout` limits the seconds to connect and between two pieces of an answer, `total_timeout` the whole
-    exchange. `max_response_mb` limits a body after decompression; reading ends there. Certificates are
+    `connect_timeout` limits the seconds to connect, `timeout` those between two pieces of an answer,
+    `total_timeout` the whole exchange. `max_response_mb` limits a body after decompression; reading ends there. Certificates are
     checked against certifi's list, or that of SSL_CERT_FILE and SSL_CERT_DIR. ConfigError if the proxy
     variable of the environment that applies to the host cannot be used.
     """
@@ -70,7 +70,10 @@ class Transport:
         self._http = httpx.AsyncClient(
             headers={**settings.headers, "accept-encoding": "gzip"},
             cookies=_NoCookies(),
-            timeout=httpx.Timeout(settings.timeout, pool=None),
+            # httpx-aiohttp hands `pool` on as the time for a whole connection: name, proxy, TLS
+            timeout=httpx.Timeout(
+                settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout
+            ),
             follow_redirects=False,
             # the proxy and the certificates of the environment are chosen above
             trust_env=False,
@@ -165,7 +168,8 @@ class Transport:
             case aiohttp.ClientConnectorError():
                 failure = str(cause.os_error)
             case aiohttp.ConnectionTimeoutError():
-                failure = f"no connection within {self._settings.timeout:g} s"
+                through = f" through the proxy {self._proxy.url}" if self._proxy else ""
+                failure = f"no connection{through} within {self._settings.connect_timeout:g} s"
             case _:
                 failure, sent = self._describe_break(cause or error), True
         failure = failure if sent else f"cannot reach {self._host}: {failure}"
