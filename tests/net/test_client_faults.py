@@ -344,7 +344,9 @@ def test_a_file_without_certificates(
     if content is not None:
         file.write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(ConfigError, match="SSL_CERT_FILE: holds no certificates"):
+    with pytest.raises(
+        ConfigError, match=rf"SSL_CERT_FILE: {file} holds no certificates: .* Name a PEM file"
+    ):
         client("https://platform.test").__enter__()
 
 
@@ -465,6 +467,27 @@ def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match="ALL_PROXY"):
         client("https://platform.test").__enter__()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "address", [":::x", "http://[x", "http://h:99999", "proxy host", "http://", "http://user:secret@[x"]
+)
+def test_a_proxy_that_is_no_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is no URL is refused by its name before any request is sent, without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    with pytest.raises(ConfigError, match="HTTPS_PROXY: is not the address of a proxy") as caught:
+        client("https://platform.test").__enter__()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the proxy whose name is unknown, not the platform."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
+    with (
+        client("https://platform.test") as http,
+        pytest.raises(UnreachableError, match=r"the proxy http://proxy\.invalid"),
+    ):
+        http.get(LIST)
 
 
 def test_a_post_carries_json(sandbox: Sandbox) -> None:

@@ -180,6 +180,10 @@ WRONG = {
     ("load", "extend", "--dataset", ""): "--dataset: '' is not a plain schema name",
     ("load", "extend", "--dataset", "My Data-Set"): "for example my_data_set.",
     ("verify", "extend", "--dataset", "Docs"): "for example docs.",
+    ("load", "extend", "--dataset", "temp"): "Use another name, for example temp_runs.",
+    ("load", "extend", "--dataset", "system"): "--dataset: system is a schema of the database itself",
+    ("load", "extend", "--dataset", "information_schema"): "is a schema of the database itself",
+    ("verify", "extend", "--dataset", "pg_catalog"): "Use another name, for example my_catalog_runs.",
     ("sandbox", "--port", "80000"): "65535",
     ("notebook",): "docruns.duckdb does not exist",
 }

@@ -33,7 +33,7 @@ ROWS = {
     5: Row("kill -9", "inside a merge, after its DELETE", "the old rows stay visible; the next load brings the new ones"),
     6: Row("kill -9", "between the merges of two tables", "`status` reports the half-loaded package, `--publish` waits; one load repairs the database"),
     7: Row("kill -9", "the package is recorded in `_dlt_loads`", "nothing is loaded twice, no package counted twice"),
-    8: Row("SIGTERM, SIGINT", "at any moment", "the command ends within seconds, with exit code 143 or 130 and one line; no document stays on disk; one load repairs the database"),
+    8: Row("SIGTERM, SIGINT, SIGHUP", "at any moment", "the command ends within seconds, with exit code 143, 130 or 129 and one line; no document stays on disk; one load repairs the database"),
     9: Row("working folder lost", "between loads", "the load reads from the database what is loaded"),
     10: Row("another process has the database open", "for seconds, to read or to write", "the load waits, names the process, and continues"),
     11: Row("another process has the database open", "permanently", "one line with the process, exit code 1, no request sent"),
@@ -71,6 +71,9 @@ ROWS = {
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
     60: Row("no stdout, no stderr, a full one", "any command", "the command does its work, and its exit code is that of the work"),
     61: Row("a proxy or a TLS handshake that hangs", "any connection", "15 s later one line says so, and the request is retried; then it fails with a named error"),
+    62: Row("a file system without locks", "the working folder", "one line with the folder and the variable that moves it, exit code 2, no request sent"),
+    63: Row("empty variables, settings for other pipelines, a byte order mark", "the environment, configuration", "the load does its work, or one line names the cause"),
+    64: Row("32 open files, 500 MB of address space", "the process", "one line with the limit, exit code 1; with higher limits one load repairs the database"),
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from .options import (
     make_target,
 )
 from .streams import print_answer
+from .surroundings import require_address_space
 
 if TYPE_CHECKING:
     from ...sandbox import Sandbox
@@ -64,12 +65,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def global_options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 # its callback prints it
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options of `docruns` itself."""
+    if context.invoked_subcommand not in ("tables", "sandbox", "notebook"):
+        require_address_space()
 
 
 @app.command()
