@@ -37,7 +37,15 @@ def __getattr__(name: str) -> Any:
         return _installed_version()
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(_MODULES[name], __name__), name)
+    try:
+        found = getattr(import_module(_MODULES[name], __name__), name)
+    except ImportError as error:
+        # `dlt init` looks at a source before its requirements are installed
+        from .providers import stand_in
+
+        if error.name is None or error.name.startswith(__name__) or not hasattr(stand_in, name):
+            raise
+        return getattr(stand_in, name)
     globals()[name] = found
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ import pytest
 
 import docruns as package
 from docruns.commands.cli import main
+from docruns.commands.cli.console import PRIVATE
 from docruns.core.tables import TABLES
 from docruns.sandbox import Sandbox
 from support.loading import query
@@ -558,6 +560,67 @@ def test_a_reader_that_leaves(arguments: str) -> None:
     pipe = f"'{program}' {arguments} | :; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", pipe], check=False, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+WITHOUT_STREAMS = ["<&- >&- 2>&-", ">/dev/full 2>&1"]
+
+
+@pytest.mark.fault(45)
+@pytest.mark.parametrize("streams", WITHOUT_STREAMS)
+def test_a_load_without_streams(few_runs: Sandbox, streams: str) -> None:
+    """A load whose streams are closed or full loads everything, and its exit code says so."""
+    program = Path(sys.executable).parent / "docruns"
+    load = f"'{program}' load extend --base-url {few_runs.extend_url}"
+    done = subprocess.run(
+        ["bash", "-c", f"{load} {streams}"], check=False, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.workflow_runs") == [(12,)]
+
+
+@pytest.mark.fault(45)
+@pytest.mark.parametrize("streams", WITHOUT_STREAMS)
+def test_a_failure_without_streams(streams: str) -> None:
+    """A command without streams that fails ends with the exit code of its failure."""
+    command = f"'{Path(sys.executable).parent / 'docruns'}' status --database missing"
+    assert subprocess.run(["bash", "-c", f"{command} {streams}"], check=False, timeout=60).returncode == 2
+
+
+@pytest.mark.fault(45)
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("tables", 1, "Send the output to another place."),
+        ("--version", 0, "what was printed there is incomplete"),
+    ],
+)
+def test_output_that_is_lost(arguments: str, code: int, words: str) -> None:
+    """One line on stderr says that stdout is full; a command that only prints ends with 1."""
+    program = Path(sys.executable).parent / "docruns"
+    with open("/dev/full", "w") as full:  # noqa: PTH123 # a device
+        done = subprocess.run(
+            [program, arguments], check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    [line] = done.stderr.splitlines()
+    assert done.returncode == code
+    assert line.startswith("docruns: stdout: cannot be written (No space left on device)")
+    assert words in line
+
+
+@pytest.mark.fault(45)
+def test_a_pipe_that_does_not_wait() -> None:
+    """A pipe that another program has set to non-blocking gets every line, although it is full at times."""
+    program = Path(sys.executable).parent / "docruns"
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen([program, "tables"], stdout=writing, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writing)
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+        with os.fdopen(reading) as pipe:
+            assert pipe.read().splitlines()[-1] == PRIVATE
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
 
 
 def test_a_load_whose_reader_leaves(sandbox: Sandbox) -> None:

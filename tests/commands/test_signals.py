@@ -24,7 +24,7 @@ Load = Callable[..., Ended]
 GRACE_S = 8.0
 """Seconds in which a load must end, also on a busy machine."""
 
-CODES = {"TERM": 143, "INT": 130}
+CODES = {"TERM": 143, "INT": 130, "HUP": 129}
 
 
 def check_end(ended: Ended, sent: str, folder: Path) -> None:

@@ -347,3 +347,9 @@ def test_keys_that_no_header_can_carry(key: str) -> None:
 def test_key_loses_its_line_end() -> None:
     """A key read from a file may end in a newline."""
     assert check_key(" sk_1\n", "k") == "sk_1"
+
+
+@pytest.mark.parametrize("text", ["'sk_1'", '"sk_1"', ' "sk_1" \n'])
+def test_key_loses_its_quotes(text: str) -> None:
+    """A file of variables for containers keeps the quotes that a shell would remove."""
+    assert check_key(text, "k") == "sk_1"

@@ -344,7 +344,9 @@ def test_a_file_without_certificates(
     if content is not None:
         file.write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(ConfigError, match="SSL_CERT_FILE: holds no certificates"):
+    with pytest.raises(
+        ConfigError, match=rf"SSL_CERT_FILE: {file} holds no certificates: .* Name a PEM file"
+    ):
         client("https://platform.test").__enter__()
 
 
@@ -431,6 +433,32 @@ def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
             http.get(LIST)
 
 
+@pytest.mark.fault(46)
+@pytest.mark.parametrize("through", ["TLS", "proxy"])
+def test_a_connection_that_is_never_made(
+    through: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy or a TLS handshake that hangs ends after `connect_timeout`, not after the whole exchange's time. One
+    line says that docruns tries again."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        url, named = f"https://{address}", f"cannot reach {address}: no connection within 0.3 s"
+        if through == "proxy":
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
+            url = "https://platform.test"
+            named = (
+                f"cannot reach platform.test: no connection through the proxy http://{address} within 0.3 s"
+            )
+        with client(url, connect_timeout=0.3, timeout=60.0) as http:
+            with pytest.raises(UnreachableError) as caught:
+                http.get(LIST)
+            assert http.usage.requests == QUICK.attempts
+    assert named in str(caught.value)
+    assert [record.message for record in caplog.records] == [
+        f"docruns: GET /workflow_runs: {named}: docruns tries again"
+    ]
+
+
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "gopher://x"])
 def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error about an unusable proxy names its variable, before any request is sent."""
@@ -439,6 +467,27 @@ def test_proxies_of_other_kinds(address: str, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match="ALL_PROXY"):
         client("https://platform.test").__enter__()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "address", [":::x", "http://[x", "http://h:99999", "proxy host", "http://", "http://user:secret@[x"]
+)
+def test_a_proxy_that_is_no_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is no URL is refused by its name before any request is sent, without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    with pytest.raises(ConfigError, match="HTTPS_PROXY: is not the address of a proxy") as caught:
+        client("https://platform.test").__enter__()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_that_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the proxy whose name is unknown, not the platform."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
+    with (
+        client("https://platform.test") as http,
+        pytest.raises(UnreachableError, match=r"the proxy http://proxy\.invalid"),
+    ):
+        http.get(LIST)
 
 
 def test_a_post_carries_json(sandbox: Sandbox) -> None:

@@ -5,7 +5,7 @@ one line with the process id when the process runs, and one when it has ended: e
 seconds, peak memory in MB.
 
 With a point (see `points`) the process sends the signal to itself there. `file_bytes` is the maximum size of
-any file of the process, like a full disk or a quota. `retry` has other arguments for `messages.Retry`, in its
+any file of the process, like a full disk or a quota; `open_files` is the maximum number of open files. `retry` has other arguments for `messages.Retry`, in its
 order.
 """
 
@@ -71,10 +71,11 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
             arm(asked["point"], signal.Signals[f"SIG{asked.get('signal', 'KILL')}"])
         if asked.get("file_bytes"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_bytes"],) * 2)
+        if asked.get("open_files"):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (asked["open_files"],) * 2)
         if asked.get("retry"):
-            importlib.import_module("docruns.net.messages").Retry.__init__.__defaults__ = tuple(
-                asked["retry"]
-            )
+            made, given = importlib.import_module("docruns.net.messages").Retry.__init__, asked["retry"]
+            made.__defaults__ = (*given, *made.__defaults__[len(given) :])
         sys.argv = ["docruns", *asked["arguments"]]
         cli.run()
         code = 0

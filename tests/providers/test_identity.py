@@ -62,6 +62,25 @@ def test_runs_of_another_workspace_are_refused(tmp_path: Path, sandbox: Sandbox,
     assert refused.value.key == f"sources.{provider}.{name}"
 
 
+@pytest.mark.parametrize(("before", "now"), [("ws_a", None), (None, "ws_b")])
+def test_a_workspace_that_is_not_set(
+    tmp_path: Path, sandbox: Sandbox, before: str | None, now: str | None
+) -> None:
+    """The refusal reads well also where one of the loads names no workspace, and says what to do."""
+    load_into(tmp_path / "d.duckdb", sandbox, workspace_id=before)
+    with pytest.raises(ConfigError) as refused:
+        load_into(tmp_path / "d.duckdb", sandbox, workspace_id=now)
+    owners = [
+        f"the workspace {name}" if name else "the key's own workspace (no workspace_id is set)"
+        for name in (before, now)
+    ]
+    todo = "set it to ws_a." if before else "remove the setting."
+    message = str(refused.value)
+    assert f"extend holds runs of {owners[0]}, and this load reads {owners[1]}: " in message
+    assert f"Name another --dataset (or --database), or {todo}" in message
+    assert "None" not in message
+
+
 def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -> None:
     """`--full` continues the dataset under another address, and loses nothing if the load is interrupted."""
     database = tmp_path / "d.duckdb"

@@ -23,6 +23,7 @@ from docruns.store.duckdb.file import open_database
 from docruns.store.target import Target, exclusive
 from proofs.children import Children
 from support.loading import connect
+from support.raw import free_port
 
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 
@@ -74,6 +75,27 @@ def test_a_window_without_an_inside() -> None:
             extend("k" * 20, since="2026-05-01", until=until)
 
 
+def test_what_dlt_init_writes(children: Children, platform: Sandbox, tmp_path: Path) -> None:
+    """The secrets of `dlt init` are below [sources.docruns]. Its placeholders are no secrets, and a key of Extend
+    does not go to Plextera."""
+    (tmp_path / ".dlt").mkdir()
+    secrets = tmp_path / ".dlt" / "secrets.toml"
+
+    def problem(provider: str, address: str, **environment: str) -> str:
+        environment = {f"SOURCES__EXTEND__{name}": value for name, value in environment.items()}
+        ended = children.run(tmp_path, "check", provider, "--base-url", address, environment=environment)
+        return ended.err
+
+    elsewhere = "https://platform.test"
+    secrets.write_text('[sources.docruns]\napi_key = "<configure me>"\nhash_key = "<configure me>"\n')
+    assert "sources.extend.api_key: is not set" in problem("extend", elsewhere)
+    assert "hash_key: is not set" in problem("extend", platform.extend_url, FIELD_VALUES="hash")
+    secrets.write_text('[sources.docruns]\napi_key = "sk_of_extend"\nhash_key = "long and random"\n')
+    secrets.chmod(0o600)
+    assert problem("extend", platform.extend_url, FIELD_VALUES="hash") == ""
+    assert "sources.plextera.api_key: is not set" in problem("plextera", elsewhere)
+
+
 TOML = {
     "base_ulr = 'x'": ("sources.extend.base_ulr: is no setting. Did you mean base_url?"),
     "field_value = 'drop'": ("Did you mean field_values?"),
@@ -99,6 +121,47 @@ def test_what_a_file_says_is_a_setting_and_of_its_type(
     assert "Traceback" not in ended.err and "sk_secret" not in ended.err
 
 
+SECTIONS = """
+[source.extend]
+api_key = "sk_of_this_project"
+[sources.extendd]
+api_key = "sk_of_this_project"
+[extend]
+workspace_id = "ws"
+[sources.github]
+token = "another source's"
+[docruns_extend.sources.extend]
+overlap = "2h"
+"""
+
+
+def test_sections_that_nothing_reads(children: Children, platform: Sandbox, tmp_path: Path) -> None:
+    """One line names the sections that look like one of docruns and are none, in files and in the environment. Those
+    of pipelines and of other sources are not named."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(SECTIONS)
+    environment = {"SOURCE__PLEXTERA__API_KEY": "k", "SOURCES__GITHUB__TOKEN": "k"}
+    ended = children.run(
+        tmp_path, "check", "extend", "--base-url", platform.extend_url, environment=environment
+    )
+    assert ended.code == 0
+    assert ended.err == (
+        "docruns: nothing reads [extend], [source.extend], [source.plextera], [sources.extendd]: the sections of "
+        "docruns are [sources.extend], [sources.plextera]\n"
+    )
+
+
+def test_a_setting_beside_the_secrets_of_dlt_init(
+    children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """Below [sources.docruns] only the secrets are read: another setting there is refused by name."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text('[sources.docruns]\nregion = "eu1"\n')
+    ended = children.run(tmp_path, "check", "extend", "--base-url", platform.extend_url)
+    assert ended.code == 2
+    assert ended.err == "docruns: sources.docruns.region: is not read. Put it into [sources.extend].\n"
+
+
 def test_a_variable_that_is_no_setting(children: Children, platform: Sandbox, tmp_path: Path) -> None:
     """Environment variables are checked too, except those of dlt itself."""
     command = ("load", "extend", "--base-url", platform.extend_url)
@@ -117,6 +180,10 @@ WRONG = {
     ("load", "extend", "--dataset", ""): "--dataset: '' is not a plain schema name",
     ("load", "extend", "--dataset", "My Data-Set"): "for example my_data_set.",
     ("verify", "extend", "--dataset", "Docs"): "for example docs.",
+    ("load", "extend", "--dataset", "temp"): "Use another name, for example temp_runs.",
+    ("load", "extend", "--dataset", "system"): "--dataset: system is a schema of the database itself",
+    ("load", "extend", "--dataset", "information_schema"): "is a schema of the database itself",
+    ("verify", "extend", "--dataset", "pg_catalog"): "Use another name, for example my_catalog_runs.",
     ("sandbox", "--port", "80000"): "65535",
     ("notebook",): "docruns.duckdb does not exist",
 }
@@ -147,6 +214,16 @@ def test_an_address_without_the_lists_is_not_accepted(
     assert ended.code == 1
     assert "the key is accepted" not in ended.out
     assert "404" in ended.err and "base_url" in ended.err
+
+
+def test_a_host_that_is_not_there(children: Children, tmp_path: Path) -> None:
+    """`check` gives up after three seconds, and names the host. A load tries for half a minute."""
+    with free_port() as port:
+        ended = children.run(tmp_path, "check", "extend", "--base-url", f"http://127.0.0.1:{port}")
+    assert ended.code == 1
+    assert ended.seconds < 20
+    [line] = ended.err.splitlines()
+    assert line.startswith(f"docruns: 127.0.0.1:{port}: GET /workflow_runs: cannot reach 127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("provider", ["extend", "plextera"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import threading
@@ -139,6 +141,23 @@ def test_lock_files_are_private(tmp_path: Path) -> None:
         os.umask(mask)
     assert found == {"x.lock": 0o600, "x.lock.json": 0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The message names the folder and the variable that moves it. There is no such file system on every machine, so
+    the system's call is replaced."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "x.lock"
+    message = rf"DLT_DATA_DIR: {tmp_path} is on a file system without locks \({os.strerror(number)}\)"
+    with pytest.raises(ConfigError, match=message), hold_lock(path, "one"):
+        pytest.fail("the lock is not held")
+    assert lock_holder(path) is None
 
 
 def test_a_failed_load_releases_its_lock(tmp_path: Path) -> None:

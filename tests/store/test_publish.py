@@ -149,10 +149,15 @@ def test_places_that_cannot_be(platform: Sandbox, tmp_path: Path) -> None:
         (tmp_path / "folder", "is not a DuckDB database"),
         (text, "is not a DuckDB database"),
         (tmp_path / "a?b.duckdb", "question mark"),
+        (tmp_path / "d.duckdb.wal", "its own working file (d.duckdb.wal)"),
+        (tmp_path / "d.duckdb.tmp", "its own working file (d.duckdb.tmp)"),
     ):
         with pytest.raises(ConfigError, match="--publish") as caught:
             load_into(platform, database, path)
         assert says in str(caught.value)
+    # before the copy is put there, the log beside it is deleted
+    with pytest.raises(ConfigError, match=r"its own working file \(x\.duckdb\.wal\)"):
+        load_into(platform, tmp_path / "x.duckdb.wal", tmp_path / "x.duckdb")
     with pytest.raises(ConfigError, match=r"--publish: needs a DuckDB database, not filesystem"):
         load_runs(
             connect_extend(base_url=platform.extend_url),

@@ -92,7 +92,7 @@ def test_a_404_of_a_deleted_run(load: Load, platform: Sandbox) -> None:
     assert "GET /workflow_runs/{id}" not in platform.stats.routes
 
 
-@pytest.mark.fault(21)
+@pytest.mark.fault(20, 52)
 @pytest.mark.parametrize("status", [404, 403, 500])
 def test_a_platform_whose_details_are_all_refused(load: Load, platform: Sandbox, status: int) -> None:
     """The load ends soon with the platform's error: not every run can be at fault."""
@@ -103,7 +103,7 @@ def test_a_platform_whose_details_are_all_refused(load: Load, platform: Sandbox,
     assert platform.stats.requests < 200
 
 
-@pytest.mark.fault(15)
+@pytest.mark.fault(52)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -129,7 +129,7 @@ def test_many_unreadable_runs_in_a_row(load: Load, platform: Sandbox, fault: dic
     assert wrong(Path("c.duckdb"), platform) == {}
 
 
-@pytest.mark.fault(21)
+@pytest.mark.fault(50)
 def test_details_that_are_older_than_their_list(load: Load, platform: Sandbox) -> None:
     """A replica lags behind: the run keeps its older date, the load says so, and the next one reads it again."""
     detail = {
@@ -149,7 +149,7 @@ def test_details_that_are_older_than_their_list(load: Load, platform: Sandbox) -
     assert of_one("processor_runs", "exr_lags", "updated_at::date::text") == [("2026-05-02",)]
 
 
-@pytest.mark.fault(21)
+@pytest.mark.fault(50)
 def test_a_workflow_run_that_is_older_than_the_list(load: Load, platform: Sandbox) -> None:
     """Its answer has no date, but the runs inside have, and its status shows it too: the next load reads it again."""
     platform.fault("stale", "/workflow_runs/*", times=None)
@@ -162,6 +162,7 @@ def test_a_workflow_run_that_is_older_than_the_list(load: Load, platform: Sandbo
     assert wrong(Path("c.duckdb"), platform) == {}
 
 
+@pytest.mark.fault(50)
 def test_a_run_that_is_read_right_after_its_change(platform: Sandbox, tmp_path: Path) -> None:
     """Details without a date may be older than the list: a load after `replica_lag` reads the run once more."""
     now = datetime.fromisoformat(max(changes(platform).values())) + timedelta(days=1)
@@ -178,6 +179,7 @@ def test_a_run_that_is_read_right_after_its_change(platform: Sandbox, tmp_path: 
     assert [load(), load()] == [1, 0]
 
 
+@pytest.mark.fault(51)
 def test_a_list_in_another_order(load: Load, platform: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server ignores the order that is asked for: the load notices it and reads the whole list."""
     monkeypatch.setenv("SOURCES__EXTEND__PAGE_SIZE", "20")
@@ -194,6 +196,7 @@ def test_a_list_in_another_order(load: Load, platform: Sandbox, monkeypatch: pyt
     assert platform.stats.routes["GET /workflow_runs"] < 4
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize(
     ("status", "failed"), [(400, True), (422, True), (500, True), (403, False), (404, False), (410, False)]
 )
@@ -230,6 +233,7 @@ def reader() -> Iterator[tuple[Sandbox, Client]]:
         yield running, client
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize(("most", "requests"), [(1000, 1), (50, 2), (15, 4)])
 def test_page_sizes_that_are_refused(reader: tuple[Sandbox, Client], most: int, requests: int) -> None:
     """The load asks for smaller pages, at last for the server's own size, and remembers it."""

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from ..core.errors import ApiError, MissingError
 from ..sync.lists import Platform, is_about_list
 
+PATIENCE_S = 3.0
+"""Seconds in which a connection must be made: somebody waits for the answer."""
+
 
 def check_access(platform: Platform) -> Iterator[str]:
     """Yield a line for each list, for one request a list. Errors name the setting to correct.
@@ -15,6 +18,7 @@ def check_access(platform: Platform) -> Iterator[str]:
     Raises ApiError if the list of workflow runs cannot be read: a load would fail. It would leave out any other
     list that cannot be read.
     """
+    platform.client.hurry(PATIENCE_S)
     with platform.client as client:
         yield f"address    {client.base_url}"
         for run_list in platform.lists:

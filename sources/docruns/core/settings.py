@@ -62,8 +62,11 @@ def moment(text: str | None, key: str) -> datetime | None:
 
 
 def check_key(key: str, name: str) -> str:
-    """The key without surrounding white space; ConfigError where no header can carry it."""
+    """The key without surrounding white space and quotes; ConfigError where no header can carry it."""
     key = key.strip()
+    if key[:1] in ("'", '"') and key[-1:] == key[:1]:
+        # a shell removes them, and a file of variables for containers does not
+        key = key[1:-1].strip()
     if not _PRINTABLE.fullmatch(key):
         raise ConfigError(name, "is empty or holds white space or other unprintable characters.")
     return key

@@ -12,13 +12,14 @@ go on while they flatten. They decide which requests are needed and what an answ
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ from .messages import ConnectionSettings, Outcome, Reply, Request, Usage
 from .redaction import make_redactor
 from .shared_budget import Budget
 from .transport import Transport
+
+logger = logging.getLogger("docruns")
 
 _AHEAD_BYTES = 64 * 2**20
 """How many bytes of answers may wait for the caller, beyond four answers for each connection."""
@@ -63,12 +66,19 @@ class Client:
         self._entered = 0
         self._measured = (0.0, 0)
         self._prefetched: dict[Request, Future[Outcome]] = {}
+        self._has_warned = False
         self.usage = Usage()
 
     @property
     def base_url(self) -> str:
         """Where requests go."""
         return self._settings.base_url
+
+    def hurry(self, seconds: float) -> None:
+        """Give up after this many seconds where no connection can be made. Call it before the client is entered."""
+        retry = replace(self._settings.retry, first=seconds / 4, connect_deadline=seconds)
+        self._settings = replace(self._settings, connect_timeout=seconds, retry=retry)
+        self._has_warned = True
 
     def __enter__(self) -> Self:
         with self._entering:
@@ -172,10 +182,19 @@ class Client:
                     if not call.may_retry(error):
                         return error
                     wait, retry = self._pause(error, attempt, call), self._settings.retry
-                    if attempt >= retry.attempts or time.monotonic() + wait > call.since + retry.deadline:
+                    is_unsent = isinstance(error, UnreachableError) and not error.sent
+                    deadline = retry.connect_deadline if is_unsent else retry.deadline
+                    if attempt >= retry.attempts or time.monotonic() + wait > call.since + deadline:
                         return error
+                    self._warn(error)
                 self.usage.retries += 1
                 await asyncio.sleep(wait)
+
+    def _warn(self, error: ApiError) -> None:
+        """Say once that the platform is silent: the tries may take minutes."""
+        if isinstance(error, UnreachableError) and not self._has_warned:
+            self._has_warned = True
+            logger.warning("docruns: %s: %s: docruns tries again", error.request, error.message)
 
     def _pause(self, error: ApiError, attempt: int, call: _Call) -> float:
         """Seconds until the next try. It is 0 after a 429: the budget then stops all requests."""

@@ -61,18 +61,20 @@ class Usage:
 class Retry:
     """When to give up a request: after `attempts` tries, or `deadline` seconds from its first turn.
 
-    Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
+    While no connection can be made, after `connect_deadline` seconds. Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
     """
 
     attempts: int = 6
     first: float = 1.0
     cap: float = 60.0
     deadline: float = 300.0
+    connect_deadline: float = 300.0
 
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """How to reach a platform. `timeout` is in seconds, for connecting and between bytes.
+    """How to reach a platform. `connect_timeout` is in seconds, to look the host up, connect and agree on TLS, also
+    through a proxy; `timeout` is in seconds, between two pieces of an answer.
 
     `total_timeout` is for a whole exchange, in seconds; `max_response_mb` is in MiB of decompressed body. The
     headers hold the key: they are not printed.
@@ -82,6 +84,7 @@ class ConnectionSettings:
     headers: Mapping[str, str] = field(repr=False)
     concurrency: int = 16
     timeout: float = 60.0
+    connect_timeout: float = 15.0
     retry: Retry = field(default_factory=Retry)
     total_timeout: float = 300.0
     max_response_mb: float = 256.0

@@ -15,7 +15,10 @@ Errors of httpx and aiohttp become errors of docruns in `Transport._translate`, 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import re
 import ssl
 import zlib
 from base64 import b64encode
@@ -38,6 +41,8 @@ from .messages import ConnectionSettings, Request
 # httpx logs whole URLs at INFO, page tokens included
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
+_HOST = re.compile(r"[\w.:-]+")
+
 _JSON = {"content-type": "application/json"}
 
 _url: ContextVar[str] = ContextVar("_url")
@@ -55,8 +60,8 @@ class Answer(NamedTuple):
 class Transport:
     """Sends requests to one host over at most `concurrency` connections, which it keeps open.
 
-    `timeout` limits the seconds to connect and between two pieces of an answer, `total_timeout` the whole
-    exchange. `max_response_mb` limits a body after decompression; reading ends there. Certificates are
+    `connect_timeout` limits the seconds to connect, `timeout` those between two pieces of an answer,
+    `total_timeout` the whole exchange. `max_response_mb` limits a body after decompression; reading ends there. Certificates are
     checked against certifi's list, or that of SSL_CERT_FILE and SSL_CERT_DIR. ConfigError if the proxy
     variable of the environment that applies to the host cannot be used.
     """
@@ -70,7 +75,10 @@ class Transport:
         self._http = httpx.AsyncClient(
             headers={**settings.headers, "accept-encoding": "gzip"},
             cookies=_NoCookies(),
-            timeout=httpx.Timeout(settings.timeout, pool=None),
+            # httpx-aiohttp hands `pool` on as the time for a whole connection: name, proxy, TLS
+            timeout=httpx.Timeout(
+                settings.timeout, connect=settings.connect_timeout, pool=settings.connect_timeout
+            ),
             follow_redirects=False,
             # the proxy and the certificates of the environment are chosen above
             trust_env=False,
@@ -162,15 +170,23 @@ class Transport:
                 reason = getattr(cause, "message", "") or getattr(cause, "os_error", cause)
                 address = self._proxy.url if self._proxy else ""
                 failure = f"the proxy {address} does not connect: {reason}"
+            case aiohttp.ClientConnectorDNSError() if self._proxy:
+                failure = f"the proxy {self._proxy.url} does not connect: {cause.os_error}"
             case aiohttp.ClientConnectorError():
                 failure = str(cause.os_error)
             case aiohttp.ConnectionTimeoutError():
-                failure = f"no connection within {self._settings.timeout:g} s"
+                through = f" through the proxy {self._proxy.url}" if self._proxy else ""
+                failure = f"no connection{through} within {self._settings.connect_timeout:g} s"
             case _:
                 failure, sent = self._describe_break(cause or error), True
         failure = failure if sent else f"cannot reach {self._host}: {failure}"
-        is_trusted = not isinstance(cause, aiohttp.ClientConnectorCertificateError)
-        found = UnreachableError(failure, request=request, retryable=is_trusted)
+        has_no_files = getattr(cause, "errno", None) in (errno.EMFILE, errno.ENFILE)
+        is_lasting = has_no_files or isinstance(cause, aiohttp.ClientConnectorCertificateError)
+        found = UnreachableError(failure, request=request, retryable=not is_lasting)
+        if has_no_files:
+            found.advice = (
+                "Raise the limit of open files, for example with `ulimit -n 1024`, then start again."
+            )
         found.sent = sent
         return found
 
@@ -207,8 +223,13 @@ def proxy_for(url: str) -> httpx.Proxy | None:
     address = proxies[name]
     try:
         proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-    except ValueError as error:
-        raise ConfigError(f"{name.upper()}_PROXY", f"is no proxy: {error}.") from error
+        # both accept what the other refuses; aiohttp would refuse it with each request
+        if not _HOST.fullmatch(URL(str(proxy.url)).host or ""):
+            raise ValueError("it names no host")
+    except (ValueError, httpx.InvalidURL) as error:
+        # some of these errors quote the address, which may hold a password
+        hint = "Write http://host:port, or remove the variable."
+        raise ConfigError(f"{name.upper()}_PROXY", "is not the address of a proxy.", hint) from error
     if proxy.url.scheme not in ("http", "https"):
         problem = f"{proxy.url.scheme} proxies are not supported; name an HTTP one."
         raise ConfigError(f"{name.upper()}_PROXY", problem)
@@ -226,7 +247,9 @@ def _make_tls_context(url: str) -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context()
     except OSError as error:
-        raise ConfigError("SSL_CERT_FILE", f"holds no certificates: {error}.") from error
+        place = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+        problem = f"{place} holds no certificates: {error.strerror or error}."
+        raise ConfigError("SSL_CERT_FILE", problem, "Name a PEM file, or remove the variable.") from error
 
 
 class _NoCookies(CookieJar):

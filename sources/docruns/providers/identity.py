@@ -59,14 +59,23 @@ def check_identity(platform: Platform) -> None:
 
 def _identity_error(platform: Platform, name: str, before: Mapping[str, Any]) -> ConfigError:
     now = platform.settings.origin
-    dataset = f"{dlt.current.pipeline().dataset_name} holds runs of {before.get(name)}"
+    dataset = f"{dlt.current.pipeline().dataset_name} holds runs of {_owner(name, before.get(name))}"
+    setting = f"set it to {before[name]}" if before.get(name) else "remove the setting"
     if name == "api_version":
         why = f"{dataset}, and {now[name]} has other ids for them: each run would be in it twice."
-        hint = f"Name another --dataset (or --database), or set it to {before.get(name)}."
+        hint = f"Name another --dataset (or --database), or {setting}."
     else:
-        why = f"{dataset}, and these are of {now[name]}: the state of one would hide runs of the other."
-        hint = (
-            "Name another --dataset (or --database). Only if it is the same platform under a new "
-            "address: --full reads everything again."
+        why = f"{dataset}, and this load reads {_owner(name, now[name])}: the state of one would hide runs of the other."
+        hint = f"Name another --dataset (or --database), or {setting}. " + (
+            "Only if it is the same platform under a new address: --full reads everything again."
+            if name == "base_url"
+            else "Only if it is the same workspace under a new name: --full reads everything again."
         )
     return ConfigError(f"sources.{platform.name}.{name}", why, hint)
+
+
+def _owner(name: str, value: str | None) -> str:
+    """Whose runs they are, in words, by a setting of the origin and its value."""
+    if name in ("base_url", "api_version"):
+        return str(value or "an unknown platform")
+    return f"the workspace {value}" if value else f"the key's own workspace (no {name} is set)"

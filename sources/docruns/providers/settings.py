@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +15,7 @@ from typing import Any, ParamSpec
 
 import dlt
 from dlt.common.configuration import with_config
+from dlt.common.configuration.providers.doc import BaseDocProvider
 from dlt.common.runtime.run_context import active
 
 from ..core.errors import ApiError, ConfigError, RefusedError
@@ -24,9 +27,19 @@ from ..net.shared_budget import Budget
 from ..store.environment import disable_telemetry, warn_of_readable_secrets
 from ..sync.lists import Platform
 
+logger = logging.getLogger("docruns")
+
 REQUESTS_PER_SECOND = 10.0
 """The first rate of a load: the limit of Extend's lowest plan. Plextera documents no limit."""
 
+INIT_SECTION = "docruns"
+"""`dlt init docruns` writes the secrets of the source below [sources.docruns]."""
+
+PROVIDERS = ("extend", "plextera")
+"""The platforms that have a section of their own."""
+
+_PLACEHOLDER = "<configure me>"
+"""The value that `dlt init` writes for a secret."""
 
 P = ParamSpec("P")
 
@@ -121,6 +134,7 @@ class LoadOptions:
     def make_settings(self, section: str, origin: Mapping[str, str | None]) -> Settings:
         """The settings, checked. ConfigError names the setting."""
         since, until = moment(self.since, "since"), moment(self.until, "until")
+        hash_key = _secret(section.rpartition(".")[2], "hash_key", self.hash_key)
         if since is not None and until is not None and since >= until:
             raise ConfigError(
                 "until", f"{self.until} is not after since, {self.since}: no run lies between them."
@@ -134,7 +148,7 @@ class LoadOptions:
             until=until,
             max_runs=check_bounds(f"{section}.max_runs", self.max_runs, 1),
             full=self.full,
-            privacy=make_privacy(self.field_values, self.hash_key, self.drop_columns, section),
+            privacy=make_privacy(self.field_values, hash_key, self.drop_columns, section),
             origin=origin,
         )
 
@@ -142,15 +156,29 @@ class LoadOptions:
 def find_api_key(provider: str, api_key: str | None, base_url: str) -> str:
     """The key of the settings or of the environment. Optional on loopback addresses."""
     warn_of_readable_secrets()
+    warn_of_unread_settings()
     variable = f"{provider.upper()}_API_KEY"
-    key = api_key or os.environ.get(variable) or ("sandbox" if is_loopback(base_url) else None)
-    if key is None:
+    key = _secret(provider, "api_key", api_key) or os.environ.get(variable)
+    if not key and is_loopback(base_url):
+        return "sandbox"
+    if not key:
         raise ConfigError(
             f"sources.{provider}.api_key",
             "is not set.",
             f"Put it into .dlt/secrets.toml under [sources.{provider}], or set {variable}.",
         )
     return key
+
+
+def _secret(provider: str, name: str, value: str | None) -> str | None:
+    """A secret of [sources.<provider>], or of the section that `dlt init` made; None for its placeholder.
+
+    That section serves Extend, which the script of `dlt init` loads: a key of Extend must not go to Plextera.
+    """
+    if value and value != _PLACEHOLDER:
+        return value
+    found = dlt.secrets.get(f"sources.{INIT_SECTION}.{name}", str) if provider == "extend" else None
+    return found if found != _PLACEHOLDER else None
 
 
 def check_bounds(key: str, number: Any, least: float, most: float = math.inf) -> Any:
@@ -175,10 +203,65 @@ def refuse_unknown_settings(provider: str, known: Iterable[str]) -> None:
             # a nested table is a setting of dlt, such as one of a resource
             if name not in names and not isinstance(value, dict):
                 raise _unknown(f"sources.{provider}.{name}", name, names)
+    if provider == "extend":
+        _refuse_beside_secrets()
     for variable in os.environ:
         name = variable.removeprefix(start).lower()
         if variable.startswith(start) and "__" not in name and name not in names:
             raise _unknown(variable, name, names)
+
+
+def _refuse_beside_secrets() -> None:
+    """ConfigError for a key in [sources.docruns] that is not one of the secrets that are read there."""
+    for config_provider in dlt.config.config_providers:
+        section, _ = config_provider.get_value(INIT_SECTION, dict, "", "sources")
+        for name, value in section.items() if isinstance(section, dict) else ():
+            if name not in ("api_key", "hash_key") and not isinstance(value, dict):
+                raise ConfigError(
+                    f"sources.{INIT_SECTION}.{name}", "is not read.", "Put it into [sources.extend]."
+                )
+
+
+def warn_of_unread_settings() -> None:
+    """Log one warning with the sections of dlt's configuration that look like one of docruns and that nothing reads."""
+    unread = sorted(filter(_is_unread, _sections()))
+    if unread and unread not in _WARNED:
+        _WARNED.append(unread)
+        names = ", ".join(f"[{'.'.join(section)}]" for section in unread)
+        logger.warning(
+            "docruns: nothing reads %s: the sections of docruns are %s",
+            names,
+            ", ".join(f"[sources.{name}]" for name in PROVIDERS),
+        )
+
+
+_WARNED: list[list[tuple[str, ...]]] = []
+
+
+def _sections() -> set[tuple[str, ...]]:
+    """The sections of the configuration files and of the environment, down to the second level."""
+    found = {tuple(name.lower().split("__")[:-1][:2]) for name in os.environ if "__" in name.strip("_")}
+    for provider in dlt.config.config_providers:
+        tables = tomllib.loads(provider.to_toml()) if isinstance(provider, BaseDocProvider) else {}
+        for name, table in tables.items():
+            inner = (
+                [key for key, value in table.items() if isinstance(value, dict)]
+                if isinstance(table, dict)
+                else []
+            )
+            found |= {(name, key) for key in inner} or ({(name,)} if isinstance(table, dict) else set())
+    return found
+
+
+def _is_unread(section: tuple[str, ...]) -> bool:
+    """Whether it is a section of docruns, misspelt. Other sections are of dlt, of its pipelines and other sources."""
+    outer, inner = section[0], section[1] if len(section) > 1 else ""
+    if outer == "sources":
+        return inner not in (*PROVIDERS, INIT_SECTION) and bool(get_close_matches(inner, PROVIDERS, 1, 0.8))
+    is_ours = inner in PROVIDERS or bool(get_close_matches(inner, PROVIDERS, 1, 0.8))
+    return (is_ours and bool(get_close_matches(outer, ["sources"], 1, 0.8))) or (
+        outer in PROVIDERS and not inner
+    )
 
 
 def _unknown(key: str, name: str, names: set[str]) -> ConfigError:

@@ -11,6 +11,7 @@ cause is raised unchanged.
 from __future__ import annotations
 
 import binascii
+import codecs
 import errno
 import re
 import zlib
@@ -123,6 +124,9 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
             name = key.upper().replace(".", "__")
             return ConfigError(key, "is missing.", f"Put it into .dlt/secrets.toml, or set {name}.")
         case ConfigProviderException():
+            if marked := next(filter(_has_mark, getattr(cause, "full_paths", ())), None):
+                problem = "begins with a byte order mark, which TOML does not have."
+                return ConfigError(str(marked), problem, "Save it as UTF-8 without BOM.")
             place = re.search(r"line \d+ col \d+", str(cause))
             where = f", {place[0]}" if place else ""
             return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
@@ -137,6 +141,14 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
         case MissingDependencyException():
             return ConfigError("--destination", first_line(cause))
     return None
+
+
+def _has_mark(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(3) in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE + b"[", codecs.BOM_UTF16_BE + b"\0")
+    except OSError:
+        return False
 
 
 def _missing_key(error: ConfigFieldMissingException) -> str:

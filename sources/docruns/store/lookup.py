@@ -220,6 +220,18 @@ def stored_privacy(pipeline: dlt.Pipeline) -> str | None:
     return None if last is None else last[2] or "keep"
 
 
+def has_row_ids(pipeline: dlt.Pipeline) -> bool | None:
+    """Whether the dataset was begun with dlt's row ids, by its setting ADD_DLT_ID; None where it takes no SQL."""
+    if not traits_of(pipeline).takes_updates:
+        return None
+    try:
+        list(_select(pipeline, WORKFLOW_RUNS.name, ("_dlt_id",), [""]))
+    except (DestinationException, PipelineException):
+        # no such column, or no such table yet
+        return False
+    return True
+
+
 def providers(pipeline: dlt.Pipeline) -> set[str]:
     """The providers whose runs the dataset holds, or has held."""
     return {name for (name,) in columns_of(pipeline, "syncs", ("provider",))}

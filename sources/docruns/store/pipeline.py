@@ -16,6 +16,7 @@ import dlt
 from dlt.common.configuration.utils import get_resolved_traces
 
 from ..core.errors import ConfigError, LockedError
+from . import lookup
 from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.merge import MergingDuckDb
 from .target import Target, hold_dataset, lock_holders, working_folder
@@ -92,7 +93,11 @@ def open_pipeline(
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(parents=True, mode=0o700)
-            with _activated(provider, target, destination, folder) as running, hold_dataset(running, target):
+            with (
+                _activated(provider, target, destination, folder) as running,
+                hold_dataset(running, target),
+                _settled_ids(running),
+            ):
                 yield running
         finally:
             # nothing commits what is not committed by now: it only fills the disk
@@ -111,6 +116,25 @@ def _no_retries(target: Target) -> Iterator[None]:
     finally:
         if is_new:
             os.environ.pop(_RAISE, None)
+
+
+@contextmanager
+def _settled_ids(running: dlt.Pipeline) -> Iterator[None]:
+    """Let dlt add its row ids where the dataset has them already, and only there.
+
+    The setting is for all pipelines of an environment. dlt's column takes no nulls, so a dataset with rows keeps what
+    it was begun with.
+    """
+    name = f"{running.pipeline_name}__NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID".upper()
+    before, has_ids = os.environ.get(name), lookup.has_row_ids(running)
+    if has_ids is not None:
+        os.environ[name] = "true" if has_ids else "false"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _remove(folder: Path) -> None:

@@ -12,6 +12,7 @@ time on a file, which a notebook can hold as well: see duckdb/file.py. Other war
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -37,6 +38,7 @@ _PATIENCE_S = 0.3
 """Seconds to try a lock that is taken: `lock_holder` takes each one for an instant to see whether it is
 free."""
 _POLL_S = 0.02
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 _DATASET_PATIENCE_S = 3.0
@@ -131,6 +133,14 @@ def hold_lock(path: Path, command: str, database: str = "", dataset: str = "") -
             f"{what}: {who or 'another process'} is at work on it. "
             "Wait until it has ended, then run this again."
         ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise ConfigError(
+            "DLT_DATA_DIR",
+            f"{path.parent} is on a file system without locks ({error.strerror}).",
+            "Set this environment variable to a folder of this machine.",
+        ) from error
     note = _note_file(path)
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -152,6 +162,10 @@ def lock_holder(path: Path) -> LockHolder | None:
             return None
     except Timeout:
         return _read_holder(path) or LockHolder(0, "", "unknown")
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
 
 
 def lock_holders(database: Path) -> dict[str, LockHolder]:

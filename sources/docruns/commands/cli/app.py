@@ -35,6 +35,8 @@ from .options import (
     connect_platform,
     make_target,
 )
+from .streams import print_answer
+from .surroundings import require_address_space
 
 if TYPE_CHECKING:
     from ...sandbox import Sandbox
@@ -63,12 +65,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def global_options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 # its callback prints it
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options of `docruns` itself."""
+    if context.invoked_subcommand not in ("tables", "sandbox", "notebook"):
+        require_address_space()
 
 
 @app.command()
@@ -153,15 +158,7 @@ def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> No
     disable_telemetry()
     require_database(Target("", database))
     datasets = reports(database, lambda: lock_holders(database))
-    if as_json:
-        print(json.dumps(datasets, default=rfc3339))
-        return
-    if not datasets:
-        print(f"{database}: nothing is loaded yet")
-    for dataset in datasets:
-        print(f"{dataset.pop('dataset')}")
-        for name, value in dataset.items():
-            print(f"  {name:<22} {value if value is not None else '-'}")
+    print_answer(json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, database))
 
 
 @app.command()
@@ -280,7 +277,7 @@ def tables(
     """Explain every table and column."""
     from .console import as_markdown, as_text
 
-    print(as_markdown() if markdown else as_text())
+    print_answer(as_markdown() if markdown else as_text())
 
 
 @app.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...core.tables import CLEARED, TABLES, Table
 
@@ -101,6 +102,17 @@ def quarantine_notice(number: int, target: Target) -> str:
     runs = "1 run is" if number == 1 else f"{number:,} runs are"
     query = f"SELECT resource, id, message FROM {target.dataset}.quarantine WHERE resolved_at IS NULL"
     return f"{runs} quarantined, see {target.dataset}.quarantine; each load tries them again. Why: {query}"
+
+
+def as_report(datasets: list[dict[str, Any]], database: Path) -> str:
+    """What a DuckDB file holds, one value a line."""
+    lines: list[str] = []
+    for dataset in datasets:
+        lines.append(dataset["dataset"])
+        for name, value in dataset.items():
+            if name != "dataset":
+                lines.append(f"  {name:<22} {value if value is not None else '-'}")
+    return "\n".join(lines) or f"{database}: nothing is loaded yet"
 
 
 PRIVATE = (

@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from ...core.errors import DocrunsError
 from .app import app
 from .console import say
-from .streams import prepare_streams
+from .streams import lost_output, prepare_streams
+from .surroundings import limit_error, prepare_environment
 
 
 def run() -> None:
@@ -24,6 +26,7 @@ def run() -> None:
     atexit.register(_silence_teardown)
     logging.getLogger("dlt").addFilter(_OneLinePerProblem())
     prepare_streams()
+    prepare_environment()
     if "_DOCRUNS_COMPLETE" in os.environ:
         # without rich, which takes 0.6 s of CPU to render the help texts; None: not installed
         modules: dict[str, Any] = sys.modules
@@ -39,19 +42,27 @@ def run() -> None:
             sys.exit(128 + signals.received)
         known = _as_docruns_error(error)
         if known is None:
+            if isinstance(error, SystemExit):
+                _report_lost_output()
             raise
         say(f"docruns: {known}")
         sys.exit(known.exit_code)
 
 
+def _report_lost_output() -> None:
+    if error := lost_output():
+        say(
+            f"docruns: stdout: cannot be written ({error.strerror}): what was printed there is incomplete. "
+            "The exit code is that of the command's work."
+        )
+
+
 def _silence_teardown() -> None:
     """Drop what DuckDB's bindings print while Python unloads them: "nanobind: leaked 27 instances", with some orders
-    of imports. Where the command's own output cannot be written, Python's message about that is kept."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
+    of imports. All output of the command is written by now."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError):
             stream.flush()
-    except (OSError, ValueError):
-        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
@@ -60,6 +71,8 @@ def _as_docruns_error(error: BaseException) -> DocrunsError | None:
         return error
     if not isinstance(error, Exception):
         return None
+    if known := limit_error(error):
+        return known
     # imports dlt, which `--help` and wrong use must not wait for
     from ...store.failures import from_dlt_config
 
@@ -87,7 +100,7 @@ class _OneLinePerProblem(logging.Filter):
 
 
 class StopSignals:
-    """Makes SIGTERM end a command as Ctrl-C does: at once, with all clean-up.
+    """Makes SIGTERM and SIGHUP end a command as Ctrl-C does: at once, with all clean-up.
 
     `received` is the signal that came. It is kept because the interrupted code may raise another error: DuckDB an error of its query,
     typer an exit.
@@ -97,9 +110,10 @@ class StopSignals:
         self.received: signal.Signals | None = None
         self._unraisable, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         signal.signal(signal.SIGTERM, self._raise)
-        # a shell makes a command in the background ignore SIGINT
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._raise)
+        # a shell makes a command in the background ignore SIGINT, and `nohup` one that outlives its terminal SIGHUP
+        for each in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, self._raise)
 
     def _raise(self, number: int, _: object) -> None:
         self.received = signal.Signals(number)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ...store.target import Target
     from ...sync.lists import Platform
 
+_RESERVED = re.compile("temp|system|information_schema|pg_.*")
+"""Schemas that DuckDB and Postgres keep for themselves."""
+
 _DLT_SETTINGS = ("max_table_nesting", "root_key", "schema_contract", "section", "parallelized")
 """Settings that dlt accepts for any source."""
 
@@ -77,6 +80,12 @@ def make_target(
             "--dataset",
             f"{name!r} is not a plain schema name, and dlt would change it.",
             f"Use lower-case letters, digits and single underscores, for example {plain}.",
+        )
+    if _RESERVED.fullmatch(name):
+        raise ConfigError(
+            "--dataset",
+            f"{name} is a schema of the database itself, which takes no tables there.",
+            f"Use another name, for example {name}_runs.".replace("pg_", "my_"),
         )
     return Target(name, database, destination)
 

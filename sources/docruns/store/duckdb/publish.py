@@ -29,6 +29,13 @@ def check_place(database: Path, path: Path) -> None:
     is_same_file = path.exists() and database.exists() and path.samefile(database)
     if is_same_file or path.absolute() == database.absolute():
         raise ConfigError("--publish", f"{path} is the database itself.", "Name another file.")
+    for own, other in ((database, path), (path, database)):
+        # the log of one would be the other, and is deleted or replayed
+        if other.absolute().name.startswith((f"{own.name}.wal", f"{own.name}.tmp")) and (
+            own.absolute().parent.resolve() == other.absolute().parent.resolve()
+        ):
+            problem = f"{path} and {database} would be a database and its own working file ({other.name})."
+            raise ConfigError("--publish", problem, "Name another file.")
     check_path(path, "--publish")
     if path.exists() and not _is_database(path):
         raise ConfigError(
