@@ -69,6 +69,7 @@ ROWS = {
     41: Row("a damaged working folder", "left by a kill, then overwritten", "the load does not read it: one load repairs the database"),
     42: Row("a damaged state", "dlt's two tables in the database", "one line that says what to do; after that one load, which fetches nothing again"),
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
+    61: Row("an update that is answered 200 and not applied", "a push", "the run is read again; the change counts as unconfirmed, the exit code is 3, and the next push sends it again"),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import dlt
 
 from ..core.errors import ConfigError
 from ..core.privacy import storage_mode_error
+from ..store.lookup import Pipeline
 from ..sync.lists import Platform
 
 logger = logging.getLogger("docruns")
@@ -52,14 +53,31 @@ def check_identity(platform: Platform) -> None:
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         if not platform.settings.full or "api_version" in changed:
-            raise _identity_error(platform, changed[-1], before)
+            raise _identity_error(platform, changed[-1], before, dlt.current.pipeline().dataset_name)
         saved.get("resources", {}).clear()
     saved["origin"] = dict(now)
 
 
-def _identity_error(platform: Platform, name: str, before: Mapping[str, Any]) -> ConfigError:
+def check_stored_identity(platform: Platform, running: Pipeline, *, only_reads: bool = False) -> None:
+    """ConfigError where the destination holds the runs of another platform, host or workspace: what it stores says
+    nothing about these runs.
+
+    The ids of workflow runs are the same in all API versions, so a command that only reads may use another one.
+    """
+    running.sync_destination()
+    sources: Mapping[str, Any] = running.state.get("sources", {})
+    before = sources.get(platform.name, {}).get("origin") or {}
+    now = {**platform.settings.origin}
+    if only_reads:
+        now.pop("api_version", None)
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    if changed:
+        raise _identity_error(platform, changed[-1], before, running.dataset_name)
+
+
+def _identity_error(platform: Platform, name: str, before: Mapping[str, Any], dataset: str) -> ConfigError:
     now = platform.settings.origin
-    dataset = f"{dlt.current.pipeline().dataset_name} holds runs of {before.get(name)}"
+    dataset = f"{dataset} holds runs of {before.get(name)}"
     if name == "api_version":
         why = f"{dataset}, and {now[name]} has other ids for them: each run would be in it twice."
         hint = f"Name another --dataset (or --database), or set it to {before.get(name)}."

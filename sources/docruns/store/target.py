@@ -25,7 +25,7 @@ from dlt.common.runtime.run_context import active
 from filelock import FileLock, Timeout
 
 from ..core.errors import ConfigError, LockedError
-from .destinations import DestinationTraits, traits_by_name
+from .destinations import DestinationTraits, location_of, traits_by_name
 from .failures import check_folder
 
 _PATIENCE_S = 0.3
@@ -53,8 +53,8 @@ class Target:
 
 def working_folder(target: Target) -> Path:
     """The folder where dlt keeps the packages of this target; its name has no special characters."""
-    path = str(target.database.absolute()) if target.traits.has_file else ""
-    name = hashlib.sha256(f"{target.destination}\n{target.dataset}\n{path}".encode()).hexdigest()
+    where = str(target.database.absolute()) if target.traits.has_file else location_of(target.destination)
+    name = hashlib.sha256(f"{target.destination}\n{target.dataset}\n{where}".encode()).hexdigest()
     return Path(active().data_dir) / "docruns" / name[:16]
 
 

@@ -47,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 100},
     epilog="Exit codes: 0 everything is loaded, 1 failed, 2 wrong use or configuration, 3 loaded but some runs are "
-    "quarantined, or pushed but some runs were refused, 4 the API refused the key.",
+    "quarantined, or pushed but some runs were refused or not confirmed, 4 the API refused the key.",
 )
 
 QUARANTINED = 3
