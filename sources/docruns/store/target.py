@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from ..core.errors import ConfigError, LockedError
 from .destinations import DestinationTraits, location_of, traits_by_name
+from .duckdb.file import check_name
 from .failures import check_folder
 
 _PATIENCE_S = 0.3
@@ -36,11 +37,18 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True)
 class Target:
-    """Where rows go: a DuckDB file, or any dlt destination by name with its own configuration."""
+    """Where rows go: a DuckDB file, or any dlt destination by name with its own configuration.
+
+    ConfigError where the name of the file is that of a database in memory.
+    """
 
     dataset: str
     database: Path = Path("docruns.duckdb")
     destination: str = "duckdb"
+
+    def __post_init__(self) -> None:
+        if self.traits.has_file:
+            check_name(self.database, "--database")
 
     def __str__(self) -> str:
         return str(self.database) if self.traits.has_file else self.destination
