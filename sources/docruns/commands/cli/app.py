@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -317,7 +318,8 @@ def notebook(
 ) -> None:
     """Open the notebook in the browser.
 
-    It shows scores against correctness, the fields that reviewers correct, and cost.
+    It shows scores against correctness, the fields that reviewers correct, and cost. The address holds a
+    token: nobody can read the page without it.
     """
     from ...store.target import Target, require_database
 
@@ -328,7 +330,14 @@ def notebook(
             "The notebook or marimo is not installed. They come with the repository: clone it and run `make setup` there."
         )
     mode = "edit" if edit else "run"
-    command = [sys.executable, "-m", "marimo", mode, str(path), "--", "--database", str(database)]
+    command = [sys.executable, "-m", "marimo", mode, str(path), "--token-password-file", "-"]
+    command += ["--", "--database", str(database)]
+    # other users of this machine reach the port, but may not read the database; marimo's own token for `run` is a
+    # hash of the notebook. On stdin, because arguments are in the list of processes
+    reader, writer = os.pipe()
+    os.write(writer, secrets.token_urlsafe(32).encode())
+    os.close(writer)
+    os.dup2(reader, 0)
     os.execv(sys.executable, command)  # noqa: S606 # this interpreter; signals reach the notebook only
 
 
