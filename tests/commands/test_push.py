@@ -36,7 +36,7 @@ from docruns.commands.load import Summary, load_runs
 from docruns.commands.push import push as module
 from docruns.commands.push import report
 from docruns.commands.push.journal import Journal, read_records
-from docruns.commands.push.push import PushResult, journal_file, push_rows
+from docruns.commands.push.push import PushResult, push_rows
 from docruns.commands.verify import verify_runs
 from docruns.core.codec import Number, number_text
 from docruns.core.errors import (
@@ -50,6 +50,7 @@ from docruns.core.errors import (
 from docruns.net import messages
 from docruns.providers import changes
 from docruns.providers.extend import connect_extend, updates
+from docruns.providers.spelling import is_spelling
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target, exclusive
 from docruns.sync.lists import Platform
@@ -91,6 +92,11 @@ def truth(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 def rows_of(database: Path, columns: str = "id, outcome") -> list[tuple[Any, ...]]:
     """The rows of `pushes`, in the order of the pushed rows."""
     return query(database, f"SELECT {columns} FROM extend.pushes ORDER BY done_at, source_row")
+
+
+def journals() -> list[Path]:
+    """The journals of this test's pushes."""
+    return list((Path(os.environ["DLT_DATA_DIR"]) / "docruns").glob("*.push"))
 
 
 def calls(sandbox: Sandbox) -> int:
@@ -420,7 +426,7 @@ def test_problems_of_rows_are_named(place: Place, name: str) -> None:
     assert query(database, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'pushes'") == [
         (0,)
     ]
-    assert not journal_file(Target("extend", database)).exists()
+    assert journals() == []
 
 
 def json_like(rows: list[Any], ids: list[str]) -> Rows:
@@ -832,7 +838,7 @@ def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exce
     assert 5 < calls(sandbox) <= 5 + 2 * updates.LANES
     outcomes = [outcome for _, outcome in rows_of(database)]
     assert outcomes.count("confirmed") == 5
-    assert journal_file(Target("extend", database)).exists()
+    assert len(journals()) == 1
     sandbox.clear_faults()
     sandbox.stats.reset()
     found = push(place, checked(place))
@@ -840,7 +846,7 @@ def test_a_refused_key_stops_at_once(place: Place, status: int, error: type[Exce
     assert calls(sandbox) == 20
     assert query(database, "SELECT count(*), count(DISTINCT push_id) FROM extend.pushes "
                  "WHERE outcome = 'confirmed' AND read_at IS NOT NULL") == [(25, 1)]  # fmt: skip
-    assert not journal_file(Target("extend", database)).exists()
+    assert journals() == []
     check_agreement(place)
 
 
@@ -916,6 +922,178 @@ def test_another_push_settles_a_killed_one(place: Place) -> None:
     assert set(confirmed(sandbox).values()) == {1}
 
 
+def killed_push(place: Place, sent: int) -> None:
+    """A push of `checked: true` that ends after some answers, as if it had been killed: its journal stays."""
+    place[0].fault("status", "/workflow_runs/*", method="POST", status=401, after=sent, times=None)
+    with pytest.raises(RefusedError):
+        push(place, checked(place))
+    place[0].clear_faults()
+    place[0].stats.reset()
+    assert len(journals()) == 1
+
+
+def test_a_journal_says_nothing_about_another_platform(place: Place, tmp_path: Path) -> None:
+    """A killed push, then the file is loaded anew from another platform: that platform gets every change."""
+    sandbox, database = place
+    killed_push(place, 7)
+    database.unlink()
+    with make_place(SMALL, tmp_path) as other:
+        load(other)
+        found = push(other, checked(other))
+        assert (found.before, found.confirmed, calls(other[0])) == (0, 25, 25)
+        assert all(run["metadata"]["checked"] for run in truth(other[0]).values())
+    # the first one's journal waits for a push to its platform
+    assert len(journals()) == 1
+    assert set(truth(sandbox)) == set(truth(other[0]))
+
+
+def test_what_was_confirmed_before_a_kill_is_read_again(place: Place) -> None:
+    """A change that was confirmed before a kill counts only if the run still has it, otherwise it is sent again."""
+    sandbox, database = place
+    killed_push(place, 7)
+    done = [id_ for id_, run in truth(sandbox).items() if run["metadata"]["checked"]]
+    for id_ in done[:3]:
+        sandbox.extend.rename(id_, metadata={"checked": False})
+    found = push(place, checked(place))
+    assert (found.before, found.confirmed, calls(sandbox)) == (4, 25, 25 - 4)
+    assert all(run["metadata"]["checked"] for run in truth(sandbox).values())
+    assert {outcome for _, outcome in rows_of(database)} == {"confirmed"}
+    check_agreement(place)
+
+
+def test_a_database_from_before_the_push_proves_nothing(place: Place, tmp_path: Path) -> None:
+    """A killed push, then the database is restored from a copy and the platform from a backup: all is sent."""
+    sandbox, database = place
+    shutil.copy(database, tmp_path / "copy.duckdb")
+    with pytest.MonkeyPatch.context() as patch:
+        # each answer is committed before the next one comes
+        patch.setattr(module, "CHUNK_RUNS", 1)
+        killed_push(place, 7)
+    shutil.copy(tmp_path / "copy.duckdb", database)
+    for id_ in truth(sandbox):
+        sandbox.extend.rename(id_, metadata={"checked": False})
+    found = push(place, checked(place))
+    assert (found.before, found.confirmed, calls(sandbox)) == (0, 25, 25)
+    assert all(run["metadata"]["checked"] for run in truth(sandbox).values())
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_rows_of_another_platform_are_not_pushed(
+    place: Place, dry_run: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs of another platform are refused by name before any request: the stored rows say nothing of it."""
+    monkeypatch.setattr("docruns.providers.extend.source.platform_of", lambda _: "api.extend.ai")
+    with pytest.raises(ConfigError, match=r"this machine.*api\.extend\.ai.*--dataset"):
+        push(place, checked(place), dry_run=dry_run)
+    assert place[0].stats.requests == 0
+
+
+UNAPPLIED = {"ignored": 25, "first_key": 25, "every_second": 12, "overwritten": 25}
+"""Switches of the sandbox's `updates`, and how many of 25 updates a run then lacks."""
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize("updates", UNAPPLIED)
+def test_an_update_that_is_answered_and_not_applied(place: Place, updates: str) -> None:
+    """An answer 200 confirms nothing: a run that lacks the change when it is read again is unconfirmed, and the
+    next push sends the change again."""
+    sandbox, database = place
+    rows: Rows = [{"id": id_, "metadata": {"checked": True, "ledger": 417}} for id_ in truth(sandbox)]
+    sandbox.extend.switch(updates=updates)
+    found = push(place, rows)
+    lost = UNAPPLIED[updates]
+    assert (found.confirmed, found.unconfirmed, calls(sandbox)) == (25 - lost, lost, 25)
+    assert found.before == found.unchanged == found.refused == 0
+    reasons = {
+        reason for _, outcome, reason in rows_of(database, "id, outcome, reason") if outcome == "unconfirmed"
+    }
+    cells = "metadata.ledger" if updates == "first_key" else "metadata.checked, metadata.ledger"
+    assert reasons == {f"it was answered, but the run, read again, does not have it: {cells}"}
+    assert journals() == []
+    sandbox.extend.switch(updates="kept")
+    sandbox.stats.reset()
+    again = push(place, rows)
+    assert (again.confirmed, again.unconfirmed, calls(sandbox)) == (lost, 0, lost)
+    kept = [(run["metadata"]["checked"], run["metadata"]["ledger"]) for run in truth(sandbox).values()]
+    assert kept == [(True, 417)] * 25
+
+
+def test_an_update_of_an_unloaded_run_is_read_again(place: Place) -> None:
+    """A run that the database does not have is read again too."""
+    sandbox, _ = place
+    new = sandbox.extend.add(2)
+    rows: Rows = [{"id": id_, "metadata.checked": True} for id_ in new]
+    sandbox.extend.switch(updates="ignored")
+    assert push(place, rows).unconfirmed == 2
+    sandbox.extend.switch(updates="kept")
+    assert push(place, rows).confirmed == 2
+    assert push(place, rows).unchanged == 2
+
+
+def test_an_update_that_is_respelled(place: Place) -> None:
+    """A value that the platform spells otherwise is confirmed, and sent once."""
+    sandbox, database = place
+    rows: Rows = [{"id": id_, "name": "Pine", "metadata.note": "Harbor"} for id_ in truth(sandbox)]
+    sandbox.extend.switch(updates="respelled")
+    found = push(place, rows)
+    assert (found.confirmed, found.unconfirmed) == (25, 0)
+    assert set(rows_of(database, "outcome, reason")) == {
+        ("confirmed", "the platform keeps it in its own way")
+    }
+    again = push(place, rows)
+    assert (again.unchanged, calls(sandbox)) == (25, 25)
+
+
+def test_an_unapplied_update_stays_unconfirmed_with_private_columns(tmp_path: Path) -> None:
+    """Also where neither table nor journal keeps values, and then the reason names no key."""
+    with make_place({**SMALL, "runs": 3}, tmp_path) as place:
+        how: dict[str, Any] = {"field_values": "hash", "hash_key": KEY}
+        load(place, **how)
+        place[0].extend.switch(updates="ignored")
+        assert push(place, checked(place), **how).unconfirmed == 3
+        reasons = {reason for (reason,) in rows_of(place[1], "reason")}
+        assert reasons == {"it was answered, but the run, read again, does not have it"}
+        place[0].extend.switch(updates="kept")
+        assert push(place, checked(place), **how).confirmed == 3
+
+
+def test_unconfirmed_updates_are_told(place: Place, docruns: Any) -> None:
+    """The command says so and exits with 3."""
+    place[0].extend.switch(updates="ignored")
+    code, out, _ = docruns("--from", TWO)
+    assert code == 3
+    assert "2 were sent, but do not have it yet" in out
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept", "same"),
+    [
+        (Number("12.50"), Number("12.5"), True),
+        (Number("12.50"), "12.5", True),
+        ("00501", 501, False),
+        (2**53 + 1, 2**53, True),
+        (True, "true", True),
+        (True, False, False),
+        ("Harbor & Pine ", "harbor &amp; pine", True),
+        ("Harbor", "Pine", False),
+        ("2026-05-18T08:30:00+02:00", "2026-05-18T06:30:00.000Z", True),
+        ("2026-05-18", "2026-05-19", False),
+        ({"b": 2}, {"a": 1, "b": 2}, True),
+        ({"b": 2}, {"a": 1}, False),
+        (["a", "b", "a"], ["b", "a"], True),
+        (["a", "b"], ["a"], False),
+        (["a"], ["a", "c"], False),
+        ({"a": [1]}, {"a": 1}, False),
+        ("", None, False),
+        (None, "", False),
+        ("x", None, False),
+    ],
+)
+def test_spellings_of_one_value(sent: Any, kept: Any, same: bool) -> None:
+    """Another value, or none, is no spelling of the one that was sent."""
+    assert is_spelling(sent, kept) is same
+
+
 def test_a_name_that_is_not_returned_is_compared_with_what_was_sent(place: Place) -> None:
     """Under 2026-02-09 a name is compared with the last confirmed push, also after a kill."""
     sandbox, _ = place
@@ -957,7 +1135,7 @@ def test_private_columns_stay_private(mode: str, tmp_path: Path) -> None:
         with pytest.raises(RefusedError):
             push(place, rows, api_version="v1", **how)
         sandbox.clear_faults()
-        journal = journal_file(Target("extend", database))
+        [journal] = journals()
         assert stat.S_IMODE(journal.stat().st_mode) == 0o600
         seen += [journal.read_bytes(), database.read_bytes()]
         found = push(place, rows, api_version="v1", **how)
@@ -1166,6 +1344,23 @@ def test_refusals_and_lost_answers_of_a_pipeline(
     ]
     assert f"row 1 ({ids[0]}) was refused" in caplog.text
     assert confirmed(sandbox) == {f"/workflow_runs/{id_}": 1 for id_ in ids[1:]}
+
+
+def test_updates_of_a_pipeline_that_are_not_applied(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline fails where a run lacks its change, and succeeds once the platform applies it."""
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    sandbox, _ = place
+    sandbox.extend.switch(updates="ignored")
+    rows: Rows = [{"id": id_, "metadata.checked": True} for id_ in list(truth(sandbox))[:2]]
+    with pytest.raises(
+        PipelineStepFailed, match="2 updates were answered, but the runs, read again, do not have"
+    ):
+        pipeline_of(sandbox, tmp_path).run(rows, table_name="found")
+    sandbox.extend.switch(updates="kept")
+    pipeline_of(sandbox, tmp_path).run([], table_name="found")
+    assert sum(run["metadata"]["checked"] for run in truth(sandbox).values()) == 2
 
 
 def test_a_refused_key_fails_a_pipeline_at_once(tmp_path: Path) -> None:

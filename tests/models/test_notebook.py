@@ -341,7 +341,7 @@ def test_as_a_script_it_prints_and_does_not_change_the_database(shown: Row, data
 
 
 def test_the_command_opens_it(database: Path) -> None:
-    """`docruns notebook` serves the notebook on this machine, and a signal ends it."""
+    """`docruns notebook` serves the notebook to who has the token of its address, and a signal ends it."""
     script = "from docruns.commands.cli.main import run; run()"
     environment = {**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
@@ -354,8 +354,20 @@ def test_the_command_opens_it(database: Path) -> None:
         assert process.stdout is not None
         try:
             url = next(found[0] for line in process.stdout if (found := URL.search(line)))
-            page = httpx.get(url, timeout=30, follow_redirects=True)
-            assert page.status_code == 200 and "marimo" in page.text
+            token = httpx.URL(url).params["access_token"]
+            assert len(token) >= 32
+            with httpx.Client(timeout=30) as client:
+                page = client.get(url, follow_redirects=True)
+                assert page.status_code == 200 and "explore" in page.text
+            for way in ({}, {"access_token": "x"}, {"access_token": token[:-1]}):
+                for path in ("", "/api/status", "/api/version", "/api/usage"):
+                    refused = httpx.get(httpx.URL(url).copy_with(path=path or "/", params=way), timeout=30)
+                    assert refused.status_code in (303, 401), (path, refused.status_code)
+                    assert "explore" not in refused.text
+            if sys.platform == "linux":
+                # any user may read it
+                assert token not in Path(f"/proc/{process.pid}/cmdline").read_text()
+                assert token not in Path(f"/proc/{process.pid}/environ").read_text()
         finally:
             process.terminate()
             process.communicate()

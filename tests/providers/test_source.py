@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,55 @@ def test_plain_run(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
     pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
     assert sandbox.stats.details == 0
     assert count(pipeline, "syncs") == 2
+
+
+@pytest.fixture
+def few() -> Iterator[Sandbox]:
+    """A platform of a few runs."""
+    with Sandbox(4, standalone=1, plextera_runs=4, document_size="light") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("provider", "moves"),
+    [("extend", "dataset"), ("plextera", "dataset"), ("extend", "database"), ("extend", "lost")],
+)
+def test_another_dataset_starts_anew(
+    pipeline: dlt.Pipeline, few: Sandbox, tmp_path: Path, provider: str, moves: str
+) -> None:
+    """A pipeline that goes to another dataset or database, or whose database is lost, loads every run there."""
+
+    def run(**how: Any) -> int:
+        source: Any = {"extend": extend, "plextera": plextera}[provider]
+        url = {"extend": few.extend_url, "plextera": few.plextera_url}[provider]
+        pipeline.run(source(base_url=url), loader_file_format="parquet", **how)
+        return count(pipeline, "workflow_runs")
+
+    full = run()
+    assert full >= 4
+    database = str(tmp_path / "other.duckdb")
+    if moves == "lost":
+        (tmp_path / "mine.duckdb").unlink()
+    how: dict[str, Any] = {
+        "dataset": {"dataset_name": "third"}, "database": {"destination": dlt.destinations.duckdb(database)},
+        "lost": {},
+    }[moves]  # fmt: skip
+    assert run(**how) == full
+    few.stats.reset()
+    assert run() == full
+    assert few.stats.details == 0
+    if moves == "dataset":
+        # back to the first one, which has everything
+        assert run(dataset_name="docs") == full
+        assert count(pipeline, "syncs") == 2
+
+
+def test_a_package_that_waits_is_of_this_dataset(pipeline: dlt.Pipeline, few: Sandbox) -> None:
+    """Two extractions before one load fetch nothing twice."""
+    pipeline.extract(extend(base_url=few.extend_url))
+    few.stats.reset()
+    pipeline.extract(extend(base_url=few.extend_url))
+    assert few.stats.details == 0
 
 
 def test_default_loader_format_works_too(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:

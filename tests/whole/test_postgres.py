@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from docruns.commands.cli.app import app
+from docruns.core.errors import RefusedError
 from docruns.core.tables import CLEARED, SYNCS, TABLES, Column
 from docruns.sandbox import Sandbox
+from docruns.store.target import Target, lock_file
 from support.loading import query
 from support.postgres import rows
 
@@ -140,3 +143,40 @@ def test_pushed(server: str, sandbox: Sandbox) -> None:
         result = CliRunner().invoke(app, [*arguments, "--from", query_])
         assert kind in str(result.exception), query_
     assert rows(server, "SELECT count(*) FROM tags.workflow_runs") == [(40,)]
+
+
+def test_a_push_into_another_database(server: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed push into one database, then the same rows into another one of another platform: it gets them all."""
+    with closing(psycopg2.connect(server)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE DATABASE other")
+    sql = 'SELECT id, true AS "metadata.checked" FROM moved.workflow_runs'
+    docruns("load", "extend", "--dataset", "moved")
+    sandbox.fault("status", "/workflow_runs/*", method="POST", status=401, after=5, times=None)
+    arguments = ["push", "extend", "--destination", "postgres", "--dataset", "moved", "--from", sql]
+    assert isinstance(CliRunner().invoke(app, arguments).exception, RefusedError)
+    lock = lock_file(Target("moved", destination="postgres"))
+    with Sandbox(runs=40, seed=3) as second:
+        monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", second.extend_url)
+        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.replace("/postgres?", "/other?"))
+        assert lock_file(Target("moved", destination="postgres")) != lock
+        docruns("load", "extend", "--dataset", "moved")
+        found = json.loads(docruns("push", "extend", "--dataset", "moved", "--from", sql, "--json"))
+        assert (found["before"], found["confirmed"]) == (0, 40)
+        runs = [run for run in second.extend.truth() if run["resource"] == "workflow_runs"]
+        assert [run["metadata"].get("checked") for run in runs] == [True] * 40
+
+
+def test_a_lock_is_of_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two servers, or two databases, are two targets; two users or passwords of one database are one."""
+    names = (
+        "postgresql://a:x@one:5432/db", "postgresql://b:y@one:5432/db", "postgresql://a:x@two:5432/db",
+        "postgresql://a:x@one:5432/other", "postgresql://a:x@one:6432/db",
+        "postgresql://a:x@one:5432/db?host=/tmp/s",
+    )  # fmt: skip
+    found = []
+    for name in names:
+        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", name)
+        found.append(lock_file(Target("extend", destination="postgres")))
+    assert found[0] == found[1]
+    assert len({*found}) == 5

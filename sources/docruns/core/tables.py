@@ -517,7 +517,11 @@ PUSHES = _table(
         _key("push_id", "text", "The push: when it began, and a few random digits."),
         _key("id", "text", "The workflow run."),
         Column("source_row", "bigint", "1-based place of its row in what was pushed."),
-        Column("outcome", "text", "confirmed, unchanged, refused, or unconfirmed: sent, and no answer came."),
+        Column(
+            "outcome",
+            "text",
+            "confirmed: the run, read again, has it; unchanged; refused; or unconfirmed: sent, and not confirmed.",
+        ),
         Column("reason", "text", "Why, for people; a code alone where values are not kept."),
         _document("name", "text", "Name that was sent; null: none."),
         _document("metadata", "json", "Metadata that was sent: the keys that differed."),

@@ -10,8 +10,8 @@
 
 A null cell changes nothing. A null inside JSON is a value, and is sent: a key can be set to null, but not
 removed. The platform merges metadata key by key and the new value wins; Extend does not document whether an
-object inside is merged or replaced. A value that the platform stores in another form is sent once: `LastPush`
-holds its answer.
+object inside is merged or replaced. A value that the platform spells otherwise is sent once: `LastPush` holds
+what the platform had after that.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ..core.codec import JSON, Number, decode_whole, number_text, rfc3339, utc
 from ..core.errors import ApiError, MissingError, ShapeError
 from ..core.flatten.values import is_equal
 from ..core.payload import is_usable
+from .spelling import is_spelling
 
 METADATA_BYTES = 10_000
 """The limit for a run's metadata as compact JSON: the documented 10 KB, applied to the merged object."""
@@ -92,12 +93,14 @@ class LastPush(NamedTuple):
 
 
 class Change(NamedTuple):
-    """An update to send: what differs. `before` has the earlier values of the same keys."""
+    """An update to send: what differs. `before` has the earlier values of the same keys. `repeats`: the last
+    confirmed push of the run asked for the same."""
 
     wish: DesiredRun
     name: str | None
     metadata: dict[str, JSON]
     before: RemoteRun
+    repeats: bool = False
 
     def body(self) -> bytes:
         """The body of the request."""
@@ -262,7 +265,10 @@ def diff(wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored) -> 
     name = None if _is_called(wish.name, known, sent, stored) else wish.name
     if name is None and not metadata:
         return Unchanged(wish, "is so already")
-    if sent.wish is not None and sent.wish == stored("wish", fingerprint(wish)):
+    before = {key: known.metadata[key] for key in metadata if key in known.metadata}
+    repeats = sent.wish is not None and sent.wish == stored("wish", fingerprint(wish))
+    change = Change(wish, name, metadata, RemoteRun(None if name is None else known.name, before), repeats)
+    if repeats and not read_back(change, known).missing:
         now = stored("after", known.text())
         if now is not None and sent.after is not None and _equal(now, sent.after):
             return Unchanged(wish, "was sent before, and the platform keeps it in its own way")
@@ -270,8 +276,7 @@ def diff(wish: DesiredRun, known: RemoteRun, sent: LastPush, stored: Stored) -> 
     if metadata and size > METADATA_BYTES:
         reason = f"the run's metadata would have {size:,} bytes, and may have {METADATA_BYTES:,}"
         return Problem(wish.row, wish.id, reason)
-    before = {key: known.metadata[key] for key in metadata if key in known.metadata}
-    return Change(wish, name, metadata, RemoteRun(None if name is None else known.name, before))
+    return change
 
 
 @dataclass
@@ -314,14 +319,32 @@ def compare(
     return comparison
 
 
-def holds(change: Change, known: RemoteRun) -> bool | None:
-    """Whether the run has the values of the change. None: unknown, the API does not return the name."""
-    has = all(
-        key in known.metadata and same(value, known.metadata[key]) for key, value in change.metadata.items()
-    )
-    if not has or change.name is None:
-        return has
-    return None if known.name is None else known.name == change.name
+class ReadBack(NamedTuple):
+    """What became of a change, in the run that was read again: the cells that it lacks, and those that it spells
+    otherwise. `is_certain`: the API returns all that was sent."""
+
+    missing: list[str]
+    otherwise: list[str]
+    is_certain: bool
+
+
+def read_back(change: Change, known: RemoteRun) -> ReadBack:
+    """Compare a run with what was sent. A cell is missing where it is absent, as before the change, or another value.
+
+    A cell that was as it is now before a repeated change counts as spelt otherwise: the first one has made it so.
+    """
+    found = ReadBack([], [], change.name is None or known.name is not None)
+    old = change.before
+    for key, sent in change.metadata.items():
+        kept, was = known.metadata.get(key), old.metadata.get(key)
+        if key not in known.metadata or not same(sent, kept):
+            is_unchanged = (key in old.metadata) == (key in known.metadata) and same(was, kept)
+            is_kept = is_spelling(sent, kept) and (change.repeats or sent is None or not is_unchanged)
+            (found.otherwise if is_kept else found.missing).append(f"metadata.{key}")
+    if change.name is not None and known.name not in (None, change.name):
+        is_kept = is_spelling(change.name, known.name) and (change.repeats or known.name != old.name)
+        (found.otherwise if is_kept else found.missing).append("name")
+    return found
 
 
 def _is_called(name: str | None, known: RemoteRun, sent: LastPush, stored: Stored) -> bool:

@@ -6,16 +6,23 @@ dlt's source state stores both, without the hash key.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
+from inspect import unwrap
+from types import FrameType
 from typing import Any
 
 import dlt
 
 from ..core.errors import ConfigError
 from ..core.privacy import storage_mode_error
+from ..store.destinations import traits_of
+from ..store.lookup import Pipeline, has_package
 from ..sync.lists import Platform
 
 logger = logging.getLogger("docruns")
+
+_RUN = unwrap(dlt.Pipeline.run).__code__
 
 
 def check_storage_mode(platform: Platform) -> None:
@@ -23,6 +30,7 @@ def check_storage_mode(platform: Platform) -> None:
 
     Each resource begins with this call. In a new dataset the first call writes both to the state.
     """
+    forget_other_dataset(platform)
     check_identity(platform)
     saved, privacy = dlt.current.source_state(), platform.settings.privacy
     has_rows = any(saved.get("resources", {}).values())
@@ -40,6 +48,55 @@ def check_storage_mode(platform: Platform) -> None:
         saved["drop_columns"] = privacy.emptied
 
 
+def forget_other_dataset(platform: Platform) -> None:
+    """Clear the state where it is about another dataset than the one that this package goes to.
+
+    A pipeline keeps its state when it runs with another `dataset_name` or destination: the state would hide all
+    that the other dataset lacks. So the state names the first package of its dataset, which the destination must
+    have; where it cannot be asked, the name of the dataset must be the same.
+    """
+    running, saved = dlt.current.pipeline(), dlt.current.source_state()
+    if name := _dataset_of_run(running):
+        running._set_dataset_name(name)
+    load_id = dlt.current.load_package_state()["load_id"]
+    first = saved.get("first_package") or {}
+    if first.get("load_id") == load_id:
+        return
+    if first and _is_here(running, first):
+        return
+    if first:
+        logger.warning(
+            "docruns: %s does not hold what the pipeline's state says of it: %s is loaded from the beginning",
+            running.dataset_name, platform.name,
+        )  # fmt: skip
+        saved.clear()
+    saved["first_package"] = {"load_id": load_id, "dataset": running.dataset_name}
+
+
+def _dataset_of_run(running: Pipeline) -> str | None:
+    """The `dataset_name` of the call of `pipeline.run` that extracts now; None where it names none.
+
+    dlt gives this name to the pipeline, takes it back when the extraction begins, and gives it again to the load.
+    In between nothing but the call itself has it. The extraction may run in another thread than the call.
+    """
+    for found in sys._current_frames().values():
+        frame: FrameType | None = found
+        while frame is not None:
+            if frame.f_code is _RUN and frame.f_locals.get("self") is running:
+                name = frame.f_locals.get("dataset_name")
+                return name if isinstance(name, str) else None
+            frame = frame.f_back
+    return None
+
+
+def _is_here(running: Pipeline, first: Mapping[str, str]) -> bool:
+    """Whether the first package of a state's dataset is in the pipeline's dataset, or waits to be loaded."""
+    if not traits_of(running).takes_updates:
+        return first["dataset"] == running.dataset_name
+    waiting = [*running.list_extracted_load_packages(), *running.list_normalized_load_packages()]
+    return first["load_id"] in waiting or has_package(running, first["load_id"])
+
+
 def check_identity(platform: Platform) -> None:
     """ConfigError where the dataset holds the runs of another platform, host or workspace.
 
@@ -52,14 +109,31 @@ def check_identity(platform: Platform) -> None:
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         if not platform.settings.full or "api_version" in changed:
-            raise _identity_error(platform, changed[-1], before)
+            raise _identity_error(platform, changed[-1], before, dlt.current.pipeline().dataset_name)
         saved.get("resources", {}).clear()
     saved["origin"] = dict(now)
 
 
-def _identity_error(platform: Platform, name: str, before: Mapping[str, Any]) -> ConfigError:
+def check_stored_identity(platform: Platform, running: Pipeline, *, only_reads: bool = False) -> None:
+    """ConfigError where the destination holds the runs of another platform, host or workspace: what it stores says
+    nothing about these runs.
+
+    The ids of workflow runs are the same in all API versions, so a command that only reads may use another one.
+    """
+    running.sync_destination()
+    sources: Mapping[str, Any] = running.state.get("sources", {})
+    before = sources.get(platform.name, {}).get("origin") or {}
+    now = {**platform.settings.origin}
+    if only_reads:
+        now.pop("api_version", None)
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    if changed:
+        raise _identity_error(platform, changed[-1], before, running.dataset_name)
+
+
+def _identity_error(platform: Platform, name: str, before: Mapping[str, Any], dataset: str) -> ConfigError:
     now = platform.settings.origin
-    dataset = f"{dlt.current.pipeline().dataset_name} holds runs of {_owner(name, before.get(name))}"
+    dataset = f"{dataset} holds runs of {_owner(name, before.get(name))}"
     setting = f"set it to {before[name]}" if before.get(name) else "remove the setting"
     if name == "api_version":
         why = f"{dataset}, and {now[name]} has other ids for them: each run would be in it twice."

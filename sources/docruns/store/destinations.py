@@ -6,10 +6,12 @@ without an entry gets what dlt says of it, and dlt's defaults for the rest.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import dlt
-from dlt.common.destination import TLoaderFileFormat
+from dlt.common.destination import Destination, TLoaderFileFormat
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from .duckdb.merge import MergingDuckDb
@@ -67,6 +69,23 @@ KNOWN = {
 def traits_by_name(name: str) -> DestinationTraits:
     """The traits of a destination that is known by its name only, before dlt has set it up."""
     return KNOWN.get(name, DestinationTraits())
+
+
+def location_of(name: str) -> str:
+    """Where the destination `name` of dlt's configuration keeps its data: server, port and database, without user
+    and secrets. Empty where the configuration does not say: the destination names what is missing when it is opened.
+    """
+    config: Any = None
+    with suppress(Exception):
+        destination: Any = Destination.from_reference(name)
+        config = destination.configuration(None, accept_partial=True)
+    credentials = getattr(config, "credentials", None)
+    parts: list[object] = [getattr(config, "bucket_url", None)]
+    parts += [getattr(credentials, part, None) for part in ("host", "port", "database", "project_id")]
+    # a socket's folder is in the query
+    query = getattr(credentials, "query", None) or {}
+    parts += [query.get("host"), query.get("port")]
+    return "\n".join("" if part is None else str(part) for part in parts) if any(parts) else ""
 
 
 def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:

@@ -32,6 +32,7 @@ from dlt.common.configuration.exceptions import (
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.storages.exceptions import LoadPackageNotFound
+from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 
 from ..core.errors import ConfigError, DocrunsError
 from .duckdb.errors import first_line, forbidden_error, from_duckdb, no_space_error
@@ -138,6 +139,9 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
             return ConfigError(cause.field_name, f"has a value of the wrong type: it must be {kind}.")
         case UnknownDestinationModule():
             return ConfigError("--destination", f"{cause.ref} is not a destination of dlt.")
+        case InvalidInMemoryDuckdbCredentials():
+            text = "is a database in memory, which is gone when the command ends."
+            return ConfigError("the destination's credentials", text, "Name a file.")
         case MissingDependencyException():
             return ConfigError("--destination", first_line(cause))
     return None

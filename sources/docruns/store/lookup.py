@@ -58,6 +58,11 @@ def _committed_packages(pipeline: dlt.Pipeline, load_ids: set[str]) -> set[str]:
     return {load_id for load_id, status in rows if status == 0}
 
 
+def has_package(pipeline: dlt.Pipeline, load_id: str) -> bool:
+    """Whether the package was loaded to the end into the pipeline's dataset."""
+    return bool(_committed_packages(pipeline, {load_id}))
+
+
 def nested_links(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, NestedLink]:
     """Those of `ids` that the destination holds as nested workflow runs, with their place in the run around
     them."""

@@ -31,7 +31,8 @@ from dlt.common.runtime.run_context import active
 from filelock import FileLock, Timeout
 
 from ..core.errors import ConfigError, DocrunsError, LockedError
-from .destinations import DestinationTraits, traits_by_name, traits_of
+from .destinations import DestinationTraits, location_of, traits_by_name, traits_of
+from .duckdb.file import check_name
 from .failures import check_folder
 
 _PATIENCE_S = 0.3
@@ -61,11 +62,18 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 @dataclass(frozen=True)
 class Target:
-    """Where rows go: a DuckDB file, or any dlt destination by name with its own configuration."""
+    """Where rows go: a DuckDB file, or any dlt destination by name with its own configuration.
+
+    ConfigError where the name of the file is that of a database in memory.
+    """
 
     dataset: str
     database: Path = Path("docruns.duckdb")
     destination: str = "duckdb"
+
+    def __post_init__(self) -> None:
+        if self.traits.has_file:
+            check_name(self.database, "--database")
 
     def __str__(self) -> str:
         return str(self.database) if self.traits.has_file else self.destination
@@ -78,8 +86,8 @@ class Target:
 
 def working_folder(target: Target) -> Path:
     """The folder where dlt keeps the packages of this target; its name has no special characters."""
-    path = str(target.database.absolute()) if target.traits.has_file else ""
-    name = hashlib.sha256(f"{target.destination}\n{target.dataset}\n{path}".encode()).hexdigest()
+    where = str(target.database.absolute()) if target.traits.has_file else location_of(target.destination)
+    name = hashlib.sha256(f"{target.destination}\n{target.dataset}\n{where}".encode()).hexdigest()
     return Path(active().data_dir) / "docruns" / name[:16]
 
 

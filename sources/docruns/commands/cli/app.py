@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +50,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 100},
     epilog="Exit codes: 0 everything is loaded, 1 failed, 2 wrong use or configuration, 3 loaded but some runs are "
-    "quarantined, or pushed but some runs were refused, 4 the API refused the key.",
+    "quarantined, or pushed but some runs were refused or not confirmed, 4 the API refused the key.",
 )
 
 QUARANTINED = 3
@@ -315,7 +316,8 @@ def notebook(
 ) -> None:
     """Open the notebook in the browser.
 
-    It shows scores against correctness, the fields that reviewers correct, and cost.
+    It shows scores against correctness, the fields that reviewers correct, and cost. The address holds a
+    token: nobody can read the page without it.
     """
     from ...store.target import Target, require_database
 
@@ -326,7 +328,14 @@ def notebook(
             "The notebook or marimo is not installed. They come with the repository: clone it and run `make setup` there."
         )
     mode = "edit" if edit else "run"
-    command = [sys.executable, "-m", "marimo", mode, str(path), "--", "--database", str(database)]
+    command = [sys.executable, "-m", "marimo", mode, str(path), "--token-password-file", "-"]
+    command += ["--", "--database", str(database)]
+    # other users of this machine reach the port, but may not read the database; marimo's own token for `run` is a
+    # hash of the notebook. On stdin, because arguments are in the list of processes
+    reader, writer = os.pipe()
+    os.write(writer, secrets.token_urlsafe(32).encode())
+    os.close(writer)
+    os.dup2(reader, 0)
     os.execv(sys.executable, command)  # noqa: S606 # this interpreter; signals reach the notebook only
 
 

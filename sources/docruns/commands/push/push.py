@@ -8,9 +8,10 @@ The journal is a file beside the target's lock. It holds a change before the cha
 answer before the lane that got it sends its next change. A killed push leaves the journal: the next push
 fetches those runs again, merges what the journal holds, and continues. It continues the same push, under the
 same `push_id`, if its rows ask for the same; in any case it compares them with what the runs have by then. So
-a call that was answered is never made again. A call that was sent and not answered is made again only if the
-run, fetched again, lacks the change. A name that the API version does not return cannot be checked, and is
-sent again.
+a call is made again only if the run, fetched again, lacks the change. A name that the API version does not
+return cannot be checked: it is sent again if no answer came.
+
+A change is confirmed when the run, fetched again, has it. An answer 200 alone confirms nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ...core.codec import rfc3339
 from ...core.errors import ApiError, ConfigError, RowsError
+from ...core.settings import is_loopback
+from ...core.tables import Row
 from ...providers import changes
 from ...providers.changes import Change, Comparison, DesiredRun, Problem, RemoteRun, Stored
 from ...providers.extend import updates
+from ...providers.identity import check_stored_identity
 from ...store.destinations import traits_of
 from ...store.environment import private_files
 from ...store.failures import translate_errors
@@ -40,13 +45,14 @@ from ...sync.lists import Platform
 from ...sync.metrics import Progress
 from ..load import CHUNK_RUNS
 from .journal import Journal, JournalState, read_records
-from .records import Record, private_text, to_rows
+from .records import Record, private_text, recorded_change, to_rows
 from .refresh import refresh_source
 from .remote import RemoteRuns
 from .rows import KEY, read_rows
 
 _NO_ANSWER = "no answer came"
 _READ_BACK = "no answer came; the run, read again, has it"
+_NOT_KEPT = "it was answered, but the run, read again, does not have it"
 _KEPT_OTHERWISE = "the platform keeps it in its own way"
 
 
@@ -105,11 +111,12 @@ def push_rows(
             if not traits_of(running).takes_updates:
                 reason = f"{target.destination} keeps files, and `pushes` must be a table."
                 raise ConfigError("--destination", reason)
+            check_stored_identity(platform, running, only_reads=dry_run)
             check_stored_privacy(platform, running)
             if dry_run:
                 result = _dry_run(platform, target, running, desired, problems)
             else:
-                with _open_journal(journal_file(target)) as journal:
+                with _open_journal(journal_file(platform, target)) as journal:
                     push = _Push(platform, target, running, journal, progress)
                     push.run(desired, problems)
                 result = push.result
@@ -121,9 +128,18 @@ def push_rows(
     return result
 
 
-def journal_file(target: Target) -> Path:
-    """The journal of a target's pushes."""
-    return working_folder(target).with_suffix(".push")
+def journal_file(platform: Platform, target: Target) -> Path:
+    """The journal of a target's pushes to a platform, beside the target's lock.
+
+    The target is a dataset at a place, the platform an address and a workspace. What one of them has confirmed says
+    nothing about another one.
+    """
+    url, origin = platform.client.base_url, platform.settings.origin
+    # all addresses of this machine have one name, and each may be another platform
+    host = url if is_loopback(url) else origin.get("base_url")
+    owner = f"{host}\n{origin.get('workspace_id') or ''}"
+    folder = working_folder(target)
+    return folder.with_name(f"{folder.name}-{sha256(owner.encode()).hexdigest()[:16]}.push")
 
 
 @contextmanager
@@ -151,7 +167,7 @@ def _compare(
 def _dry_run(
     platform: Platform, target: Target, running: Pipeline, desired: list[DesiredRun], problems: list[Problem]
 ) -> PushResult:
-    state = JournalState(read_records(journal_file(target)))
+    state = JournalState(read_records(journal_file(platform, target)))
     remote = RemoteRuns(platform, running, [run.id for run in desired], state.uncommitted())
     stored = private_text(platform.settings.privacy)
     comparison = _compare(remote, desired, problems, stored)
@@ -187,10 +203,11 @@ class _Push:
         """Settle what a killed push left, compare, then send and commit the changes chunk by chunk."""
         fingerprint = self._stored("wish", changes.fingerprint_all(desired))
         self._resume(fingerprint)
-        done = {id_ for id_, rec in self._records.items() if rec["outcome"] == "confirmed"}
-        rest = [run for run in desired if run.id not in done]
-        remote = RemoteRuns(self._platform, self._running, [run.id for run in rest])
-        comparison = _compare(remote, rest, problems, self._stored)
+        # what was confirmed before the kill counts only if the run, read again, has it
+        confirmed = [rec for rec in self._records.values() if rec["outcome"] == "confirmed"]
+        unread = [rec["id"] for rec in confirmed if rec["read_at"] is None]
+        remote = RemoteRuns(self._platform, self._running, [run.id for run in desired], unread=unread)
+        comparison = _compare(remote, desired, problems, self._stored)
         unsent = [*self._unsent_records(comparison)]
         if comparison.changes and self._journal.is_empty:
             self._journal.write({"push_id": self._push_id, "wishes": fingerprint})
@@ -202,7 +219,7 @@ class _Push:
         if unsent:
             self._commit([], remote, unsent)
         self._journal.restart()
-        self._count(len(done), comparison)
+        self._count()
 
     def _resume(self, fingerprint: str | None) -> None:
         """Commit what a killed push left. If it asked for the same rows, this push continues it."""
@@ -221,14 +238,23 @@ class _Push:
         """The records of runs that need no call, or that cannot be fetched."""
         for unchanged in comparison.unchanged:
             before = self._records.get(unchanged.wish.id)
-            if before is not None and before["outcome"] == "unconfirmed":
+            if before is not None and before["outcome"] == "confirmed":
+                self.result.before += 1
+            elif before is not None and before["outcome"] == "unconfirmed":
                 # sent before the kill, and fetched again since
                 yield self._update(before, outcome="confirmed", reason=_READ_BACK)
-                continue
-            self._records.pop(unchanged.wish.id, None)
-            yield self._new_record(unchanged.wish, outcome="unchanged", reason=unchanged.reason)
+            else:
+                self._records.pop(unchanged.wish.id, None)
+                self.result.unchanged += 1
+                yield self._new_record(unchanged.wish, outcome="unchanged", reason=unchanged.reason)
         for run, error in comparison.unreadable:
+            before = self._records.get(run.id)
+            if before is not None and before["outcome"] != "refused":
+                reason = f"it was sent, but the run cannot be read again: {self._redacted(error)}"
+                yield self._update(before, outcome="unconfirmed", reason=reason)
+                continue
             self._records.pop(run.id, None)
+            self.result.refused += 1
             reason = f"not sent: the run cannot be read: {self._redacted(error)}"
             yield self._new_record(run, outcome="refused", reason=reason)
 
@@ -241,7 +267,9 @@ class _Push:
         except ApiError:
             # `pushes` gets what happened so far; the next push fetches these runs again
             records = [rec for change in chunk if (rec := self._records.get(change.wish.id))]
-            source = refresh_source(self._platform, self._running, [], lambda *_: None, to_rows(records))
+            source = refresh_source(
+                self._platform, self._running, [], lambda *_: None, lambda: to_rows(records)
+            )
             load_package(self._running, source, self._target)
             raise
 
@@ -297,34 +325,62 @@ class _Push:
         if ids:
             remote.read_list()
 
+        rest = dict.fromkeys(changed)
+
         def on_run(id_: str, body: bytes) -> None:
             self._read_back(by_id[id_], updates.known(body, id_))
+            by_id[id_]["read_at"] = rfc3339(self._platform.clock())
+            self.result.read_again += 1
+            del rest[id_]
+
+        def rows() -> list[Row]:
+            self._read_rest([by_id[id_] for id_ in rest])
+            return to_rows([*sent, *unsent])
 
         runs = [remote.listed_run(id_) for id_ in ids]
-        rows = to_rows([*sent, *unsent])
         source = refresh_source(self._platform, self._running, runs, on_run, rows)
         load_package(self._running, source, self._target)
         if by_id:
             self._journal.write({"committed": list(by_id)})
 
+    def _read_rest(self, records: Sequence[Record]) -> None:
+        """Read sent runs that were not merged: those that are not loaded, and those that cannot be parsed."""
+        by_id = {record["id"]: record for record in records}
+        with self._platform.client as client:
+            for id_, outcome in updates.has(client, by_id):
+                if isinstance(outcome, RemoteRun):
+                    self._read_back(by_id[id_], outcome)
+                elif by_id[id_]["outcome"] == "confirmed":
+                    reason = f"it was answered, but the run cannot be read again: {self._redacted(outcome)}"
+                    by_id[id_] |= {"outcome": "unconfirmed", "reason": reason}
+
     def _read_back(self, record: Record, run: RemoteRun) -> None:
         """Compare a run that was fetched again with what was sent."""
-        record["read_at"] = rfc3339(self._platform.clock())
-        record["after"] = self._stored("after", run.text())
-        self.result.read_again += 1
-        change = self._changes.get(record["id"])
-        has_change = None if change is None else changes.holds(change, run)
-        if record["outcome"] == "unconfirmed" and has_change:
+        after, answered = self._stored("after", run.text()), record.get("after")
+        record["after"] = after
+        is_confirmed = record["outcome"] == "confirmed"
+        change = self._changes.get(record["id"]) or recorded_change(record, self._platform.settings.privacy)
+        if change is None:
+            # of a push before a kill, whose values are not kept: all that is known is what the answer had
+            if is_confirmed and answered != after:
+                record |= {"outcome": "unconfirmed", "reason": _NOT_KEPT}
+            return
+        found = changes.read_back(change, run)
+        if found.missing and is_confirmed:
+            cells = f": {', '.join(found.missing)}" if self._platform.settings.privacy.keeps else ""
+            record |= {"outcome": "unconfirmed", "reason": f"{_NOT_KEPT}{cells}"}
+        elif found.missing or not (is_confirmed or found.is_certain):
+            return
+        elif not is_confirmed:
             record |= {"outcome": "confirmed", "reason": _READ_BACK}
-        elif record["outcome"] == "confirmed" and has_change is False:
+        elif found.otherwise:
             record["reason"] = _KEPT_OTHERWISE
 
-    def _count(self, before: int, comparison: Comparison) -> None:
+    def _count(self) -> None:
         outcomes = [record["outcome"] for record in self._records.values()]
         result = self.result
-        result.push_id, result.before = self._push_id, before
+        result.push_id = self._push_id
         result.changes = len(outcomes)
         result.confirmed = outcomes.count("confirmed")
         result.unconfirmed = outcomes.count("unconfirmed")
-        result.refused = outcomes.count("refused") + len(comparison.unreadable)
-        result.unchanged = len(comparison.unchanged)
+        result.refused += outcomes.count("refused")

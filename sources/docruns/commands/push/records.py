@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ...core.codec import timestamp
+from ...core.codec import decode_whole, timestamp
 from ...core.privacy import Privacy
 from ...core.tables import PUSHES, Row
 from ...net.redaction import strip_signed_urls
-from ...providers.changes import Stored
+from ...providers.changes import Change, DesiredRun, RemoteRun, Stored
+from .remote import CUT
 
 Record = dict[str, Any]
 """A row of `pushes` as the journal holds it."""
@@ -32,9 +33,19 @@ def private_text(privacy: Privacy) -> Stored:
     return rewritten
 
 
-def to_rows(records: Sequence[Record]) -> Callable[[], list[Row]]:
-    """A function that makes the rows of records, as the records are when it is called."""
-    return lambda: [PUSHES.row(**_cells(record)) for record in records]
+def recorded_change(record: Record, privacy: Privacy) -> Change | None:
+    """The change that a record of an earlier process tells of; None where it does not keep the values."""
+    metadata, before = record.get("metadata") or "{}", record.get("before") or "{}"
+    if privacy.rewrites(PUSHES).keys() & {"name", "metadata", "before"} or CUT in metadata:
+        return None
+    old, sent = decode_whole(before.encode()), decode_whole(metadata.encode())
+    run = DesiredRun(record["source_row"], record["id"], record.get("name"), sent)
+    return Change(run, run.name, sent, RemoteRun(old.get("name"), old.get("metadata") or {}))
+
+
+def to_rows(records: Sequence[Record]) -> list[Row]:
+    """The rows of records."""
+    return [PUSHES.row(**_cells(record)) for record in records]
 
 
 def _cells(record: Record) -> dict[str, Any]:

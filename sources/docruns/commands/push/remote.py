@@ -38,7 +38,11 @@ CUT = "?…"
 
 
 class RemoteRuns:
-    """The runs `ids` on the platform. `earlier` are records of pushes that the database does not have yet."""
+    """The runs `ids` on the platform.
+
+    `earlier` are records of pushes that the database does not have yet; `unread` are runs whose stored row is not
+    to be trusted.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class RemoteRuns:
         running: Pipeline,
         ids: Sequence[str],
         earlier: Iterable[Mapping[str, Any]] = (),
+        unread: Iterable[str] = (),
     ) -> None:
         self._platform, self._ids = platform, ids
         rows = lookup.rows_of(running, WORKFLOW_RUNS, "id", ids, _RUN_COLUMNS)
@@ -55,10 +60,11 @@ class RemoteRuns:
         self._quarantined = {id_ for name, id_ in quarantined_runs(running) if name == "workflow_runs"}
         self.last_pushes: dict[str, LastPush] = {}
         self._not_read_since: set[str] = set()
-        """Runs that were not fetched after they were last pushed."""
+        """Runs that were not fetched after they were last pushed, or did not have the change then."""
         past = lookup.rows_of(running, PUSHES, "id", ids, _PUSH_COLUMNS, ("outcome", "unchanged"))
         for row in (*sorted(past, key=lambda row: row["done_at"]), *earlier):
             self._add_push(row)
+        self._not_read_since.update(unread)
         marks = (mark for (mark,) in lookup.columns_of(running, "syncs", ("watermark",)))
         self._watermark = max((at for mark in marks if (at := utc(mark))), default=None)
         self._listed: dict[str, ListedRun] = {}
@@ -71,8 +77,8 @@ class RemoteRuns:
             name = before.name if row.get("name") is None else row["name"]
             self.last_pushes[id_] = LastPush(name, row.get("wish"), row.get("after"))
         if row["outcome"] in ("confirmed", "unconfirmed"):
-            runs = self._not_read_since
-            (runs.add if row.get("read_at") is None else runs.discard)(id_)
+            is_read = row["outcome"] == "confirmed" and row.get("read_at") is not None
+            (self._not_read_since.discard if is_read else self._not_read_since.add)(id_)
 
     def is_loaded(self, id_: str) -> bool:
         """The database has the run, and it is not marked as deleted."""

@@ -63,7 +63,9 @@ def _print_done(result: PushResult, target: object) -> None:
     if result.refused:
         print(f"  {result.refused:,} were refused, see the column reason")
     if result.unconfirmed:
-        print(f"  {result.unconfirmed:,} were sent, but not answered: the next push checks them")
+        print(
+            f"  {result.unconfirmed:,} were sent, but do not have it yet, see the column reason; push again"
+        )
     print(f"  push {result.push_id} in {target}, table pushes")
 
 

@@ -4,7 +4,8 @@
 
 The destination has no database to compare with. It reads each run over the API first and sends only what
 differs, also when dlt runs a job again. It always sends a name that the API version does not return
-(2026-02-09), because it cannot compare it.
+(2026-02-09), because it cannot compare it. At the end it reads the changed runs again: dlt repeats the job
+where one of them lacks its change.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class RefusedRowsError(DestinationTerminalException):
 
 
 class UnansweredError(DestinationTransientException):
-    """Some updates got no answer: dlt tries again. Updates that succeeded are not sent again."""
+    """Some updates got no answer, or were answered and not applied: dlt tries again. Updates that succeeded are not
+    sent again."""
 
 
 @dlt.destination(
@@ -86,9 +88,11 @@ def _push(platform: Platform, rows: list[Mapping[str, Any]]) -> None:
     wishes, problems = changes.read(rows)
     due = _due(platform, wishes, problems)
     unanswered: list[ApiError] = []
+    answered: dict[str, Change] = {}
 
     def ended(change: Change, outcome: updates.Outcome) -> None:
         if not isinstance(outcome, ApiError):
+            answered[change.wish.id] = change
             return
         if not updates.is_refusal(outcome):
             unanswered.append(outcome)
@@ -105,6 +109,23 @@ def _push(platform: Platform, rows: list[Mapping[str, Any]]) -> None:
     if unanswered:
         first = redacted_message(unanswered[0], platform.settings.privacy)
         raise UnansweredError(f"{len(unanswered):,} updates were not answered; the first: {first}")
+    if lacking := _lacking(platform, answered):
+        raise UnansweredError(
+            f"{len(lacking):,} updates were answered, but the runs, read again, do not have them; "
+            f"the first: {lacking[0]}"
+        )
+
+
+def _lacking(platform: Platform, answered: Mapping[str, Change]) -> list[str]:
+    """The runs that do not have their answered changes when they are read again."""
+    with platform.client as client:
+        found = [*updates.has(client, answered)]
+    return [
+        id_
+        for id_, run in found
+        # without a database it is not known whether an earlier job has changed the value to this spelling
+        if isinstance(run, ApiError) or changes.read_back(answered[id_]._replace(repeats=True), run).missing
+    ]
 
 
 def _due(platform: Platform, desired: list[DesiredRun], problems: list[Problem]) -> list[Change]:

@@ -252,8 +252,11 @@ class RunRoutes:
             raise RefusedError(
                 400, "Expected an array of strings.; Path: metadata.extend:usage_tags", docs=True
             )
+        old = (run.name, self.platform.metadata(run))
         self.platform.update(run, name=name, metadata=metadata)
-        return self._render_run(run, call.edition)
+        answer = self._render_run(run, call.edition)
+        self.platform.settle(run, old, metadata or {})
+        return answer
 
     def delete_workflow_run(self, call: Call) -> bytes:
         run = self._run(call.args[0])

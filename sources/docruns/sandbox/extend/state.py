@@ -32,7 +32,10 @@ class Switches:
     is missing, null or "". `list_processor_runs_2024`: whether `GET /processor_runs` answers under 2024-12-23
     (else 404). `parse_page_size`: the name of the page size of `/parse_runs`; the other name is ignored.
     `strict`: a parameter that is not documented is answered with 400. `max_page_size`: a larger page is answered
-    with 400. `oldest_first`: lists come oldest first, whatever order was asked for.
+    with 400. `oldest_first`: lists come oldest first, whatever order was asked for. `updates`: what becomes of an
+    update that is answered 200 with the values that were sent: the run keeps all of them, none, the first key of
+    the metadata, those of every second update, those that somebody else sends right after the answer, or capital
+    letters with blanks around them.
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -44,6 +47,7 @@ class Switches:
     strict: bool = False
     max_page_size: int = 1000
     oldest_first: bool = False
+    updates: Literal["kept", "ignored", "first_key", "every_second", "overwritten", "respelled"] = "kept"
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class State:
         self._records: list[Run | Verbatim | None] = []
         self._verbatim: dict[tuple[str, str], Verbatim] = {}
         self._changes = 0
+        self._updates = 0
         document_size = "normal" if size == "mixed" else size
         for index in range(runs):
             self._records.append(past(seed, index, choose(seed, index, size), "", document_size, now))
@@ -226,6 +231,24 @@ class State:
             if self.switches.update_moves:
                 run.updated = self.clock.tick()
 
+    def settle(self, run: Run, old: tuple[str | None, dict[str, Any]], sent: dict[str, Any]) -> None:
+        """After an update was answered: leave of it what the switch `updates` says. `old` are name and metadata
+        before it, `sent` is the metadata that was sent."""
+        self._updates += 1
+        kind = self.switches.updates
+        if kind == "kept" or (kind == "every_second" and self._updates % 2):
+            return
+        metadata = dict(old[1])
+        if kind == "first_key":
+            metadata |= dict([*sent.items()][:1])
+        if kind == "overwritten":
+            metadata |= dict.fromkeys(sent, "somebody else's")
+        if kind == "respelled":
+            metadata |= {key: _respelled(value) for key, value in sent.items()}
+        with self.changing(run):
+            run.name = _respelled(run.name) if kind == "respelled" else old[0]
+            run.metadata = metadata
+
     def remove(self, run: Run | Verbatim) -> None:
         """Delete a run: no list contains it, and its details answer 404."""
         with self.lock:
@@ -247,6 +270,10 @@ def _merge(old: dict[str, Any], new: dict[str, Any], *, deep: bool) -> dict[str,
             else value
         )
     return merged
+
+
+def _respelled(value: Any) -> Any:
+    return f" {value.upper()} " if isinstance(value, str) else value
 
 
 def _is(child: Child, type: str) -> bool:

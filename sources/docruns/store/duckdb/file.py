@@ -17,6 +17,14 @@ from .errors import first_line, from_duckdb
 WAIT_S = 30.0
 """Seconds to wait for a database that another process has open."""
 
+# DuckDB also takes a name behind it
+_IN_MEMORY = ":memory:"
+
+_LOST = "a database in memory is gone when the command ends."
+
+# as DuckDB does; one letter is a drive of Windows
+_EXTENSION = re.compile(r"[A-Za-z0-9_]{2,}:")
+
 REPORT_AFTER_S = 2.0
 """Seconds of waiting after which the wait is reported, once."""
 
@@ -91,8 +99,21 @@ def _create(path: Path, storage_version: str) -> None:
         ) from error
 
 
+def check_name(path: Path, option: str) -> None:
+    """Raise ConfigError where DuckDB reads `path` as something else than a file: `:memory:`, `md:…`, `sqlite:…`."""
+    if str(path).startswith(_IN_MEMORY):
+        raise ConfigError(option, f"{path} is no file: {_LOST}", "Name a file, for example docruns.duckdb.")
+    if found := _EXTENSION.match(str(path)):
+        raise ConfigError(
+            option,
+            f"{path} is no file: DuckDB reads {found[0]} as the name of an extension.",
+            f"Name a file, or write its whole path: {Path(path).absolute()}.",
+        )
+
+
 def check_path(path: Path, option: str) -> None:
     """Raise ConfigError where no DuckDB file can be at `path`."""
+    check_name(path, option)
     if "?" in str(path):
         # duckdb reads the text after it as options, and looks for the log at another path
         raise ConfigError(option, f"{path} contains a question mark, and DuckDB cannot open such a file.")
