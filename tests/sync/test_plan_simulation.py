@@ -135,7 +135,7 @@ class World:
             sync.start_package(str(package))
             saved, rows = copy.deepcopy(self.saved), []
             for batch in sync.batches(run_list, saved, self.known):
-                rows += [row for _, table in batch for row in table.to_pylist()]
+                rows += [row for table, cells in batch if table is WORKFLOW_RUNS for row in cells.to_pylist()]
             if crash_after is not None and package >= crash_after:
                 return False
             self.saved = json.loads(json.dumps(saved))
@@ -174,7 +174,7 @@ def _parse(body: bytes, listed: ListedRun, _: lists.KnownRuns) -> ParsedRun:
     batch = Batch()
     at = datetime.fromisoformat(changed)
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(id=id_, status=status, updated_at=at))
-    return ParsedRun(batch, status, status in FINAL)
+    return ParsedRun(batch, status, status in FINAL, updated_at=at)
 
 
 # clocks that are a little off, and now and then one that is hours ahead
