@@ -2,10 +2,14 @@
 
     full disks, forbidden or damaged files,  ──►  translate_errors  ──►  DocrunsError
     signals, missing configuration
+    all others of dlt and destinations        ──►  a private file, and its name in a DocrunsError
 
 dlt wraps the errors that it meets, often twice, and adds pages about pending packages, which docruns deletes
-anyway. So the chain of causes is searched for the first one that the user can act on. An error without such a
-cause is raised unchanged.
+anyway. So the chain of causes is searched for the first one that the user can act on.
+
+What a destination says about a value that it refuses quotes the value, and other cells of the row: documents.
+Such text goes into a file for its owner only, never into a message or a log. Errors of docruns itself outside
+of dlt are raised unchanged.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ from __future__ import annotations
 import binascii
 import codecs
 import errno
+import logging
+import os
 import re
+import traceback
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -29,10 +36,12 @@ from dlt.common.configuration.exceptions import (
     LookupTraces,
     ValueNotSecretException,
 )
-from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.common.runtime.run_context import active
 from dlt.common.storages.exceptions import LoadPackageNotFound
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..core.errors import ConfigError, DocrunsError
 from .duckdb.errors import first_line, forbidden_error, from_duckdb, no_space_error
@@ -40,6 +49,17 @@ from .duckdb.errors import first_line, forbidden_error, from_duckdb, no_space_er
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
+_FOREIGN = (PipelineStepFailed, DestinationException, duckdb.Error)
+"""Errors whose text may quote cells."""
+
+# the class of a SQLSTATE: the server is away, full, shutting down, or does not let the user in
+_UNREACHABLE_CODES = ("08", "28", "3D", "53", "57")
+# all that a message about an encoding may quote: the bytes of one character
+_ENCODING_TEXT = re.compile(
+    r'character with byte sequence [0-9a-fx ]+ in encoding "\w+" has no equivalent in encoding "\w+"'
+    r'|invalid byte sequence for encoding "\w+": [0-9a-fx ]+'
+)
 
 _PATTERN_CHARACTERS = "=%?'"
 
@@ -63,10 +83,15 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
     """Raise other libraries' errors as DocrunsError or KeyboardInterrupt where their cause is known.
 
     `database` is the user's name for the destination; `folder` is dlt's working folder, for errors that name
-    no file.
+    no file, and beside which the file of other errors is. Meanwhile dlt logs no texts of exceptions.
     """
+    kept, log = _error_file(folder), logging.getLogger("dlt")
+    log.addFilter(_hide_exceptions)
     try:
         yield
+        with suppress(OSError):
+            kept.unlink()
+        return
     except (DocrunsError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -74,9 +99,65 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         translated = (_translated(cause, str(database), folder) for cause in causes)
         first = next(filter(None, chain(map(_wrapped, causes), translated)), None)
         known = first or _unreadable_state(error, causes[-1], str(database))
-        if known is None:
+        if known is not None:
+            raise known from error
+        if not any(isinstance(cause, _FOREIGN) for cause in causes):
             raise
-        raise known from error
+        unknown = _set_aside(error, causes, str(database), kept)
+    finally:
+        log.removeFilter(_hide_exceptions)
+    # Python would print the causes of an error that nobody catches
+    raise unknown from None
+
+
+def _error_file(folder: Path | None) -> Path:
+    """The file for the text of an error, beside the lock of the target."""
+    return (folder or Path(active().data_dir) / "docruns" / "docruns").with_suffix(".error")
+
+
+_OF_FAILED_ATTEMPTS = (" exception in job ", " died in uncontrollable manner", " was not fully loaded")
+
+
+def _hide_exceptions(record: logging.LogRecord) -> bool:
+    """Keep the text of an error out of dlt's log: of three records of a failed attempt, the one with the name of
+    the job stays, without the text."""
+    if record.levelno < logging.WARNING:
+        return True
+    record.msg, record.args = record.getMessage().partition(" with message")[0], ()
+    record.exc_info = record.exc_text = None
+    return not any(text in record.msg for text in _OF_FAILED_ATTEMPTS)
+
+
+def _set_aside(error: Exception, causes: list[BaseException], database: str, kept: Path) -> DocrunsError:
+    """The error that names the table and the kind of an unknown error, and the file with all of its text."""
+    job = next((found for cause in causes if (found := getattr(cause, "job_id", None))), None)
+    table = f" in rows of {str(job).partition('.')[0]}" if job else ""
+    code = next((found for cause in causes if (found := _sqlstate(cause))), None)
+    about = next((found for cause in causes if (found := _ENCODING_TEXT.search(str(cause)))), None)
+    reason = (
+        type(causes[-1]).__name__
+        + (f", SQLSTATE {code}" if code else "")
+        + (f": {about[0]}" if about else "")
+    )
+    hint = "Load into a database with the encoding UTF8. " if about else ""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept.unlink(missing_ok=True)
+        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(traceback.format_exception(error))
+        where = f"The whole error, which may quote documents, is in {kept}; only you can read it."
+    except OSError as problem:
+        where = f"The whole error is lost: {kept} cannot be written ({problem.strerror})."
+    return DocrunsError(
+        f"{database}: failed{table} ({reason}). {hint}{where} "
+        "Committed runs stay; the next load continues after them."
+    )
+
+
+def _sqlstate(cause: BaseException) -> str | None:
+    """The code of a server's error, under its names in psycopg2 and in ADBC."""
+    code = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None)
+    return code if isinstance(code, str) else None
 
 
 def _wrapped(cause: BaseException) -> BaseException | None:
@@ -96,7 +177,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or getattr(cause, "exception", None) or cause.__context__
+        wrapped = getattr(cause, "client_exception", None) or getattr(cause, "exception", None)
+        cause = cause.__cause__ or wrapped or cause.__context__
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -111,7 +193,8 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
         return _from_system(cause, folder)
     if isinstance(cause, duckdb.Error):
         return from_duckdb(cause, database)
-    if type(cause).__name__ == "OperationalError":
+    code = _sqlstate(cause)
+    if type(cause).__name__ == "OperationalError" and (code is None or code.startswith(_UNREACHABLE_CODES)):
         # the class has this name in every driver of a database server
         return DocrunsError(f"{database}: cannot be reached: {first_line(cause)}")
     return from_dlt_config(cause)

@@ -40,6 +40,10 @@ _DUCKDB_SETTINGS = {
 
 _RAISE = "LOAD__RAISE_ON_MAX_RETRIES"
 
+_ENCODING = ("PGCLIENTENCODING", "UTF8")
+"""For libpq, which otherwise takes the database's encoding: the Parquet driver sends UTF-8 in any case, and a
+database in LATIN1 stored each byte of a letter as a letter."""
+
 _REMOVE_S = 5.0
 
 
@@ -137,6 +141,20 @@ def _settled_ids(running: dlt.Pipeline) -> Iterator[None]:
             os.environ[name] = before
 
 
+@contextmanager
+def _utf8() -> Iterator[None]:
+    """Talk to PostgreSQL in UTF-8, whatever the encoding of the database is."""
+    name, value = _ENCODING
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
 def _remove(folder: Path) -> None:
     """Remove a folder. For a few seconds, a merge that the load no longer waits for may still write to it."""
     give_up = time.monotonic() + _REMOVE_S
@@ -186,7 +204,8 @@ def _destination(
     target: Target, on_wait: Callable[[str], None] | None, read_only: bool = False
 ) -> Iterator[Any]:
     if not target.traits.has_file:
-        yield target.destination
+        with _utf8():
+            yield target.destination
         return
     # duckdb names the file's catalog by the file's name up to the first dot, and cannot tell it
     # from a schema

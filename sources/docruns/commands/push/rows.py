@@ -111,7 +111,12 @@ def _query_destination(
 
 
 def _query_error(error: Exception) -> ConfigError:
-    return ConfigError(KEY, f"is not a file, and as a query it fails: {error}")
+    # in every driver the class for values that cannot be converted, whose text quotes them
+    is_about_values = any(kind.__name__ == "DataError" for kind in type(error).__mro__)
+    text = (
+        f"{type(error).__name__}, about a value. Run it yourself to see which." if is_about_values else error
+    )
+    return ConfigError(KEY, f"is not a file, and as a query it fails: {text}")
 
 
 def _not_a_query(kinds: str) -> ConfigError:
