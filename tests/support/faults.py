@@ -70,6 +70,7 @@ ROWS = {
     42: Row("a damaged state", "dlt's two tables in the database", "one line that says what to do; after that one load, which fetches nothing again"),
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
     61: Row("an update that is answered 200 and not applied", "a push", "the run is read again; the change counts as unconfirmed, the exit code is 3, and the next push sends it again"),
+    62: Row("gzip of many members, with all optional headers and zeros behind; a head of 64 KB or 200 lines", "any answer", "the answer is read"),
 }  # fmt: skip
 
 
