@@ -28,8 +28,10 @@ from docruns.core.errors import (
 from docruns.net.client import Client
 from docruns.net.messages import ConnectionSettings, Request, Retry
 from docruns.net.shared_budget import Budget
+from docruns.net.transport import _Inflater
 from docruns.providers.extend import api
 from docruns.sandbox import Sandbox
+from docruns.sandbox.faults import gzip_members
 from support.raw import CERTIFICATE, Proxy, Raw, answer, free_port
 
 QUICK = Retry(attempts=3, first=0.01, cap=0.05, deadline=20.0)
@@ -212,9 +214,10 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         assert (other.connections, other.requests) == (0, [])
 
 
-@pytest.mark.parametrize("kind", ["gzip", "chunked"])
+@pytest.mark.fault(55)
+@pytest.mark.parametrize("kind", ["gzip", "gzip_members", "chunked", "large_header", "many_headers"])
 def test_other_forms_of_the_same_answer(sandbox: Sandbox, kind: str) -> None:
-    """A compressed answer, and one without a length, give the same body as a plain one."""
+    """A compressed answer, one without a length, and one with a large head give the same body as a plain one."""
     with client(sandbox.extend_url) as http:
         plain = http.get(LIST).body
         sandbox.fault(kind)
@@ -260,8 +263,16 @@ def test_codings_that_were_not_asked_for(coding: str) -> None:
 @pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "body",
-    [b"no gzip", gzip.compress(b"{}")[:-4], gzip.compress(b'{"data": []}') + b"more", b""],
-    ids=["no gzip", "cut", "more", "nothing"],
+    [
+        b"no gzip",
+        gzip.compress(b"{}")[:-4],
+        gzip.compress(b'{"data": []}') + b"more",
+        gzip.compress(b'{"data": []}') + gzip.compress(b" ")[:-4],
+        b"\0" + gzip.compress(b'{"data": []}'),
+        gzip.compress(b""),
+        b"",
+    ],
+    ids=["no gzip", "cut", "more", "a cut member", "zeros before", "an empty member", "nothing"],
 )
 def test_gzip_that_is_none(body: bytes) -> None:
     """Invalid gzip, and gzip that is cut off or followed by more, is no answer."""
@@ -269,6 +280,38 @@ def test_gzip_that_is_none(body: bytes) -> None:
         with pytest.raises(ShapeError):
             http.get(LIST)
         assert len(server.requests) == QUICK.attempts
+
+
+@pytest.mark.parametrize("size", [1, 7, 2**16])
+def test_gzip_in_small_pieces(size: int) -> None:
+    """Members and the zeros behind them may be cut anywhere between two pieces of an answer."""
+    body = b'{"data": [%s]}' % b", ".join([b"1"] * 50)
+    packed = gzip_members(body)
+    inflater = _Inflater("GET /")
+    found = b"".join(inflater.inflate(packed[at : at + size], 10**6) for at in range(0, len(packed), size))
+    assert (found, inflater.is_at_end) == (body, True)
+    inflater = _Inflater("GET /")
+    assert len(inflater.inflate(packed, 10)) == 10
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_refusal_in_another_coding_is_a_refusal(status: int) -> None:
+    """A body that cannot be read does not hide the status that refuses."""
+    reply = answer(b"nonsense", status, content_encoding="br")
+    with Raw(reply) as server, client(at(server.port)) as http, pytest.raises(ApiError) as caught:
+        http.get(LIST)
+    assert caught.value.status == status
+
+
+def test_a_coding_of_the_sandbox(sandbox: Sandbox) -> None:
+    """The error names the coding, and the next try may be readable."""
+    sandbox.fault("coding", times=None)
+    with client(sandbox.extend_url) as http:
+        with pytest.raises(ShapeError, match="'br', which was not asked for"):
+            http.get(LIST)
+        sandbox.clear_faults()
+        sandbox.fault("coding")
+        assert http.get(LIST).body
 
 
 def test_no_cookie_is_kept() -> None:

@@ -98,6 +98,21 @@ def test_a_package_that_waits_is_of_this_dataset(pipeline: dlt.Pipeline, few: Sa
     assert few.stats.details == 0
 
 
+def test_parallelized_resources(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
+    """`parallelize()` on all resources gives the same rows: dlt then runs them in threads."""
+    source = extend(base_url=sandbox.extend_url)
+    for resource in source.resources.values():
+        resource.parallelize()
+    pipeline.run(source, loader_file_format="parquet")
+    assert count(pipeline, "workflow_runs") == 40
+    assert count(pipeline, "syncs") == 1
+    alone = count(pipeline, "processor_runs WHERE workflow_run_id IS NULL")
+    sandbox.stats.reset()
+    pipeline.run(extend(base_url=sandbox.extend_url), loader_file_format="parquet")
+    assert sandbox.stats.details == 0
+    assert count(pipeline, "processor_runs WHERE workflow_run_id IS NULL") == alone > 0
+
+
 def test_default_loader_format_works_too(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
     """Without a file format the rows are the same."""
     pipeline.run(extend(base_url=sandbox.extend_url))

@@ -80,6 +80,7 @@ ROWS = {
     52: Row("many unreadable runs in a row, 403 or no answer for single runs", "details", "they are in quarantine, all others load, exit code 3; where every run fails, the load ends with the error"),
     53: Row("400, 403, 404, 422, 5xx", "one list beside the workflow runs", "the load goes on without the list and names it; exit code 3 where the platform has the list and the key may read it"),
     54: Row("an update that is answered 200 and not applied", "a push", "the run is read again; the change counts as unconfirmed, the exit code is 3, and the next push sends it again"),
+    55: Row("gzip of many members, with all optional headers and zeros behind; a head of 64 KB or 200 lines", "any answer", "the answer is read"),
 }  # fmt: skip
 
 

@@ -45,6 +45,10 @@ _HOST = re.compile(r"[\w.:-]+")
 
 _JSON = {"content-type": "application/json"}
 
+_HEADER_BYTES, _HEADERS = 2**17, 1000
+"""The longest line and the most lines of an answer's head. aiohttp's limits, 8 KB and 128 lines, are less than what
+gateways add to an answer."""
+
 _url: ContextVar[str] = ContextVar("_url")
 """The URL of the current task's request, as httpx has built it."""
 
@@ -90,6 +94,9 @@ class Transport:
                     connector=aiohttp.TCPConnector(limit=settings.concurrency, ssl=tls),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     middlewares=(_send_once,),
+                    max_line_size=_HEADER_BYTES,
+                    max_field_size=_HEADER_BYTES,
+                    max_headers=_HEADERS,
                 ),
             ),
         )
@@ -112,6 +119,11 @@ class Transport:
                 answer = await self._http.send(sent, stream=True)
                 try:
                     body = await self._read(answer, str(request))
+                except ShapeError:
+                    # the status of a refusal says more than a body that cannot be read
+                    if answer.is_success:
+                        raise
+                    body = b""
                 finally:
                     await answer.aclose()
         except httpx.InvalidURL as error:
@@ -129,8 +141,8 @@ class Transport:
         """The body, decompressed.
 
         httpx's decoders are not used: they inflate a piece of 16 KB to up to 16 MB before a limit can be
-        checked, accept gzip without its end or with more behind it, and decode codings that were not asked
-        for.
+        checked, accept gzip without its end or with more behind it, read only its first member, and decode codings
+        that were not asked for.
         """
         coding = answer.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "", "gzip", "x-gzip"):
@@ -138,16 +150,16 @@ class Transport:
         length = answer.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._max_bytes:
             raise self._too_large(f"{int(length):,} bytes", request)
-        inflater = zlib.decompressobj(wbits=31) if coding.endswith("gzip") else None
+        inflater = _Inflater(request) if coding.endswith("gzip") else None
         pieces, size = [], 0
         async for piece in answer.aiter_raw():
             if inflater is not None:
-                piece = _inflate(inflater, piece, self._max_bytes + 1 - size, request)
+                piece = inflater.inflate(piece, self._max_bytes + 1 - size)
             size += len(piece)
             if size > self._max_bytes:
                 raise self._too_large(f"more than {self._max_bytes:,} bytes", request)
             pieces.append(piece)
-        if inflater is not None and pieces and not inflater.eof:
+        if inflater is not None and not inflater.is_at_end:
             raise ShapeError("cannot be decompressed: the end is missing", request=request)
         return b"".join(pieces)
 
@@ -279,15 +291,42 @@ async def _send_once(
         raise _BrokenError(str(error)) from error
 
 
-def _inflate(inflater: zlib._Decompress, piece: bytes, limit: int, request: str) -> bytes:
-    """At most `limit` bytes of what a piece holds: more is a body that is too large."""
-    try:
-        piece = inflater.decompress(piece, limit)
-    except zlib.error as error:
-        raise ShapeError(f"cannot be decompressed: {error}", request=request) from error
-    if inflater.unused_data:
-        raise ShapeError("cannot be decompressed: it goes on after its end", request=request)
-    return piece
+class _Inflater:
+    """Decompresses a gzip body: members one after the other, whatever their headers hold, and zeros behind them.
+
+    RFC 1952 allows many members; servers that compress piece by piece send them. Zeros fill up a block.
+    """
+
+    def __init__(self, request: str) -> None:
+        self._request = request
+        self._member: zlib._Decompress | None = None
+        self._has_begun = False
+
+    @property
+    def is_at_end(self) -> bool:
+        """No member is open; also where nothing came."""
+        return self._member is None
+
+    def inflate(self, data: bytes, limit: int) -> bytes:
+        """At most `limit` bytes of what a piece holds: more is a body that is too large. ShapeError if it is no gzip."""
+        found = []
+        while data and limit > 0:
+            if self._member is None:
+                data = data.lstrip(b"\0") if self._has_begun else data
+                if not data:
+                    break
+                self._member = zlib.decompressobj(wbits=31)
+            try:
+                piece = self._member.decompress(data, limit)
+            except zlib.error as error:
+                problem = "it goes on after its end" if self._has_begun else str(error)
+                raise ShapeError(f"cannot be decompressed: {problem}", request=self._request) from error
+            found.append(piece)
+            limit -= len(piece)
+            if not self._member.eof:
+                break
+            data, self._member, self._has_begun = self._member.unused_data, None, True
+        return b"".join(found)
 
 
 def _innermost(error: BaseException) -> str:

@@ -24,7 +24,8 @@ PAGE_KINDS: Final = (
 )
 KINDS: Final = (
     "status", "html", "empty", "error_200", "truncated_json", "bad_json", "short_body", "reset", "reset_mid", "hang", "drip", "latency",
-    "html_status", "no_id", "stale", "redirect", "gzip", "truncated_gzip", "bomb", "chunked", "truncated_chunked", *PAGE_KINDS,
+    "html_status", "no_id", "stale", "redirect", "gzip", "gzip_members", "truncated_gzip", "bomb", "coding",
+    "large_header", "many_headers", "chunked", "truncated_chunked", *PAGE_KINDS,
 )  # fmt: skip
 
 
@@ -37,10 +38,13 @@ class Fault:
     one with `probability`, and is removed after it has applied to `times` requests (None: never).
 
     Arguments of single kinds: `status` and `retry_after` (seconds, or "date" for an HTTP date `seconds`
-    ahead) belong to kind "status"; `status` also to "html_status", a gateway's HTML with that status; `seconds` to hang, latency and drip (per 16 bytes); `location` to
-    redirect; `megabytes` to bomb, a small gzip body that expands to that size. Kinds gzip and chunked are
-    correct replies in another transfer form. "no_id" renames the first id of a reply. "stale" is a replica that
-    lags: the first reply to a path is served again, whatever has changed since.
+    ahead) belong to kind "status"; `status` also to "html_status", a gateway's HTML with that status; `seconds` to
+    hang, latency and drip (per 16 bytes); `location` to redirect; `megabytes` to bomb, a small gzip body that
+    expands to that size. Kinds gzip, gzip_members (several members with every optional header, and zeros behind
+    them) and chunked are correct replies in another transfer form; so are large_header (64 KB) and many_headers
+    (200). Kind coding is a body in a coding, `br`, that the client has not asked for. "no_id" renames the first id
+    of a reply. "stale" is a replica that lags: the first reply to a path is served again, whatever has changed
+    since.
 
     Page kinds change the replies of lists: a repeated token, a cycle of tokens, an empty page with a token, a
     token that is reported as expired, rows out of order, the first row twice. On a platform with page numbers
@@ -143,6 +147,18 @@ def bomb(megabytes: int) -> bytes:
     return b"".join([*(packer.compress(million) for _ in range(megabytes)), packer.flush()])
 
 
+def gzip_members(body: bytes) -> bytes:
+    """A legal gzip body (RFC 1952): an empty member, one with FEXTRA, FNAME, FCOMMENT and FHCRC, others, and zeros."""
+    half = len(body) // 2
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(body[:half]) + packer.flush()
+    head = b"\x1f\x8b\x08\x1e" + bytes(6) + b"\x04\x00ext!" + b"page.json\0" + b"a comment\0"
+    head += (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little")
+    tail = zlib.crc32(body[:half]).to_bytes(4, "little") + half.to_bytes(4, "little")
+    pieces = (body[start : start + 1000] for start in range(half, len(body), 1000))
+    return gzip.compress(b"") + head + packed + tail + b"".join(map(gzip.compress, pieces)) + bytes(512)
+
+
 def spoil(fault: Fault, reply: Reply) -> Reply:
     """A correct reply, changed as the fault says."""
     half = max(len(reply.body) // 2, 1)
@@ -177,6 +193,16 @@ def spoil(fault: Fault, reply: Reply) -> Reply:
             packed = bomb(fault.megabytes) if fault.kind == "bomb" else gzip.compress(reply.body)
             cut = packed[: len(packed) // 2] if fault.kind == "truncated_gzip" else packed
             return reply._replace(body=cut, headers=(*reply.headers, ("content-encoding", "gzip")))
+        case "gzip_members":
+            packed = gzip_members(reply.body)
+            return reply._replace(body=packed, headers=(*reply.headers, ("content-encoding", "gzip")))
+        case "coding":
+            return reply._replace(headers=(*reply.headers, ("content-encoding", "br")))
+        case "large_header":
+            return reply._replace(headers=(*reply.headers, ("x-trace", "x" * 2**16)))
+        case "many_headers":
+            added = ((f"x-trace-{number}", "x") for number in range(200))
+            return reply._replace(headers=(*reply.headers, *added))
         case "chunked":
             return reply._replace(delivery=Delivery(chunked=True, piece=1024))
         case "truncated_chunked":

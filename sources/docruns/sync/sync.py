@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple, Self
 
 from ..core.batch import Batch
@@ -72,6 +73,8 @@ class Sync:
         """Rows of nested runs that came as summaries and are to be fetched by their ids."""
         self.streak = Streak()
         self._is_interrupted = False
+        # dlt runs parallelized resources in threads
+        self._beginning = Lock()
         self._forget()
 
     def __enter__(self) -> Self:
@@ -89,24 +92,27 @@ class Sync:
     @contextmanager
     def open_client(self) -> Iterator[Client]:
         """The client, open for as long as a resource runs, or for the whole load that holds it."""
-        self.active_resources += 1
+        with self._beginning:
+            self.active_resources += 1
         try:
             with nullcontext(self.client) if self.spans_packages else self.client as client:
                 yield client
         finally:
-            self.active_resources -= 1
+            with self._beginning:
+                self.active_resources -= 1
 
     def start_package(self, load_id: str) -> None:
         """A dlt package begins. Each resource calls this; the first call counts."""
-        if load_id == self.load_id:
-            return
-        if self.load_id and not self.spans_packages:
-            # dlt runs the same source again
-            self._forget()
-            self.quota = self._new_quota()
-        self.load_id, self.workflow_runs_are_done = load_id, False
-        self.quota.start_package()
-        self.metrics.start_package(self.clock())
+        with self._beginning:
+            if load_id == self.load_id:
+                return
+            if self.load_id and not self.spans_packages:
+                # dlt runs the same source again
+                self._forget()
+                self.quota = self._new_quota()
+            self.load_id, self.workflow_runs_are_done = load_id, False
+            self.quota.start_package()
+            self.metrics.start_package(self.clock())
 
     def start_over(self) -> None:
         """Undo what was yielded since the last commit: read the state and the lists again."""
