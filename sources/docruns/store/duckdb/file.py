@@ -32,8 +32,9 @@ REPORT_AFTER_S = 2.0
 _LOCKED_TEXT = re.compile(r"\block\b|used by another", re.I)
 
 STORAGE_VERSION = "v1.2.0"
-"""The storage format of new files: the oldest one that is as small and as fast as the newest. DuckDB 1.2 and
-newer open it, whatever version has written it; DuckDB 2.0 by itself makes files that no DuckDB 1.x opens."""
+"""The storage format of new files. DuckDB 1.2 and newer open it, whatever version has written it; DuckDB 2.0 by
+itself makes files that no DuckDB 1.x opens. 500 heavy runs take as much CPU as in the newest format, and 10.9 MB
+instead of 10.0; in the format 1.0 they take 12.6."""
 
 STORAGE_KEY = "destination.duckdb.storage_version"
 """The setting for another format."""
