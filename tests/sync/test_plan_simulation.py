@@ -37,6 +37,7 @@ class Platform:
     """Runs by id: when they changed, and their status. Its clock goes on with every change."""
 
     by_position: bool = False
+    page_size: int = PAGE
     now: datetime = START
     runs: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     made: int = 0
@@ -81,7 +82,7 @@ class Platform:
                 rows = rows[position:]
             elif after is not None:
                 rows = [row for row in rows if (row[1], row[0]) < after]
-            page = rows[:PAGE]
+            page = rows[: self.page_size]
             listed = [ListedRun(i, s, START, c, s in FINAL) for i, c, s in page]
             fault = meddle()
             if fault == "shuffle":
@@ -91,9 +92,9 @@ class Platform:
             if fault == "empty":
                 yield []
             yield listed
-            if len(rows) <= PAGE:
+            if len(rows) <= self.page_size:
                 return
-            position += PAGE
+            position += self.page_size
             after = (page[-1][1], page[-1][0])
 
 
@@ -238,7 +239,7 @@ def test_thousands_at_one_moment() -> None:
     """Thousands of equal times: all runs are loaded across chunks and crashes, and only a crashed chunk
     repeats.
     """
-    world = World(Platform())
+    world = World(Platform(page_size=200))
     world.platform.runs = {f"r{i}": (START, "PROCESSED") for i in range(2000)}
     crashes = 0
     while not world.load(iter(()), crash_after=150):
