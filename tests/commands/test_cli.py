@@ -109,8 +109,9 @@ def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
     assert code == 0
     found = json.loads(out.splitlines()[-1])
     assert set(found) == {
-        "provider", "complete", "listed", "fetched", "unchanged", "quarantined", "requests",
-        "retries", "throttled_s", "per_second", "allowed_per_second", "seconds", "watermark", "rows", "unproved",
+        "provider", "complete", "listed", "fetched", "unchanged", "quarantined", "gone", "left_out",
+        "failed_lists", "unproved", "requests", "retries", "throttled_s", "per_second", "allowed_per_second", "seconds",
+        "watermark", "rows",
     }  # fmt: skip
     assert found["provider"] == "extend"
     assert (found["per_second"] > 0, found["allowed_per_second"]) == (True, None)

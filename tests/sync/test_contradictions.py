@@ -28,7 +28,7 @@ Load = Callable[..., Summary]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request is tried twice, without waiting."""
-    monkeypatch.setattr(Retry.__init__, "__defaults__", (2, 0.0, 0.0, 20.0))
+    monkeypatch.setattr(Retry.__init__, "__defaults__", (2, 0.0, 0.0, 20.0, 20.0))
 
 
 @pytest.fixture

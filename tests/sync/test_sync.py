@@ -196,7 +196,7 @@ def test_what_fails_in_a_window_is_remembered(
     load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disjoint window moves no watermark, but the state still stores its failures."""
-    monkeypatch.setattr(Retry.__init__, "__defaults__", (1, 0.0, 0.0, 20.0))
+    monkeypatch.setattr(Retry.__init__, "__defaults__", (1, 0.0, 0.0, 20.0, 20.0))
     database = tmp_path / "f.duckdb"
     load_extend(database)
     sandbox.extend.clock.advance(3 * 86_400_000)

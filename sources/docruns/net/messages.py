@@ -61,7 +61,8 @@ class Usage:
 class Retry:
     """When to give up a request: after `attempts` tries, or `deadline` seconds from its first turn.
 
-    While no connection can be made, after `connect_deadline` seconds. Waits grow from `first` to `cap` seconds with jitter; a Retry-After is obeyed in full.
+    While no connection can be made, after `connect_deadline` seconds. Waits grow from `first` to `cap` seconds
+    with jitter; a Retry-After is obeyed in full.
     """
 
     attempts: int = 6

@@ -221,8 +221,11 @@ class Pager:
         request = self._first_request(path, params)
         self.client.begin([request])
         yield []
-        request, page = self._first_page(request, params, envelope, size_name)
+        request, page = self._first_page(request, params, envelope)
         yield page.rows
+        if size_name is not None and page.token is not None:
+            request, page = self._renamed(request, page, envelope, size_name)
+            yield page.rows
         seen: set[str] = set()
         while page.token is not None:
             if page.token in seen:
@@ -250,9 +253,7 @@ class Pager:
         asked: Params = () if size is None else (("maxPageSize", size),)
         return Request(path, (*asked, *params), subject=path)
 
-    def _first_page(
-        self, request: Request, params: Params, envelope: str, size_name: str | None
-    ) -> tuple[Request, _Page]:
+    def _first_page(self, request: Request, params: Params, envelope: str) -> tuple[Request, _Page]:
         """The first page of the largest size that the server takes, and the request that it answers."""
         path, before = request.path, self._sizes
         while True:
@@ -269,14 +270,20 @@ class Pager:
                     self._sizes = self._sizes[1:]
                 request = self._first_request(path, params)
         self._answered.add(path)
+        return request, page
+
+    def _renamed(self, request: Request, page: _Page, envelope: str, size_name: str) -> tuple[Request, _Page]:
+        """The first page again with its size under another name, without the rows that have come, if it was short."""
         size = self._sizes[0]
-        if size_name is None or size is None or page.token is None or len(page.rows) >= size:
-            return request, page
+        if size is None or len(page.rows) >= size:
+            return request, page._replace(rows=[])
         renamed = request._replace(params=((size_name, size), *request.params))
         try:
-            return renamed, self._read(renamed, envelope)
+            larger = self._read(renamed, envelope)
         except InvalidError:
-            return request, page
+            return request, page._replace(rows=[])
+        known = {bytes(row) for row in page.rows}
+        return renamed, larger._replace(rows=[row for row in larger.rows if bytes(row) not in known])
 
     def _read(self, request: Request, envelope: str) -> _Page:
         answer = Payload(clean(self.client.get(request).body))
