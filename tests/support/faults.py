@@ -70,6 +70,7 @@ ROWS = {
     42: Row("a damaged state", "dlt's two tables in the database", "one line that says what to do; after that one load, which fetches nothing again"),
     43: Row("the clock jumps", "a day ahead or back, between and during loads", "no run is lost, none is fetched twice"),
     44: Row("pages that are capped, empty, refused or repeated; totals that are too small, 1 or missing; rows that move up a page", "Plextera's lists", "every run is loaded; a list that is not proved whole is named, `complete` is false, exit code 3, and the next load reads all of it"),
+    45: Row("an older copy of a run inside another run; a nested run that moves, or is in two runs; an extraction that two runs name", "Plextera's runs", "the newest version is stored, and the links follow a fixed rule, in any order of answers and of loads"),
 }  # fmt: skip
 
 

@@ -64,6 +64,12 @@ class Prefetcher:
         """No run is left."""
         return not (self.left or self.summaries or self._requested)
 
+    def rows(self) -> Iterator[ListedRun]:
+        """The rows of the list, without runs that are taken."""
+        yield from self.left
+        yield from (run for run, _ in self._requested)
+        yield from self.plan.unchanged
+
     @property
     def has_requests(self) -> bool:
         """A request was sent whose run is not taken yet."""

@@ -30,6 +30,7 @@ from .metrics import Metrics, Progress
 from .plan import Failure, ListedRun, State
 from .prefetch import FetchContext, IsKnown, Prefetcher
 from .quota import Quota
+from .versions import Versions
 from .walk import ListPlans, SavedState
 
 BATCH_ROWS = 50_000
@@ -58,6 +59,7 @@ class Sync:
         self.metrics = Metrics(self.client.usage, self.clock())
         self.plans = ListPlans(self.settings, self.metrics, self.clock, progress)
         self.known = KnownRuns()
+        self.versions = Versions()
         self.quota = self._new_quota()
         self.watermark: datetime | None = None
         self.gone: list[tuple[str, str]] = []
@@ -125,6 +127,7 @@ class Sync:
     def _forget(self) -> None:
         for known in (self.plans, self.partial, self.known.links, self.known.parents, self.already_loaded):
             known.clear()
+        self.versions.clear()
         if self._sample is not None:
             self.known.parents.update(self._sample.parents)
 
@@ -146,6 +149,11 @@ class Sync:
         """Let parsers see processor runs as these lists show them."""
         # a ChainMap does not copy them
         self.known.listed = ChainMap(*(self.plans.rows(run_list.name) for run_list in lists))
+
+    @property
+    def is_sample(self) -> bool:
+        """Only some runs are loaded."""
+        return self._sample is not None
 
     def is_loaded(self, run_id: str) -> bool:
         """The run needs no request: it came inside another one, or is not in the sample."""
@@ -193,10 +201,14 @@ class Sync:
         self._failures_in_a_row += is_new
         return self._failures_in_a_row >= GIVE_UP_AFTER
 
-    def note_parsed(self, parsed: ParsedRun, planned: Prefetcher) -> None:
-        """Know what a run's answer tells of other runs."""
+    def note_parsed(self, run: ListedRun, parsed: ParsedRun, planned: Prefetcher) -> None:
+        """Know what a run's answer tells of other runs. Of runs that are newer elsewhere it loses the rows."""
         self._failures_in_a_row = 0
-        self.already_loaded.update(map(self.plans.share_text, parsed.nested_ids))
+        older: set[str] = set()
+        if self.platform.has_nested_runs:
+            older = self.versions.admit(parsed.batch, run.id, planned.rows)
+        nested = (id_ for id_ in parsed.nested_ids if id_ not in older)
+        self.already_loaded.update(map(self.plans.share_text, nested))
         self.known.parents.update(parsed.parents)
         # a run that was read before its parent counted as an outermost one: read it again
         moved = {id_ for id_, link in parsed.links.items() if self.known.links.get(id_) != link}
@@ -243,6 +255,8 @@ class _ListLoad:
             if outcome is None:
                 self._sync.metrics.counts.unchanged += 1
                 self._note_loaded(run, run.is_final)
+                if self._sync.platform.has_nested_runs:
+                    self._sync.versions.note_passed(run)
                 continue
             batch = self._load_run(run, outcome)
             self._pending.append((run, batch))
@@ -271,6 +285,7 @@ class _ListLoad:
         summary = sync.partial.pop(run.id, None)
         if summary is not None and isinstance(outcome, ApiError):
             # a nested run that cannot be fetched by its id: the summary is all there is
+            sync.versions.admit(summary, "", self._planned.rows)
             return summary
         if isinstance(outcome, MissingError):
             return self._note_gone(run)
@@ -279,7 +294,7 @@ class _ListLoad:
         except (ApiError, ValueError, RecursionError) as error:
             return self._quarantine(run, error, self._list.body(run, outcome), self._planned.walked_at)
         sync.metrics.counts.fetched += self._list.detail is not None
-        sync.note_parsed(parsed, self._planned)
+        sync.note_parsed(run, parsed, self._planned)
         if summary is not None:
             # not a row of the list: the list's state does not know it
             sync.already_loaded.add(run.id)
@@ -311,6 +326,7 @@ class _ListLoad:
 
     def _yield_pending(self) -> Iterator[Tables]:
         """The pending runs as Arrow tables. The state moves on when dlt has taken them."""
+        self._sync.versions.drop_stored()
         pending, self._pending = self._pending, []
         tables = self._to_tables(pending)
         tables.on_taken = partial(self._save, self._moved_state())
