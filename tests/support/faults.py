@@ -81,6 +81,7 @@ ROWS = {
     53: Row("400, 403, 404, 422, 5xx", "one list beside the workflow runs", "the load goes on without the list and names it; exit code 3 where the platform has the list and the key may read it"),
     54: Row("an update that is answered 200 and not applied", "a push", "the run is read again; the change counts as unconfirmed, the exit code is 3, and the next push sends it again"),
     55: Row("gzip of many members, with all optional headers and zeros behind; a head of 64 KB or 200 lines", "any answer", "the answer is read"),
+    56: Row("an older copy of a run inside another run; a nested run that moves, or is in two runs; an extraction that two runs name", "Plextera's runs", "the newest version is stored, and the links follow a fixed rule, in any order of answers and of loads"),
 }  # fmt: skip
 
 

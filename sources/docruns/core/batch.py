@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from .tables import CLEARED, Row, Table
@@ -44,6 +44,19 @@ class Batch:
         for table in tables:
             self._rows[table.name].append(table.clearing_row(run_id))
             self._clearing[table.name] += 1
+
+    def drop_runs(self, tables: Iterable[Table], ids: Collection[str]) -> None:
+        """Remove the rows of some runs from tables, clearing rows included."""
+        for table in tables:
+            column = table.names.index(table.set_of or "id")
+            rows = self._rows.get(table.name, [])
+            dropped = [row for row in rows if row[column] in ids]
+            if dropped:
+                self._rows[table.name] = [row for row in rows if row[column] not in ids]
+                if table.set_of:
+                    self._clearing[table.name] -= sum(
+                        bool(row[table.names.index(CLEARED)]) for row in dropped
+                    )
 
     def counts(self) -> dict[str, int]:
         """Rows by table, without clearing rows."""

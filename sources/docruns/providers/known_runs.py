@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import dlt
 
@@ -56,6 +57,14 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
         if _is_current(sync, stored, run):
             known.add(run.id)
     return known
+
+
+def stored_versions(ids: Sequence[str]) -> dict[str, datetime]:
+    """The last change of those workflow runs of `ids` that the destination holds."""
+    if _is_refreshing():
+        return {}
+    stored = lookup.runs_by_id(dlt.current.pipeline(), "workflow_runs", ids)
+    return {id_: run.updated_at for id_, run in stored.items() if run.is_whole and run.updated_at}
 
 
 def _is_refreshing() -> bool:

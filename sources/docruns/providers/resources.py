@@ -32,7 +32,7 @@ from ..store.merge_hints import CONTRACT, Hints
 from ..sync.lists import Platform
 from ..sync.sync import Sync
 from .identity import check_storage_mode
-from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs
+from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs, stored_versions
 
 
 def make_source(platform: Platform, resources: Callable[[], list[Any]]) -> DltSource:
@@ -69,6 +69,7 @@ class _RunRows:
         """Workflow runs, and everything nested in them."""
         sync, selected = self._sync, self._begin()
         is_known = partial(known_workflow_runs, sync)
+        sync.versions.stored = stored_versions
         try:
             with sync.open_client():
                 if "processor_runs" in selected:

@@ -188,6 +188,70 @@ def doubled_keys(pipeline: dlt.Pipeline, table: Table) -> Iterator[tuple[tuple[A
                 yield from ((tuple(values), number) for *values, number in rows)
 
 
+def rows_where(
+    pipeline: dlt.Pipeline, table: Table, names: Sequence[str], condition: str
+) -> Iterator[tuple[Any, ...]]:
+    """Some columns of the rows that meet an SQL condition; empty where the table does not exist yet."""
+    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+        wanted = ", ".join(map(client.escape_column_name, names))
+        query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table.name)} WHERE {condition}"
+        yield from (tuple(row) for row in client.execute_sql(query) or ())
+
+
+def rows_by_id(
+    pipeline: dlt.Pipeline, table: Table, names: Sequence[str], ids: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Some columns of the rows of some runs; empty where the table does not exist yet."""
+    with suppress(DatabaseUndefinedRelation):
+        yield from _select(pipeline, table.name, names, ids)
+
+
+def has_column(pipeline: dlt.Pipeline, table: Table, name: str) -> bool:
+    """Whether the destination has the table, with the column."""
+    try:
+        with pipeline.sql_client() as client:
+            where = f"{client.make_qualified_table_name(table.name)} WHERE 1 = 0"
+            client.execute_sql(f"SELECT {client.escape_column_name(name)} FROM {where}")
+        return True
+    except DestinationException:
+        return False
+
+
+def doubtful_links(pipeline: dlt.Pipeline) -> list[str]:
+    """Processor runs whose link to a workflow run differs from that of a step that names them, or that have a
+    link that no step names."""
+    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+        steps, runs = map(client.make_qualified_table_name, (WORKFLOW_STEPS.name, PROCESSOR_RUNS.name))
+        query = (
+            f"SELECT DISTINCT p.id FROM {runs} p LEFT JOIN {steps} s ON s.processor_run_id = p.id "
+            "WHERE coalesce(p.workflow_run_id, '') <> coalesce(s.workflow_run_id, '') "
+            "OR coalesce(p.workflow_step_position, -1) <> coalesce(s.position, -1)"
+        )
+        return [id_ for (id_,) in client.execute_sql(query) or ()]
+    return []
+
+
+class Change(NamedTuple):
+    """New cells for the rows of a table whose column `by` is `value`."""
+
+    table: Table
+    by: str
+    value: str
+    cells: dict[str, Any]
+
+
+def update_rows(pipeline: dlt.Pipeline, changes: Sequence[Change]) -> None:
+    """Make all changes in one transaction."""
+    if not changes:
+        return
+    with pipeline.sql_client() as client, client.begin_transaction():
+        for change in changes:
+            name = client.make_qualified_table_name(change.table.name)
+            cells = ", ".join(f"{client.escape_column_name(cell)} = %s" for cell in change.cells)
+            query = f"UPDATE {name} SET {cells} WHERE {client.escape_column_name(change.by)} = %s"
+            client.execute_sql(query, *change.cells.values(), change.value)
+
+
 def mark_deleted(
     pipeline: dlt.Pipeline, gone: Mapping[str, Sequence[str]], back: Mapping[str, Sequence[str]], at: datetime
 ) -> None:

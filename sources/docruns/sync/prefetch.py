@@ -10,11 +10,11 @@ A prefetcher lasts as long as its plan, over several load packages.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ..core.errors import ApiError, RefusedError, ShapeError, UnreachableError
+from ..core.errors import ApiError, RefusedError, ShapeError, UnreachableError, stops_everything
 from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
 from .lists import RunList
@@ -52,19 +52,28 @@ class Streak:
         self._suspicious = SUSPICIOUS
         self._is_excused = False
 
-    def is_suspicious(self, error: Exception, is_new: bool) -> bool:
-        """Count a failure; True where other runs must show that the platform works.
+    def fatal_error(
+        self, error: Exception, is_new: bool, probe: Callable[[], Iterable[Outcome]]
+    ) -> Exception | None:
+        """Count a failure. Gives the error that ends the load, where the platform or the key is at fault.
 
-        A 403 or no answer at all is suspicious at once, until other runs were answered.
+        A 403 or no answer at all is suspicious at once, other failures are after some in a row. `probe` then asks
+        for other runs: if one of them is answered, the failures are the runs' own.
         """
         self.length += is_new
-        at_once = isinstance(error, (RefusedError, UnreachableError)) and not self._is_excused
-        return at_once or self.length >= self._suspicious
-
-    def excuse(self) -> None:
-        """Other runs were answered: the failures are theirs alone. The next test comes later."""
-        self._suspicious = max(SUSPICIOUS, 2 * self.length)
-        self._is_excused = True
+        is_refusal = isinstance(error, (RefusedError, UnreachableError))
+        if not (is_refusal and not self._is_excused) and self.length < self._suspicious:
+            return None
+        outcomes = list(probe())
+        if any(isinstance(outcome, Reply) for outcome in outcomes):
+            # the next test comes later
+            self._suspicious = max(SUSPICIOUS, 2 * self.length)
+            self._is_excused = True
+            return None
+        for outcome in outcomes:
+            if isinstance(outcome, ApiError) and stops_everything(outcome):
+                return outcome
+        return error if outcomes or is_refusal else None
 
 
 class Prefetcher:
@@ -103,6 +112,12 @@ class Prefetcher:
     def is_done(self) -> bool:
         """No run is left."""
         return not (self.left or self.summaries or self._requested)
+
+    def rows(self) -> Iterator[ListedRun]:
+        """The rows of the list, without runs that are taken."""
+        yield from self.left
+        yield from (run for run, _ in self._requested)
+        yield from self.plan.unchanged
 
     @property
     def has_requests(self) -> bool:

@@ -19,11 +19,11 @@ from threading import Lock
 from typing import Any, NamedTuple, Self
 
 from ..core.batch import Batch
-from ..core.errors import ApiError, MissingError, RefusedError, UnreachableError, stops_everything
+from ..core.errors import ApiError, MissingError, stops_everything
 from ..core.parsed import ParentStep, ParsedRun
 from ..core.tables import SYNCS
 from ..net.client import Client
-from ..net.messages import Outcome, Reply
+from ..net.messages import Outcome
 from ..store.arrow import UNFIT_ERRORS, Tables, to_tables
 from . import quarantine
 from .lists import KnownRuns, Platform, RunList
@@ -31,6 +31,7 @@ from .metrics import Metrics, Progress
 from .plan import Failure, ListedRun, State, is_older
 from .prefetch import FetchContext, IsKnown, Prefetcher, Streak
 from .quota import Quota
+from .versions import Versions
 from .walk import ListPlans, SavedState
 
 BATCH_ROWS = 50_000
@@ -56,6 +57,7 @@ class Sync:
         self.metrics = Metrics(self.client.usage, self.clock())
         self.plans = ListPlans(self.settings, self.metrics, self.clock, progress)
         self.known = KnownRuns()
+        self.versions = Versions()
         self.quota = self._new_quota()
         self.watermark: datetime | None = None
         self.gone: list[tuple[str, str]] = []
@@ -128,6 +130,7 @@ class Sync:
     def _forget(self) -> None:
         for known in (self.plans, self.partial, self.known.links, self.known.parents, self.already_loaded):
             known.clear()
+        self.versions.clear()
         if self._sample is not None:
             self.known.parents.update(self._sample.parents)
 
@@ -150,6 +153,11 @@ class Sync:
         """Let parsers see processor runs as these lists show them."""
         # a ChainMap does not copy them
         self.known.listed = ChainMap(*(self.plans.rows(run_list.name) for run_list in lists))
+
+    @property
+    def is_sample(self) -> bool:
+        """Only some runs are loaded."""
+        return self._sample is not None
 
     def is_loaded(self, run_id: str) -> bool:
         """The run needs no request: it came inside another one, or is not in the sample."""
@@ -192,10 +200,14 @@ class Sync:
         self.plans.planned[run_list.name] = planned
         self._is_interrupted = False
 
-    def note_parsed(self, parsed: ParsedRun, planned: Prefetcher) -> None:
-        """Know what a run's answer tells of other runs."""
+    def note_parsed(self, run: ListedRun, parsed: ParsedRun, planned: Prefetcher) -> None:
+        """Know what a run's answer tells of other runs. Of runs that are newer elsewhere it loses the rows."""
         self.streak.length = 0
-        self.already_loaded.update(map(self.plans.share_text, parsed.nested_ids))
+        older: set[str] = set()
+        if self.platform.has_nested_runs:
+            older = self.versions.admit(parsed.batch, run.id, planned.rows)
+        nested = (id_ for id_ in parsed.nested_ids if id_ not in older)
+        self.already_loaded.update(map(self.plans.share_text, nested))
         self.known.parents.update(parsed.parents)
         # a run that was read before its parent counted as an outermost one: read it again
         moved = {id_ for id_, link in parsed.links.items() if self.known.links.get(id_) != link}
@@ -243,6 +255,8 @@ class _ListLoad:
             if outcome is None:
                 self._sync.metrics.counts.unchanged += 1
                 self._note_loaded(run, run.is_final)
+                if self._sync.platform.has_nested_runs:
+                    self._sync.versions.note_passed(run)
                 continue
             batch = self._load_run(run, outcome, context)
             self._pending.append((run, batch))
@@ -272,6 +286,7 @@ class _ListLoad:
                 raise quarantine.redact_error(outcome, self._privacy)
             if summary is not None:
                 # a nested run that cannot be fetched by its id: the summary is all there is
+                sync.versions.admit(summary, "", self._planned.rows)
                 return summary
             if isinstance(outcome, MissingError) and self._list.is_stored:
                 # its rows stay as they are; a sweep finds out whether it is deleted
@@ -281,10 +296,14 @@ class _ListLoad:
         try:
             parsed = self._list.parse_outcome(run, outcome, sync.known)
         except (ApiError, ValueError, RecursionError) as error:
-            self._check_platform(run, error, context)
+            # a run that failed before says nothing new about the platform
+            is_new = run.id not in self._state.failed
+            fatal = sync.streak.fatal_error(error, is_new, partial(self._planned.probe, context))
+            if fatal is not None:
+                raise quarantine.redact_error(fatal, self._privacy) from None
             return self._quarantine(run, error, self._list.body(run, outcome))
         sync.metrics.counts.fetched += self._list.detail is not None
-        sync.note_parsed(parsed, self._planned)
+        sync.note_parsed(run, parsed, self._planned)
         self._planned.good.append(run)
         if summary is not None:
             # not a row of the list: the list's state does not know it
@@ -326,22 +345,6 @@ class _ListLoad:
     ) -> Failure | None:
         return self._state.loaded(run, is_final, self._overlap, self._planned.walked_at, read_again)
 
-    def _check_platform(self, run: ListedRun, error: Exception, context: FetchContext) -> None:
-        """Raise the error where other runs get it too: then the platform or the key is at fault, not the run.
-
-        A run that failed before says nothing new.
-        """
-        if not self._sync.streak.is_suspicious(error, is_new=run.id not in self._state.failed):
-            return
-        outcomes = list(self._planned.probe(context))
-        fatal = next(
-            (each for each in outcomes if isinstance(each, ApiError) and stops_everything(each)), error
-        )
-        if any(isinstance(outcome, Reply) for outcome in outcomes):
-            self._sync.streak.excuse()
-        elif outcomes or fatal is not error or isinstance(error, (RefusedError, UnreachableError)):
-            raise quarantine.redact_error(fatal, self._privacy)
-
     def _quarantine(self, run: ListedRun, error: Exception, body: bytes) -> Batch:
         name = type(error).__name__
         message = quarantine.redacted_message(error, self._privacy)
@@ -351,6 +354,7 @@ class _ListLoad:
 
     def _yield_pending(self) -> Iterator[Tables]:
         """The pending runs as Arrow tables. The state moves on when dlt has taken them."""
+        self._sync.versions.drop_stored()
         pending, self._pending = self._pending, []
         tables = self._to_tables(pending)
         tables.on_taken = partial(self._save, self._moved_state())

@@ -202,10 +202,12 @@ class _Walk:
         return kept != sorted(kept, reverse=True)
 
     def pages(self) -> Iterator[_Page]:
-        """The pages that have rows, up to an empty one that ends the list."""
+        """The pages, up to an empty one that ends the list; it is among them where it is the first one."""
         page, previous = self._start(), NO_PAGE
         number = self.first
         for _ in range(MAX_PAGES):
+            if not page.rows and number == self.first:
+                yield page
             if not page.rows and self._may_go_on(number, page):
                 number, page = number + 1, self._next(number + 1)
                 self.first = self.first if self.seen else number

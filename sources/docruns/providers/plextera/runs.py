@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from ...core.batch import Batch
-from ...core.codec import clean, decode, safe_text, timestamp
+from ...core.codec import clean, decode, encode, safe_text, timestamp
 from ...core.errors import ShapeError
 from ...core.flatten.flatten import flatten_outputs
 from ...core.parsed import NestedLink, ParentStep, ParsedRun
@@ -126,6 +126,8 @@ class _Reader:
             return
         step_id, type_ = step.text("id"), step.text("type")
         output = step.raw("output")
+        made = self.extractions_of(type_, output, ParentStep(run_id, position))
+        count, nested = self.nested_runs(step, NestedLink(run_id, step_id, root_id, depth + 1))
         row = WORKFLOW_STEPS.row(
             workflow_run_id=run_id,
             position=position,
@@ -136,35 +138,37 @@ class _Reader:
             status=step.text("status"),
             message=step.text("message"),
             output=None if output is None else safe_text(output),
-            nested_run_count=self.nested_runs(step, NestedLink(run_id, step_id, root_id, depth + 1)),
-            processor_run_id=self.extraction_of(type_, output, ParentStep(run_id, position)),
+            nested_run_count=count,
+            nested_run_ids=encode(nested).decode() if nested or count else None,
+            processor_run_id=made[0] if made else None,
+            processor_run_ids=encode(made).decode() if len(made) > 1 else None,
             extra=step.extra(),
         )
         self.batch.add(WORKFLOW_STEPS, row)
 
-    def extraction_of(self, type_: str | None, output: Raw | None, parent: ParentStep) -> str | None:
-        """The first extraction that a step's output names. All that it names get the step as their parent."""
+    def extractions_of(self, type_: str | None, output: Raw | None, parent: ParentStep) -> list[str]:
+        """The extractions that a step's output names. They get the step as their parent."""
         if type_ != "document_insights" or output is None:
-            return None
+            return []
         ids = outputs.extraction_ids(decode(output), self.context.extraction_ids)
         for id_ in ids:
             # a later step may pass on an extraction of an earlier one
             self.parents.setdefault(id_, parent)
-        return ids[0] if ids else None
+        return list(dict.fromkeys(ids))
 
-    def nested_runs(self, step: Payload, link: NestedLink) -> int | None:
-        """Add the runs nested in a step. Gives the count that the platform states."""
+    def nested_runs(self, step: Payload, link: NestedLink) -> tuple[int | None, list[str]]:
+        """Add the runs nested in a step. Gives the count that the platform states, and their ids."""
         nested = step.object("nestedRuns")
         if nested is None:
-            return None
-        count = nested.integer("count")
-        others = [raw for raw in nested.raws("data") or [] if not self.nested_run(raw, link)]
+            return None, []
+        count, ids = nested.integer("count"), list[str]()
+        others = [raw for raw in nested.raws("data") or [] if not self.nested_run(raw, link, ids)]
         if others:
             nested.keep("data", "[" + ",".join(map(safe_text, others)) + "]")
-        return count
+        return count, ids
 
-    def nested_run(self, raw: Raw, link: NestedLink) -> bool:
-        """Add a nested run. False where it cannot be one: it stays in the step's extra."""
+    def nested_run(self, raw: Raw, link: NestedLink, ids: list[str]) -> bool:
+        """Add a nested run, and its id to `ids`. False where it cannot be one: it stays in the step's extra."""
         if bytes(raw) == b"null":
             return True
         try:
@@ -175,6 +179,7 @@ class _Reader:
         if not is_usable(id_) or id_ in self.ids or link.depth > self.context.max_depth:
             return False
         self.ids.add(id_)
+        ids.append(id_)
         self.links[id_] = link
         if "steps" in run:
             self.nested_ids.append(id_)
