@@ -66,22 +66,11 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     }
     add_files(run, batch, id_, "workflow")
     parent = ParentStep(id_, None, is_final, cells["reviewed"] is True)
-    nested_ids: dict[str, bool] = {}
-    _add_outputs(run, batch, parent, context, nested_ids)
-    # after the steps that `outputs[]` gave
-    first = batch.counts()[WORKFLOW_STEPS.name]
-    for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
-        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
+    nested_ids = _add_steps(run, batch, parent, context)
     run.ignore("object", "id")
     batch.add(WORKFLOW_RUNS, WORKFLOW_RUNS.row(**cells, extra=run.extra()))
-    return ParsedRun(
-        batch,
-        status,
-        is_final,
-        tuple(nested_ids),
-        updated_at=updated_at,
-        has_older=any(nested_ids.values()),
-    )
+    has_older = any(nested_ids.values())
+    return ParsedRun(batch, status, is_final, tuple(nested_ids), updated_at=updated_at, has_older=has_older)
 
 
 def _workflow_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:
@@ -149,6 +138,17 @@ def _id(run: Payload, listed: ListedRun) -> str:
 def _is_separate_run(id_: str | None, parent: ParentStep, nested_ids: Collection[str]) -> TypeGuard[str]:
     """A nested run becomes a processor run if it has an id, and one that no other run has."""
     return is_usable(id_) and id_ != parent.workflow_run_id and id_ not in nested_ids
+
+
+def _add_steps(run: Payload, batch: Batch, parent: ParentStep, context: Context) -> dict[str, bool]:
+    """Add all steps. Gives the ids of the processor runs inside, each with whether it is older than its list shows."""
+    nested_ids: dict[str, bool] = {}
+    _add_outputs(run, batch, parent, context, nested_ids)
+    # after the steps that `outputs[]` gave
+    first = batch.counts()[WORKFLOW_STEPS.name]
+    for position, step_run in enumerate(run.objects("stepRuns") or (), start=first):
+        _add_step(step_run, batch, parent._replace(position=position), context, nested_ids)
+    return nested_ids
 
 
 def _add_outputs(
