@@ -236,13 +236,15 @@ def test_parent_once_seen_is_not_forgotten(sandbox: Sandbox, tmp_path: Path) -> 
     )
     before = query(database, sql, outermost)
     assert [row[3] for row in before] == [0, 1, 2]
-    for run_id, *_ in before[1:]:
+    nested: list[Any] = []
+    for run_id, *_ in before[:0:-1]:
         body = {
             "id": run_id,
             "status": "COMPLETED",
             "updatedAt": "2027-01-01T00:00:00Z",
-            "steps": [],
+            "steps": [{"id": "step_01", "nestedRuns": {"count": len(nested), "data": nested}}],
         }
+        nested = [body]
         sandbox.plextera.put(json.dumps(body))
     load_plextera(sandbox, database)
     assert query(database, sql, outermost) == before
