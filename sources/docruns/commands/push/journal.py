@@ -3,6 +3,7 @@
     {"push_id": "20261122T070000-3f9a1c", "wishes": "9d41…"}
     {"id": "workflow_run_1", "outcome": "unconfirmed", "name": "HP-1", …}                     before it is sent
     {"id": "workflow_run_1", "outcome": "confirmed", "done_at": "2026-11-22T07:00:01Z"}       when it is answered
+    {"committed": {"workflow_run_1": {"outcome": "confirmed", …}}}                            when the database has it
 
 Several threads write, one record at a time, and each record is flushed by itself. A flush takes 6 ms on a
 busy disk, so 165 records a second are possible. A push writes two records a run: the fastest documented plan,
@@ -90,7 +91,9 @@ class JournalState:
             if "wishes" in line:
                 self.push_id, self.fingerprint = line["push_id"], line["wishes"]
             elif "committed" in line:
-                self._committed.update(line["committed"])
+                for id_, cells in line["committed"].items():
+                    self.records[id_].update(cells)
+                    self._committed.add(id_)
             else:
                 self.records.setdefault(line["id"], {}).update(line)
                 self._committed.discard(line["id"])

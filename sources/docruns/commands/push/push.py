@@ -197,6 +197,8 @@ class _Push:
         self._push_id = f"{platform.clock():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self._records: dict[str, Record] = {}
         self._changes: dict[str, Change] = {}
+        self._read: set[str] = set()
+        """Runs that this process has read again after they were sent."""
         self.result = PushResult()
 
     def run(self, desired: Sequence[DesiredRun], problems: Sequence[Problem]) -> None:
@@ -205,7 +207,7 @@ class _Push:
         self._resume(fingerprint)
         # what was confirmed before the kill counts only if the run, read again, has it
         confirmed = [rec for rec in self._records.values() if rec["outcome"] == "confirmed"]
-        unread = [rec["id"] for rec in confirmed if rec["read_at"] is None]
+        unread = [rec["id"] for rec in confirmed if rec["id"] not in self._read]
         remote = RemoteRuns(self._platform, self._running, [run.id for run in desired], unread=unread)
         comparison = _compare(remote, desired, problems, self._stored)
         unsent = [*self._unsent_records(comparison)]
@@ -341,7 +343,9 @@ class _Push:
         source = refresh_source(self._platform, self._running, runs, on_run, rows)
         load_package(self._running, source, self._target)
         if by_id:
-            self._journal.write({"committed": list(by_id)})
+            names = ("outcome", "reason", "read_at")
+            cells = {id_: {name: record[name] for name in names} for id_, record in by_id.items()}
+            self._journal.write({"committed": cells})
 
     def _read_rest(self, records: Sequence[Record]) -> None:
         """Read sent runs that were not merged: those that are not loaded, and those that cannot be parsed."""
@@ -356,6 +360,7 @@ class _Push:
 
     def _read_back(self, record: Record, run: RemoteRun) -> None:
         """Compare a run that was fetched again with what was sent."""
+        self._read.add(record["id"])
         after, answered = self._stored("after", run.text()), record.get("after")
         record["after"] = after
         is_confirmed = record["outcome"] == "confirmed"
