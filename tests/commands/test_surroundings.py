@@ -137,7 +137,7 @@ def test_few_open_files(docruns_load: Load, few_runs: Sandbox, loaded: Path) -> 
 def test_little_address_space() -> None:
     """With 500 MB DuckDB would end the process with SIGSEGV: one line names the limit before DuckDB is imported."""
     command = f"ulimit -v 500000; '{PROGRAM}' load extend"
-    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stderr == (
         "docruns: this process may use 488 MB of address space (`ulimit -v`), which is too little. Allow 2,000 MB or more, "
