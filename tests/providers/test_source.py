@@ -283,7 +283,7 @@ def test_largest_answer_is_a_setting(provider: str, sandbox: Sandbox) -> None:
     """An answer above `max_response_mb` is refused with the setting's name."""
     platform = connect(sandbox, provider, max_response_mb=0.0001)
     with platform.client as client, pytest.raises(ShapeError, match="max_response_mb is"):
-        client.get(Request("/workflow_runs" if provider == "extend" else "/workflow/runs"))
+        client.get(Request("/workflow_runs" if provider == "extend" else "/workflow-runs"))
 
 
 @pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])

@@ -7,6 +7,7 @@ The plans last as long as the load, over several dlt packages.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from datetime import datetime
 from functools import partial
@@ -20,6 +21,8 @@ from .lists import RunList, is_about_list, left_out_stage
 from .metrics import Metrics, Progress
 from .plan import ListedRun, Order, Plan, State, is_disjoint, plan_runs
 from .prefetch import Prefetcher
+
+logger = logging.getLogger("docruns")
 
 SavedState = MutableMapping[str, Any]
 """What dlt stores of a list between loads."""
@@ -96,7 +99,11 @@ class ListPlans:
         if not is_about_list(error):
             raise error
         self.left_out[name] = error
-        self.tell(left_out_stage(error), name, 0, None)
+        stage = left_out_stage(error)
+        self.tell(stage, name, 0, None)
+        if stage == "failed":
+            why = quarantine.redacted_message(error, self._settings.privacy)
+            logger.warning("docruns: the list %s could not be read, its runs are missing: %s", name, why)
 
     @property
     def failed_lists(self) -> list[str]:

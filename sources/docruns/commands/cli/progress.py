@@ -78,8 +78,6 @@ def _line(stage: str, name: str, done: int) -> str:
         return f"{name}: the server has no such list; skipped"
     if stage == "refused":
         return f"{name}: the key may not read this list (403); skipped"
-    if stage == "failed":
-        return f"{name}: this list could not be read; its runs are missing"
     if stage == "unordered":
         return f"{name}: the server does not keep the order that was asked for; the whole list was read"
     return f"{name}: {done:,} listed" if stage == "listed" and done else ""
