@@ -291,10 +291,13 @@ def test_files_cannot_be_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_run_that_is_deleted_between_list_and_details(platform: Platform) -> None:
-    """A load marks a run that was listed and answers 404 a moment later, and does not quarantine it."""
+    """A run that was listed and answers 404 is marked by the load that no longer finds it in a list."""
     sandbox, database = platform
     (run_id,) = sandbox.extend.review(1)
     sandbox.fault("status", f"/workflow_runs/{run_id}", status=404, times=None)
     summary = load_runs(connect(sandbox, "extend"), Target("extend", database))
-    assert summary.quarantined == 0
+    assert (summary.quarantined, summary.gone) == (0, 1)
+    assert deleted(database)["workflow_runs"] == set()
+    sandbox.extend.delete(run_id)
+    assert load_runs(connect(sandbox, "extend"), Target("extend", database)).complete
     assert deleted(database)["workflow_runs"] == {run_id}

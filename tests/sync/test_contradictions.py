@@ -249,7 +249,7 @@ def test_page_sizes_that_are_refused(reader: tuple[Sandbox, Client], most: int, 
 
 @pytest.mark.parametrize(
     ("switches", "requests"),
-    [({"parse_page_size": "maxPageSize"}, 1), ({"parse_page_size": "limit"}, 2), ({"strict": True}, 3)],
+    [({}, 1), ({"parse_page_size": "limit"}, 2), ({"parse_page_size": "limit", "strict": True}, 3)],
     ids=["maxPageSize", "limit", "neither"],
 )
 def test_page_size_under_another_name(

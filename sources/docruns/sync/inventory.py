@@ -33,8 +33,8 @@ class ListInventory:
     """All lists of a platform, read to their ends, without those that the platform lacks or the key may not read.
 
 
-    `is_check`: read them in another way than a load does, where the platform has one. `unproved`: lists that
-    failed, or that may have runs that they did not show, with the reason.
+    `is_check`: read them in another way than a load does, where the platform has one, and go on where one fails.
+    `unproved`: lists that failed, or that may have runs that they did not show, with the reason.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class ListInventory:
                 if not run_list.optional or not is_about_list(error):
                     raise
                 stage = left_out_stage(error)
+                if stage == "failed" and not is_check:
+                    raise
                 report(stage, run_list.name, 0, None)
                 if stage == "failed":
                     self.unproved[run_list.name] = str(error)

@@ -141,9 +141,10 @@ class RunRoutes:
         }
         if type == "parse":
             allowed["source"] = PARSE_SOURCES
-            query = parse_query(
-                call.request, allowed, size=self.platform.switches.parse_page_size, sortable=False
-            )
+            size: str = self.platform.switches.parse_page_size
+            if size == "either":
+                size = "limit" if call.request.param("limit") else "maxPageSize"
+            query = parse_query(call.request, allowed, size=size, sortable=False)
         else:
             query = parse_query(call.request, {**allowed, f"{NOUN[type]}Id": ()})
         return self._children(call, query, type, self.modern.child_summary)

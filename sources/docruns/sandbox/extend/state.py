@@ -30,7 +30,7 @@ class Switches:
     `merge`: how metadata updates are merged. `update_finished`: whether finished runs accept updates (else
     400). `update_moves`: whether an update changes `updatedAt`. `last_page`: whether the token of a last page
     is missing, null or "". `list_processor_runs_2024`: whether `GET /processor_runs` answers under 2024-12-23
-    (else 404). `parse_page_size`: the name of the page size of `/parse_runs`; the other name is ignored.
+    (else 404). `parse_page_size`: the name of the page size of `/parse_runs`; another name is ignored.
     `strict`: a parameter that is not documented is answered with 400. `max_page_size`: a larger page is answered
     with 400. `oldest_first`: lists come oldest first, whatever order was asked for. `updates`: what becomes of an
     update that is answered 200 with the values that were sent: the run keeps all of them, none, the first key of
@@ -43,7 +43,7 @@ class Switches:
     update_moves: bool = False
     last_page: Literal["missing", "null", "empty"] = "missing"
     list_processor_runs_2024: bool = False
-    parse_page_size: Literal["limit", "maxPageSize"] = "limit"
+    parse_page_size: Literal["either", "limit", "maxPageSize"] = "either"
     strict: bool = False
     max_page_size: int = 1000
     oldest_first: bool = False
