@@ -132,5 +132,7 @@ class ShapeError(ApiError):
 
 
 def stops_everything(error: ApiError) -> bool:
-    """No other request would get a better answer: the key, the account or the request limit is at fault."""
-    return error.status == UNAUTHORIZED or isinstance(error, (BlockedError, BusyError))
+    """No other request would get a better answer: the key, the account, the request limit or this machine is at
+    fault."""
+    is_local = isinstance(error, UnreachableError) and not error.retryable
+    return is_local or error.status == UNAUTHORIZED or isinstance(error, (BlockedError, BusyError))
