@@ -53,7 +53,9 @@ PUBLIC = {
         workflow_version batch_id failure_code dashboard_url parent_run_id parent_step_id
         root_run_id
     """,
-    "workflow_steps": "workflow_run_id step_run_id step_id name type status processor_run_id",
+    "workflow_steps": """
+        workflow_run_id step_run_id step_id name type status processor_run_id processor_run_ids nested_run_ids
+    """,
     "processor_runs": """
         id workspace api_version type status processor_id processor_name processor_version_id
         processor_version base_processor base_version workflow_run_id source source_id batch_id
@@ -69,7 +71,7 @@ PUBLIC = {
     "processors": "id workspace api_version type name",
     "processor_versions": "id workspace api_version processor_id type version",
     "quarantine": "resource id error message",
-    "syncs": "load_id provider privacy",
+    "syncs": "load_id provider left_out unproved privacy",
     "pushes": "push_id id outcome reason",
 }
 
