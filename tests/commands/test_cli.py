@@ -573,7 +573,7 @@ def test_a_load_without_streams(few_runs: Sandbox, streams: str) -> None:
     program = Path(sys.executable).parent / "docruns"
     load = f"'{program}' load extend --base-url {few_runs.extend_url}"
     done = subprocess.run(
-        ["bash", "-c", f"{load} {streams}"], check=False, capture_output=True, text=True, timeout=100
+        ["bash", "-c", f"{load} {streams}"], check=False, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.workflow_runs") == [(12,)]
@@ -630,7 +630,7 @@ def test_a_load_whose_reader_leaves(sandbox: Sandbox) -> None:
     load = f"'{program}' load extend --base-url {sandbox.extend_url}"
     done = subprocess.run(
         ["bash", "-c", f"{load} 2>&1 | :; exit ${{PIPESTATUS[0]}}"],
-        check=False, capture_output=True, timeout=100,
+        check=False, capture_output=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert query(Path("docruns.duckdb"), "SELECT count(*) FROM extend.workflow_runs") == [(40,)]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _STREAMS = {1: "stdout", 2: "stderr"}
 
+_replaced: list[TextIOWrapper] = []
+"""Streams whose descriptors are still in use: one that is destroyed may close its descriptor, and the next file that
+is opened, such as the database, would get the number of stdout."""
+
 
 class Writer(FileIO):
     """A descriptor of an output stream. Drops what cannot be written, so that a load or a push does not end in the
@@ -63,6 +67,7 @@ def prepare_streams() -> None:
             # a console of Windows is not a descriptor
             if type(getattr(stream.buffer, "raw", stream.buffer)) is FileIO:
                 stream.flush()
+                _replaced.append(stream)
                 setattr(sys, name, _open(stream.fileno(), stream))
 
 
