@@ -22,7 +22,7 @@ from docruns.net.messages import Outcome, Reply, Request
 from docruns.providers import settings
 from docruns.providers.extend import connect_extend
 from docruns.store.duckdb.heap import limit_arenas
-from docruns.store.memory import hide_pandas_from_pyarrow
+from docruns.store.memory import pandas_hidden
 from docruns.store.target import Target
 
 ANSWERS: list[Answers] = []
@@ -59,7 +59,6 @@ def main() -> None:
     parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS)
     asked = parser.parse_args()
     # the same settings as in the command
-    hide_pandas_from_pyarrow()
     limit_arenas()
     changed = Corpus(asked.corpus / "changed") if asked.after else None
     ANSWERS.append(Answers(Corpus(asked.corpus, asked.runs), changed))
@@ -67,7 +66,8 @@ def main() -> None:
     vars(settings)["Client"] = FromDisk
     started = time.perf_counter()
     platform = connect_extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs)
-    summary = load_runs(platform, Target("extend", asked.database))
+    with pandas_hidden():
+        summary = load_runs(platform, Target("extend", asked.database))
     seconds = time.perf_counter() - started
     assert summary.complete and not summary.quarantined, summary
     print(json.dumps({"seconds": seconds, "runs": summary.fetched, "rows": summary.rows}))

@@ -101,13 +101,20 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         known = first or _unreadable_state(error, causes[-1], str(database))
         if known is not None:
             raise known from error
-        if not any(isinstance(cause, _FOREIGN) for cause in causes):
+        if not any(isinstance(cause, _FOREIGN) for cause in causes) or any(map(_is_limit, causes)):
             raise
         unknown = _set_aside(error, causes, str(database), kept)
     finally:
         log.removeFilter(_hide_exceptions)
     # Python would print the causes of an error that nobody catches
     raise unknown from None
+
+
+def _is_limit(cause: BaseException) -> bool:
+    """The process has reached a limit of open files, memory or threads: no destination is at fault."""
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return True
+    return isinstance(cause, MemoryError) or "can't start new thread" in str(cause)
 
 
 def _error_file(folder: Path | None) -> Path:

@@ -32,15 +32,22 @@ class _PandasHider(MetaPathFinder):
             raise ModuleNotFoundError(name=name)
 
 
-def hide_pandas_from_pyarrow() -> None:
-    """Make pyarrow believe that pandas is not installed. pyarrow imports pandas with the first array that it
-    makes, which takes 40 MB and 0.3 s, and never looks again. For a process that makes no data frames."""
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, _PandasHider)
-        try:
-            pa.array([], pa.null())
-        finally:
-            sys.meta_path.remove(_PandasHider)
+@contextmanager
+def pandas_hidden() -> Iterator[None]:
+    """Make pyarrow and DuckDB believe that pandas is not installed: its import takes 40 MB and 0.3 s.
+
+    pyarrow imports pandas with the first array that it makes, and never looks again; DuckDB 1.5 does so with each
+    query that has parameters. For a process that makes no data frames.
+    """
+    if "pandas" in sys.modules:
+        yield
+        return
+    sys.meta_path.insert(0, _PandasHider)
+    try:
+        pa.array([], pa.null())
+        yield
+    finally:
+        sys.meta_path.remove(_PandasHider)
 
 
 _NEW_OBJECTS = 60_000

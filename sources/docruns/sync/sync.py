@@ -330,8 +330,9 @@ class _ListLoad:
             return None
         if timedelta() <= now - run.changed < lag:
             return run.changed + lag
-        is_new = run.id not in self._state.reread
-        return now if is_new and run.status is not None and parsed.status != run.status else None
+        # a list that shows another final state is newer; one that shows an open state is older
+        is_other = run.is_final and run.status is not None and parsed.status != run.status
+        return now if is_other and run.id not in self._state.reread else None
 
     def _note_gone(self, run: ListedRun) -> Batch:
         """A run that answers 404 again, and that its list no longer shows."""

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,7 +103,7 @@ def load(
     runs.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.memory import hide_pandas_from_pyarrow
+    from ...store.memory import pandas_hidden
     from ..load import load_runs
     from .progress import show_progress
 
@@ -115,11 +116,10 @@ def load(
         "max_runs": max_runs,
         "full": full or None,
     }
-    if not target.traits.may_use_pandas:
-        hide_pandas_from_pyarrow()
     limit_arenas()
     platform = connect_platform(provider, options)
-    with show_progress() as progress:
+    hidden = nullcontext() if target.traits.may_use_pandas else pandas_hidden()
+    with hidden, show_progress() as progress:
         summary = load_runs(platform, target, progress, publish=publish, on_wait=report_wait)
     if as_json:
         print(json.dumps(summary.as_dict()))

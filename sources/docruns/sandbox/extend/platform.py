@@ -158,6 +158,9 @@ class Extend(State):
             if known is not None:
                 self.remove(known)
             moment = self.clock.tick()
+            if known is None:
+                # the list shows the change that the detail states
+                row = {**{k: v for k, v in _row(raw).items() if k.endswith("At")}, **row}
             row.setdefault("createdAt", stamp(moment))
             row.setdefault("updatedAt", stamp(moment))
             given = Verbatim(
