@@ -776,7 +776,7 @@ def test_the_lists_are_asked_for_together(load_extend: Loader, sandbox: Sandbox,
     nothing new mostly waits for them."""
     load_extend(tmp_path / "t.duckdb")
     sandbox.stats.reset()
-    sandbox.set(latency=0.2)
+    sandbox.set(latency=0.8)
     load_extend(tmp_path / "t.duckdb")
     lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
     assert set(lists.values()) == {1}
