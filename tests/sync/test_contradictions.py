@@ -261,3 +261,13 @@ def test_page_size_under_another_name(
     parse_runs = next(runs for runs in run_lists("2026-02-09", None)[1] if runs.name == "parse_runs")
     assert len([run for page in Pager(client).runs(parse_runs) for run in page]) == 20
     assert platform.stats.requests == requests
+
+
+def test_runs_in_quarantine_cost_one_request_each(load: Load, platform: Sandbox) -> None:
+    """A run that was refused before is asked for once a load: no other run must show that the platform works."""
+    refused = ids_of(platform)[10]
+    platform.fault("status", f"/workflow_runs/{refused}", status=403, times=None)
+    assert load().quarantined == 1
+    platform.stats.reset()
+    assert load().quarantined == 1
+    assert platform.stats.routes["GET /workflow_runs/{id}"] == 1

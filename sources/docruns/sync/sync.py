@@ -296,7 +296,6 @@ class _ListLoad:
         try:
             parsed = self._list.parse_outcome(run, outcome, sync.known)
         except (ApiError, ValueError, RecursionError) as error:
-            # a run that failed before says nothing new about the platform
             is_new = run.id not in self._state.failed
             fatal = sync.streak.fatal_error(error, is_new, partial(self._planned.probe, context))
             if fatal is not None:
