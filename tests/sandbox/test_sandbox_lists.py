@@ -124,12 +124,19 @@ def test_processor_runs_can_be_found_by_their_source(calm: Sandbox, client: Clie
     }
 
 
-def test_parse_runs_take_their_page_size_from_limit(calm: Sandbox, client: Client) -> None:
-    """/parse_runs ignores maxPageSize and uses limit."""
+@pytest.mark.parametrize(
+    ("known", "sizes"), [("either", (3, 3)), ("limit", (10, 3)), ("maxPageSize", (3, 10))]
+)
+def test_the_page_size_of_parse_runs_has_two_names(
+    calm: Sandbox, client: Client, known: str, sizes: tuple[int, int]
+) -> None:
+    """/parse_runs takes its page size from maxPageSize or limit; a switch makes it ignore one of them."""
     http = client(calm)
-    assert len(rows(http.get("/parse_runs", params={"maxPageSize": 3}).json())) == 10
-    assert len(rows(http.get("/parse_runs", params={"limit": 3}).json())) == 3
+    calm.extend.switch(parse_page_size=known)
+    found = [len(rows(http.get("/parse_runs", params={name: 3}).json())) for name in ("maxPageSize", "limit")]
     assert len({row["id"] for row in walk(http, "/parse_runs", "limit")}) > 10
+    calm.extend.switch(parse_page_size="either")
+    assert found == list(sizes)
 
 
 def test_a_run_that_changes_while_paging_jumps_to_the_front(sandbox: Sandbox, client: Client) -> None:

@@ -160,7 +160,7 @@ class Extend(State):
             moment = self.clock.tick()
             if known is None:
                 # the list shows the change that the detail states
-                row = {**{k: v for k, v in _row(raw).items() if k.endswith("At")}, **row}
+                row = {**_dates(raw), **row}
             row.setdefault("createdAt", stamp(moment))
             row.setdefault("updatedAt", stamp(moment))
             given = Verbatim(
@@ -247,6 +247,14 @@ def _workflow(kind: str) -> Workflow:
         if workflow.name == kind or documents[:1] == [kind]:
             return workflow
     raise ValueError(f"no workflow or document kind {kind!r}")
+
+
+def _dates(raw: bytes) -> dict[str, Any]:
+    """The dates that a detail states; none where it is no object."""
+    try:
+        return {key: at for key, at in _row(raw).items() if key.endswith("At")}
+    except (AttributeError, msgspec.DecodeError):
+        return {}
 
 
 def _row(raw: bytes) -> dict[str, Any]:
