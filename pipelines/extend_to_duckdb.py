@@ -4,7 +4,7 @@
 
 The job sets where rows go and from which date on. If it is killed, its next start continues after the last
 committed runs. The key and all other settings come from .dlt/ or the environment. Exit code 3 means that runs
-are quarantined.
+are missing: the line says how many are quarantined, how many answered 404 and which lists failed.
 """
 
 import sys
@@ -27,8 +27,11 @@ def main() -> int:
     except DocrunsError as error:
         print(f"extend: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"extend: {summary.fetched} runs fetched, {summary.quarantined} quarantined, {TARGET}")
-    return 3 if summary.quarantined else 0
+    print(
+        f"extend: {summary.fetched} runs fetched, {summary.quarantined} quarantined, {summary.gone} gone, "
+        f"lists that failed: {', '.join(summary.failed_lists) or 'none'}, {TARGET}"
+    )
+    return 3 if summary.lacks_runs else 0
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from docruns.net.messages import Outcome, Reply, Request
 from docruns.providers import settings
 from docruns.providers.extend import connect_extend
 from docruns.store.duckdb.heap import limit_arenas
-from docruns.store.memory import pandas_hidden
+from docruns.store.memory import hide_pandas
 from docruns.store.target import Target
 
 ANSWERS: list[Answers] = []
@@ -66,7 +66,7 @@ def main() -> None:
     vars(settings)["Client"] = FromDisk
     started = time.perf_counter()
     platform = connect_extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs)
-    with pandas_hidden():
+    with hide_pandas():
         summary = load_runs(platform, Target("extend", asked.database))
     seconds = time.perf_counter() - started
     assert summary.complete and not summary.quarantined, summary

@@ -22,6 +22,7 @@ from docruns.net.messages import Reply
 from docruns.providers.extend import api as extend_api
 from docruns.providers.extend.api import run_lists
 from docruns.providers.plextera import api as plextera_api
+from docruns.providers.plextera import pages as plextera_pages
 from docruns.sync.plan import ListedRun
 from fuzz import target
 from support.extend_payloads import RUNS, load, read, run_of, version
@@ -211,10 +212,10 @@ def test_any_page_is_rows_or_an_error_of_ours(page: Pairs) -> None:
         except ApiError:
             continue
         _all_there(found, body, runs.envelope)
-    paging = plextera_api.Paging(size=100, sort=False)
-    listed = plextera_api.ListEndpoint("runs", "/runs", frozenset(), paging)
+    paging = plextera_pages.Paging(size=100, sort=False)
+    listed = plextera_pages.ListEndpoint("runs", "/runs", frozenset(), paging)
     try:
-        found = next(plextera_api.run_pages(listing(body), listed))
+        found = next(plextera_pages.run_pages(listing(body), listed))
     except ApiError:
         return
     _all_there(found, body, "data")

@@ -24,7 +24,7 @@ from docruns.core.errors import (
 from docruns.net.client import Client
 from docruns.net.messages import ConnectionSettings, Request, Retry
 from docruns.net.shared_budget import Budget
-from docruns.providers.plextera import api
+from docruns.providers.plextera import api, pages
 from docruns.sandbox import Sandbox
 
 PAYLOADS = Path(__file__).parents[1] / "support" / "payloads" / "plextera"
@@ -52,16 +52,16 @@ def client(sandbox: Sandbox, client_of: ClientOf) -> Client:
     return client_of(sandbox)
 
 
-def runs(**paging: Any) -> api.ListEndpoint:
+def runs(**paging: Any) -> pages.ListEndpoint:
     """The list of workflow runs."""
-    return api.ListEndpoint(
-        "workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, api.Paging(**{"size": 7, **paging})
+    return pages.ListEndpoint(
+        "workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, pages.Paging(**{"size": 7, **paging})
     )
 
 
-def ids(client: Client, listed: api.ListEndpoint) -> list[str]:
+def ids(client: Client, listed: pages.ListEndpoint) -> list[str]:
     """All ids of a list, in the order of its pages."""
-    return [run.id for page in api.run_pages(client, listed) for run in page]
+    return [run.id for page in pages.run_pages(client, listed) for run in page]
 
 
 def expected(sandbox: Sandbox) -> set[str]:
@@ -166,7 +166,7 @@ def test_what_pages_say_ends_no_list(
     all_ids = expected(sandbox)
     assert set(ids(client, listed)) == all_ids
     assert listed.doubt is None
-    other = {run.id for page in api.other_pages(client, listed) for run in page}
+    other = {run.id for page in pages.other_pages(client, listed) for run in page}
     # of a list whose rows were swapped, the first one is gone by now
     assert len(all_ids - other) == bool(switches.get("rows_swap"))
     assert listed.doubt is None
@@ -237,8 +237,8 @@ def test_settings_save_the_probe(sandbox: Sandbox, client: Client) -> None:
     The end of the list costs one request, and the first page, read again, one more.
     """
     sandbox.plextera.switch(runs_sort="accepted")
-    pages = -(-len(expected(sandbox)) // 7) + 2
-    for sort, requests in ((None, pages + 1), (True, pages), (False, pages)):
+    number = -(-len(expected(sandbox)) // 7) + 2
+    for sort, requests in ((None, number + 1), (True, number), (False, number)):
         before = client.usage.requests
         ids(client, runs(sort=sort))
         assert client.usage.requests - before == requests
@@ -260,7 +260,7 @@ def test_rows_that_vanish_while_paging(sandbox: Sandbox, client: Client) -> None
     """When runs are deleted during the walk, runs that move up a page are not missed."""
     found: list[str] = []
     gone: list[str] = []
-    for page in api.run_pages(client, runs()):
+    for page in pages.run_pages(client, runs()):
         found += [run.id for run in page]
         if len(gone) < 3:
             gone.append(found[len(gone)])
@@ -272,9 +272,9 @@ def test_status_filter_that_is_ignored(sandbox: Sandbox, client: Client) -> None
     """A server that ignores the filter gives no rows, rather than runs of another status."""
     for works in ("works", "ignored"):
         sandbox.plextera.switch(status_filter=works)
-        pages = list(api.run_pages(client, runs(), "FAILED"))
-        assert {run.status for page in pages for run in page} <= {"FAILED"}
-        assert bool(pages) == (works == "works")
+        found = list(pages.run_pages(client, runs(), "FAILED"))
+        assert {run.status for page in found for run in page} <= {"FAILED"}
+        assert bool(found) == (works == "works")
 
 
 def test_wrong_settings_name_their_key() -> None:

@@ -468,6 +468,27 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 260
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/workflow_runs/{}", "1 gone, lists that failed: none"),
+        ("/split_runs", "0 gone, lists that failed: split_runs"),
+    ],
+)
+def test_job_to_schedule_says_what_is_missing(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    """It ends with 3, as the command does, where a listed run or a list is missing."""
+    monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
+    run = next(run["id"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs")
+    status = 404 if "{}" in path else 400
+    sandbox.fault("status", path.format(run), status=status, times=None)
+    job = [sys.executable, str(ROOT / "pipelines" / "extend_to_duckdb.py")]
+    done = subprocess.run(job, capture_output=True, text=True, check=False)
+    sandbox.clear_faults()
+    assert (done.returncode, said in done.stdout) == (3, True), done.stdout + done.stderr
+
+
 def test_job_to_schedule_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """`pipelines/extend_to_duckdb.py` loads the due runs each time it runs."""
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)

@@ -76,7 +76,7 @@ def test_verify_sees_what_a_load_was_not_shown(tmp_path: Path) -> None:
         sandbox.plextera.switch(page_info="full")
         sandbox.fault("empty_page", LIST, times=None, after=1, platform="plextera")
         found = verify(sandbox, tmp_path / "p.duckdb")
-        assert found.unproved == ["workflow_runs: the platform counts 40 and shows 13"]
+        assert found.incomplete_lists == ["workflow_runs: the platform counts 40 and shows 13"]
         assert found.differs
 
 
@@ -91,10 +91,10 @@ def test_a_list_that_is_not_proved_whole(children: Children, tmp_path: Path) -> 
         ended = children.run(tmp_path, *command, environment={"SOURCES__PLEXTERA__PAGE_SIZE": "20"})
         assert ended.code == 3, ended.err
         assert "workflow_runs: the list may lack runs: the platform counts 40 and shows 20" in ended.err
-        said = '"unproved": {"workflow_runs": "the platform counts 40 and shows 20"}'
+        said = '"incomplete_lists": {"workflow_runs": "the platform counts 40 and shows 20"}'
         assert said in ended.out
         assert '"complete": false' in ended.out
-        sql = "SELECT complete, unproved FROM plextera.syncs"
+        sql = "SELECT complete, incomplete_lists FROM plextera.syncs"
         assert query(database, sql) == [(False, "workflow_runs: the platform counts 40 and shows 20")]
         assert lacks(sandbox, database) != set()
         # the runs that were not shown are older than those that were
@@ -102,7 +102,7 @@ def test_a_list_that_is_not_proved_whole(children: Children, tmp_path: Path) -> 
         sandbox.stats.reset()
         summary, _ = load_plextera(sandbox, database, page_size=20)
         assert summary.complete
-        assert summary.unproved == {}
+        assert summary.incomplete_lists == {}
         assert lacks(sandbox, database) == set()
         assert sandbox.stats.routes["GET /workflow-runs/{runId}"] == 20
         assert differences(verify(sandbox, database)) == {}

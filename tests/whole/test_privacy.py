@@ -71,7 +71,7 @@ PUBLIC = {
     "processors": "id workspace api_version type name",
     "processor_versions": "id workspace api_version processor_id type version",
     "quarantine": "resource id error message",
-    "syncs": "load_id provider left_out unproved privacy",
+    "syncs": "load_id provider left_out incomplete_lists privacy",
     "pushes": "push_id id outcome reason",
 }
 

@@ -56,7 +56,7 @@ class Summary:
 
     `complete`: every run that the lists show is in the tables, but for those in quarantine. `gone`: listed runs
     whose details answered 404; the next load tries them again. `left_out`: lists that could not be read;
-    `failed_lists` are those of them that the platform has and the key may read. `unproved`: lists that may have
+    `failed_lists` are those of them that the platform has and the key may read. `incomplete_lists`: lists that may have
     runs that they did not show, with the reason.
     """
 
@@ -77,12 +77,12 @@ class Summary:
     seconds: float = 0.0
     watermark: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
-    unproved: dict[str, str] = field(default_factory=dict)
+    incomplete_lists: dict[str, str] = field(default_factory=dict)
 
     @property
     def lacks_runs(self) -> bool:
         """Runs are missing in the tables although the load has ended: the command exits with 3."""
-        return bool(self.quarantined or self.gone or self.failed_lists or self.unproved)
+        return bool(self.quarantined or self.gone or self.failed_lists or self.incomplete_lists)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -221,5 +221,5 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
         seconds=round(seconds, 3),
         watermark=rfc3339(mark) if mark else None,
         rows=dict(sync.metrics.rows),
-        unproved=dict(sync.plans.unproved),
+        incomplete_lists=dict(sync.plans.incomplete_lists),
     )

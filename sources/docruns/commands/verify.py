@@ -50,7 +50,7 @@ KIND_TEXT = {
     "returned": "runs are marked as deleted and listed again (`docruns sweep` removes the marks)",
     "doubled": "keys have more than one row (`docruns load --full` replaces the rows of runs; where others are "
     "left, load into a new dataset)",
-    "unproved": "lists may have runs that they did not show",
+    "incomplete_lists": "lists failed, or may have runs that they did not show",
     "cells": "rows or cells differ",
 }
 """What each kind of difference means."""
@@ -92,9 +92,9 @@ class VerifyResult:
     """The differences, by kind: runs as `list/id`, keys as `DoubledKey`, cells as `Difference`.
 
     `missing`: listed and not loaded. `stale`: listed with a later change. `gone`: loaded and in no list.
-    `returned`: marked as deleted and listed. `doubled`: keys of any table. `unproved`: lists that could not be
-    read, or whose runs do not add up, with the reason. `cells`: of the sample. `quarantined` runs are missing or stale
-    for a known reason and do not count as differences. `undated` runs have no date to compare.
+    `returned`: marked as deleted and listed. `doubled`: keys of any table. `incomplete_lists`: lists that could
+    not be read, or whose runs do not add up, with the reason. `cells`: of the sample. `quarantined` runs are
+    missing or stale for a known reason and do not count as differences. `undated` runs have no date to compare.
     """
 
     provider: str
@@ -104,7 +104,7 @@ class VerifyResult:
     gone: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     doubled: list[DoubledKey] = field(default_factory=list)
-    unproved: list[str] = field(default_factory=list)
+    incomplete_lists: list[str] = field(default_factory=list)
     cells: list[Difference] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
     undated: int = 0
@@ -163,7 +163,7 @@ def verify_runs(
         with platform.client:
             # a load that was shown too little must not be compared with what it was shown
             lists = ListInventory(platform, progress, is_check=True)
-        result.unproved = [f"{name}: {doubt}" for name, doubt in lists.unproved.items()]
+        result.incomplete_lists = [f"{name}: {doubt}" for name, doubt in lists.incomplete_lists.items()]
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         workflows, processors = stored_runs(running)
         runs = [*workflows, *processors]

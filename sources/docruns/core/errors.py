@@ -3,6 +3,9 @@ check."""
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+
 UNAUTHORIZED = 401
 """The key itself is refused; 403 may be about what is asked for."""
 
@@ -129,6 +132,37 @@ class ShapeError(ApiError):
 
     retryable = True
     advice = "Check that base_url is the API's; if it is, start again later."
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that, and so on to the first one. dlt keeps some causes in attributes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        wrapped = getattr(error, "client_exception", None) or getattr(error, "exception", None)
+        error = error.__cause__ or wrapped or error.__context__
+
+
+def is_file_limit(cause: BaseException) -> bool:
+    """The process may open no more files."""
+    return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def is_memory_limit(cause: BaseException) -> bool:
+    """The process may have no more memory or threads; several libraries say so in their own words."""
+    if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM):
+        return True
+    text = str(cause).lower()
+    return any(words in text for words in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "can't start new thread",
+    "failed to map segment",
+    "std::bad_alloc",
+    "cannot allocate memory",
+)
 
 
 def stops_everything(error: ApiError) -> bool:

@@ -31,8 +31,9 @@ class ParsedRun(NamedTuple):
     """One answer as rows.
 
     `updated_at`: the last change as the answer itself states it; None where it states none. `has_older`: a run
-    inside is older than its own list shows. `nested_ids`: runs that came in full inside this one. `partial`: nested runs that came as summaries, with
-    the rows to load if they cannot be read by their id. `links` and `parents`: what it tells of other runs.
+    inside is older than its own list shows. `nested_ids`: runs that came in full inside this one. `partial`:
+    nested runs that came as summaries, with the rows to load if they cannot be read by their id. `links` and
+    `parents`: what it tells of other runs.
     """
 
     batch: Batch

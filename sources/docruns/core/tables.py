@@ -472,7 +472,7 @@ PROCESSOR_VERSIONS = _table(
 
 QUARANTINE = _table(
     "quarantine",
-    "One row per run that could not be loaded; it is tried again in every load.",
+    "One row per run that could not be loaded as it was listed; it is tried again in every load.",
     "resource id",
     [
         _key("resource", "text", "The list it came from, e.g. workflow_runs, extract_runs."),
@@ -513,7 +513,9 @@ SYNCS = _table(
         Column("throttled_s", "double", "Seconds the platform made us wait."),
         Column("bytes", "bigint", "Bytes of the answers' bodies, decompressed."),
         Column("watermark", "timestamp", "All runs listed up to here are loaded."),
-        Column("unproved", "text", "Lists that may have runs that they did not show, with the reason."),
+        Column(
+            "incomplete_lists", "text", "Lists that may have runs that they did not show, with the reason."
+        ),
         Column(
             "complete",
             "bool",

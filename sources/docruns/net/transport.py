@@ -15,7 +15,6 @@ Errors of httpx and aiohttp become errors of docruns in `Transport._translate`, 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import re
@@ -34,7 +33,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
-from ..core.errors import ConfigError, ShapeError, UnreachableError
+from ..core.errors import ConfigError, ShapeError, UnreachableError, is_file_limit
 from ..core.settings import is_loopback
 from .messages import ConnectionSettings, Request
 
@@ -65,9 +64,9 @@ class Transport:
     """Sends requests to one host over at most `concurrency` connections, which it keeps open.
 
     `connect_timeout` limits the seconds to connect, `timeout` those between two pieces of an answer,
-    `total_timeout` the whole exchange. `max_response_mb` limits a body after decompression; reading ends there. Certificates are
-    checked against certifi's list, or that of SSL_CERT_FILE and SSL_CERT_DIR. ConfigError if the proxy
-    variable of the environment that applies to the host cannot be used.
+    `total_timeout` the whole exchange. `max_response_mb` limits a body after decompression; reading ends there.
+    Certificates are checked against certifi's list, or that of SSL_CERT_FILE and SSL_CERT_DIR. ConfigError if the
+    proxy variable of the environment that applies to the host cannot be used.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -192,7 +191,7 @@ class Transport:
             case _:
                 failure, sent = self._describe_break(cause or error), True
         failure = failure if sent else f"cannot reach {self._host}: {failure}"
-        has_no_files = getattr(cause, "errno", None) in (errno.EMFILE, errno.ENFILE)
+        has_no_files = cause is not None and is_file_limit(cause)
         is_lasting = has_no_files or isinstance(cause, aiohttp.ClientConnectorCertificateError)
         found = UnreachableError(failure, request=request, retryable=not is_lasting)
         if has_no_files:

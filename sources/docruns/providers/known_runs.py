@@ -74,7 +74,7 @@ def _is_refreshing() -> bool:
 
 
 def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
-    if sync.settings.full or run.id in sync.plans.doubtful or not stored.is_whole:
+    if sync.settings.full or run.id in sync.plans.must_fetch or not stored.is_whole:
         return False
     if run.updated_at is None and run.created_at is not None:
         return False

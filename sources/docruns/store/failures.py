@@ -43,7 +43,7 @@ from dlt.common.storages.exceptions import LoadPackageNotFound
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ..core.errors import ConfigError, DocrunsError
+from ..core.errors import ConfigError, DocrunsError, causes_of, is_file_limit, is_memory_limit
 from .duckdb.errors import first_line, forbidden_error, from_duckdb, no_space_error
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -95,26 +95,20 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
     except (DocrunsError, KeyboardInterrupt):
         raise
     except Exception as error:
-        causes = list(_chain(error))
+        causes = list(causes_of(error))
         translated = (_translated(cause, str(database), folder) for cause in causes)
         first = next(filter(None, chain(map(_wrapped, causes), translated)), None)
         known = first or _unreadable_state(error, causes[-1], str(database))
         if known is not None:
             raise known from error
-        if not any(isinstance(cause, _FOREIGN) for cause in causes) or any(map(_is_limit, causes)):
+        is_limit = any(is_file_limit(cause) or is_memory_limit(cause) for cause in causes)
+        if is_limit or not any(isinstance(cause, _FOREIGN) for cause in causes):
             raise
         unknown = _set_aside(error, causes, str(database), kept)
     finally:
         log.removeFilter(_hide_exceptions)
     # Python would print the causes of an error that nobody catches
     raise unknown from None
-
-
-def _is_limit(cause: BaseException) -> bool:
-    """The process has reached a limit of open files, memory or threads: no destination is at fault."""
-    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        return True
-    return isinstance(cause, MemoryError) or "can't start new thread" in str(cause)
 
 
 def _error_file(folder: Path | None) -> Path:
@@ -177,20 +171,9 @@ def _wrapped(cause: BaseException) -> BaseException | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on to the first one."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        wrapped = getattr(cause, "client_exception", None) or getattr(cause, "exception", None)
-        cause = cause.__cause__ or wrapped or cause.__context__
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether DuckDB ran out of memory; other errors may wrap its error, or only quote its text."""
-    return any("Out of Memory Error" in str(cause) for cause in _chain(error))
+    return any("Out of Memory Error" in str(cause) for cause in causes_of(error))
 
 
 def _translated(cause: BaseException, database: str, folder: Path | None) -> DocrunsError | None:

@@ -33,7 +33,7 @@ class _PandasHider(MetaPathFinder):
 
 
 @contextmanager
-def pandas_hidden() -> Iterator[None]:
+def hide_pandas() -> Iterator[None]:
     """Make pyarrow and DuckDB believe that pandas is not installed: its import takes 40 MB and 0.3 s.
 
     pyarrow imports pandas with the first array that it makes, and never looks again; DuckDB 1.5 does so with each

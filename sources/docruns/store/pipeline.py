@@ -100,7 +100,7 @@ def open_pipeline(
             with (
                 _activated(provider, target, destination, folder) as running,
                 hold_dataset(running, target),
-                _settled_ids(running),
+                _keep_row_ids(running),
             ):
                 yield running
         finally:
@@ -123,7 +123,7 @@ def _no_retries(target: Target) -> Iterator[None]:
 
 
 @contextmanager
-def _settled_ids(running: dlt.Pipeline) -> Iterator[None]:
+def _keep_row_ids(running: dlt.Pipeline) -> Iterator[None]:
     """Let dlt add its row ids where the dataset has them already, and only there.
 
     The setting is for all pipelines of an environment. dlt's column takes no nulls, so a dataset with rows keeps what

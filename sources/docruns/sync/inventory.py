@@ -12,6 +12,7 @@ from ..store import lookup
 from ..store.lookup import Pipeline
 from .lists import Platform, RunList, is_about_list, left_out_stage
 from .metrics import Progress
+from .quarantine import redacted_message
 
 CONFIRMABLE_TYPES = frozenset({"EXTRACT", "CLASSIFY", "SPLIT"})
 
@@ -32,16 +33,15 @@ class InventoryRun(NamedTuple):
 class ListInventory:
     """All lists of a platform, read to their ends, without those that the platform lacks or the key may not read.
 
-
     `is_check`: read them in another way than a load does, where the platform has one, and go on where one fails.
-    `unproved`: lists that failed, or that may have runs that they did not show, with the reason.
+    `incomplete_lists`: lists that failed, or that may have runs that they did not show, with the reason.
     """
 
     def __init__(
         self, platform: Platform, progress: Progress | None = None, *, is_check: bool = False
     ) -> None:
         self.lists: dict[str, RunList] = {}
-        self.unproved: dict[str, str] = {}
+        self.incomplete_lists: dict[str, str] = {}
         self.main = platform.workflow_runs.name
         self.rows: dict[str, dict[str, datetime | None]] = {}
         report = progress or (lambda *_: None)
@@ -63,10 +63,10 @@ class ListInventory:
                     raise
                 report(stage, run_list.name, 0, None)
                 if stage == "failed":
-                    self.unproved[run_list.name] = str(error)
+                    self.incomplete_lists[run_list.name] = redacted_message(error, platform.settings.privacy)
                 continue
             if (doubt := run_list.doubt()) is not None:
-                self.unproved[run_list.name] = doubt
+                self.incomplete_lists[run_list.name] = doubt
             self.lists[run_list.name] = run_list
             self.rows[run_list.name] = rows
             report("listed", run_list.name, len(rows), len(rows))

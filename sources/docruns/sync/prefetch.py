@@ -57,9 +57,9 @@ class Streak:
     ) -> Exception | None:
         """Count a failure. Gives the error that ends the load, where the platform or the key is at fault.
 
-        A run that failed in an earlier load (not `is_new`) says nothing new about the platform.
-        A 403 or no answer at all is suspicious at once, other failures are after some in a row. `probe` then asks
-        for other runs: if one of them is answered, the failures are the runs' own.
+        A run that failed in an earlier load (not `is_new`) says nothing new about the platform. A 403 or no answer
+        at all is suspicious at once, other failures are after some in a row. `probe` then asks for other runs: if
+        one of them is answered, the failures are the runs' own.
         """
         if not is_new:
             return None

@@ -137,7 +137,7 @@ class Sync:
     @property
     def is_complete(self) -> bool:
         """All that was planned is done, every list was read to its end, and no listed run answered 404."""
-        is_whole = not (self.plans.unproved or self.plans.failed_lists or self.metrics.counts.gone)
+        is_whole = not (self.plans.incomplete_lists or self.plans.failed_lists or self.metrics.counts.gone)
         return self._is_done and is_whole
 
     @property
@@ -229,7 +229,10 @@ class Sync:
             complete=self.is_complete,
             left_out=", ".join(self.plans.left_out) or None,
             privacy=self.settings.privacy.mark,
-            unproved="; ".join(f"{name}: {doubt}" for name, doubt in self.plans.unproved.items()) or None,
+            incomplete_lists="; ".join(
+                f"{name}: {doubt}" for name, doubt in self.plans.incomplete_lists.items()
+            )
+            or None,
         )
         batch.add(SYNCS, row)
         return to_tables(batch)

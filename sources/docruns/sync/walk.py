@@ -41,11 +41,11 @@ class ListPlans:
         self._states: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
         self._rows_without_id = Batch()
-        self.doubtful: set[str] = set()
+        self.must_fetch: set[str] = set()
         """Runs that must be fetched even if the destination holds them: in quarantine, or to be read again."""
         self.left_out: dict[str, ApiError] = {}
         """Lists that could not be read, each with its error."""
-        self.unproved: dict[str, str] = {}
+        self.incomplete_lists: dict[str, str] = {}
         """Lists that may have runs that their walk has not seen, with the reason."""
 
     def clear(self) -> None:
@@ -53,7 +53,7 @@ class ListPlans:
         self.planned.clear()
         self._states.clear()
         self.left_out.clear()
-        self.unproved.clear()
+        self.incomplete_lists.clear()
 
     @property
     def are_done(self) -> bool:
@@ -141,7 +141,7 @@ class ListPlans:
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
             if (doubt := run_list.doubt()) is not None:
                 # a watermark would hide what the walk has not seen
-                self.unproved[name], plan.is_disjoint = doubt, True
+                self.incomplete_lists[name], plan.is_disjoint = doubt, True
         except ApiError as error:
             if not run_list.optional:
                 raise
@@ -165,7 +165,7 @@ class ListPlans:
         state = State() if self._settings.full and name not in self.planned else before
         state.failed = state.failed or before.failed
         state.begin(walked_at, self._settings.recheck_for)
-        self.doubtful.update(state.failed, state.reread)
+        self.must_fetch.update(state.failed, state.reread)
         return state
 
     def _has_id(self, name: str, row: ListedRun) -> bool:

@@ -103,7 +103,7 @@ def load(
     runs.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.memory import pandas_hidden
+    from ...store.memory import hide_pandas
     from ..load import load_runs
     from .progress import show_progress
 
@@ -118,7 +118,7 @@ def load(
     }
     limit_arenas()
     platform = connect_platform(provider, options)
-    hidden = nullcontext() if target.traits.may_use_pandas else pandas_hidden()
+    hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
     with hidden, show_progress() as progress:
         summary = load_runs(platform, target, progress, publish=publish, on_wait=report_wait)
     if as_json:

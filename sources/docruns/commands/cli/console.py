@@ -44,7 +44,7 @@ def show_summary(summary: Summary, target: Target) -> None:
 def _missing(summary: Summary) -> str:
     if summary.gone:
         return "listed runs answered 404"
-    if summary.unproved:
+    if summary.incomplete_lists:
         return "a list may lack runs"
     return "lists could not be read" if summary.failed_lists else "more runs are due"
 
@@ -90,7 +90,7 @@ def notices(summary: Summary, target: Target) -> Iterator[str]:
     if summary.failed_lists:
         names = ", ".join(summary.failed_lists)
         yield f"these lists could not be read, and their runs are missing: {names}; the next load tries again"
-    for name, doubt in summary.unproved.items():
+    for name, doubt in summary.incomplete_lists.items():
         yield (
             f"{name}: the list may lack runs: {doubt}. The next load reads the whole list again. If it says the same, "
             "check page_start, page_size and extra_params, then ask the platform."

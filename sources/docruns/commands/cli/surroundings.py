@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import DocrunsError
+from ...core.errors import DocrunsError, causes_of, is_file_limit, is_memory_limit
 from .console import say
 
 _resource: Any = import_module("resource") if find_spec("resource") else None
@@ -64,21 +62,13 @@ def require_address_space() -> None:
 
 def limit_error(error: BaseException) -> DocrunsError | None:
     """The error for a limit of the process that was too low; None for other errors."""
-    for cause in _chain(error):
-        text = str(cause)
-        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+    for cause in causes_of(error):
+        if is_file_limit(cause):
             return DocrunsError(
-                f"too many open files: this process may open {_limit('RLIMIT_NOFILE')}. Raise the limit, for example "
-                "with `ulimit -n 1024`, then run this again."
+                f"too many open files: this process may open {_limit('RLIMIT_NOFILE')}. Raise the limit, for "
+                "example with `ulimit -n 1024`, then run this again."
             )
-        if (
-            isinstance(cause, MemoryError)
-            or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
-            or "can't start new thread" in text
-            or "failed to map segment" in text
-            or "std::bad_alloc" in text
-            or "cannot allocate memory" in text.lower()
-        ):
+        if is_memory_limit(cause):
             size = _limit("RLIMIT_AS", 2**20)
             return DocrunsError(
                 f"out of memory or threads: this process may use {size} MB of address space (`ulimit -v`) and "
@@ -93,11 +83,3 @@ def _limit(name: str, unit: int = 1) -> str:
         return "any number of"
     soft = _resource.getrlimit(getattr(_resource, name))[0]
     return "unlimited" if soft == _resource.RLIM_INFINITY else f"{soft // unit:,}"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -182,7 +182,6 @@ class Pager:
     def __init__(self, client: Client, size: int = PAGE_SIZE) -> None:
         self.client = client
         self._sizes = [size, *(smaller for smaller in SMALLER_PAGES if smaller < size), None]
-        self._answered: set[str] = set()
 
     def runs(self, runs: ListEndpoint, status: str | None = None) -> Iterator[list[ListedRun]]:
         """A list's pages, newest change first where the server can order it.
@@ -256,6 +255,8 @@ class Pager:
     def _first_page(self, request: Request, params: Params, envelope: str) -> tuple[Request, _Page]:
         """The first page of the largest size that the server takes, and the request that it answers."""
         path, before = request.path, self._sizes
+        # the whole list has been read before: of its filters the server may not know the value
+        has_filter = any(name == "status" for name, _ in params)
         while True:
             try:
                 page = self._read(request, envelope)
@@ -263,13 +264,12 @@ class Pager:
             except InvalidError:
                 # another list may have found a smaller size meanwhile
                 if request == self._first_request(path, params):
-                    if path in self._answered or len(self._sizes) == 1:
+                    if has_filter or len(self._sizes) == 1:
                         # the size is not what the server refuses
                         self._sizes = before
                         raise
                     self._sizes = self._sizes[1:]
                 request = self._first_request(path, params)
-        self._answered.add(path)
         return request, page
 
     def _renamed(self, request: Request, page: _Page, envelope: str, size_name: str) -> tuple[Request, _Page]:

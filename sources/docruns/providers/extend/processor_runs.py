@@ -22,7 +22,7 @@ from ...core.flatten.output import Insight
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
 from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
-from ...sync.plan import ListedRun
+from ...sync.plan import ListedRun, is_older
 from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
 from . import outputs, schemas
 from .field_metadata import insights
@@ -57,11 +57,13 @@ class Context(NamedTuple):
 
 
 class OwnState(NamedTuple):
-    """A processor run's status, whether that is final, and its last change where the answer states it."""
+    """A processor run's status, whether that is final, its last change where the answer states it, and whether that
+    is older than the list shows."""
 
     status: str | None
     is_final: bool
     updated_at: datetime | None
+    is_behind: bool
 
 
 def add_processor_run(
@@ -102,7 +104,8 @@ def add_processor_run(
     if processor_type(run.peek("type")) == type_:
         run.ignore("type")
     batch.add(PROCESSOR_RUNS, PROCESSOR_RUNS.row(**cells, extra=run.extra()))
-    return OwnState(status, is_final, updated_at)
+    is_behind = listed is not None and is_older(updated_at, listed.updated_at)
+    return OwnState(status, is_final, updated_at, is_behind)
 
 
 def _processor_cells(run: Payload, summary: Mapping[str, Any]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from ...core.codec import clean, number_text, safe_text
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
-from ...sync.plan import ListedRun, is_older
+from ...sync.plan import ListedRun
 from ..answers import check_id
 from .processor_runs import Context, add_files, add_processor_run, run_type
 
@@ -165,11 +165,10 @@ def _add_outputs(
             batch.add(WORKFLOW_STEPS, WORKFLOW_STEPS.row(**cells, output=child.extra()))
             continue
         step = parent._replace(position=position)
-        listed = context.summaries.get(id_)
-        own = add_processor_run(child, batch, context, step, listed)
+        own = add_processor_run(child, batch, context, step, context.summaries.get(id_))
         row = WORKFLOW_STEPS.row(**cells, status=own.status, processor_run_id=id_)
         batch.add(WORKFLOW_STEPS, row)
-        nested_ids[id_] = listed is not None and is_older(own.updated_at, listed.updated_at)
+        nested_ids[id_] = own.is_behind
 
 
 def _add_step(
@@ -218,9 +217,8 @@ def _add_nested_runs(
         id_ = child.peek("id") if child else None
         if child is None or not _is_separate_run(id_, place, nested_ids):
             continue
-        listed = context.summaries.get(id_)
-        own = add_processor_run(child, batch, context, place, listed)
+        own = add_processor_run(child, batch, context, place, context.summaries.get(id_))
         child.clear()
         nested_id = id_
-        nested_ids[id_] = listed is not None and is_older(own.updated_at, listed.updated_at)
+        nested_ids[id_] = own.is_behind
     return nested_id

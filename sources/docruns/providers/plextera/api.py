@@ -1,13 +1,7 @@
-"""Plextera's HTTP API: address, key and errors; `pages` has its page-numbered lists. No rows, no dlt.
+"""Plextera's HTTP API: address, key and errors; `pages` reads its lists. No rows, no dlt.
 
-    GET /workflow-runs?page=0&size=100&sortBy=updatedAt&sort=desc
-        {"data": [{"id": …, "updatedAt": …}],
-         "pageInfo": {"page": 0, "size": 100, "totalItems": 123, "totalPages": 2}}
-    GET /workflow-runs/{id}
-    GET /document-insights/extractions, GET /document-insights/extractions/{id}
-
-Plextera does not document whether runs can be sorted, how pages are numbered and which filters exist. This
-module finds out with a few requests, which settings can save.
+GET /workflow-runs, GET /workflow-runs/{id}
+GET /document-insights/extractions, GET /document-insights/extractions/{id}
 """
 
 from __future__ import annotations
@@ -17,11 +11,6 @@ from collections.abc import Mapping
 from ...core.errors import ApiError
 from ...core.payload import Payload
 from ..answers import check_answer, explain_refusal
-from .pages import ListEndpoint, Paging, other_pages, run_pages
-
-__all__ = [
-    "ListEndpoint", "Paging", "bare_key", "check", "explain", "headers", "other_pages", "run_pages",
-]  # fmt: skip
 
 BASE_URL = "https://api.plextera.com/api/public/v1"
 FINAL_RUN_STATUS = frozenset({"COMPLETED", "FAILED", "CLOSED"})

@@ -1,6 +1,13 @@
 """The pages of Plextera's lists, read until the end is proved.
 
+    GET /workflow-runs?page=0&size=100&sortBy=updatedAt&sort=desc
+        {"data": [{"id": …, "updatedAt": …}],
+         "pageInfo": {"page": 0, "size": 100, "totalItems": 123, "totalPages": 2}}
+
     page 0, 1, 2, …, an empty page ──► is it whole? ──► page 0 again ──► done, or one more walk
+
+Plextera does not document whether runs can be sorted, how pages are numbered and which filters exist. This
+module finds out with a few requests, which settings can save.
 
 Nothing that a page says of the list is believed alone: not `totalPages`, not a short page, not `totalItems`.
 A list ends with a page that has no rows. Then the rows are counted against `totalItems`, and page 0 is read

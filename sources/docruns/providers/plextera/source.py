@@ -18,7 +18,7 @@ from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
 from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key
-from . import api
+from . import api, pages
 from .runs import MAX_DEPTH, Context, extraction, workflow_run
 
 
@@ -117,8 +117,8 @@ def connect_plextera(
     extra = tuple((extra_params or {}).items())
     lists = _lists(
         client,
-        api.Paging(page_size, page_start, sort_runs, extra),
-        api.Paging(page_size, page_start, sort_extractions, extra),
+        pages.Paging(page_size, page_start, sort_runs, extra),
+        pages.Paging(page_size, page_start, sort_extractions, extra),
         workspace,
         max_depth,
     )
@@ -137,8 +137,8 @@ def plextera(*args: Any, **settings: Any) -> list[Any]:
 
 def _lists(
     client: Client,
-    runs_paging: api.Paging,
-    extractions_paging: api.Paging,
+    runs_paging: pages.Paging,
+    extractions_paging: pages.Paging,
     workspace: str | None,
     max_depth: int,
 ) -> tuple[RunList, ...]:
@@ -153,20 +153,20 @@ def _lists(
     def parse_extraction(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
         return extraction(body, run, context_of(known), known.parents.get(run.id))
 
-    def run_list(endpoint: api.ListEndpoint, parse: Parse, optional: bool) -> RunList:
+    def run_list(endpoint: pages.ListEndpoint, parse: Parse, optional: bool) -> RunList:
         return RunList(
             name=endpoint.name,
-            pages=lambda status: api.run_pages(client, endpoint, status),
+            pages=lambda status: pages.run_pages(client, endpoint, status),
             parse=parse,
             detail=endpoint.detail,
             is_ordered=lambda: endpoint.sorted,
             doubt=lambda: endpoint.doubt,
-            other_pages=lambda: api.other_pages(client, endpoint),
+            other_pages=lambda: pages.other_pages(client, endpoint),
             optional=optional,
         )
 
-    runs = api.ListEndpoint("workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, runs_paging)
-    extractions = api.ListEndpoint(
+    runs = pages.ListEndpoint("workflow_runs", "/workflow-runs", api.FINAL_RUN_STATUS, runs_paging)
+    extractions = pages.ListEndpoint(
         "extractions", "/document-insights/extractions", api.FINAL_EXTRACTION_STATUS, extractions_paging
     )
     return run_list(runs, parse_workflow_run, False), run_list(extractions, parse_extraction, True)
