@@ -44,6 +44,14 @@ def test_ci_tries_the_wheel() -> None:
         assert command in lines
 
 
+def test_ci_can_install_the_newest_duckdb() -> None:
+    """The command of that job finds a version, although uv.lock is held below it. Nothing is installed here."""
+    (install,) = (command for command in commands(jobs()["duckdb"]) if "pip install" in command)
+    dry = install.replace("pip install", "pip install --dry-run").replace(".venv/bin/python", sys.executable)
+    done = subprocess.run(["sh", "-ec", dry], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_workflows_follow_the_schema() -> None:
     """GitHub would accept the workflows; the schema comes with check-jsonschema, not from the network."""
     found = [str(path) for path in WORKFLOW.parent.iterdir()]
