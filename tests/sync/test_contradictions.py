@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from docruns.commands.check import check_access
 from docruns.commands.load import Summary, load_runs
+from docruns.core.batch import Batch
 from docruns.core.errors import MissingError, RefusedError, ServerError
+from docruns.core.parsed import ParsedRun
+from docruns.core.settings import Settings
 from docruns.net.client import Client
-from docruns.net.messages import Retry
+from docruns.net.messages import Request, Retry, Usage
 from docruns.providers.extend import connect_extend
 from docruns.providers.extend.api import Pager, run_lists
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
+from docruns.sync.lists import Platform, RunList
+from docruns.sync.plan import ListedRun
+from docruns.sync.sync import Sync
 from support.loading import Loader, query
 from support.truth import wrong
 
@@ -61,13 +68,16 @@ def of_one(table: str, id_: str, column: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.fault(21)
 def test_a_404_that_passes(load: Load, platform: Sandbox) -> None:
-    """Ten listed runs answer 404 in one load: it counts them and is not complete, and the next one loads them."""
+    """Ten listed runs answer 404 in two loads: both count them and are not complete, and the next one loads them."""
     away = ids_of(platform)[5:15]
     for id_ in away:
         platform.fault("status", f"/workflow_runs/{id_}", status=404, times=None)
     first = load()
     assert (first.complete, first.lacks_runs, first.gone, first.quarantined) == (False, True, 10, 0)
-    assert query(Path("c.duckdb"), "SELECT sum(gone), bool_or(complete) FROM extend.syncs") == [(10, False)]
+    again = load()
+    assert (again.complete, again.gone, again.fetched) == (False, 10, 0)
+    assert query(Path("c.duckdb"), "SELECT sum(gone), bool_or(complete) FROM extend.syncs") == [(20, False)]
+    assert query(Path("c.duckdb"), "SELECT 1 FROM extend.workflow_runs WHERE deleted_at IS NOT NULL") == []
     assert len(query(Path("c.duckdb"), "SELECT 1 FROM extend.quarantine WHERE resolved_at IS NULL")) == 10
     platform.clear_faults()
     second = load()
@@ -271,3 +281,34 @@ def test_runs_in_quarantine_cost_one_request_each(load: Load, platform: Sandbox)
     platform.stats.reset()
     assert load().quarantined == 1
     assert platform.stats.routes["GET /workflow_runs/{id}"] == 1
+
+
+@pytest.mark.parametrize(("doubt", "gone"), [(None, [("runs", "r1")]), ("it shows too few", [])])
+def test_a_list_that_may_lack_runs_proves_no_deletion(doubt: str | None, gone: list[tuple[str, str]]) -> None:
+    """A run that answered 404 is deleted where its list no longer shows it, unless the list may lack runs."""
+    moment = datetime(2026, 9, 1, tzinfo=UTC)
+    row = ListedRun("r1", "PROCESSED", moment, moment)
+    client: Any = SimpleNamespace(
+        usage=Usage(),
+        get_many=lambda requests, _: ((each, MissingError("no such run", status=404)) for each in requests),
+    )
+    saved: dict[str, Any] = {}
+    for page, why in (([row], None), ([], doubt)):
+        run_list = RunList(
+            "runs",
+            lambda _, page=page: iter([page]),
+            lambda *_: ParsedRun(Batch(), None, True),
+            lambda id_: Request(f"/runs/{id_}", subject=id_),
+            doubt=lambda why=why: why,
+        )
+        platform = Platform(
+            "simulated",
+            client,
+            Settings(),
+            (run_list,),
+            lambda _: [],
+            clock=lambda: moment + timedelta(days=1),
+        )
+        sync = Sync(platform)
+        list(sync.batches(run_list, saved))
+    assert sync.gone == gone

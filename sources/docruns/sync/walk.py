@@ -140,8 +140,9 @@ class ListPlans:
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
             if (doubt := run_list.doubt()) is not None:
-                # a watermark would hide what the walk has not seen
-                self.incomplete_lists[name], plan.is_disjoint = doubt, True
+                # a watermark would hide what the walk has not seen, and what it lacks may be there
+                self.incomplete_lists[name] = doubt
+                plan.is_disjoint, plan.unlisted = True, frozenset()
         except ApiError as error:
             if not run_list.optional:
                 raise
