@@ -16,7 +16,7 @@ from docruns.net.client import Client
 from docruns.net.messages import ConnectionSettings, segment
 from docruns.net.shared_budget import Budget
 from docruns.providers.extend import api, workflow_runs
-from docruns.providers.plextera import api as plextera_api
+from docruns.providers.plextera import pages
 from docruns.providers.plextera import runs as plextera
 from docruns.store.arrow import to_tables
 from docruns.sync.plan import ListedRun
@@ -24,7 +24,7 @@ from support.raw import Raw, answer
 
 LISTS = [
     api.run_lists("2026-02-09", None)[0],
-    plextera_api.ListEndpoint("workflow_runs", "/workflow-runs", frozenset(), plextera_api.Paging()),
+    pages.ListEndpoint("workflow_runs", "/workflow-runs", frozenset(), pages.Paging()),
 ]
 TEXT = st.text(min_size=1, max_size=20) | st.sampled_from(
     ["../x", "a/b", "a?b=c", "a#b", "%2e%2e", "a\\b", "//x", "http://x/", "\0", "a;b", " ", "\n"]

@@ -10,6 +10,7 @@ import pytest
 
 from docruns.commands.sweep import sweep_deleted
 from docruns.commands.verify import VerifyResult, verify_runs
+from docruns.core.errors import DocrunsError
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
@@ -106,6 +107,27 @@ def test_a_list_that_is_not_proved_whole(children: Children, tmp_path: Path) -> 
         assert lacks(sandbox, database) == set()
         assert sandbox.stats.routes["GET /workflow-runs/{runId}"] == 20
         assert differences(verify(sandbox, database)) == {}
+
+
+@pytest.mark.fault(44)
+def test_a_sweep_marks_nothing_by_a_list_that_may_lack_runs(tmp_path: Path) -> None:
+    """A run that such a list does not show, and that answers 404 for a moment, may be there. `--yes` goes on, and
+    marks what answers 404."""
+    database, target = tmp_path / "p.duckdb", Target("plextera", tmp_path / "p.duckdb")
+    marked = "SELECT count(deleted_at) FROM plextera.workflow_runs"
+    with Sandbox(**RUNS) as sandbox:
+        load_plextera(sandbox, database)
+        sandbox.fault("empty_page", LIST, times=None, after=2, platform="plextera")
+        sandbox.fault("status", f"{LIST}/*", status=404, times=None, platform="plextera")
+        platform = connect_plextera(base_url=sandbox.plextera_url, page_size=20)
+        with pytest.raises(
+            DocrunsError, match=r"workflow_runs: the list may lack runs: .* Nothing was marked"
+        ):
+            sweep_deleted(platform, target)
+        assert query(database, marked) == [(0,)]
+        sandbox.clear_faults()
+        sandbox.fault("empty_page", LIST, times=None, after=2, platform="plextera")
+        assert sweep_deleted(platform, target, yes=True).marked["workflow_runs"] == 0
 
 
 def test_lists_that_did_not_change_cost_little(tmp_path: Path) -> None:

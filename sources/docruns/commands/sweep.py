@@ -109,6 +109,7 @@ def sweep_deleted(
         lists = ListInventory(platform, progress)
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
         if not yes:
+            _check_whole(lists)
             _check_same_platform(lists, [*workflows, *processors], target)
         search = _Search(platform, lists, result, progress, None if yes else confirm)
         gone = search.find_deleted(workflows, processors)
@@ -129,6 +130,14 @@ def _check_one_workspace(runs: Iterable[InventoryRun]) -> None:
             "--dataset",
             f"holds runs of several workspaces ({', '.join(workspaces[:3])}), and one key sees only one.",
             "Load each workspace into a dataset of its own.",
+        )
+
+
+def _check_whole(lists: ListInventory) -> None:
+    for name, doubt in lists.incomplete_lists.items():
+        raise DocrunsError(
+            f"{name}: the list may lack runs: {doubt}. Nothing was marked. Sweep again later. If it says the same, add "
+            "--yes: a run that the list does not show is then marked if it answers 404."
         )
 
 
