@@ -68,6 +68,7 @@ def test_load_prints_a_summary(docruns: Run, sandbox: Sandbox) -> None:
         ("postgres", "destination.postgres.credentials: is missing. Put it into .dlt/secrets.toml"),
         ("filesystem", "destination.filesystem.bucket_url: is missing."),
         ("nosuch", "--destination: nosuch is not a destination of dlt."),
+        ("snowflake", "--destination: snowflake needs a package that is not installed: No module named"),
     ],
 )
 def test_destination_that_is_not_set_up(
@@ -231,7 +232,7 @@ def test_sweep(docruns: Run, sandbox: Sandbox) -> None:
     assert "--confirm: " in err
     code, out, err = docruns(*arguments)
     assert code == 0, err
-    assert "extend.workflow_runs           2 marked as deleted, 0 back" in out
+    assert "extend.workflow_runs           2 marked as deleted, 0 restored" in out
     code, out, _ = docruns(*arguments, "--json")
     assert code == 0
     found = json.loads(out.splitlines()[-1])

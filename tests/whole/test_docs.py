@@ -63,19 +63,15 @@ def shape(line: str) -> str:
 
 
 def is_same(documented: list[str], found: list[str]) -> bool:
-    """Whether output is as it is documented."""
-    written, real = [shape(line) for line in documented], [shape(line) for line in found]
-    if "…" not in written:
-        return written == real
-    at = written.index("…")
-    head, tail = written[:at], written[at + 1 :]
-    return (
-        len(real) >= len(head) + len(tail) and real[:at] == head and (not tail or real[-len(tail) :] == tail)
-    )
+    """Whether output is as it is documented; `…` stands for any number of lines."""
+    pattern = "".join("(?:.*\n)*?" if line == "…" else re.escape(shape(line)) + "\n" for line in documented)
+    return re.fullmatch(pattern, "".join(shape(line) + "\n" for line in found)) is not None
 
 
 def renewed(documented: list[str], found: list[str]) -> list[str]:
-    """Real output, with as many lines left out as in the document."""
+    """Real output, with as many lines left out as in the document. What has two gaps is renewed by hand."""
+    if documented.count("…") > 1:
+        return documented
     if "…" not in documented:
         return found
     at = documented.index("…")

@@ -14,6 +14,7 @@ import dlt
 from dlt.common.destination import Destination, TLoaderFileFormat
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
+from ..core.errors import ConfigError
 from .duckdb.merge import MergingDuckDb
 
 
@@ -93,7 +94,15 @@ def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
     destination = pipeline.destination
     traits = KNOWN.get(destination.destination_type.rpartition(".")[2])
     if traits is None:
-        has_sql = issubclass(destination.client_class, SqlJobClientBase)
+        try:
+            has_sql = issubclass(destination.client_class, SqlJobClientBase)
+        except ModuleNotFoundError as error:
+            name = destination.destination_name
+            raise ConfigError(
+                "--destination",
+                f"{name} needs a package that is not installed: {error}.",
+                f"pip install 'dlt[{name}]'",
+            ) from error
         return DestinationTraits(takes_updates=has_sql)
     # dlt's own DuckDB destination, in somebody's own pipeline, merges from staging tables
     is_staged_once = traits.is_staged_once and isinstance(destination, MergingDuckDb)

@@ -216,7 +216,10 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
             text = "is a database in memory, which is gone when the command ends."
             return ConfigError("the destination's credentials", text, "Name a file.")
         case MissingDependencyException():
-            return ConfigError("--destination", first_line(cause))
+            needed = " ".join(f"'{package}'" for package in cause.dependencies)
+            return ConfigError(
+                "--destination", "needs packages that are not installed.", f"pip install {needed}"
+            )
     return None
 
 

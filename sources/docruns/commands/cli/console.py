@@ -55,7 +55,7 @@ def show_sweep(result: SweepResult, target: Target) -> None:
     print(f"{result.provider}: {listed:,} runs listed in {result.seconds:.1f} s")
     for table, marked in result.marked.items():
         back = result.restored[table]
-        print(f"  {target.dataset}.{table:<16} {marked:>8,} marked as deleted, {back:,} back")
+        print(f"  {target.dataset}.{table:<16} {marked:>8,} marked as deleted, {back:,} restored")
     if result.still_there:
         print(f"  {result.still_there:,} are missing from the lists, but the platform still has them")
     if result.unconfirmed:

@@ -36,8 +36,12 @@ class Writable(StrEnum):
     extend = "extend"
 
 
-ProviderArgument = Annotated[Provider, typer.Argument(help="The platform.", show_default=False)]
-WritableArgument = Annotated[Writable, typer.Argument(help="The platform.", show_default=False)]
+ProviderArgument = Annotated[
+    Provider, typer.Argument(metavar="extend|plextera", help="The platform.", show_default=False)
+]
+WritableArgument = Annotated[
+    Writable, typer.Argument(metavar="extend", help="The platform.", show_default=False)
+]
 Database = Annotated[Path, typer.Option(help="DuckDB file.")]
 Destination = Annotated[
     str, typer.Option(help="Name of any dlt destination. Set it up in dlt's configuration.")
