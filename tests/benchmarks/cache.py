@@ -65,7 +65,7 @@ class Cache:
         if uv is None:
             raise FailedError("uv is neither on the PATH nor named by UV")
         # a relative path is relative to the Makefile's folder
-        command = [str(ROOT / uv) if os.sep in str(uv) else str(uv), "--quiet", *arguments]
+        command = [str(ROOT / uv) if os.sep in str(uv) else str(uv), "--quiet", "--no-config", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode:
             said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
