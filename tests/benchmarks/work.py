@@ -44,7 +44,8 @@ def measure(bench: Bench) -> Section:
         theirs = [r for v, r in found if v.folder == folder and way in (None, v.way)]
         if theirs:
             times = ratio(heavy.rate, fastest(theirs))
-            section.bind(Bound(f"rate, docruns to {what}", f"{times:.2f} ×", "–", None))
+            times_text = "not measured" if times is None else f"{times:.2f} ×"
+            section.bind(Bound(f"rate, docruns to {what}", times_text, "–", None))
     section.bind(*_beside_sql(bench))
     return section
 
