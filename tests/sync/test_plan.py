@@ -164,6 +164,35 @@ def test_the_watermark_stays_below_until() -> None:
     assert ids(load_all(saved(state), rows).due) == ["c"]
 
 
+minutes = st.integers(0, 300)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(minutes, min_size=1, max_size=12),
+    st.lists(st.tuples(st.none() | minutes, st.none() | minutes), max_size=4),
+)
+def test_after_any_windows_a_plain_load_has_everything(
+    changes: list[int], windows: list[tuple[int | None, int | None]]
+) -> None:
+    """Windows above, below, within or over what is loaded leave no gap that later loads take for loaded."""
+    rows = [run(f"r{n}", minute) for n, minute in sorted(enumerate(changes), key=lambda one: -one[1])]
+    state, loaded = State(), set[str]()
+    for since, until in [*windows, (None, None)]:
+        bounds = {
+            name: at(minute) for name, minute in (("since", since), ("until", until)) if minute is not None
+        }
+        pages = scan(([row] for row in rows), floor(state, OVERLAP, bounds.get("since")))
+        found = plan_runs(state, list(chain.from_iterable(pages)), OVERLAP, **bounds)
+        loaded |= set(ids(found.due))
+        if not found.is_disjoint:
+            for each in found.due:
+                state.loaded(each, True, OVERLAP, at(1000))
+            state.finished(found, OVERLAP, at(1000))
+        state = saved(state)
+    assert loaded == {row.id for row in rows}
+
+
 # runs that fail
 
 

@@ -225,9 +225,12 @@ def floor(state: State, overlap: timedelta, since: datetime | None = None) -> da
     return down_to if since is None else max(down_to, since)
 
 
-def is_disjoint(state: State, since: datetime | None) -> bool:
-    """Whether there is a gap between what is loaded and `since`."""
-    return since is not None and state.watermark is not None and since > state.watermark
+def is_disjoint(state: State, since: datetime | None, until: datetime | None = None) -> bool:
+    """Whether there is a gap between what is loaded and the window from `since` to `until`, above or below it."""
+    if state.watermark is None:
+        return False
+    is_above = since is not None and since > state.watermark
+    return is_above or (state.lower is not None and until is not None and until < state.lower)
 
 
 class Order:
@@ -308,12 +311,10 @@ def plan_runs(
     for run in newest.values():
         (due if _is_due(state, run, down_to) else unchanged).append(run)
     due.sort(key=lambda run: (run.changed, run.id))
-    lower = state.lower
+    lower, has_gap = state.lower, is_disjoint(state, since, until)
     if state.watermark is None or (lower is not None and (since is None or since < lower)):
         lower = since
-    return Plan(
-        due, unchanged, top, listed, lower, is_disjoint(state, since), state.is_unordered, frozenset(missing)
-    )
+    return Plan(due, unchanged, top, listed, lower, has_gap, state.is_unordered, frozenset(missing))
 
 
 def is_older(answered: datetime | None, listed: datetime | None) -> bool:

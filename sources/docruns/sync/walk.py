@@ -138,7 +138,7 @@ class ListPlans:
                     yield True
             plan = plan_runs(state, rows, settings.overlap, since=settings.since, until=settings.until)
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
-            plan.is_disjoint = is_disjoint(State.load(saved), settings.since)
+            plan.is_disjoint = is_disjoint(State.load(saved), settings.since, settings.until)
             if (doubt := run_list.doubt()) is not None:
                 # a watermark would hide what the walk has not seen, and what it lacks may be there
                 self.incomplete_lists[name] = doubt
