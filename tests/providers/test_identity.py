@@ -4,6 +4,7 @@ other.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,42 @@ def test_all_addresses_of_this_machine_are_one_platform() -> None:
 def source(version: str) -> Any:
     """The identity of the runs that Extend's source loads."""
     return connect_extend("k" * 20, api_version=version).settings.origin
+
+
+def test_another_filter_of_the_lists_is_refused(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The lists of another filter show other runs, and the state would hide those that are old. A full load reads them
+    all."""
+    database, count = tmp_path / "d.duckdb", "SELECT count(*) FROM plextera.workflow_runs"
+    load_into(database, sandbox, "plextera", extra_params={"status": "FAILED"})
+    few = query(database, count)
+    with pytest.raises(ConfigError, match=r'was loaded with \{"status":"FAILED"\}, and this load has none'):
+        load_into(database, sandbox, "plextera")
+    assert load_into(database, sandbox, "plextera", full=True).complete
+    assert query(database, count) > few
+
+
+@pytest.mark.parametrize(
+    ("provider", "setting", "before", "now"),
+    [("plextera", "max_depth", 0, 5), ("extend", "include_parse_output", False, True)],
+)
+def test_a_setting_of_the_rows_that_has_changed(
+    tmp_path: Path,
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    provider: str,
+    setting: str,
+    before: Any,
+    now: Any,
+) -> None:
+    """A warning says once that loaded runs keep their rows; a full load reads them again without one."""
+    database = tmp_path / "d.duckdb"
+    load_into(database, sandbox, provider, **{setting: before})
+    load_into(database, sandbox, provider, **{setting: before})
+    assert caplog.text == ""
+    load_into(database, sandbox, provider, **{setting: now})
+    said = f"sources.{provider}.{setting} was {json.dumps(before)} and is {json.dumps(now)} now"
+    assert caplog.text.count(said) == 1
+    assert "--full reads them again" in caplog.text
+    load_into(database, sandbox, provider, **{setting: now})
+    load_into(database, sandbox, provider, **{setting: before}, full=True)
+    assert caplog.text.count("keep their rows") == 1

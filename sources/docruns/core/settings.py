@@ -37,7 +37,10 @@ class Settings:
     full: bool = False
     privacy: Privacy = KEEP
     origin: Mapping[str, str | None] = field(default_factory=dict)
-    """The owner of the runs: names of settings and their effect. A dataset holds the runs of one owner."""
+    """Whose runs, and which of them, the lists show: names of settings and their effect. A dataset holds the runs of
+    one origin."""
+    content: Mapping[str, object] = field(default_factory=dict)
+    """Names and values of settings that decide what the rows of a run hold."""
 
 
 def duration(text: str | float, key: str) -> timedelta:

@@ -5,6 +5,7 @@ dlt's source state stores both, without the hash key.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -46,6 +47,19 @@ def check_storage_mode(platform: Platform) -> None:
                 "docruns: sources.%s.drop_columns has changed: existing rows stay as they are", platform.name
             )
         saved["drop_columns"] = privacy.emptied
+    _check_content(platform, saved, has_rows)
+
+
+def _check_content(platform: Platform, saved: dict[str, Any], has_rows: bool) -> None:
+    """Warn where a setting has changed that decides what the rows of a run hold, and store its value."""
+    for name, value in platform.settings.content.items():
+        before = saved.setdefault("content", {}).setdefault(name, value)
+        if before != value and has_rows and not platform.settings.full:
+            logger.warning(
+                "docruns: sources.%s.%s was %s and is %s now: loaded runs keep their rows; --full reads them again",
+                platform.name, name, json.dumps(before), json.dumps(value),
+            )  # fmt: skip
+        saved["content"][name] = value
 
 
 def forget_other_dataset(platform: Platform) -> None:
@@ -98,7 +112,7 @@ def _is_here(running: Pipeline, first: Mapping[str, str]) -> bool:
 
 
 def check_identity(platform: Platform) -> None:
-    """ConfigError where the dataset holds the runs of another platform, host or workspace.
+    """ConfigError where the dataset holds the runs of another platform, host or workspace, or of another filter.
 
     The state of one would hide the runs of the other. A full load ignores the state, so it may continue after
     the platform's address has changed; but not with an API version that has other ids of runs, because each
@@ -106,7 +120,8 @@ def check_identity(platform: Platform) -> None:
     """
     saved, now = dlt.current.source_state(), platform.settings.origin
     before = saved.get("origin") or dict(now)
-    changed = [name for name in now if before.get(name) != now[name]]
+    # a name that the state lacks was no setting when the dataset was loaded
+    changed = [name for name in now if before.get(name, now[name]) != now[name]]
     if changed:
         if not platform.settings.full or "api_version" in changed:
             raise _identity_error(platform, changed[-1], before, dlt.current.pipeline().dataset_name)
@@ -133,6 +148,13 @@ def check_stored_identity(platform: Platform, running: Pipeline, *, only_reads: 
 
 def _identity_error(platform: Platform, name: str, before: Mapping[str, Any], dataset: str) -> ConfigError:
     now = platform.settings.origin
+    if name == "extra_params":
+        why = (
+            f"{dataset} was loaded with {before.get(name) or 'none'}, and this load has {now[name] or 'none'}: the lists "
+            "would show other runs than before, and the state would hide those that are old."
+        )
+        hint = "Name another --dataset (or --database), or read everything again with --full."
+        return ConfigError(f"sources.{platform.name}.{name}", why, hint)
     dataset = f"{dataset} holds runs of {_owner(name, before.get(name))}"
     setting = f"set it to {before[name]}" if before.get(name) else "remove the setting"
     if name == "api_version":

@@ -131,7 +131,9 @@ class LoadOptions:
     hash_key: str | None
     drop_columns: Iterable[str] | None
 
-    def make_settings(self, section: str, origin: Mapping[str, str | None]) -> Settings:
+    def make_settings(
+        self, section: str, origin: Mapping[str, str | None], content: Mapping[str, object]
+    ) -> Settings:
         """The settings, checked. ConfigError names the setting."""
         since, until = moment(self.since, "since"), moment(self.until, "until")
         hash_key = _secret(section.rpartition(".")[2], "hash_key", self.hash_key)
@@ -150,6 +152,7 @@ class LoadOptions:
             full=self.full,
             privacy=make_privacy(self.field_values, hash_key, self.drop_columns, section),
             origin=origin,
+            content=content,
         )
 
 

@@ -126,6 +126,7 @@ def connect_extend(
             "workspace_id": workspace,
             "api_version": api.ids_of(version),
         },
+        {"include_parse_output": include_parse_output},
     )
     context = Context(version, workspace, include_parse_output)
     pager = api.Pager(client, page_size)

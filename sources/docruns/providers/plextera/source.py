@@ -9,6 +9,7 @@ from typing import Any
 import dlt
 from dlt.common.typing import TSecretStrValue
 
+from ...core.codec import number_text
 from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, platform_of
 from ...net.client import Client
@@ -112,7 +113,13 @@ def connect_plextera(
         drop_columns,
     )
     settings = options.make_settings(
-        "sources.plextera", {"base_url": platform_of(url), "workspace": workspace}
+        "sources.plextera",
+        {
+            "base_url": platform_of(url),
+            "workspace": workspace,
+            "extra_params": number_text(extra_params) if extra_params else None,
+        },
+        {"max_depth": max_depth},
     )
     extra = tuple((extra_params or {}).items())
     lists = _lists(
