@@ -208,33 +208,69 @@ def hold_dataset(running: dlt.Pipeline, target: Target) -> Iterator[None]:
     that is at work. Does nothing in other destinations. The caller holds the target's lock.
 
     The lock belongs to a transaction that stays open and idle: it ends with the connection, however the process
-    ends, and a pooler that shares connections between transactions cannot give it to somebody else.
+    ends, and a pooler that shares connections between transactions cannot give it to somebody else. The connection
+    can be lost, and another machine then takes the lock: so each package is loaded under a second lock, after a
+    look at the first one.
     """
     if not traits_of(running).has_advisory_locks:
         yield
         return
     with running.sql_client() as client, client.begin_transaction():
         _lock_dataset(client, target, _read_holder(lock_file(target)))
+        load = running.load
+
+        def load_alone(*args: Any, **options: Any) -> Any:
+            with _only_package(running, target, client):
+                return load(*args, **options)
+
+        # `run` calls it after it has extracted and normalized
+        running.load = load_alone  # type: ignore[method-assign]
         yield
-        try:
-            client.execute_sql("SELECT 1")
-        except DestinationException as error:
-            raise DocrunsError(
-                f"{target} ({target.dataset}): the connection that held the lock of the dataset was lost, and another "
-                "machine may have loaded into it meanwhile. Look for doubled rows with `docruns verify`."
-            ) from error
+        _check_lock(client, target)
+
+
+def _check_lock(client: Any, target: Target) -> None:
+    try:
+        client.execute_sql("SELECT 1")
+    except DestinationException as error:
+        raise DocrunsError(
+            f"{target} ({target.dataset}): the connection that held the lock of the dataset was lost. Nothing was "
+            "written since. Run this again: it goes on from what is committed."
+        ) from error
+
+
+@contextmanager
+def _only_package(running: dlt.Pipeline, target: Target, holder: Any) -> Iterator[None]:
+    """Wait until no other load writes a package into the dataset. DocrunsError where the lock of the dataset, which
+    `holder` has, was lost."""
+    with running.sql_client() as client, client.begin_transaction():
+        client.execute_sql(_TRANSACTION_SETTINGS)
+        while not _try_lock(client, _key_of(target, "package")):
+            time.sleep(0.2)
+        _check_lock(holder, target)
+        yield
+
+
+def _try_lock(client: Any, key: int) -> bool:
+    found: Any = client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)
+    return bool(found[0][0])
+
+
+def _key_of(target: Target, what: str = "") -> int:
+    """The key of an advisory lock: 63 bits."""
+    return int.from_bytes(hashlib.sha256(f"docruns{what}\n{target.dataset}".encode()).digest()[:8]) >> 1
 
 
 def _lock_dataset(client: Any, target: Target, who: LockHolder | None) -> None:
     """Take the lock in the open transaction, and write into it who has it."""
-    key = int.from_bytes(hashlib.sha256(f"docruns\n{target.dataset}".encode()).digest()[:8]) >> 1
+    key = _key_of(target)
     command = who.command if who else "docruns"
     # PostgreSQL keeps 63 bytes of it, and shows it to every user
     name = f"{command} (process {os.getpid()} on {socket.gethostname()[:20]})"
     client.execute_sql(_TRANSACTION_SETTINGS)
     client.execute_sql("SELECT set_config('application_name', %s, true)", name)
     give_up = time.monotonic() + _DATASET_PATIENCE_S
-    while not client.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", key)[0][0]:
+    while not _try_lock(client, key):
         if time.monotonic() < give_up:
             time.sleep(0.1)
             continue
