@@ -167,7 +167,7 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
         if load_id not in holds_nul:
             holds_nul[load_id] = traits_of(dlt.current.pipeline()).holds_nul
         for table, cells in batch:
-            rows = rewrite_matching(cells, _platform_texts(table), "http", strip_signed_urls)
+            rows = rewrite_matching(cells, _platform_texts(table), _SIGNS_OF_QUERY, strip_signed_urls)
             rows = rewrite_columns(rows, rewrites[table.name])
             if not holds_nul[load_id]:
                 rows = spell_out_nul(table, rows)
@@ -180,6 +180,10 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
 
     resource.add_step(_ToTables(open_batch))
     return resource
+
+
+_SIGNS_OF_QUERY = ("=", "%3")
+"""A text with a signed URL has one of these, also where the URL is percent-encoded."""
 
 
 @cache

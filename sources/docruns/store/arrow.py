@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, reduce
 
 import pyarrow as pa
 
@@ -110,16 +110,16 @@ def rewrite_columns(rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] 
 
 
 def rewrite_matching(
-    rows: pa.Table, names: Iterable[str], sign: str, rewrite: Callable[[str], str]
+    rows: pa.Table, names: Iterable[str], signs: Sequence[str], rewrite: Callable[[str], str]
 ) -> pa.Table:
-    """The table with those texts of some columns rewritten that contain `sign`; other texts are only
+    """The table with those texts of some columns rewritten that contain one of `signs`; other texts are only
     searched."""
     import pyarrow.compute as pc  # 9 MB, which a process that only reads runs does not need
 
     for name in names:
         at = rows.schema.get_field_index(name)
         column, field = rows.column(at), rows.schema.field(at)
-        found = pc.match_substring(column, sign)
+        found = reduce(pc.or_, [pc.match_substring(column, sign) for sign in signs])
         if not pc.any(found).as_py():
             continue
         cells = [
@@ -134,5 +134,5 @@ def spell_out_nul(table: Table, rows: pa.Table) -> pa.Table:
     r"""The rows with each NUL character written as `\u0000`, for databases whose text holds no NUL."""
     for type_, sign in (("text", "\0"), ("json", r"\u0000")):
         names = [column.name for column in table.columns if column.type == type_]
-        rows = rewrite_matching(rows, names, sign, NUL_SPELLED[type_])
+        rows = rewrite_matching(rows, names, [sign], NUL_SPELLED[type_])
     return rows
