@@ -83,6 +83,16 @@ def test_destination_that_is_not_set_up(
     assert sandbox.stats.requests == 0
 
 
+def test_a_level_of_logging_that_is_none(
+    docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dlt hands it to `logging`, which refuses it: the message names dlt's setting."""
+    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "LOUD")
+    code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url)
+    assert (code, "Traceback" in err) == (2, False)
+    assert err.splitlines()[-1].startswith("docruns: runtime.log_level: is not a level of Python's logging.")
+
+
 def test_unreachable_database_server(docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line names the database server that does not answer, without its password."""
     unreachable = "postgresql://me:pw@127.0.0.1:1/db"

@@ -128,6 +128,18 @@ class FixedAnswers:
 
 
 @pytest.mark.fault(23)
+@pytest.mark.parametrize("cycle", [1, 3])
+def test_pages_that_repeat_with_new_tokens(cycle: int) -> None:
+    """A list that shows the same pages again and again, each with another token, ends with a named error."""
+    client_: Any = FixedAnswers(
+        *({"data": [{"id": f"r{page % cycle}"}], "nextPageToken": f"t{page}"} for page in range(50))
+    )
+    with pytest.raises(ShapeError, match="goes in circles: 10 pages in a row have the rows of earlier ones"):
+        list(api.Pager(client_).runs(WORKFLOW_RUNS))
+    assert len(client_.answers) == 50 - cycle - 10
+
+
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("token", ["", None])
 def test_an_empty_token_is_none(token: str | None) -> None:
     """It does not request the first page again."""

@@ -215,6 +215,10 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
         case InvalidInMemoryDuckdbCredentials():
             text = "is a database in memory, which is gone when the command ends."
             return ConfigError("the destination's credentials", text, "Name a file.")
+        case ValueError() if str(cause).startswith("Unknown level: "):
+            # from `logging`, which dlt hands the setting
+            hint = "Write WARNING, INFO or DEBUG."
+            return ConfigError("runtime.log_level", "is not a level of Python's logging.", hint)
         case MissingDependencyException():
             needed = " ".join(f"'{package}'" for package in cause.dependencies)
             return ConfigError(
