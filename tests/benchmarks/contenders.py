@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cache import RIVALS, Cache
-from benchmarks.processes import TESTS, FailedError, Ran, environment, ours, run
+from benchmarks.processes import TESTS, FailedError, Ran, environment, run
 from benchmarks.report import Bound, Section
+
+COUNT = Path(__file__).with_name("count.py")
 
 Counts = Mapping[str, str]
 """For each table of docruns: the SQL that counts a database's rows for it."""
@@ -132,7 +135,9 @@ class Bench:
             raise FailedError(f"{ran.told.get('runs')} runs of {runs:,} arrived")
         if rival.counts is None:
             return "nothing is flattened"
-        ours_, theirs = count(truth, _SAME), count(folder / "rival.duckdb", rival.counts)
+        # a rival's DuckDB may be newer than the project's, which cannot open its file
+        python = self.cache.python(rival.folder)
+        ours_, theirs = count(truth, _SAME), count(folder / "rival.duckdb", rival.counts, python)
         differing = [
             f"{name} {theirs[name] / ours_[name] - 1:+.1%}"
             for name in rival.counts
@@ -149,10 +154,10 @@ class Bench:
             section.bind(Bound(what, said, SAME, said == SAME))
 
 
-def count(database: Path, counts: Counts) -> dict[str, float]:
+def count(database: Path, counts: Counts, python: str | Path = sys.executable) -> dict[str, float]:
     """The results of SQL on a database, run in another process."""
     folder = database.parent
-    command = ours("count", database, json.dumps(dict(counts)))
+    command = [python, "-P", COUNT, str(database), json.dumps(dict(counts))]
     told: dict[str, Any] = run(command, folder / "count", environment(folder, [TESTS])).told
     return told
 

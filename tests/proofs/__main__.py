@@ -53,6 +53,14 @@ def random(runs: int, kills: int) -> Figures:
         return prove_random(platform, folder, kills, chunk_runs=200, seed=29)
 
 
+def postgres(runs: int, kills: int) -> Figures:
+    """Kills of loads into PostgreSQL: two thirds of `kills`, in loads of a hundredth of `runs`."""
+    from .postgres import prove
+
+    with _folder() as folder, platform_process(runs // 100, latency=0.02) as platform:
+        return prove(platform, folder, kills * 2 // 3, seed=29)
+
+
 def exact(runs: int, kills: int) -> Figures:
     """A kill at each point where a kill has caused damage before."""
     from .kills import prove_exact
@@ -77,6 +85,7 @@ PROOFS: dict[str, Callable[[int, int], Figures]] = {
     "budget": budget,
     "exact": exact,
     "random": random,
+    "postgres": postgres,
 }
 
 

@@ -179,7 +179,7 @@ class Command:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = folder / "docruns.duckdb"
-        self.arguments = ["load", "extend", "--base-url", base_url, "--json"]
+        self.arguments = ["extend", "--base-url", base_url, "--json"]
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("SOURCES__", "EXTEND_"))
         }
@@ -190,9 +190,9 @@ class Command:
         for name, value in settings.items():
             self.environment[f"SOURCES__EXTEND__{name.upper()}"] = str(value)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, name: str = "load", *more: str) -> subprocess.Popen[bytes]:
         """Start the installed command; its output goes to files."""
-        command = [str(Path(sys.executable).parent / "docruns"), *self.arguments]
+        command = [str(Path(sys.executable).parent / "docruns"), name, *self.arguments, *more]
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=out, stderr=err)
 
@@ -210,10 +210,10 @@ class Command:
             self.errors(),
         )
 
-    def run(self) -> Ran:
-        """Run a load to its end."""
+    def run(self, name: str = "load", *more: str) -> Ran:
+        """Run a load, or another command, to its end."""
         started = time.monotonic()
-        return self.finish(self.start(), started)
+        return self.finish(self.start(name, *more), started)
 
     def summary(self) -> dict[str, Any]:
         """The last line of stdout of the last load as JSON, or an empty dict."""
