@@ -83,6 +83,21 @@ def test_destination_that_is_not_set_up(
     assert sandbox.stats.requests == 0
 
 
+def test_an_address_without_a_password(
+    docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the part that is missing, not the address that is there."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://loader@127.0.0.1:1/db")
+    address = ("--base-url", sandbox.extend_url)
+    code, _, err = docruns("load", "extend", *address, "--destination", "postgres")
+    assert code == 2
+    key = "destination.postgres.credentials.password"
+    said = (
+        f"docruns: {key}: is missing. Put it into .dlt/secrets.toml, or set {key.upper().replace('.', '__')}."
+    )
+    assert err.splitlines()[-1] == said
+
+
 def test_a_level_of_logging_that_is_none(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

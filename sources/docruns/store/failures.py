@@ -236,15 +236,17 @@ def _has_mark(path: str) -> bool:
 
 
 def _missing_key(error: ConfigFieldMissingException) -> str:
-    """The key of the first missing value: `destination.postgres.credentials`, also where only a part is
-    missing."""
+    """The key of the first missing value: `destination.postgres.credentials`, or, where only a part is missing,
+    `destination.postgres.credentials.password`."""
     field, traces = next(iter(error.traces.items()))
+    part = ""
     while traces and isinstance(traces[0], LookupTraces):
-        traces = next(iter(traces[0].traces.values()))
+        resolved, (missing, traces) = traces[0].resolved_fields_set, next(iter(traces[0].traces.items()))
+        part = f".{missing}" if {"host", "username", "database"} & set(resolved or ()) else ""
     tried = [trace.key for trace in traces if isinstance(trace, LookupTrace)]
     # dlt looks into the environment first, from the narrowest section outwards
     whole = next((key for key in tried if key.startswith("DESTINATION__")), field.upper())
-    return f"{whole.partition(field.upper())[0]}{field}".lower().replace("__", ".")
+    return f"{whole.partition(field.upper())[0]}{field}".lower().replace("__", ".") + part
 
 
 def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
