@@ -146,7 +146,7 @@ def test_each_foreign_package_has_one_owner(path: Path) -> None:
 
 
 STANDARD = {
-    "base64", "collections", "contextlib", "dataclasses", "datetime", "decimal", "enum", "errno", "functools",
+    "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum", "errno", "functools",
     "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "re", "types", "typing", "urllib",
 }  # fmt: skip
 

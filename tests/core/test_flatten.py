@@ -22,6 +22,7 @@ from docruns.core.flatten.output import (
     FieldMetadata,
     Insight,
     Output,
+    Review,
     Schema,
 )
 from docruns.core.flatten.paths import join, split
@@ -193,7 +194,8 @@ def test_rows_give_back_each_output_exactly(
     rows = field_rows(flatten_outputs("r", None, *answers, schema=known))
     columns = ("value_json", "initial_json", "reviewed_json")
     for column, text in zip(columns, texts, strict=True):
-        back = rebuild((row["path"], row[column]) for row in rows)
+        moved = "initial_path" if column == "initial_json" else "path"
+        back = rebuild((row[moved] or row["path"], row[column]) for row in rows)
         if text is None:
             assert all(row[column] is None for row in rows)
             assert back is None
@@ -219,7 +221,8 @@ def test_the_cells_of_a_path_follow_from_the_path(
         assert join(steps) == row["path"]
         assert row["position"] == position
         assert row["name"] == (names[-1] if names else None)
-        assert row["item_index"] == (indexes[-1] if indexes else None)
+        index = indexes[-1] if indexes else None
+        assert row["item_index"] == (~index if index is not None and index < 0 else index)
         assert row["parent_path"] == (join(steps[:-1]) if steps else None)
         assert row["field"] == without_indexes(steps)
         assert (row["processor_run_id"], row["workflow_run_id"]) == ("r", "w")
@@ -319,7 +322,7 @@ def test_everything_that_is_said_of_a_path_lands_in_one_row(
 ) -> None:
     """Each score, insight, citation and edit is in exactly one row, also for paths that no value has."""
     answers, edits = case
-    flat = flatten_outputs("r", None, *answers, edits=edits)
+    flat = flatten_outputs("r", None, *answers, review=Review(edits))
     rows = field_rows(flat)
     scores = []
     for row in rows:
@@ -354,7 +357,8 @@ def test_everything_that_is_said_of_a_path_lands_in_one_row(
     assert sorted(row["edit_note"] for row in rows if row["edit_note"]) == sorted(
         str(edit.note) for edit in edits.values()
     )
-    assert all(row["edited"] and row["edit_kind"] for row in rows if row["edit_note"])
+    if answers[1].value is MISSING:
+        assert all(row["edited"] and row["edit_kind"] for row in rows if row["edit_note"])
 
 
 @settings(max_examples=400, deadline=None)
@@ -371,7 +375,7 @@ def test_both_ways_write_the_same_rows(
     shared = [outputs[0], outputs[1]._replace(value=outputs[0].value), outputs[2]]
     shared[2] = shared[2]._replace(value=outputs[0].value) if is_reviewed else NO_OUTPUT
     copies = [output if output.value is MISSING else output._replace(value=decode(text)) for output in shared]
-    more: dict[str, Any] = {"schema": schema, "edits": edits if has_edits else None}
+    more: dict[str, Any] = {"schema": schema, "review": Review(edits if has_edits else None)}
     assert flatten_outputs("r", "w", *shared, **more) == flatten_outputs("r", "w", *copies, **more)
     # nor does it matter whether the metadata is shared
     alike = [output._replace(metadata=outputs[0].metadata) for output in shared]
@@ -384,7 +388,7 @@ def test_both_ways_write_the_same_rows(
 def test_all_rows_fit_their_tables(case: tuple[list[Output], dict[str, Edit]]) -> None:
     """Whatever is flattened converts to Arrow with the declared schema, and keeps every cell."""
     answers, edits = case
-    flat = flatten_outputs("r", "w", *answers, edits=edits)
+    flat = flatten_outputs("r", "w", *answers, review=Review(edits))
     batch = Batch()
     for table, rows in (
         (FIELDS, flat.fields),
@@ -405,7 +409,12 @@ def test_leaves_and_edits_are_counted(values: tuple[Any, Any, Any]) -> None:
     texts = [None if value is None else written(value) for value in values]
     flat = flat_of(*[t if t is not None else "null" for t in texts[:1]], *texts[1:])
     leaves = [row for row in field_rows(flat) if row["kind"] == "leaf"]
-    assert (flat.leaves, flat.edited) == (len(leaves), sum(row["edited"] for row in leaves))
+    edited = sum(row["edited"] is True for row in leaves)
+    assert (flat.leaves, flat.edited) == (len(leaves), edited or None)
+    reviewed = flat_of(
+        *[t if t is not None else "null" for t in texts[:1]], *texts[1:], review=Review(None, True)
+    )
+    assert reviewed.edited == (edited if texts[1] is not None else None)
 
 
 def test_one_entry_is_not_shared_by_two_nodes_that_a_platform_cannot_tell_apart() -> None:
@@ -431,7 +440,6 @@ def test_an_entry_whose_path_no_value_has_is_a_row_of_its_own() -> None:
             "item_index": 3,
             "kind": "leaf",
             "type": "null",
-            "edited": False,
             "ocr_confidence": 0.5,
             "logprobs_confidence": 0.25,
             "review_agent_score": 4,
@@ -447,7 +455,6 @@ def test_an_entry_whose_path_no_value_has_is_a_row_of_its_own() -> None:
             "position": 2,
             "kind": "leaf",
             "type": "null",
-            "edited": False,
             "ocr_confidence": 0.75,
             "citation_count": 0,
             "insight_count": 0,
@@ -559,8 +566,9 @@ def test_the_models_reasoning_is_kept_where_it_differs_only() -> None:
 
 
 def kinds(final: str, initial: str | None, edits: dict[str, Edit] | None = None) -> dict[str, Any]:
-    rows = by_path(flat_of(final, initial, edits=edits))
-    assert all(row["edited"] == (row["edit_kind"] is not None) for row in rows.values())
+    rows = by_path(flat_of(final, initial, review=Review(edits, True)))
+    known = None if initial is None else False
+    assert all(row["edited"] == (True if row["edit_kind"] else known) for row in rows.values())
     return {path: row["edit_kind"] for path, row in rows.items()}
 
 
@@ -619,12 +627,41 @@ def test_values_are_compared_as_json_values(final: str, initial: str, edited: bo
     assert kinds(f'{{"a": {final}}}', f'{{"a": {initial}}}')["a"] == ("changed" if edited else None)
 
 
-def test_the_platforms_edit_marks_a_field_whose_value_is_the_same() -> None:
-    """A field that the platform marks as edited is edited, with its note and the platform's record."""
+@pytest.mark.parametrize(
+    ("initial", "edited", "edit_kind"), [('{"a": 1}', False, None), (None, True, "changed")]
+)
+def test_values_decide_where_the_platform_shows_them(
+    initial: str | None, edited: bool, edit_kind: str | None
+) -> None:
+    """A record of an edit without a difference is kept, and counts only where the model's value is not shown."""
     edit = Edit("checked", '{"notes":"checked","page":2}')
-    row = by_path(flat_of('{"a": 1}', '{"a": 1}', edits={"a": edit}))["a"]
-    assert (row["edited"], row["edit_kind"], row["edit_note"]) == (True, "changed", "checked")
+    row = by_path(flat_of('{"a": 1}', initial, review=Review({"a": edit}, True)))["a"]
+    assert (row["edited"], row["edit_kind"], row["edit_note"]) == (edited, edit_kind, "checked")
     assert row["extra"] == '{"edit":{"notes":"checked","page":2}}'
+
+
+@pytest.mark.parametrize(
+    ("is_reviewed", "initial", "edits", "edited", "count"),
+    [
+        (True, '{"a": 1}', None, False, 0),
+        (True, '{"a": 2}', None, True, 1),
+        (True, None, None, None, None),
+        (True, None, {}, False, 0),
+        (False, '{"a": 1}', {}, None, None),
+        (None, '{"a": 1}', {}, None, None),
+        (False, '{"a": 2}', {}, True, 1),
+    ],
+)
+def test_edited_is_null_where_nobody_looked(
+    is_reviewed: bool | None,
+    initial: str | None,
+    edits: dict[str, Edit] | None,
+    edited: bool | None,
+    count: int | None,
+) -> None:
+    """False needs a reviewer who left the value, and a platform that shows the model's value or records the edits."""
+    flat = flat_of('{"a": 1}', initial, review=Review(edits, is_reviewed))
+    assert (by_path(flat)["a"]["edited"], flat.edited) == (edited, count)
 
 
 # values
@@ -812,7 +849,7 @@ def test_a_value_that_is_no_object_hangs_at_the_root(literal: str) -> None:
 
 def test_no_output_at_all_gives_no_rows() -> None:
     """A run without an output has no fields."""
-    assert flatten_outputs("r", None, NO_OUTPUT) == FlatRows([], [], [], 0, 0)
+    assert flatten_outputs("r", None, NO_OUTPUT) == FlatRows([], [], [], 0, None)
 
 
 @pytest.mark.parametrize("shape", ['{"a":%s}', "[%s]"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from docruns.core.batch import Batch
+from docruns.core.codec import Number
 from docruns.core.flatten.flatten import FlatRows, flatten_outputs
 from docruns.core.flatten.output import (
     NO_OUTPUT,
@@ -565,8 +566,8 @@ def test_an_edit_is_read_with_its_note_and_as_it_came() -> None:
     """A path whose edit is null was not edited. Other shapes are kept."""
     text = b'{"a": {"originalValue": 1.50, "notes": "n"}, "b": null, "c": {"editedValue": 2}, "d": "x"}'
     assert edits(Raw(text)) == {
-        "a": Edit("n", '{"originalValue": 1.50, "notes": "n"}'),
-        "c": Edit(None, '{"editedValue": 2}'),
+        "a": Edit("n", '{"originalValue": 1.50, "notes": "n"}', original=Number("1.50")),
+        "c": Edit(None, '{"editedValue": 2}', edited=2),
         "d": Edit(None, '"x"'),
     }
     assert edits(None) == {}

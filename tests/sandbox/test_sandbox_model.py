@@ -3,6 +3,7 @@ corrections."""
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from typing import Any
 
@@ -12,6 +13,7 @@ from docruns.sandbox.chance import dice, mix, share, tag, untag
 from docruns.sandbox.kinds import KINDS, leaves, schema
 from docruns.sandbox.moments import milliseconds, stamp
 from docruns.sandbox.pool import VARIANTS, Pool
+from docruns.sandbox.review import Reviewed
 
 SAMPLES = [Pool(7).sample(kind, "normal", variant) for kind in KINDS for variant in range(VARIANTS)]
 
@@ -47,12 +49,25 @@ def test_wrong_values_differ_from_true_ones() -> None:
     """Values counted as wrong differ from the truth, and all others equal it."""
     for sample in SAMPLES:
         true = {path: holder[key] for path, _, holder, key in leaves(sample.kind, sample.true)}
-        ghosts = f"{sample.kind.rows}[{sample.reading.ghost}]"
-        for path, _, holder, key in leaves(sample.kind, sample.reading.value):
-            if path in sample.reading.wrong:
-                assert holder[key] != sample.reading.wrong[path]
-            elif not path.startswith(ghosts):
+        rows, reading = sample.kind.rows, sample.reading
+        # the true index of each row of the reading; None for one that the document does not have
+        places: list[int | None] = list(range(len(sample.true[rows])))
+        for place, _ in reading.missed:
+            places.remove(place)
+        if reading.ghost is not None:
+            places.insert(reading.ghost, None)
+        if reading.moved is not None:
+            at, true_place = reading.moved
+            places.insert(at, places.pop(true_place))
+        for path, _, holder, key in leaves(sample.kind, reading.value):
+            name, _, rest = path.partition("[")
+            place = places[int(rest.split("]")[0])] if rest and name == rows else None
+            if path in reading.wrong:
+                assert holder[key] != reading.wrong[path]
+            elif not rest:
                 assert holder[key] == true[path]
+            elif place is not None:
+                assert holder[key] == true[f"{rows}[{place}]{rest.partition(']')[2]}"]
 
 
 @pytest.mark.parametrize("round", [1, 2, 3])
@@ -61,7 +76,7 @@ def test_edits_lead_from_the_machine_value_to_the_reviewed_one(round: int) -> No
     at least one edit."""
     for sample in SAMPLES:
         done = sample.reviewed(round)
-        assert _applied(sample, done.edits) == done.value
+        assert _applied(sample, done) == done.value
         assert round == 1 or done.edits
         assert {path for path in done.entries if path.startswith(f"{sample.kind.rows}[")} <= {
             path
@@ -71,26 +86,31 @@ def test_edits_lead_from_the_machine_value_to_the_reviewed_one(round: int) -> No
         }
 
 
-def _applied(sample: Any, edits: dict[str, Any]) -> Any:
-    import copy
-
+def _applied(sample: Any, done: Reviewed) -> Any:
+    """The machine's value with its leaves changed, its removed rows gone, all rows in the reviewed order, and the
+    added ones."""
     value = copy.deepcopy(sample.reading.value)
     rows = value[sample.kind.rows]
-    removed = []
-    for path, edit in edits.items():
+    removed = set()
+    added = {}
+    for path, edit in done.edits.items():
         if edit is None:
             continue
         if path.startswith(f"{sample.kind.rows}[") and path.endswith("]"):
             index = int(path.split("[")[1][:-1])
             if edit.edited is None:
-                removed.append(index)
+                assert edit.original == sample.reading.value[sample.kind.rows][index]
+                removed.add(index)
             else:
-                rows.insert(index, copy.deepcopy(edit.edited))
+                added[index] = edit.edited
             continue
         holder = next(holder for known, _, holder, _ in leaves(sample.kind, value) if known == path)
         holder[path.rsplit(".", 1)[-1]] = copy.deepcopy(edit.edited)
-    for index in sorted(removed, reverse=True):
-        rows.pop(index)
+    kept = {place for place in done.places if place is not None}
+    assert removed == set(range(len(rows))) - kept
+    value[sample.kind.rows] = [
+        added[index] if place is None else rows[place] for index, place in enumerate(done.places)
+    ]
     return value
 
 

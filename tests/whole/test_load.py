@@ -286,8 +286,15 @@ def test_every_version_loads(load_extend: Loader, tmp_path: Path, version: str) 
 
 
 def test_versions_agree(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Four databases, one for each version, agree on all columns that the versions share."""
+    """Four databases, one for each version, agree on all columns that the versions share.
+
+    Runs with removed items are left out: before 2025-04-21 a nested run has no record of the edits, which says which
+    of two alike items was removed.
+    """
     sandbox.extend.switch(list_processor_runs_2024=True)
+    removed = """
+        SELECT DISTINCT regexp_replace(processor_run_id, '^[a-z]+_', '') FROM extend.fields WHERE path LIKE '%[~%'
+    """
     shared = {
         "runs": "SELECT id, workflow_id, workflow_name, started_at, ended_at, created_at, updated_at, "
         "workflow_version_id, metadata::VARCHAR FROM extend.workflow_runs ORDER BY 1",
@@ -304,12 +311,15 @@ def test_versions_agree(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -
         "extend.processor_runs WHERE workflow_run_id IS NOT NULL) ORDER BY 1, 2",
     }
     found: dict[str, list[list[tuple[Any, ...]]]] = {name: [] for name in shared}
+    left_out: set[str] = set()
     for version in VERSIONS:
         database = tmp_path / f"{version}.duckdb"
         load_extend(database, api_version=version)
+        left_out |= {run for (run,) in query(database, removed)}
         for name, sql in shared.items():
             found[name].append(query(database, sql))
-    for name, (newest, *older) in found.items():
+    for name, versions in found.items():
+        newest, *older = ([row for row in rows if not left_out & set(row[:2])] for rows in versions)
         assert len(newest) > 5, name
         for version, rows in zip(VERSIONS[1:], older, strict=True):
             assert rows == newest, (name, version)

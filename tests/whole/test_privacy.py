@@ -61,7 +61,7 @@ PUBLIC = {
         processor_version base_processor base_version workflow_run_id source source_id batch_id
         parse_run_id failure_code output_format dashboard_url
     """,
-    "fields": "processor_run_id workflow_run_id path field name parent_path kind type edit_kind",
+    "fields": "processor_run_id workflow_run_id path initial_path field name parent_path kind type edit_kind",
     "insights": "processor_run_id output path type",
     "citations": "processor_run_id output path file_id",
     "splits": "processor_run_id split_id file_id",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,6 +35,7 @@ encode = msgspec.json.Encoder().encode
 
 # numbers are text of a class of its own, whose digits are written as they came
 _write = msgspec.json.Encoder(enc_hook=lambda number: Raw(str.encode(number))).encode
+_write_sorted = msgspec.json.Encoder(enc_hook=lambda number: _shortest(number), order="sorted").encode
 
 decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_list = msgspec.json.Decoder(list[Raw] | None).decode
@@ -139,6 +141,21 @@ def number_text(value: JSON) -> str:
         inner = ",".join(f"{encode(k).decode()}:{number_text(v)}" for k, v in value.items())
         return "{" + inner + "}"
     return "[" + ",".join(map(number_text, value)) + "]"
+
+
+def sorted_text(value: JSON) -> str:
+    """JSON text to compare values by: keys in order, and one spelling for 1.0, 1.00 and 1."""
+    try:
+        return _write_sorted(value).decode()
+    except (OverflowError, RecursionError):
+        return number_text(value)
+
+
+def _shortest(number: Number) -> Raw:
+    value = float(number)
+    if not isfinite(value):
+        return Raw(str.encode(number))
+    return Raw((str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)).encode())
 
 
 def timestamp(text: str) -> datetime | None:

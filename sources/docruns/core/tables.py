@@ -258,7 +258,8 @@ PROCESSOR_RUNS = _table(
         Column(
             "edited_count",
             "bigint",
-            "Of them, those that review changed, added or removed; 0 also where nobody has reviewed.",
+            "Of them, those that were changed, added or removed. Null: nobody has reviewed, or the platform does "
+            "not show the model's values.",
         ),
         _document("parse_output", "json", "A parse run's output; only with include_parse_output."),
         _EXTRA,
@@ -273,7 +274,17 @@ FIELDS = _table(
     [
         _key("processor_run_id", "text", "The processor run."),
         Column("workflow_run_id", "text", "The workflow run it came in; null when alone."),
-        _key("path", "text", 'line_items[0].amount; an odd key is quoted: ["a.b"].'),
+        _key(
+            "path",
+            "text",
+            'line_items[0].amount, in the final output; an odd key is quoted: ["a.b"]. line_items[~0] is the '
+            "first item of the initial output, which a reviewer has removed.",
+        ),
+        Column(
+            "initial_path",
+            "text",
+            "Path of the same node in initialOutput, where it is another one: items are matched by what they hold.",
+        ),
         Column("field", "text", "Path without indexes, line_items[].amount: group by this."),
         Column("name", "text", "Last name in the path."),
         Column(
@@ -301,7 +312,8 @@ FIELDS = _table(
         Column(
             "edited",
             "bool",
-            "Review changed it. False also where nobody has reviewed: see processor_runs.reviewed.",
+            "The final value differs from the model's. False: a reviewer left it. Null: nobody has reviewed, or "
+            "the platform does not show the model's value.",
         ),
         Column("edit_kind", "text", "changed, added or removed; null where not edited."),
         _document("edit_note", "text", "The reviewer's note."),
@@ -309,7 +321,7 @@ FIELDS = _table(
         Column("ocr_confidence", "double", "How well the text was read, 0 to 1."),
         Column("logprobs_confidence", "double", "The model's own score, 0 to 1; null on new models."),
         Column("review_agent_score", "bigint", "The review agent's score, 1 to 5, 5 is best."),
-        Column("page", "bigint", "Page of the first citation, 1-based."),
+        Column("page", "bigint", "Page of the first citation, 1-based, in its file."),
         Column("citation_count", "bigint", "Rows in citations with output = final."),
         Column("insight_count", "bigint", "Rows in insights with output = final."),
         _document(

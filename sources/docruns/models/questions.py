@@ -25,7 +25,7 @@ SELECT r.processor_name AS processor, f.field, count(*) AS reviewed,
        count(*) FILTER (f.edited) AS corrected,
        round(count(*) FILTER (f.edited) / count(*), 3) AS share
 FROM {dataset}.fields f JOIN {dataset}.processor_runs r ON r.id = f.processor_run_id
-WHERE f.kind = 'leaf' AND r.reviewed
+WHERE f.kind = 'leaf' AND f.edited IS NOT NULL
 GROUP BY ALL HAVING corrected > 0
 ORDER BY corrected DESC, share DESC, field LIMIT 8
 """
@@ -33,8 +33,8 @@ ORDER BY corrected DESC, share DESC, field LIMIT 8
 SCORE_AND_TRUTH = """
 WITH scored AS (
     SELECT coalesce(f.logprobs_confidence, f.ocr_confidence, f.confidence) AS score, f.edited
-    FROM {dataset}.fields f JOIN {dataset}.processor_runs r ON r.id = f.processor_run_id
-    WHERE f.kind = 'leaf' AND r.reviewed
+    FROM {dataset}.fields f
+    WHERE f.kind = 'leaf' AND f.edited IS NOT NULL
 )
 SELECT CASE WHEN score >= 0.99 THEN '0.99 to 1' WHEN score >= 0.95 THEN '0.95 to 0.99'
             WHEN score >= 0.9 THEN '0.9 to 0.95' WHEN score >= 0.7 THEN '0.7 to 0.9'

@@ -48,6 +48,7 @@ class Control:
             ("GET", "/extend/switches"): lambda body: extend.switch(),
             ("POST", "/extend/put"): lambda body: {"id": extend.put(**body)},
             ("GET", "/extend/truth"): lambda body: list(extend.truth()),
+            ("GET", "/truth"): lambda body: list(extend.leaf_truth()),
             ("POST", "/plextera/runs"): lambda body: {"ids": plextera.platform.add(**body)},
             ("POST", "/plextera/extractions"): lambda body: {
                 "ids": plextera.platform.add_extractions(**body)

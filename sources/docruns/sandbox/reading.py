@@ -21,6 +21,8 @@ WRONG: Final = {5: 0.012, 4: 0.05, 3: 0.16, 2: 0.38, 1: 0.62}
 WRONG_BOASTFUL: Final = 0.36
 MISSED_ROW: Final = 0.09
 GHOST_ROW: Final = 0.07
+MOVED_ROW: Final = 0.04
+FOREIGN_ROW: Final = 0.03
 CITED: Final = 0.22
 PRINTED_TWICE: Final = 0.08
 REASONED: Final = 0.06
@@ -49,15 +51,17 @@ class Entry(NamedTuple):
 class Reading(NamedTuple):
     """A machine result.
 
-    It has the value, an entry per path, the true value of each wrong leaf, the missed rows, and the index of
-    a row that does not exist in the document (`ghost`).
+    It has the value, an entry per path, the true value of each wrong leaf, the rows that it missed with their true
+    index, the index of a row that does not exist in the document (`ghost`), and of a row that it read in the wrong
+    place its index and the true one (`moved`).
     """
 
     value: Value
     entries: dict[str, Entry]
     wrong: dict[str, Any]
-    missed: tuple[Value, ...]
+    missed: tuple[tuple[int, Value], ...]
     ghost: int | None
+    moved: tuple[int, int] | None
     pages: int
 
 
@@ -65,14 +69,22 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
     """Read a document as the model would; a `newer` model gives no log probabilities."""
     value = copy.deepcopy(true)
     rows: list[Value] = value[kind.rows]
-    missed: tuple[Value, ...] = ()
+    missed: tuple[tuple[int, Value], ...] = ()
     ghost: int | None = None
-    chance = rng.random()
+    moved: tuple[int, int] | None = None
+    foreign: int | None = None
+    chance, place = rng.random(), rng.randrange(max(len(rows), 1))
     if chance < MISSED_ROW and len(rows) > 1:
-        missed = (rows.pop(),)
+        missed = ((place, rows.pop(place)),)
     elif chance < MISSED_ROW + GHOST_ROW:
-        ghost = len(rows)
-        rows.append(copy.deepcopy(rng.choice(rows)))
+        ghost = place
+        rows.insert(place, copy.deepcopy(rng.choice(rows)))
+    elif chance < MISSED_ROW + GHOST_ROW + MOVED_ROW and len(rows) > 1:
+        true_place = (place + 1 + rng.randrange(len(rows) - 1)) % len(rows)
+        rows.insert(place, rows.pop(true_place))
+        moved = place, true_place
+    elif chance < MISSED_ROW + GHOST_ROW + MOVED_ROW + FOREIGN_ROW:
+        foreign = place
     wrong: dict[str, Any] = {}
     entries: dict[str, Entry] = {}
     total = max(len(rows), 1)
@@ -83,14 +95,16 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
         if row is not None and key == first:
             entries[f"{kind.rows}[{row}]"] = _row_entry(rng, page, rows[row], newer)
         score, sure = _score(rng, field)
-        if rng.random() < (WRONG_BOASTFUL if field.boastful else WRONG[score]):
+        if (row is not None and row == foreign) or rng.random() < (
+            WRONG_BOASTFUL if field.boastful else WRONG[score]
+        ):
             bad = _misread(field, holder[key], rng)
             if bad != holder[key]:
                 wrong[path] = holder[key]
                 holder[key] = bad
         entries[path] = _entry(rng, field, holder[key], score, sure, page, newer)
     entries[kind.rows] = Entry(4, 0.97, None if newer else 0.95, 1, None, (), ())
-    return Reading(value, entries, wrong, missed, ghost, pages)
+    return Reading(value, entries, wrong, missed, ghost, moved, pages)
 
 
 def _row(path: str) -> int | None:

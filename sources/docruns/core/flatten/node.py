@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ..codec import JSON, encode
-from .paths import ODD_KEY, join, split, without_indexes
+from .paths import ODD_KEY, child_path, join, split, without_indexes
 from .values import MISSING
 
 
@@ -23,6 +23,18 @@ class Node(msgspec.Struct, gc=False):
     parent: str | None
     index: int | None
     depth: int
+    initial_path: str | None = None
+    """The path in the initial output: None where it is `path`, "" where the initial output has no such item."""
+
+    @property
+    def is_moved(self) -> bool:
+        """The same path of the initial output is about another node, or about none."""
+        return self.initial_path is not None
+
+    @property
+    def is_removed(self) -> bool:
+        """An item that only the initial output has, or a node below one."""
+        return "[~" in self.path
 
     def children(self, keys: Iterable[str]) -> list[Node]:
         """The nodes of an object's keys."""
@@ -41,10 +53,16 @@ class Node(msgspec.Struct, gc=False):
                 quoted = "[" + encode(key).decode() + "]"
                 step, below, plain = path + quoted, field + quoted, before_plain + key
             nodes.append(Node(step, plain, below, key, path, index, depth))
+            if self.initial_path:
+                nodes[-1].initial_path = child_path(self.initial_path, key)
+            elif self.initial_path is not None:
+                nodes[-1].initial_path = ""
         return nodes
 
     def items(self, count: int) -> list[Node]:
-        """The nodes of an array's entries."""
+        """The nodes of an array's entries, each at the same index in the initial output."""
+        if self.is_moved:
+            return [self.item(i, i) for i in range(count)]
         path, field, name, depth = self.path, f"{self.field}[]", self.name, self.depth + 1
         is_plain = self.plain == path
         nodes = []
@@ -53,6 +71,25 @@ class Node(msgspec.Struct, gc=False):
             plain = step if is_plain else f"{self.plain}[{i}]"
             nodes.append(Node(step, plain, field, name, path, i, depth))
         return nodes
+
+    def item(self, final: int | None, initial: int | None) -> Node:
+        """The node of an entry with these indexes in the final and in the initial output."""
+        index = initial if final is None else final
+        step = f"[~{index}]" if final is None else f"[{index}]"
+        node = Node(
+            self.path + step,
+            self.plain + step,
+            f"{self.field}[]",
+            self.name,
+            self.path,
+            index,
+            self.depth + 1,
+        )
+        if initial is None or self.initial_path == "":
+            node.initial_path = ""
+        elif self.initial_path or final != initial:
+            node.initial_path = f"{self.initial_path or self.path}[{initial}]"
+        return node
 
     @property
     def is_item(self) -> bool:

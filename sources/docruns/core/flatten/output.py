@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..codec import JSON
-from .values import MISSING
+from .values import MISSING, is_equal
 
 
 class Schema(msgspec.Struct, frozen=True, gc=False):
@@ -68,10 +68,28 @@ class FieldMetadata(msgspec.Struct, frozen=True, gc=False):
 
 
 class Edit(NamedTuple):
-    """A reviewer's change: the note, and JSON text of the platform's whole record of it."""
+    """A reviewer's change: the note, JSON text of the platform's whole record of it, and the values that the record
+    has before and after the change."""
 
     note: str | None = None
     text: str | None = None
+    original: JSON = None
+    edited: JSON = None
+
+    def is_about(self, initial: JSON, final: JSON) -> bool:
+        """The record has these two values, or none at all. What is not there is null in a record."""
+        if self.original is None and self.edited is None:
+            return True
+        before, after = (None if value is MISSING else value for value in (initial, final))
+        return is_equal(self.original, before) and is_equal(self.edited, after)
+
+
+class Review(NamedTuple):
+    """What the platform says of a run's review: its record of the edits by path, None where it has none, and whether
+    a person has reviewed, None where nothing says it."""
+
+    edits: Mapping[str, Edit] | None = None
+    is_reviewed: bool | None = None
 
 
 class Output(NamedTuple):
@@ -83,6 +101,9 @@ class Output(NamedTuple):
 
 NO_OUTPUT = Output()
 """An output that the platform did not send."""
+
+NO_REVIEW = Review()
+"""The platform says nothing of a review."""
 
 
 def differing(

@@ -1,4 +1,8 @@
-"""PURE. Field paths: `lines[0].amount`, and `["a.b"]` for a key that would be read as something else."""
+"""PURE. Field paths: `lines[0].amount`, and `["a.b"]` for a key that would be read as something else.
+
+`lines[~0]` is the first item of the initial array, which the final one does not have. As a step it is `~0`, the
+integer -1.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ..errors import ShapeError
 
 ODD_KEY = re.compile(r'[.\[\]"]')
 # an index of 18 digits fits a bigint; a longer one is a key like any other
-_STEP = re.compile(r'\["([^"\\]*+(?:\\.[^"\\]*+)*+)"\]|\[([0-9]{1,18})\]|\.?([^.\[\]"]+)', re.DOTALL)
+_STEP = re.compile(r'\["([^"\\]*+(?:\\.[^"\\]*+)*+)"\]|\[(~?[0-9]{1,18})\]|\.?([^.\[\]"]+)', re.DOTALL)
 
 MAX_CHARS: Final = 200_000_000
 """The limit for all paths of one run, with a fixed cost a row: a million fields with usual paths."""
@@ -38,7 +42,7 @@ class PathBudget:
 def child_path(path: str, step: str | int) -> str:
     """The path of a key or an index within the node at `path`."""
     if type(step) is int:
-        return f"{path}[{step}]"
+        return f"{path}[{step}]" if step >= 0 else f"{path}[~{~step}]"
     if step and not ODD_KEY.search(str(step)):
         return f"{path}.{step}" if path else str(step)
     return path + "[" + encode(step).decode() + "]"
@@ -61,9 +65,19 @@ def split(path: str) -> list[str | int]:
         if found is None:
             raise ShapeError(f"not a field path: {path!r}")
         quoted, index, key = found.groups()
-        steps.append(json.loads(f'"{quoted}"') if quoted is not None else int(index) if index else key)
+        if index:
+            steps.append(~int(index[1:]) if index[0] == "~" else int(index))
+        else:
+            steps.append(key if quoted is None else json.loads(f'"{quoted}"'))
         at = found.end()
     return steps
+
+
+def unquoted(path: str) -> str:
+    """The path as a platform may write it: without quotes around an odd key."""
+    return ".".join(f"[{step}]" if type(step) is int else str(step) for step in split(path)).replace(
+        ".[", "["
+    )
 
 
 def is_path(path: str) -> bool:

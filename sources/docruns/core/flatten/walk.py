@@ -9,7 +9,8 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from msgspec.structs import replace
 
 from ..codec import JSON, encode, number_text
 from ..tables import CITATIONS, FIELDS, INSIGHTS, Row
+from .matching import match_items
+from .metadata import RunMetadata
 from .node import Node, Values, node_at
-from .output import Citation, Edit, FieldMetadata, Insight, Output, Schema, differing, extra_of
+from .output import Citation, Edit, FieldMetadata, Insight, Output, Review, Schema, extra_of
 from .paths import PathBudget, child_path, is_path
 from .values import MISSING, is_container, is_equal, json_or_marker, type_of, typed_cells
 
@@ -28,8 +31,8 @@ MAX_DEPTH: Final = 200
 Cells = tuple[str | None, float | None, bool | None, date | None, str | None]
 """value, value_number, value_boolean, value_date, currency_code."""
 
-Outcome = tuple[str | None, str | None, str | None, str | None, str | None]
-"""value_json, initial_json, reviewed_json, edit_kind, edit_note."""
+Outcome = tuple[str | None, str | None, str | None, bool | None, str | None, str | None]
+"""value_json, initial_json, reviewed_json, edited, edit_kind, edit_note."""
 
 _NO_CELLS: Cells = (None, None, None, None, None)
 _NO_METADATA = FieldMetadata()
@@ -46,20 +49,16 @@ class Walk:
         final: Output,
         initial: Output,
         reviewed: Output,
-        edits: Mapping[str, Edit],
+        review: Review,
     ) -> None:
         self.run_id = run_id
         self.workflow_run_id = workflow_run_id
-        self.final = final.metadata
-        self.initial = differing(final.metadata, initial.metadata)
-        self.reviewed = differing(final.metadata, reviewed.metadata, self.initial)
         self.has_initial = initial.value is not MISSING
         self.has_reviewed = reviewed.value is not MISSING
-        self.edits = edits
-        # of most runs only the final output has metadata of its own
-        others = (self.initial, self.reviewed, self.edits)
-        self.disputed = {key for other in others for key in other}
-        self.used: set[str] = set()
+        self.metadata = RunMetadata(final, initial, reviewed, review.edits or {})
+        # a reviewer left what does not differ; who has not looked, or shows no initial value, tells nothing
+        is_known = bool(review.is_reviewed) and (self.has_initial or review.edits is not None)
+        self.unedited = False if is_known else None
         self.fields: list[Row] = []
         self.insights: list[Row] = []
         self.citations: list[Row] = []
@@ -88,7 +87,7 @@ class Walk:
     def add_equal_node(self, node: Node, value: JSON, schema: Schema | None) -> None:
         """`add_node` for a value that is the same object in all outputs."""
         path = node.path
-        if path in self.disputed or node.plain != path:
+        if path in self.metadata.disputed or node.plain != path or node.is_moved:
             values = Values(
                 value, value if self.has_initial else MISSING, value if self.has_reviewed else MISSING
             )
@@ -114,31 +113,33 @@ class Walk:
             self.leaves += 1
         initial = text if self.has_initial else None
         reviewed = text if self.has_reviewed else None
-        outcome = (text, initial, reviewed, None, None)
+        outcome = (text, initial, reviewed, self.unedited, None, None)
         self.add_row(node, kind, type_, cells, outcome, metadata)
         if has_rows:
             self.walk_equal_children(node, value, schema)
 
     def final_metadata(self, path: str) -> FieldMetadata:
         """What the final output says of a path of which no other output says anything else."""
-        metadata = self.final.get(path)
-        if metadata is None or path in self.used:
+        known = self.metadata
+        metadata = known.final.get(path)
+        if metadata is None or path in known.used:
             return _NO_METADATA
-        self.used.add(path)
+        known.used.add(path)
         if metadata.citations or metadata.insights:
             self.add_lists(path, "final", metadata, _NO_METADATA)
         return metadata
 
     def walk_children(self, node: Node, values: Values, schema: Schema | None) -> None:
         """The rows below a container of any output; values that are no containers are MISSING."""
-        if node.plain == node.path and self.has_one_value(values):
+        if node.plain == node.path and not node.is_moved and self.has_one_value(values):
             self.walk_equal_children(node, values.final, schema)
             return
         kinds = [type(value) for value in values]
         if dict in kinds:
             self.walk_objects(node, Values(*[_as(dict, value) for value in values]), schema)
         if list in kinds:
-            self.walk_arrays(node, Values(*[_as(list, value) for value in values]), schema)
+            arrays = Values(*[_as(list, value) for value in values])
+            self.walk_arrays(node, arrays, schema, is_matched=kinds[0] is kinds[1] is list)
 
     def walk_objects(self, node: Node, objects: Values, schema: Schema | None) -> None:
         """The rows below three objects: of each key that any of them has."""
@@ -152,25 +153,44 @@ class Walk:
             values = Values(*[found.get(key, MISSING) for found in objects])
             self.add_node(child, values, known.get(key))
 
-    def walk_arrays(self, node: Node, arrays: Values, schema: Schema | None) -> None:
-        """The rows below three arrays: of each index that any of them has."""
-        longest = max(map(len, arrays))
+    def walk_arrays(self, node: Node, arrays: Values, schema: Schema | None, is_matched: bool) -> None:
+        """The rows below three arrays: of each item that any of them has. `is_matched`: the items of the initial array
+        are those of the final one that they equal most; else, and in the reviewed array, those at the same index."""
         items = schema.items if schema else None
-        self.budget.spend(longest * (len(node.path) + self.row_chars))
-        for i, child in enumerate(node.items(longest)):
-            values = Values(*[found[i] if i < len(found) else MISSING for found in arrays])
-            self.add_node(child, values, items)
+        longest = max(map(len, arrays))
+        if not is_matched or arrays.initial is arrays.final:
+            self.budget.spend(longest * (len(node.path) + self.row_chars))
+            for at, child in enumerate(node.items(longest)):
+                values = Values(*[_at(found, at) for found in arrays])
+                self.add_node(child, values, items)
+            return
+        final, initial, reviewed = arrays
+        self.budget.spend((longest + len(initial)) * (len(node.path) + self.row_chars))
+        pairs = match_items(final, initial, self.metadata.decisions(node, final, initial))
+        partners = set(pairs)
+        removed = deque(i for i in range(len(initial)) if i not in partners)
+        # a removed item comes before the items that came after it
+        for f, i in enumerate(pairs):
+            while removed and i is not None and removed[0] < i:
+                gone = removed.popleft()
+                self.add_node(node.item(None, gone), Values(MISSING, initial[gone]), items)
+            values = Values(final[f], MISSING if i is None else initial[i], _at(reviewed, f))
+            self.add_node(node.item(f, i), values, items)
+        for gone in removed:
+            self.add_node(node.item(None, gone), Values(MISSING, initial[gone]), items)
+        for f in range(len(final), len(reviewed)):
+            self.add_node(node.item(f, None), Values(reviewed=reviewed[f]), items)
 
     def add_node(self, node: Node, values: Values, schema: Schema | None) -> None:
         """The row of one path with what belongs to it, then the rows below it."""
         edit = None
-        if node.plain == node.path and node.path not in self.disputed:
+        if node.plain == node.path and node.path not in self.metadata.disputed and not node.is_moved:
             if values.final is not MISSING and self.has_one_value(values):
                 self.add_equal_node(node, values.final, schema)
                 return
             metadata = self.final_metadata(node.path)
         else:
-            metadata, edit = self.merge_metadata(node)
+            metadata, edit = self.merge_metadata(node, values)
         type_ = (schema.type if schema else None) or metadata.type
         containers = Values()
         if node.depth < MAX_DEPTH:
@@ -178,8 +198,8 @@ class Walk:
         final, initial, reviewed = values
         outer = _first(containers.final, containers.reviewed, containers.initial)
         edit_kind = self.edit_kind(values, outer is not MISSING)
-        if edit is not None:
-            edit_kind = edit_kind or "changed"
+        if edit is not None and not self.has_initial:
+            edit_kind = "changed"
         cells = _NO_CELLS
         if outer is not MISSING:
             kind, type_ = _kind_and_type(outer, node, type_)
@@ -195,25 +215,19 @@ class Walk:
             json_or_marker(value, container is not MISSING)
             for value, container in zip(values, containers, strict=True)
         ]
-        outcome = (texts[0], texts[1], texts[2], edit_kind, edit.note if edit else None)
+        # a path that no output has is only named, by metadata: it is neither right nor wrong
+        edited = True if edit_kind else self.unedited if any(texts) else None
+        outcome = (texts[0], texts[1], texts[2], edited, edit_kind, edit.note if edit else None)
         self.add_row(node, kind, type_, cells, outcome, metadata)
         if outer is not MISSING:
             self.walk_children(node, containers, schema)
 
-    def merge_metadata(self, node: Node) -> tuple[FieldMetadata, Edit | None]:
+    def merge_metadata(self, node: Node, values: Values) -> tuple[FieldMetadata, Edit | None]:
         """What all outputs say of a path: the model's scores, the final output's lists, and the reviewer's
         edit; in `extra` the scores of the other outputs and the edit as it came."""
-        found = node.path
-        if node.plain != found and found not in self.final and found not in self.disputed:
-            found = node.plain
-        final, initial = self.final.get(found), self.initial.get(found)
-        reviewed, edit = self.reviewed.get(found), self.edits.get(found)
+        final, initial, reviewed, edit = self.metadata.find(node, values)
         if final is None and initial is None and reviewed is None and edit is None:
             return _NO_METADATA, None
-        if found in self.used:
-            # the platform writes two nodes as a.b: the first one gets the metadata
-            return _NO_METADATA, None
-        self.used.add(found)
         lists, scores = final or _NO_METADATA, initial or final or reviewed or _NO_METADATA
         if final is not None:
             self.add_lists(node.path, "final", final, _NO_METADATA)
@@ -250,7 +264,7 @@ class Walk:
     ) -> None:
         """The row of `fields`, in the order of the table's columns."""
         value, number, boolean, day, currency = cells
-        value_json, initial_json, reviewed_json, edit_kind, edit_note = outcome
+        value_json, initial_json, reviewed_json, edited, edit_kind, edit_note = outcome
         citations = metadata.citations
         fields = self.fields
         fields.append(
@@ -258,6 +272,7 @@ class Walk:
                 self.run_id,
                 self.workflow_run_id,
                 node.path,
+                node.initial_path or None,
                 node.field,
                 node.name,
                 node.parent,
@@ -273,7 +288,7 @@ class Walk:
                 value_json,
                 initial_json,
                 reviewed_json,
-                edit_kind is not None,
+                edited,
                 edit_kind,
                 edit_note,
                 metadata.confidence,
@@ -303,13 +318,11 @@ class Walk:
 
     def add_unplaced_metadata(self) -> None:
         """Rows for metadata and edits whose path no value has, so that no score is lost."""
-        keys = {**self.final, **self.initial, **self.reviewed, **self.edits}
-        if keys.keys() <= self.used:
+        keys = self.metadata.unplaced()
+        if not keys:
             return
         paths = {row[_PATH] for row in self.fields}
         for key in keys:
-            if key in self.used:
-                continue
             path = key if key and is_path(key) else child_path("", key)
             while path in paths or (path != key and path in keys):
                 path = "[" + encode(path).decode() + "]"
@@ -333,8 +346,12 @@ def _as(kind: type, value: JSON) -> Any:
     return value if type(value) is kind else kind()
 
 
+def _at(array: Sequence[JSON], index: int) -> JSON:
+    return array[index] if 0 <= index < len(array) else MISSING
+
+
 # the walk writes plain tuples: this is where they meet the tables' columns
-assert len(FIELDS.columns) == 30
+assert len(FIELDS.columns) == 31
 assert FIELDS.names[_PATH] == "path"
 assert INSIGHTS.names[4:7] == Insight._fields
 assert CITATIONS.names[4:16] == Citation._fields

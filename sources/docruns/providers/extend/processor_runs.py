@@ -18,7 +18,7 @@ from ...core.batch import Batch
 from ...core.codec import is_object, json_text, safe_text
 from ...core.errors import ShapeError
 from ...core.flatten.flatten import flatten_outputs
-from ...core.flatten.output import Insight
+from ...core.flatten.output import Insight, Review
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
 from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
@@ -76,6 +76,7 @@ def add_processor_run(
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
     config, updated_at = run.raw("config"), run.time("updatedAt")
+    own = _Own(id_, type_, _reviewed(run, type_, parent), parent, config)
     cells: dict[str, object] = {
         "id": id_,
         "workspace": context.workspace,
@@ -85,7 +86,7 @@ def add_processor_run(
         "is_final": is_final,
         "batch_id": run.text("batchId"),
         "parse_run_id": run.text("parseRunId"),
-        "reviewed": _reviewed(run, type_, parent),
+        "reviewed": own.reviewed,
         "edited": run.boolean("edited"),
         "created_at": run.time("createdAt") or (listed.created_at if listed else None),
         "updated_at": updated_at or (listed.updated_at if listed else None),
@@ -97,7 +98,7 @@ def add_processor_run(
         **_config_cells(config),
         **_source_cells(run, parent),
         **_usage_cells(run, batch, id_),
-        **_output_cells(run, batch, id_, parent, type_, config, context),
+        **_output_cells(run, batch, own, context),
     }
     run.ignore_empty("mergedProcessors", "edits")
     run.ignore("object", "outputUrl", "fileUrl")
@@ -203,16 +204,19 @@ def processor_type(type_: str | None) -> str | None:
     return _TYPES.get(type_, type_) if type_ else None
 
 
-def _output_cells(
-    run: Payload,
-    batch: Batch,
-    id_: str,
-    parent: ParentStep | None,
-    type_: str | None,
-    config: Raw | None,
-    context: Context,
-) -> dict[str, object]:
+class _Own(NamedTuple):
+    """What the rows of a run's outputs need of the run."""
+
+    id: str
+    type: str | None
+    reviewed: bool | None
+    parent: ParentStep | None
+    config: Raw | None
+
+
+def _output_cells(run: Payload, batch: Batch, own: _Own, context: Context) -> dict[str, object]:
     """Add the rows of a run's outputs. Gives the cells of its own row that describe them."""
+    id_, type_ = own.id, own.type
     final, initial, reviewed = (run.raw(key) for key in ("output", "initialOutput", "reviewedOutput"))
     if type_ == "PARSE":
         return _parse_cells(run, final, initial, reviewed, context.include_parse_output)
@@ -226,7 +230,7 @@ def _output_cells(
     if final is None and initial is None and reviewed is None:
         return {}
     try:
-        extraction = outputs.extraction(final, initial, reviewed, config)
+        extraction = outputs.extraction(final, initial, reviewed, own.config)
     except ShapeError as error:
         raise ShapeError(f"run {id_}: {error.message}") from error
     edits = run.raw("edits")
@@ -237,12 +241,12 @@ def _output_cells(
         run.keep(key, text)
     flat = flatten_outputs(
         id_,
-        parent.workflow_run_id if parent else None,
+        own.parent.workflow_run_id if own.parent else None,
         extraction.final,
         extraction.initial,
         extraction.reviewed,
-        schemas.schema_of(config),
-        schemas.edits(edits),
+        schemas.schema_of(own.config),
+        Review(None if edits is None else schemas.edits(edits), own.reviewed),
     )
     return add_fields(batch, flat, extraction.format)
 

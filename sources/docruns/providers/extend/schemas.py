@@ -7,7 +7,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from ...core.codec import JSON, decode, json_text, members
+from ...core.codec import JSON, decode, decode_whole, json_text, members
 from ...core.errors import ShapeError
 from ...core.flatten.output import Edit, Schema
 from ...core.payload import Payload
@@ -112,7 +112,10 @@ def edits(raw: Raw | None) -> dict[str, Edit]:
         if bytes(entry) == b"null":
             continue
         try:
-            found[path] = Edit(Payload(entry).text("notes"), json_text(entry))
+            record = Payload(entry)
+            values = [record.raw(key) for key in ("originalValue", "editedValue")]
+            original, edited = [None if raw is None else decode_whole(raw) for raw in values]
+            found[path] = Edit(record.text("notes"), json_text(entry), original, edited)
         except ShapeError:
             found[path] = Edit(None, json_text(entry))
     return found

@@ -10,7 +10,7 @@ legacy:      {"total": {"id": "fld_02", "type": "currency", "value": {...}, "con
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -31,11 +31,16 @@ _WIDTH, _HEIGHT = PAGE
 
 
 class Outputs:
-    """The encoded outputs of one pooled sample; `edition` is 2026, 2025 or 2024 (v1 equals 2024)."""
+    """The encoded outputs of one pooled sample; `edition` is 2026, 2025 or 2024 (v1 equals 2024).
 
-    def __init__(self, sample: Sample) -> None:
+    `keyed_anew`: whether the metadata of a reviewed output has the paths of the reviewed value, or still those of the
+    machine result. Extend does not document which.
+    """
+
+    def __init__(self, sample: Sample, keyed_anew: Callable[[], bool]) -> None:
         self.sample = sample
-        self._made: dict[tuple[str, int, int, bool], msgspec.Raw] = {}
+        self.keyed_anew = keyed_anew
+        self._made: dict[tuple[str, int, int, bool, bool], msgspec.Raw] = {}
 
     def machine(self, edition: int, legacy: bool) -> msgspec.Raw:
         """The model's output."""
@@ -53,7 +58,7 @@ class Outputs:
 
         Only 2026-02-09 has null for a field that was opened and not changed.
         """
-        key = ("edits", edition, round, False)
+        key = ("edits", edition, round, False, False)
         if key not in self._made:
             done = self.sample.reviewed(round).edits
             self._made[key] = msgspec.Raw(
@@ -67,7 +72,7 @@ class Outputs:
         return any(self.sample.reviewed(round).edits.values())
 
     def _output(self, edition: int, round: int, legacy: bool) -> msgspec.Raw:
-        key = ("output", edition, round, legacy)
+        key = ("output", edition, round, legacy, self.keyed_anew())
         found = self._made.get(key)
         if found is None:
             value, entries = self._content(round)
@@ -83,7 +88,9 @@ class Outputs:
         if round == 0:
             return self.sample.reading.value, self.sample.reading.entries
         done = self.sample.reviewed(round)
-        return done.value, done.entries
+        if self.keyed_anew():
+            return done.value, done.entries
+        return done.value, done.entries_by_machine_path(self.sample.kind, self.sample.reading)
 
 
 def edit_json(edit: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from ..chance import dice
 from ..moments import milliseconds, stamp
+from ..review import leaves_of_review
 from .catalog import WORKFLOWS, Workflow
 from .errors import RefusedError
 from .runs import FAILURES, Run, child_id, choose, settle
@@ -222,6 +223,26 @@ class Extend(State):
             "corrections": corrections,
             "mistakes": mistakes,
         }
+
+    def leaf_truth(self) -> Iterator[dict[str, Any]]:
+        """What became of each leaf of each extraction: {"id": …, "older_id": …, "reviewed": …, "leaves": [{"path": …,
+        "initial_path": …, "edit_kind": …, "right": …}]}. `older_id` is the id up to 2025-04-21."""
+        with self.lock:
+            runs = list(self.runs())
+        for run in runs:
+            with self.lock:
+                for child in self.children(run):
+                    if child.type != "extract" or child.status != "PROCESSED":
+                        continue
+                    sample = self.outputs(child).sample
+                    done = None if run.reviewed_at is None else sample.reviewed(run.round)
+                    found = leaves_of_review(sample.kind, sample.reading, done)
+                    yield {
+                        "id": child_id(self.seed, run, child, old=False),
+                        "older_id": child_id(self.seed, run, child, old=True),
+                        "reviewed": done is not None,
+                        "leaves": [leaf._asdict() for leaf in found],
+                    }
 
     def _known(self, id: str) -> Run:
         run = self.find_run(id)

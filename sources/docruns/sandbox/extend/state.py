@@ -35,7 +35,8 @@ class Switches:
     with 400. `oldest_first`: lists come oldest first, whatever order was asked for. `updates`: what becomes of an
     update that is answered 200 with the values that were sent: the run keeps all of them, none, the first key of
     the metadata, those of every second update, those that somebody else sends right after the answer, or capital
-    letters with blanks around them.
+    letters with blanks around them. `reviewed_metadata`: whether the metadata of a reviewed output still has the paths
+    of the machine result, or those of the reviewed value.
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -48,6 +49,7 @@ class Switches:
     max_page_size: int = 1000
     oldest_first: bool = False
     updates: Literal["kept", "ignored", "first_key", "every_second", "overwritten", "respelled"] = "kept"
+    reviewed_metadata: Literal["initial_paths", "final_paths"] = "initial_paths"
 
 
 @dataclass(slots=True)
@@ -113,7 +115,10 @@ class State:
         key = (child.documents, child.size, child.variant)
         found = self._outputs.get(key)
         if found is None:
-            found = self._outputs[key] = Outputs(self.pool.sample(child.documents, child.size, child.variant))
+            found = self._outputs[key] = Outputs(
+                self.pool.sample(child.documents, child.size, child.variant),
+                lambda: self.switches.reviewed_metadata == "final_paths",
+            )
         return found
 
     def record(self, key: int) -> Run | Verbatim:
