@@ -59,7 +59,7 @@ PUBLIC = {
     "processor_runs": """
         id workspace api_version type status processor_id processor_name processor_version_id
         processor_version base_processor base_version workflow_run_id source source_id batch_id
-        parse_run_id failure_code output_format dashboard_url
+        parse_run_id failure_code output_format dashboard_url risk_level
     """,
     "fields": "processor_run_id workflow_run_id path initial_path field name parent_path kind type edit_kind",
     "insights": "processor_run_id output path type",

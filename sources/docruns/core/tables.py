@@ -254,6 +254,8 @@ PROCESSOR_RUNS = _table(
         ),
         Column("initial_confidence", "double", "The model's score for that, 0 to 1."),
         Column("page_count", "bigint", "Pages of its file or files."),
+        Column("processing_ms", "bigint", "Time that the processor took, in milliseconds, without a review."),
+        Column("risk_level", "text", "What a verify run found: LOW, MEDIUM or HIGH."),
         Column("field_count", "bigint", "Leaves among its rows in fields."),
         Column(
             "edited_count",

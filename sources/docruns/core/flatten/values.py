@@ -28,15 +28,16 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def is_container(value: JSON, kind_of: str | None) -> bool:
-    """A node with rows below it; a currency or a signature is one leaf."""
+    """A node with rows below it. A currency or a signature is one leaf; an object with a currency's keys is one
+    whatever the schema says."""
     kind = type(value)
     if kind is list:
         return True
     if kind is not dict:
         return False
-    if kind_of == "currency" or kind_of == "signature":
+    if kind_of == "currency" or kind_of == "signature" or value.keys() == _CURRENCY:
         return False
-    return kind_of is not None or not (value.keys() == _CURRENCY or value.keys() == _SIGNATURE)
+    return kind_of is not None or value.keys() != _SIGNATURE
 
 
 def type_of(value: JSON) -> str:

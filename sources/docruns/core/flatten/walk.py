@@ -105,7 +105,7 @@ class Walk:
             text = "[]" if type(value) is list else "{}"
         else:
             kind = "leaf"
-            if type_ is None:
+            if type_ is None or (type_ == "object" and json_type is dict):
                 type_ = type_of(value)
             if value is not None:
                 cells = typed_cells(value, type_)
@@ -205,8 +205,9 @@ class Walk:
             kind, type_ = _kind_and_type(outer, node, type_)
         else:
             kind = "leaf"
-            if type_ is None:
-                type_ = type_of(_first(final, reviewed, initial))
+            shown = _first(final, reviewed, initial)
+            if type_ is None or (type_ == "object" and type(shown) is dict):
+                type_ = type_of(shown)
             if final is not MISSING and final is not None:
                 cells = typed_cells(final, type_)
             self.leaves += 1

@@ -94,6 +94,7 @@ def add_processor_run(
         "failure_message": run.text("failureMessage"),
         "metadata": run.json("metadata"),
         "dashboard_url": run.text("dashboardUrl", "url"),
+        "risk_level": run.text("riskLevel"),
         **_processor_cells(run, (listed.summary if listed else None) or {}),
         **_config_cells(config),
         **_source_cells(run, parent),
@@ -155,7 +156,7 @@ def _source_cells(run: Payload, parent: ParentStep | None) -> dict[str, object]:
 
 
 def _usage_cells(run: Payload, batch: Batch, id_: str) -> dict[str, object]:
-    """Credits and pages. Adds the rows of the run's files, which have page counts too."""
+    """Credits, pages and time. Adds the rows of the run's files, which have page counts too."""
     usage = run.object("usage") or Payload(b"{}")
     metrics = run.object("metrics") or Payload(b"{}")
     pages = add_files(run, batch, id_, "processor")
@@ -163,6 +164,7 @@ def _usage_cells(run: Payload, batch: Batch, id_: str) -> dict[str, object]:
         "credits": usage.number("credits"),
         "total_credits": usage.number("totalCredits"),
         "page_count": metrics.integer("pageCount") or pages,
+        "processing_ms": metrics.integer("processingTimeMs"),
     }
 
 
