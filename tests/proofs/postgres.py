@@ -22,7 +22,7 @@ def prove(platform: Platform, folder: Path, kills: int, seed: int) -> Figures:
     """Kill loads at random times, each on another machine than the one before, while runs are reviewed."""
     rng = random.Random(seed)
     done = refused = 0
-    with running_server(folder / "server") as server:
+    with running_server(folder) as server:
         machines = [_machine(folder / name, platform, server) for name in ("one", "two")]
         span = must(machines[0].run()).seconds
         while done < kills:
