@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+import psycopg2
 import pytest
 
+from docruns.commands.load import load_runs
+from docruns.core.errors import LockedError
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 from docruns.store.pipeline import open_for_reading, open_pipeline
-from docruns.store.target import Target, exclusive
+from docruns.store.target import Target, _key_of, exclusive
 from proofs.children import Children, Ended
 from support.postgres import doubled, locks, rows
 
@@ -101,6 +105,19 @@ def test_a_lock_that_is_lost(
     assert rows(server, COUNT.format("lost", "_dlt_loads")) == [(1,)]
     assert rows(server, COUNT.format("lost", "workflow_runs")) == [(12,)]
     assert doubled(server, "lost") == []
+
+
+def test_a_package_of_another_load(server: str, few_runs: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load waits for a package that another one still writes, and gives up with a named error."""
+    monkeypatch.setattr("docruns.store.target._PACKAGE_PATIENCE_S", 0.6)
+    target = Target("package", destination="postgres")
+    with psycopg2.connect(server) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_key_of(target, "package"),))
+        with pytest.raises(
+            LockedError, match=r"postgres \(package\): another load has been writing a package"
+        ):
+            load_runs(connect_extend(base_url=few_runs.extend_url), target)
+    assert load_runs(connect_extend(base_url=few_runs.extend_url), target).complete
 
 
 def test_what_writes_takes_the_lock(
