@@ -4,7 +4,8 @@
 
 The job sets where rows go and from which date on. If it is killed, its next start continues after the last
 committed runs. The key and all other settings come from .dlt/ or the environment. Exit code 3 means that runs
-are missing: the line says how many are quarantined, how many answered 404 and which lists failed.
+are missing: the line says how many are quarantined, how many answered 404 and which lists failed or
+did not show all runs.
 """
 
 import sys
@@ -29,7 +30,7 @@ def main() -> int:
         return error.exit_code
     print(
         f"extend: {summary.fetched} runs fetched, {summary.quarantined} quarantined, {summary.gone} gone, "
-        f"lists that failed: {', '.join(summary.failed_lists) or 'none'}, {TARGET}"
+        f"lists that lack runs: {', '.join([*summary.failed_lists, *summary.incomplete_lists]) or 'none'}, {TARGET}"
     )
     return 3 if summary.lacks_runs else 0
 

@@ -66,7 +66,7 @@ def prove_random(
         platform.reset()
         killed = 0
         for _ in range(min(left, per_load)):
-            if not killed(command, idle + rng.uniform(0, span)):
+            if not kill_after(command, idle + rng.uniform(0, span)):
                 # it is faster than the load without a kill, which ran while the machine was busy
                 idle, span = idle * 0.8, span * 0.8
                 break
@@ -106,7 +106,7 @@ def prove_random(
     ]
 
 
-def killed(command: Command, after_s: float) -> bool:
+def kill_after(command: Command, after_s: float) -> bool:
     """Kill a load after some seconds; False when it ended before."""
     process = command.start()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.postgres import doubled, locks, rows, running_server
 
-from .kills import killed
+from .kills import kill_after
 from .stage import Command, Figure, Figures, Platform, exactly, must
 
 PROOF = "kills in PostgreSQL"
@@ -22,13 +22,15 @@ def prove(platform: Platform, folder: Path, kills: int, seed: int) -> Figures:
     """Kill loads at random times, each on another machine than the one before, while runs are reviewed."""
     rng = random.Random(seed)
     done = refused = 0
-    with running_server(folder / "server") as server:
+    with running_server(folder) as server:
         machines = [_machine(folder / name, platform, server) for name in ("one", "two")]
-        span = must(machines[0].run()).seconds
+        must(machines[0].run())
+        platform.change(REVIEWS, added=10)
+        span = must(machines[1].run()).seconds
         while done < kills:
             platform.change(REVIEWS, added=10)
             command = machines[done % 2]
-            done += killed(command, span * rng.uniform(0.3, 1))
+            done += kill_after(command, span * rng.uniform(0.3, 1))
             # somebody starts it on the other machine at the same time as here
             here, there = machines[0].start(), machines[1].start()
             codes = {here.wait(), there.wait()}

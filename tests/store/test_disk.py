@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,16 @@ from typing import Any
 
 import duckdb
 import pytest
+from dlt.common.storages.load_package import PackageStorage
 
 from docruns.commands import load
 from docruns.core.errors import DocrunsError
+from docruns.core.tables import RUN_TABLES
 from docruns.sandbox import Sandbox
 from docruns.store import pipeline
 from docruns.store.target import Target, working_folder
 from proofs.children import Children, Ended
-from support.loading import Loader, state
+from support.loading import Loader, query, state
 from support.truth import spooled, wrong
 
 BIG = 3_000_000
@@ -286,6 +289,40 @@ def test_what_a_kill_left_is_gone_or_damaged(
     assert wrong(loaded, few_runs) == {}
 
 
+@pytest.mark.fault(6)
+@pytest.mark.parametrize(
+    "point", ["l8 only processor_runs merged", "l8 only fields merged", "l8 some tables merged"]
+)
+def test_a_load_repairs_a_killed_full_load(
+    docruns_load: Load, few_runs: Sandbox, loaded: Path, point: str
+) -> None:
+    """The runs that `--full` has stored in a part of the tables are older than the watermark. The next load reads
+    these again, and no others; the one after it asks for nothing."""
+    assert docruns_load().code == 0
+    small = {"SOURCES__EXTEND__CHUNK_RUNS": "5"}
+    assert docruns_load("--full", point=point, environment=small).code == -9
+    torn = half_loaded(loaded)
+    assert torn
+    load = docruns_load("--json")
+    assert (load.code, half_loaded(loaded)) == (0, set())
+    assert 0 < json.loads(load.out)["fetched"] <= len(torn)
+    assert wrong(loaded, few_runs) == {}
+    assert json.loads(docruns_load("--json").out)["fetched"] == 0
+
+
+def half_loaded(database: Path) -> set[str]:
+    """The runs with rows of a package that was not committed."""
+    return {
+        id_
+        for table in RUN_TABLES[:8]
+        for (id_,) in query(
+            database,
+            f"SELECT DISTINCT {table.set_of or 'id'} FROM extend.{table.name} "
+            "WHERE _dlt_load_id NOT IN (SELECT load_id FROM extend._dlt_loads)",
+        )
+    }
+
+
 @pytest.mark.fault(9)
 def test_without_a_working_folder(
     load_extend: Loader, few_runs: Sandbox, loaded: Path, tmp_path: Path
@@ -347,4 +384,30 @@ def test_a_damaged_state(
     few_runs.extend.review(2)
     summary, _ = load_extend(loaded, base_url=few_runs.extend_url)
     assert summary.fetched == 2
+    assert wrong(loaded, few_runs) == {}
+
+
+@pytest.mark.fault(9)
+def test_no_statements_are_left_in_the_temporary_folder(
+    load_extend: Loader, few_runs: Sandbox, loaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file with a merge's statements belongs to the package, and is removed with it."""
+    few_runs.extend.review(3)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    move = PackageStorage.import_job
+
+    def import_job(self: PackageStorage, load_id: str, path: str, **more: Any) -> None:
+        if path.endswith(".sql"):
+            shutil.rmtree(self.storage.storage_path)
+        move(self, load_id, path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        patch.setattr(PackageStorage, "import_job", import_job)
+        with pytest.raises(DocrunsError, match="Was it removed or replaced"):
+            load_extend(loaded, base_url=few_runs.extend_url)
+    assert list(temporary.rglob("*.sql")) == []
+    load_extend(loaded, base_url=few_runs.extend_url)
     assert wrong(loaded, few_runs) == {}

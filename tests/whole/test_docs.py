@@ -467,8 +467,8 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/workflow_runs/{}", "1 gone, lists that failed: none"),
-        ("/split_runs", "0 gone, lists that failed: split_runs"),
+        ("/workflow_runs/{}", "1 gone, lists that lack runs: none"),
+        ("/split_runs", "0 gone, lists that lack runs: split_runs"),
     ],
 )
 def test_job_to_schedule_says_what_is_missing(

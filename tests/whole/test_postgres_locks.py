@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+import psycopg2
 import pytest
 
+from docruns.commands.load import load_runs
+from docruns.core.errors import LockedError
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 from docruns.store.pipeline import open_for_reading, open_pipeline
-from docruns.store.target import Target, exclusive
+from docruns.store.target import Target, _key_of, exclusive
 from proofs.children import Children, Ended
 from support.postgres import doubled, locks, rows
 
@@ -77,36 +81,43 @@ def test_two_machines(
 def test_a_lock_that_is_lost(
     server: str, few_runs: Sandbox, children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load whose lock is lost writes no further package: another machine may be at work. Loaded again, the dataset
-    equals the platform."""
-    started, released, handle = Event(), Event(), few_runs._gate.handle
+    """A load whose lock is lost writes no further package: another machine may be at work."""
+    started, handle = Event(), few_runs._gate.handle
 
-    def held(request: Request) -> Reply:
-        if "/workflow_runs/" in request.path and not started.is_set():
+    def busy(request: Request) -> Reply:
+        if "/workflow_runs/" in request.path:
             started.set()
-            released.wait(120)
+            return Reply(503, b"{}")
         return handle(request)
 
     load = command(few_runs, "load", "lost")
-    packages = COUNT.format("lost", "_dlt_loads")
     with monkeypatch.context() as patch, Children() as others:
-        patch.setattr(few_runs._gate, "handle", held)
+        patch.setattr(few_runs._gate, "handle", busy)
         first = children.start(tmp_path / "first", *load)
-        try:
-            assert started.wait(120)
-            rows(server, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-            patch.setattr(few_runs._gate, "handle", handle)
-            second = others.run(tmp_path / "second", *load)
-            assert second.code == 0, second.err
-            found = rows(server, packages)
-        finally:
-            released.set()
+        assert started.wait(120)
+        rows(server, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        patch.setattr(few_runs._gate, "handle", handle)
+        second = others.run(tmp_path / "second", *load)
         ended = first.wait()
+    assert second.code == 0, second.err
     assert ended.code == 1
     assert "the connection that held the lock of the dataset was lost" in ended.err
-    assert rows(server, packages) == found
+    assert rows(server, COUNT.format("lost", "_dlt_loads")) == [(1,)]
     assert rows(server, COUNT.format("lost", "workflow_runs")) == [(12,)]
     assert doubled(server, "lost") == []
+
+
+def test_a_package_of_another_load(server: str, few_runs: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load waits for a package that another one still writes, and gives up with a named error."""
+    monkeypatch.setattr("docruns.store.target._PACKAGE_PATIENCE_S", 0.6)
+    target = Target("package", destination="postgres")
+    with psycopg2.connect(server) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_key_of(target, "package"),))
+        with pytest.raises(
+            LockedError, match=r"postgres \(package\): another load has been writing a package"
+        ):
+            load_runs(connect_extend(base_url=few_runs.extend_url), target)
+    assert load_runs(connect_extend(base_url=few_runs.extend_url), target).complete
 
 
 def test_what_writes_takes_the_lock(

@@ -26,6 +26,7 @@ from dlt.sources import DltSource
 from ..core.codec import rfc3339
 from ..core.errors import ConfigError, DocrunsError
 from ..net.messages import Usage
+from ..providers.known_runs import FULL_LOAD_BEGUN
 from ..providers.resources import make_source
 from ..store import lookup
 from ..store.destinations import traits_of
@@ -33,7 +34,14 @@ from ..store.duckdb.publish import check_place, publish_copy
 from ..store.environment import private_files
 from ..store.failures import is_out_of_memory, translate_errors
 from ..store.memory import gc_frozen, system_memory_pool
-from ..store.pipeline import MEMORY, checkpoint_aside, limit_memory, load_package, open_pipeline
+from ..store.pipeline import (
+    MEMORY,
+    checkpoint_aside,
+    commit_state,
+    limit_memory,
+    load_package,
+    open_pipeline,
+)
 from ..store.target import Target, exclusive, working_folder
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
@@ -179,6 +187,8 @@ def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
 def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
     """Load packages, at least one. While one is extracted, the one before is checkpointed."""
     with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
+        if sync.settings.full and not sync.is_sample:
+            commit_state(running, sync.platform.name, FULL_LOAD_BEGUN)
         load_package(running, source, target)
         checkpoint = checkpoint_aside(running, target, executor)
         # the first package has loaded the catalogue

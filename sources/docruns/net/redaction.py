@@ -25,11 +25,11 @@ _ESCAPE = r"\\+(?:/|u[0-9a-fA-F]{4})"
 _PATH = rf"(?:[^\"?<>\\\r\n]|{_ESCAPE})*+"
 _QUERY = rf"(?:[^\s\"'<>\\]|{_ESCAPE}|'(?=[^\s,;.)\]}}\"])|(?<=;)[ ]|\\*+\"[^\"\\\r\n]*+\\*+\"(?=[&;]))++"
 _URL = re.compile(rf"(?<!\\)((?:\\*+/){{2}}{_PATH})(?:\?({_QUERY}))?")
-_NAME = r"(?:(?:[a-z0-9]+-)*(?:signature|credential|security-token)|sig|token|access_token|api_?key|key)"
-_SIGNED = re.compile(rf"(?i)(?:^|[&;]|\\u0026){_NAME}=")
+_PARAMETER = r"(?:(?:[a-z0-9]+-)*(?:signature|credential|security-token)|sig|token|access_token|api_?key|key)"
+_SIGNED = re.compile(rf"(?i)(?:^|[&;]|\\u0026){_PARAMETER}=")
 # a URL within another one
 _ENCODED = re.compile(r"(?i)(%2f%2f(?:(?!%3f)[^\s\"'<>&;])*+)(?:%3f([^\s\"'<>&;]*+))?")
-_ENCODED_SIGNED = re.compile(rf"(?i)(?:^|%26|%3b){_NAME}%3d")
+_ENCODED_SIGNED = re.compile(rf"(?i)(?:^|%26|%3b){_PARAMETER}%3d")
 
 
 def make_redactor(key: str) -> Callable[[bytes], bytes]:

@@ -150,8 +150,8 @@ def _identity_error(platform: Platform, name: str, before: Mapping[str, Any], da
     now = platform.settings.origin
     if name == "extra_params":
         why = (
-            f"{dataset} was loaded with {before.get(name) or 'none'}, and this load has {now[name] or 'none'}: the lists "
-            "would show other runs than before, and the state would hide those that are old."
+            f"{dataset} was loaded with other parameters: the lists would show other runs than before, and the state "
+            "would hide those that are old."
         )
         hint = "Name another --dataset (or --database), or read everything again with --full."
         return ConfigError(f"sources.{platform.name}.{name}", why, hint)

@@ -14,7 +14,7 @@ import dlt
 from ..core.parsed import ParentStep, ParsedRun
 from ..store import lookup
 from ..sync.lists import KnownRuns, RunList
-from ..sync.plan import ListedRun
+from ..sync.plan import OLDEST, ListedRun, State
 from ..sync.sync import Sync
 
 
@@ -65,6 +65,35 @@ def stored_versions(ids: Sequence[str]) -> dict[str, datetime]:
         return {}
     stored = lookup.runs_by_id(dlt.current.pipeline(), "workflow_runs", ids)
     return {id_: run.updated_at for id_, run in stored.items() if run.is_whole and run.updated_at}
+
+
+FULL_LOAD_BEGUN = {"full_load_begun": True}
+"""In a provider's state from before the first package of a full load until a load is complete. Where the full load
+was killed, rows of its last package may be stored in a part of the tables. The state does not say of which runs:
+they are older than its watermark."""
+
+
+def read_half_loaded_again(sync: Sync) -> None:
+    """After a full load that did not end, make the runs due whose rows it has stored in a part of the tables."""
+    if sync.settings.full or not dlt.current.source_state().keys() >= FULL_LOAD_BEGUN.keys():
+        return
+    _, *others = sync.platform.lists
+    of_others = dlt.current.resource_state("processor_runs")
+    states = [of_others.setdefault(run_list.name, {}) for run_list in others]
+    states.append(dlt.current.resource_state("workflow_runs"))
+    for id_, changed in lookup.half_loaded_runs(dlt.current.pipeline()).items():
+        for saved in states:
+            state = State.load(saved)
+            state.unsettled[id_] = changed or OLDEST, OLDEST
+            saved.update(state.save())
+
+
+def note_complete(sync: Sync) -> None:
+    """The load has read all runs that were due, in no window: none is half-loaded."""
+    is_window = sync.settings.since is not None or sync.settings.until is not None
+    if sync.is_complete and not is_window and not sync.is_sample:
+        for name in FULL_LOAD_BEGUN:
+            dlt.current.source_state().pop(name, None)
 
 
 def _is_refreshing() -> bool:

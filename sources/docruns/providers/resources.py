@@ -32,7 +32,14 @@ from ..store.merge_hints import CONTRACT, Hints
 from ..sync.lists import Platform
 from ..sync.sync import Sync
 from .identity import check_storage_mode
-from .known_runs import UnlinkedRuns, known_processor_runs, known_workflow_runs, stored_versions
+from .known_runs import (
+    UnlinkedRuns,
+    known_processor_runs,
+    known_workflow_runs,
+    note_complete,
+    read_half_loaded_again,
+    stored_versions,
+)
 
 
 def make_source(platform: Platform, resources: Callable[[], list[Any]]) -> DltSource:
@@ -101,6 +108,7 @@ class _RunRows:
         """Each resource begins with this call. Gives the names of the selected resources."""
         check_storage_mode(self._sync.platform)
         self._sync.start_package(dlt.current.load_package_state()["load_id"])
+        read_half_loaded_again(self._sync)
         return dlt.current.source().resources.selected
 
     def _walk_all(self) -> Iterator[None]:
@@ -114,6 +122,7 @@ class _RunRows:
     def _end_package(self) -> Iterator[Tables | None]:
         while self._sync.active_resources:
             yield None
+        note_complete(self._sync)
         yield Tables([*self._sync.package_row(), *_missing_tables()])
 
 

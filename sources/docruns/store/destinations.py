@@ -92,16 +92,16 @@ def location_of(name: str) -> str:
 def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
     """The traits of a pipeline's destination, whatever name its configuration gives it."""
     destination = pipeline.destination
-    traits = KNOWN.get(destination.destination_type.rpartition(".")[2])
+    type_ = destination.destination_type.rpartition(".")[2]
+    traits = KNOWN.get(type_)
     if traits is None:
         try:
             has_sql = issubclass(destination.client_class, SqlJobClientBase)
         except ModuleNotFoundError as error:
-            name = destination.destination_name
             raise ConfigError(
                 "--destination",
-                f"{name} needs a package that is not installed: {error}.",
-                f"pip install 'dlt[{name}]'",
+                f"{type_} needs a package that is not installed: {error}.",
+                f"pip install 'dlt[{type_}]'",
             ) from error
         return DestinationTraits(takes_updates=has_sql)
     # dlt's own DuckDB destination, in somebody's own pipeline, merges from staging tables

@@ -13,8 +13,9 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.common.exceptions import PipelineException
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from ..core.codec import utc
 from ..core.parsed import NestedLink
-from ..core.tables import BY_NAME, CLEARED, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
+from ..core.tables import BY_NAME, CLEARED, PROCESSOR_RUNS, RUN_TABLES, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
 from .destinations import traits_of
 
 Pipeline = dlt.Pipeline
@@ -304,6 +305,35 @@ def has_row_ids(pipeline: dlt.Pipeline) -> bool | None:
 def providers(pipeline: dlt.Pipeline) -> set[str]:
     """The providers whose runs the dataset holds, or has held."""
     return {name for (name,) in columns_of(pipeline, "syncs", ("provider",))}
+
+
+def half_loaded_runs(pipeline: dlt.Pipeline) -> dict[str, datetime | None]:
+    """Workflow and processor runs with rows of a package that was not committed to the end, and the runs around
+    them, with their last change. Without deleted runs, which cannot be fetched again. Reads all tables of runs."""
+    found: dict[str, datetime | None] = {}
+    new = {id_ for table in RUN_TABLES for id_ in _uncommitted(pipeline, table)}
+    while new:
+        ids, new = sorted(new), set()
+        for table, around in ((WORKFLOW_RUNS, "parent_run_id"), (PROCESSOR_RUNS, "workflow_run_id")):
+            columns = ("updated_at", "created_at", "deleted_at", around)
+            for id_, updated_at, created_at, deleted_at, parent in _rows(pipeline, table.name, columns, ids):
+                if deleted_at is None:
+                    found[id_] = utc(updated_at or created_at)
+                new.update({parent} - {None, *found})
+    return found
+
+
+def _uncommitted(pipeline: dlt.Pipeline, table: Table) -> Iterator[str]:
+    """The runs with rows of the table whose package was not committed to the end."""
+    if table.set_of is None and table not in (WORKFLOW_RUNS, PROCESSOR_RUNS):
+        return
+    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+        run_id, load_id = map(client.escape_column_name, (table.set_of or "id", _LOAD_ID))
+        names = (table.name, "_dlt_loads")
+        rows, loads = map(client.make_qualified_table_name, names)
+        ended = f"SELECT {client.escape_column_name('load_id')} FROM {loads}"
+        query = f"SELECT DISTINCT {run_id} FROM {rows} WHERE {load_id} NOT IN ({ended})"
+        yield from (id_ for (id_,) in client.execute_sql(query) or ())
 
 
 def count_half_loaded(pipeline: dlt.Pipeline) -> int:

@@ -61,6 +61,18 @@ def load_package(running: dlt.Pipeline, source: Any, target: Target) -> None:
     running.run(source, loader_file_format=file_format)
 
 
+def commit_state(running: dlt.Pipeline, provider: str, values: dict[str, Any]) -> None:
+    """Change a provider's state in the destination, in a package of its own; nothing where it has none there yet."""
+    running.sync_destination()
+    sources = running.state.get("sources", {})
+    if not sources.get(provider):
+        return
+    with running.managed_state(extract_state=True) as state:
+        state["sources"][provider].update(values)
+    running.normalize()
+    running.load()
+
+
 def checkpoint_aside(running: dlt.Pipeline, target: Target, aside: Executor) -> Future[None]:
     """Write what is committed from memory and log into the file, while the next package is extracted: this
     takes an eighth of a heavy load. dlt lets DuckDB collect a gigabyte first, and at 100,000 runs that was

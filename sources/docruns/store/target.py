@@ -45,6 +45,9 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 _DATASET_PATIENCE_S = 3.0
 """Seconds to try the lock of a dataset: the server notices a moment later that a process has died."""
 
+_PACKAGE_PATIENCE_S = 900.0
+"""Seconds to wait for the package of a load that has lost the lock of the dataset and still writes."""
+
 _TRANSACTION_SETTINGS = """
 SELECT set_config(name, value, true) FROM pg_settings JOIN (VALUES
     ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
@@ -245,7 +248,13 @@ def _only_package(running: dlt.Pipeline, target: Target, holder: Any) -> Iterato
     `holder` has, was lost."""
     with running.sql_client() as client, client.begin_transaction():
         client.execute_sql(_TRANSACTION_SETTINGS)
+        give_up = time.monotonic() + _PACKAGE_PATIENCE_S
         while not _try_lock(client, _key_of(target, "package")):
+            if time.monotonic() > give_up:
+                raise LockedError(
+                    f"{target} ({target.dataset}): another load has been writing a package into it for "
+                    f"{_PACKAGE_PATIENCE_S / 60:g} minutes. Wait until it has ended, then run this again."
+                )
             time.sleep(0.2)
         _check_lock(holder, target)
         yield

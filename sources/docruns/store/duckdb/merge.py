@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -23,6 +24,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
+from dlt.destinations.job_impl import FollowupJobRequestImpl
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from .heap import release_memory
@@ -74,7 +76,7 @@ class _Client(DuckDbClient):
         for job in completed_table_chain_jobs or ():
             if job.job_file_info.file_format == "parquet":
                 files[job.job_file_info.table_name].append(job.file_path)
-        return [SqlMergeFollowupJob.from_table_chain(table_chain, _FromFiles(self, files))]
+        return [_MergeRequest(table_chain, _FromFiles(self, files))] if files else []
 
 
 class _FinishedJob(RunnableLoadJob, HasFollowupJobs):
@@ -83,6 +85,22 @@ class _FinishedJob(RunnableLoadJob, HasFollowupJobs):
 
     def run(self) -> None:
         pass
+
+
+class _MergeRequest(FollowupJobRequestImpl):
+    """The statements of a merge, in a file of the package's folder, from where dlt moves it to the jobs.
+
+    dlt writes such files to the system's temporary folder. There one stays if the process is killed, or the
+    package is removed, before dlt has moved it.
+    """
+
+    def __init__(self, table_chain: Sequence[Any], client: _FromFiles) -> None:
+        name = ParsedLoadJobFileName(table_chain[0]["name"], ParsedLoadJobFileName.new_file_id(), 0, "sql")
+        super().__init__(name.file_name())
+        self._file_path = str(client.package_folder / name.file_name())
+        statements = SqlMergeFollowupJob.generate_sql(table_chain, client)
+        # one statement a line
+        self._save_text_file("\n".join(" ".join(text.splitlines()) for text in statements))
 
 
 class _Merge(SqlLoadJob):
@@ -104,6 +122,11 @@ class _FromFiles(DuckDbSqlClient):
         own = client.sql_client
         super().__init__(own.dataset_name, own.staging_dataset_name, own.credentials, own.capabilities)
         self._files = files
+
+    @property
+    def package_folder(self) -> Path:
+        """Of the package that the files belong to, which are in a folder of it."""
+        return Path(next(iter(self._files.values()))[0]).parent.parent
 
     def get_qualified_table_names(
         self, table_name: str, quote: bool = True, casefold: bool = True
