@@ -214,10 +214,15 @@ PROCESSOR_RUNS = _table(
         Column(
             "workflow_run_id",
             "text",
-            "The workflow run it came in; null when alone. Of several (Plextera) the one that was created first, then by id.",
+            "The workflow run it came in; null when alone. Of several (Plextera) the one that was created first, then "
+            "by id. A failed extraction that names none has that of its parse run.",
         ),
         Column("workflow_step_position", "bigint", "Its workflow_steps.position; null when alone."),
-        Column("source", "text", "What made it, e.g. WORKFLOW_RUN, API, STUDIO."),
+        Column(
+            "source",
+            "text",
+            "What made it, e.g. WORKFLOW_RUN, API, STUDIO. From the lists, which filter by it; null: none shows it.",
+        ),
         Column("source_id", "text", "Id of what made it."),
         Column("batch_id", "text", "Batch it was started in."),
         Column("parse_run_id", "text", "The parse run it read the document through."),
@@ -431,6 +436,30 @@ RUN_FILES = _table(
     set_of="run_id",
 )
 
+CHARGES = _table(
+    "charges",
+    "One row per charge of a run, where the platform itemises its credits.",
+    "run_id position",
+    [
+        _key("run_id", "text", "The workflow or processor run whose answer lists the charge."),
+        Column(
+            "run_kind",
+            "text",
+            "workflow or processor: count one of them, a workflow run lists all inside it.",
+        ),
+        _key("position", "bigint", "0-based place in the run's answer."),
+        Column("charged_run_id", "text", "The run that caused the charge: this one, or one that it started."),
+        Column("charged_run_type", "text", "Its type: EXTRACT, CLASSIFY, SPLIT, PARSE, …"),
+        Column("product", "text", "What was used, e.g. extraction_performance."),
+        Column("unit", "text", "What is counted, e.g. page."),
+        Column("quantity", "double", "How many of them."),
+        Column("credits", "double", "Credits charged."),
+        Column("page_count", "bigint", "Pages, where the charge names them."),
+        _EXTRA,
+    ],
+    set_of="run_id",
+)
+
 _CATALOGUED = [
     _key("id", "text", "The platform's id."),
     *_SEEN,
@@ -578,6 +607,7 @@ TABLES: tuple[Table, ...] = (
     CITATIONS,
     SPLITS,
     RUN_FILES,
+    CHARGES,
     WORKFLOWS,
     WORKFLOW_VERSIONS,
     PROCESSORS,
@@ -587,7 +617,7 @@ TABLES: tuple[Table, ...] = (
     PUSHES,
 )
 
-RUN_TABLES: tuple[Table, ...] = (*TABLES[:8], QUARANTINE, SYNCS)
+RUN_TABLES: tuple[Table, ...] = (*TABLES[:9], QUARANTINE, SYNCS)
 """The tables that exist after a platform's first load into DuckDB, even without rows. The catalogue's tables
 and pushes exist once they have rows."""
 

@@ -19,7 +19,7 @@ from .plan import ListedRun, Order, State, floor, scan
 class KnownRuns:
     """What a load knows of a run beside its own answer.
 
-    `listed` are processor runs as their lists show them; `parents` are the steps that made processor runs,
+    `listed` are processor runs as their lists show them; `sources` say what made runs that do not say it; `parents` are the steps that made processor runs,
     and `links` the places of nested workflow runs, as this load or the destination knows them. All are keyed
     by run id.
     """
@@ -27,6 +27,12 @@ class KnownRuns:
     listed: Mapping[str, ListedRun] = field(default_factory=dict)
     parents: dict[str, ParentStep] = field(default_factory=dict)
     links: dict[str, NestedLink] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget what this load knows; `listed` is replaced as a whole."""
+        for known in (self.parents, self.links, self.sources):
+            known.clear()
 
 
 Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]
@@ -56,7 +62,7 @@ class RunList:
     on without the list, if the platform lacks it or refuses it, and names it. `is_stored`: the rows are those of
     the destination, which has the runs already. `doubt()` says, once all pages have arrived, why they may lack
     runs; None where they are proved whole. `other_pages()` reads the list in another way than `pages`, for a
-    check.
+    check. `of_source(source)` yields the runs that one of `sources` has made: no run of the list says it.
     """
 
     name: str
@@ -69,6 +75,8 @@ class RunList:
     is_stored: bool = False
     doubt: Callable[[], str | None] = lambda: None
     other_pages: Callable[[], Iterator[list[ListedRun]]] | None = None
+    sources: tuple[str, ...] = ()
+    of_source: Callable[[str], Iterator[list[ListedRun]]] = lambda _: iter(())
 
     def pages_since(
         self,
@@ -104,6 +112,27 @@ class RunList:
         # neither in the overlap nor in the old status: only the details tell how such a run has gone on
         if missing and self.detail is not None:
             yield [ListedRun(id_, None, None, at, False) for id_, (_, at) in missing.items()]
+
+    def find_sources(self, due: Mapping[str, datetime]) -> dict[str, str]:
+        """What made the runs that are due, as far as the list says it: it is filtered by one source after another,
+        down to the oldest change of these runs, until all are found.
+
+        A server that ignores the filter shows a run for two sources: then nothing is known.
+        """
+        found: dict[str, str] = {}
+        down_to = min(due.values(), default=None)
+        for number, source in enumerate(self.sources if due else ()):
+            for page in scan(self.of_source(source), down_to, self.is_ordered):
+                ids = due.keys() & {run.id for run in page}
+                if ids & found.keys():
+                    return {}
+                found |= dict.fromkeys(ids, source)
+                if page and len(found) == len(due):
+                    break
+            # a second source shows whether the server filters
+            if number and len(found) == len(due):
+                break
+        return found
 
     def parse_outcome(self, run: ListedRun, outcome: Outcome, known: KnownRuns) -> ParsedRun:
         """The run as rows. ApiError, ValueError or RecursionError where its answer cannot be parsed."""

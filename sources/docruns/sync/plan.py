@@ -34,7 +34,8 @@ MAX_RECENT = 5000
 
 
 class ListedRun(NamedTuple):
-    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values."""
+    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values. `source`: what
+    made the run, where the lists can be filtered by it."""
 
     id: str
     status: str | None
@@ -42,6 +43,7 @@ class ListedRun(NamedTuple):
     updated_at: datetime | None
     is_final: bool = True
     summary: dict[str, Any] | None = None
+    source: str | None = None
 
     @property
     def changed(self) -> datetime:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from ..core.errors import ApiError, RefusedError, ShapeError, UnreachableError, stops_everything
@@ -126,6 +127,11 @@ class Prefetcher:
     def has_requests(self) -> bool:
         """A request was sent whose run is not taken yet."""
         return bool(self._requested)
+
+    @property
+    def due(self) -> Iterator[ListedRun]:
+        """Runs that are not taken yet."""
+        return chain(self.left, (run for run, _ in self._requested))
 
     @property
     def taken(self) -> int:

@@ -128,9 +128,8 @@ class Sync:
         return Quota(self.settings.chunk_runs, self.settings.max_runs)
 
     def _forget(self) -> None:
-        for known in (self.plans, self.partial, self.known.links, self.known.parents, self.already_loaded):
-            known.clear()
-        self.versions.clear()
+        for what in (self.plans, self.partial, self.known, self.already_loaded, self.versions):
+            what.clear()
         if self._sample is not None:
             self.known.parents.update(self._sample.parents)
 
@@ -182,6 +181,7 @@ class Sync:
         # a failure or a limit leaves the list without a plan, so that it is planned anew
         planned = self.plans.planned.pop(run_list.name)
         self._is_interrupted = True
+        self.known.sources |= self.plans.find_sources(run_list, planned, self.is_loaded)
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
         context = FetchContext(

@@ -47,6 +47,8 @@ class ListPlans:
         """Lists that could not be read, each with its error."""
         self.incomplete_lists: dict[str, str] = {}
         """Lists that may have runs that their walk has not seen, with the reason."""
+        self._searched: set[str] = set()
+        """Lists that were asked for the sources of their runs."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""
@@ -54,6 +56,7 @@ class ListPlans:
         self._states.clear()
         self.left_out.clear()
         self.incomplete_lists.clear()
+        self._searched.clear()
 
     @property
     def are_done(self) -> bool:
@@ -121,6 +124,23 @@ class ListPlans:
         running = [first, *walks] if first is not None else []
         while running := [walk for walk in running if next(walk, False)]:
             yield
+
+    def find_sources(
+        self, run_list: RunList, planned: Prefetcher, is_loaded: Callable[[str], bool]
+    ) -> dict[str, str]:
+        """What made the runs that are due, where a list and no answer says it. Asked once for each list."""
+        if run_list.name in self._searched:
+            return {}
+        self._searched.add(run_list.name)
+        due = {run.id: run.changed for run in planned.due if not is_loaded(run.id)}
+        try:
+            return run_list.find_sources(due)
+        except ApiError as error:
+            if not is_about_list(error):
+                raise
+            why = quarantine.redacted_message(error, self._settings.privacy)
+            logger.warning("docruns: what made the runs of %s is not known: %s", run_list.name, why)
+            return {}
 
     def _walk_list(self, run_list: RunList, saved: SavedState) -> Iterator[bool]:
         """Yields True where the other lists may go on: the next page is in flight or has no rows."""

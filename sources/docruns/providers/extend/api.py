@@ -41,6 +41,15 @@ V1_HOST = "https://api-prod.extend.app"
 NEWEST_FIRST: Params = (("sortBy", "updatedAt"), ("sortDir", "desc"))
 OLDEST_FIRST: Params = (("sortBy", "createdAt"), ("sortDir", "asc"))
 
+SOURCES = (
+    "API", "STUDIO", "BATCH_PROCESSOR_RUN", "ADMIN", "PLAYGROUND", "WORKFLOW_CONFIGURATION", "WORKFLOW_RUN",
+)  # fmt: skip
+"""What the lists of processor runs can be filtered by."""
+PARSE_SOURCES = (
+    "DOCUMENT_PROCESSOR_RUN", "API", "STUDIO", "BATCH_PARSER_RUN", "EDIT_RUN", "ADMIN", "WORKFLOW_RUN",
+)  # fmt: skip
+"""The same for parse runs."""
+
 PAGE_SIZE = 1000
 SMALLER_PAGES = (100, 20)
 MAX_PAGES = 100_000
@@ -103,7 +112,8 @@ class ListEndpoint:
 
     `ordered`: the server can send the newest change first. `details`: a run may be fetched by its id.
     `optional`: a load goes on without the list. `size_name`: another name that servers may have for the size of
-    its pages.
+    its pages. `type`: of its runs; None where each says its own. `sources`: what its runs can be made by, the usual
+    ones first, where no run says it.
     """
 
     name: str
@@ -113,6 +123,8 @@ class ListEndpoint:
     details: bool = True
     optional: bool = True
     size_name: str | None = None
+    type: str | None = None
+    sources: tuple[str, ...] = ()
 
     def detail(self, run_id: str) -> Request:
         """The request for one run in full."""
@@ -132,16 +144,27 @@ def run_lists(api_version: str, list_processor_runs: bool | None) -> tuple[ListE
     if new:
         final = FINAL_PROCESSOR_STATUS
         return workflows, [
-            ListEndpoint("extract_runs", "data", final),
-            ListEndpoint("classify_runs", "data", final),
-            ListEndpoint("split_runs", "data", final),
-            ListEndpoint("parse_runs", "data", final, ordered=False, size_name="limit"),
-            ListEndpoint("edit_runs", "data", final),
-            ListEndpoint("verify_runs", "data", final, details=False),
+            ListEndpoint("extract_runs", "data", final, type="EXTRACT", sources=SOURCES),
+            ListEndpoint("classify_runs", "data", final, type="CLASSIFY", sources=SOURCES),
+            ListEndpoint("split_runs", "data", final, type="SPLIT", sources=SOURCES),
+            ListEndpoint(
+                "parse_runs",
+                "data",
+                final,
+                ordered=False,
+                size_name="limit",
+                type="PARSE",
+                sources=PARSE_SOURCES,
+            ),
+            ListEndpoint("edit_runs", "data", final, type="EDIT", sources=("API", "STUDIO", "ADMIN")),
+            # each row says its source
+            ListEndpoint("verify_runs", "data", final, details=False, type="VERIFY"),
         ]
     if list_processor_runs is False or (list_processor_runs is None and api_version == "v1"):
         return workflows, []
-    return workflows, [ListEndpoint("processor_runs", "processorRuns", FINAL_PROCESSOR_STATUS)]
+    return workflows, [
+        ListEndpoint("processor_runs", "processorRuns", FINAL_PROCESSOR_STATUS, sources=SOURCES)
+    ]
 
 
 @dataclass(frozen=True)
@@ -213,24 +236,27 @@ class Pager:
         self.client = client
         self._sizes = [size, *(smaller for smaller in SMALLER_PAGES if smaller < size), None]
 
-    def runs(self, runs: ListEndpoint, status: str | None = None) -> Iterator[list[ListedRun]]:
+    def runs(
+        self, runs: ListEndpoint, status: str | None = None, source: str | None = None
+    ) -> Iterator[list[ListedRun]]:
         """A list's pages, newest change first where the server can order it.
 
-        A row whose id is missing or cannot be requested gets the id ''. With a `status`: only runs with it,
-        and no page where the server does not know the status.
+        A row whose id is missing or cannot be requested gets the id ''. With a `status` or a `source`: only runs
+        that have it, and no page where the server does not know the value.
         """
         params: Params = NEWEST_FIRST if runs.ordered else ()
-        if status is not None:
-            if len(status) > MAX_STATUS:
-                return
-            params = (*params, ("status", status))
+        if status is not None and len(status) > MAX_STATUS:
+            return
+        filters = {"status": status, "source": source}
+        wanted = tuple((name, value) for name, value in filters.items() if value is not None)
+        params = (*params, *wanted)
         # a hundred thousand rows repeat a few values: one copy of each is kept
         copies: dict[Any, Any] = {}
         try:
             for rows in self.pages(f"/{runs.name}", params, runs.envelope, runs.size_name):
                 yield [_listed(row, runs, copies) for row in rows]
         except InvalidError:
-            if status is None:
+            if not wanted:
                 raise
 
     def pages(
@@ -279,7 +305,7 @@ class Pager:
         """The first page of the largest size that the server takes, and the request that it answers."""
         path, before = request.path, self._sizes
         # the whole list has been read before: of its filters the server may not know the value
-        has_filter = any(name == "status" for name, _ in params)
+        has_filter = any(name in ("status", "source") for name, _ in params)
         while True:
             try:
                 page = self._read(request, envelope)

@@ -32,7 +32,8 @@ from ...sync.plan import Failure, ListedRun
 from ...sync.sync import Sync
 from ..answers import inspect_entry
 from . import api
-from .processor_runs import Context, processor_type
+from .parts import processor_type
+from .processor_runs import Context
 
 _AT_ONCE = 32
 """Requests that are sent ahead while dlt takes items of other resources."""

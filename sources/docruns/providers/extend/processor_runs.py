@@ -21,31 +21,23 @@ from ...core.flatten.flatten import flatten_outputs
 from ...core.flatten.output import Insight, Review
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
-from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
+from ...core.tables import CHARGES, INSIGHTS, PROCESSOR_RUNS, SPLITS
 from ...sync.plan import ListedRun, is_older
 from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
 from . import outputs, schemas
 from .field_metadata import insights
+from .parts import TYPES, add_files, credit_cells, processor_type
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 
 _REVIEWED = frozenset({"EXTRACT", "CLASSIFY", "SPLIT", None})
 """Types of runs whose results people review; None is unknown."""
-_TYPES = {
-    "extract_run": "EXTRACT",
-    "classify_run": "CLASSIFY",
-    "split_run": "SPLIT",
-    "parse_run": "PARSE",
-    "parser_run": "PARSE",
-    "edit_run": "EDIT",
-    "verify_run": "VERIFY",
-    "SPLITTER": "SPLIT",
-}
 
 
 class Context(NamedTuple):
     """What all rows of a load share.
 
+    `listed_type`: the type of the runs of the list that is read, for answers that do not say it.
     `summaries`: processor runs by id, as their lists show them. They fill in what the details of a nested run
     lack in some API versions: its dates, its status and its processor.
     """
@@ -53,6 +45,7 @@ class Context(NamedTuple):
     api_version: str
     workspace: str | None = None
     include_parse_output: bool = False
+    listed_type: str | None = None
     summaries: Mapping[str, ListedRun] = {}
 
 
@@ -71,8 +64,8 @@ def add_processor_run(
 ) -> OwnState:
     """Add the rows of one processor run. Gives what the answer says of its state."""
     id_ = run.text("id") or ""
-    batch.clear_run(PROCESSOR_RUN_TABLES, id_)
-    type_ = run_type(run)
+    batch.clear_run((*PROCESSOR_RUN_TABLES, CHARGES), id_)
+    type_ = run_type(run) or context.listed_type
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
     config, updated_at = run.raw("config"), run.time("updatedAt")
@@ -97,7 +90,7 @@ def add_processor_run(
         "risk_level": run.text("riskLevel"),
         **_processor_cells(run, (listed.summary if listed else None) or {}),
         **_config_cells(config),
-        **_source_cells(run, parent),
+        **_source_cells(run, parent, (listed.source if listed else None)),
         **_usage_cells(run, batch, id_),
         **_output_cells(run, batch, own, context),
     }
@@ -142,9 +135,9 @@ def _config_cells(config: Raw | None) -> dict[str, object]:
     }
 
 
-def _source_cells(run: Payload, parent: ParentStep | None) -> dict[str, object]:
-    """What started the run."""
-    source, source_id = run.text("source"), run.text("sourceId")
+def _source_cells(run: Payload, parent: ParentStep | None, listed: str | None) -> dict[str, object]:
+    """What started the run; `listed` is what its list says."""
+    source, source_id = run.text("source") or listed, run.text("sourceId")
     if parent is None:
         return {"source": source, "source_id": source_id}
     return {
@@ -157,12 +150,10 @@ def _source_cells(run: Payload, parent: ParentStep | None) -> dict[str, object]:
 
 def _usage_cells(run: Payload, batch: Batch, id_: str) -> dict[str, object]:
     """Credits, pages and time. Adds the rows of the run's files, which have page counts too."""
-    usage = run.object("usage") or Payload(b"{}")
     metrics = run.object("metrics") or Payload(b"{}")
     pages = add_files(run, batch, id_, "processor")
     return {
-        "credits": usage.number("credits"),
-        "total_credits": usage.number("totalCredits"),
+        **credit_cells(run, batch, id_, "processor"),
         "page_count": metrics.integer("pageCount") or pages,
         "processing_ms": metrics.integer("processingTimeMs"),
     }
@@ -192,18 +183,13 @@ def _part(run: Payload, *keys: str) -> Payload:
 def run_type(run: Payload) -> str | None:
     """EXTRACT, CLASSIFY, SPLIT, PARSE, …: one vocabulary for all API versions."""
     object_, type_ = run.peek("object"), run.peek("type")
-    known = _TYPES.get(object_ or "")
+    known = TYPES.get(object_ or "")
     if known:
         return known
     if type_:
         return processor_type(type_)
     processors = (("extractor", "EXTRACT"), ("classifier", "CLASSIFY"), ("splitter", "SPLIT"))
     return next((name for key, name in processors if key in run), None)
-
-
-def processor_type(type_: str | None) -> str | None:
-    """A processor's type in the one vocabulary: SPLITTER is SPLIT."""
-    return _TYPES.get(type_, type_) if type_ else None
 
 
 class _Own(NamedTuple):
@@ -340,35 +326,3 @@ def _split_cells(
         if raw is not None and bytes(raw) != bytes(final):
             run.keep(key, safe_text(raw))
     return {"output_format": "splits"}
-
-
-def add_files(run: Payload, batch: Batch, run_id: str, kind: str) -> int | None:
-    """Add the rows of `files[]` or `file`. Gives the sum of their page counts; None where there are none."""
-    # {"id": "file_1", "name": "scan.pdf", "type": "PDF",
-    #  "metadata": {"pageCount": 3, "parentSplit": {…}}}
-    one, many = run.object("file"), run.objects("files")
-    pages: int | None = None
-    files = many or ([one] if one is not None else [])
-    for position, file in enumerate(files):
-        metadata = file.object("metadata") or Payload(b"{}")
-        count = metadata.integer("pageCount")
-        pages = pages if count is None else (pages or 0) + count
-        row = RUN_FILES.row(
-            run_id=run_id,
-            run_kind=kind,
-            position=position,
-            file_id=file.text("id"),
-            name=file.text("name"),
-            type=file.text("type"),
-            page_count=count,
-            parent_file_id=file.text("parentFileId"),
-            parent_split=metadata.json("parentSplit"),
-            created_at=file.time("createdAt"),
-            updated_at=file.time("updatedAt"),
-        )
-        file.ignore("object")
-        file.drop("contents")
-        batch.add(RUN_FILES, (*row[: RUN_FILES.names.index("extra")], file.extra(), None))
-    if one is not None and not many:
-        one.clear()
-    return pages

@@ -151,12 +151,15 @@ def _lists(pager: api.Pager, context: Context, list_processor_runs: bool | None)
     def parse_workflow_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
         return workflow_runs.workflow_run(body, run, context._replace(summaries=known.listed))
 
-    def parse_processor_run(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
-        listed = context._replace(summaries=known.listed)
+    def parse_processor_run(body: bytes, run: ListedRun, known: KnownRuns, type_: str | None) -> ParsedRun:
+        listed = context._replace(summaries=known.listed, listed_type=type_)
+        run = run._replace(source=known.sources.get(run.id))
         return workflow_runs.processor_run(body, run, listed, known.parents.get(run.id))
 
     def run_list(endpoint: api.ListEndpoint, parse: Parse) -> RunList:
         return RunList(
+            sources=endpoint.sources,
+            of_source=lambda source: pager.runs(endpoint, source=source),
             name=endpoint.name,
             pages=lambda status: pager.runs(endpoint, status),
             parse=parse,
@@ -168,7 +171,7 @@ def _lists(pager: api.Pager, context: Context, list_processor_runs: bool | None)
     runs, others = api.run_lists(context.api_version, list_processor_runs)
     return (
         run_list(runs, parse_workflow_run),
-        *(run_list(endpoint, parse_processor_run) for endpoint in others),
+        *(run_list(endpoint, partial(parse_processor_run, type_=endpoint.type)) for endpoint in others),
     )
 
 

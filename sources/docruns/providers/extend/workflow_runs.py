@@ -18,10 +18,11 @@ from ...core.batch import Batch
 from ...core.codec import clean, number_text, safe_text
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
-from ...core.tables import RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
+from ...core.tables import CHARGES, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
 from ..answers import check_id
-from .processor_runs import Context, add_files, add_processor_run, run_type
+from .parts import add_files, credit_cells
+from .processor_runs import Context, add_processor_run, run_type
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"})
 
@@ -33,11 +34,10 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
     run = _unwrap(body, "workflowRun")
     id_ = _id(run, listed)
     batch = Batch()
-    batch.clear_run((WORKFLOW_STEPS, RUN_FILES), id_)
+    batch.clear_run((WORKFLOW_STEPS, RUN_FILES, CHARGES), id_)
     summary = listed.summary or {}
     status = run.text("status") or listed.status
     is_final = status in FINAL_STATUS
-    usage = run.object("usage") or Payload(b"{}")
     updated_at = run.time("updatedAt")
     cells: dict[str, Any] = {
         "id": id_,
@@ -60,8 +60,7 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         "root_run_id": id_,
         "depth": 0,
         **_workflow_cells(run, summary),
-        "credits": usage.number("credits"),
-        "total_credits": usage.number("totalCredits"),
+        **credit_cells(run, batch, id_, "workflow"),
         **_review_cells(run, summary),
     }
     add_files(run, batch, id_, "workflow")
