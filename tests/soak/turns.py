@@ -27,7 +27,7 @@ from proofs.compare import doubled_keys, doubled_packages
 from .plan import Turn, changes, turn
 from .platforms import Platforms
 
-QUICK = [6, 0.05, 1.0, 60.0]
+QUICK = [6, 0.05, 1.0, 60.0, 60.0]
 """Attempts, first wait, longest wait, deadline of requests: short, because a soak has no minutes to wait."""
 
 HOLD = """

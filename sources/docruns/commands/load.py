@@ -46,7 +46,7 @@ from ..store.target import Target, exclusive, working_folder
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
-from .links import mend_links
+from .links import link_failed_runs, mend_links
 
 CHUNK_RUNS = 1000
 """Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
@@ -170,6 +170,8 @@ def _load_until_done(
         _mark_gone(running, sync)
         if sync.platform.has_nested_runs and not sync.is_sample and traits_of(running).takes_updates:
             mend_links(running)
+        if sync.metrics.counts.fetched and traits_of(running).takes_updates:
+            link_failed_runs(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
         return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)

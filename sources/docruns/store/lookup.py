@@ -232,6 +232,19 @@ def doubtful_links(pipeline: dlt.Pipeline) -> list[str]:
     return []
 
 
+def failures_of_workflow_runs(pipeline: dlt.Pipeline) -> list[tuple[str, str]]:
+    """Failed processor runs that name no workflow run, each with the workflow run that its parse run came in."""
+    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+        runs = client.make_qualified_table_name(PROCESSOR_RUNS.name)
+        query = (
+            f"SELECT r.id, p.workflow_run_id FROM {runs} r JOIN {runs} p ON p.id = r.parse_run_id "
+            "WHERE r.workflow_run_id IS NULL AND r.status = 'FAILED' AND p.workflow_run_id IS NOT NULL "
+            "AND coalesce(r.source, 'WORKFLOW_RUN') = 'WORKFLOW_RUN'"
+        )
+        return [(id_, run_id) for id_, run_id in client.execute_sql(query) or ()]
+    return []
+
+
 class Change(NamedTuple):
     """New cells for the rows of a table whose column `by` is `value`."""
 

@@ -76,7 +76,7 @@ def shelf_page(
 def row_matches(row: dict[str, Any], filters: dict[str, str]) -> bool:
     """Whether a verbatim row passes the filters; a key that the row lacks counts as None."""
     for name, value in filters.items():
-        if name in ("status", "batchId") and row.get(name) != value:
+        if name in ("status", "batchId", "source") and row.get(name) != value:
             return False
         if name == "workflowId" and value not in (
             row.get("workflowId"),

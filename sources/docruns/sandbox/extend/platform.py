@@ -12,7 +12,7 @@ from ..moments import milliseconds, stamp
 from ..review import leaves_of_review
 from .catalog import WORKFLOWS, Workflow
 from .errors import RefusedError
-from .runs import FAILURES, Run, child_id, choose, settle
+from .runs import FAILURES, Run, child_id, choose, settle, source_of
 from .state import State, Verbatim
 
 Target = int | str | Sequence[str] | None
@@ -225,8 +225,8 @@ class Extend(State):
         }
 
     def leaf_truth(self) -> Iterator[dict[str, Any]]:
-        """What became of each leaf of each extraction: {"id": …, "older_id": …, "reviewed": …, "leaves": [{"path": …,
-        "initial_path": …, "edit_kind": …, "right": …}]}. `older_id` is the id up to 2025-04-21."""
+        """What became of each leaf of each extraction: {"id": …, "older_id": …, "source": …, "reviewed": …, "leaves":
+        [{"path": …, "initial_path": …, "edit_kind": …, "right": …}]}. `older_id` is the id up to 2025-04-21."""
         with self.lock:
             runs = list(self.runs())
         for run in runs:
@@ -240,6 +240,7 @@ class Extend(State):
                     yield {
                         "id": child_id(self.seed, run, child, old=False),
                         "older_id": child_id(self.seed, run, child, old=True),
+                        "source": source_of(self.seed, run, child),
                         "reviewed": done is not None,
                         "leaves": [leaf._asdict() for leaf in found],
                     }

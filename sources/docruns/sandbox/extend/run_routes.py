@@ -22,7 +22,7 @@ from .listing import (
 )
 from .modern import Modern
 from .platform import Extend
-from .runs import Child, Run, files_of
+from .runs import Child, Run, files_of, source_of
 from .shelf import Shelf
 from .state import SLOTS, Verbatim
 
@@ -151,6 +151,10 @@ class RunRoutes:
 
     def _children(self, call: Call, query: Query, type: str, render: Callable[[Run, Child], Any]) -> bytes:
         platform = self.platform
+        if "source" in query.filters and platform.switches.source_filter != "kept":
+            if platform.switches.source_filter == "refused":
+                raise RefusedError(400, "Unknown parameter.; Path: source", docs=True)
+            del query.filters["source"]
         shelf = platform.child_shelf(type, query.sort)
         if "sourceId" in query.filters:
             # the children of one run: there is no need to search the children of all runs
@@ -185,10 +189,10 @@ class RunRoutes:
             match name:
                 case "status" if child.status != value:
                     return False
-                case "source" if value != ("API" if run.workflow is None else "WORKFLOW_RUN"):
+                case "source" if value != source_of(self.platform.seed, run, child):
                     return False
                 case "batchId":
-                    # only batches of processor runs count here, and the sandbox creates none
+                    # only batches of processor runs count here, and the sandbox names none
                     return False
                 case "processorType" if value != OLD_TYPE[child.type]:
                     return False

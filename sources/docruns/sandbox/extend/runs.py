@@ -346,6 +346,19 @@ def _solo(seed: int, run: Run, files: tuple[FileRef, ...]) -> tuple[Child, ...]:
     )
 
 
+def source_of(seed: int, run: Run, child: Child) -> str:
+    """What made a processor run. No answer says it; the lists can be filtered by it."""
+    if run.workflow is not None:
+        return "WORKFLOW_RUN"
+    draw = mix(seed, run.index, 15) % 100
+    source = next(name for name, below in SOLO_SOURCES if draw < below)
+    return "BATCH_PARSER_RUN" if child.type == "parse" and source == "BATCH_PROCESSOR_RUN" else source
+
+
+SOLO_SOURCES: Final = (("API", 55), ("STUDIO", 75), ("BATCH_PROCESSOR_RUN", 95), ("ADMIN", 100))
+"""What makes stand-alone runs, with cumulative per cent. An evaluation makes its runs as a batch."""
+
+
 def file_id(seed: int, run: Run, file: FileRef) -> str:
     return f"file_{tag(seed, run.index, file.slot)}"
 

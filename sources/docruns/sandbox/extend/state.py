@@ -36,7 +36,8 @@ class Switches:
     update that is answered 200 with the values that were sent: the run keeps all of them, none, the first key of
     the metadata, those of every second update, those that somebody else sends right after the answer, or capital
     letters with blanks around them. `reviewed_metadata`: whether the metadata of a reviewed output still has the paths
-    of the machine result, or those of the reviewed value.
+    of the machine result, or those of the reviewed value. `source_filter`: whether lists of processor runs are
+    filtered by `source`, ignore it, or answer it with 400.
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -50,6 +51,7 @@ class Switches:
     oldest_first: bool = False
     updates: Literal["kept", "ignored", "first_key", "every_second", "overwritten", "respelled"] = "kept"
     reviewed_metadata: Literal["initial_paths", "final_paths"] = "initial_paths"
+    source_filter: Literal["kept", "ignored", "refused"] = "kept"
 
 
 @dataclass(slots=True)
