@@ -29,6 +29,7 @@ from ..net.messages import Usage
 from ..providers.known_runs import FULL_LOAD_BEGUN
 from ..providers.resources import make_source
 from ..store import lookup
+from ..store.descriptions import describe_tables
 from ..store.destinations import traits_of
 from ..store.duckdb.publish import check_place, publish_copy
 from ..store.environment import private_files
@@ -172,6 +173,7 @@ def _load_until_done(
             mend_links(running)
         if sync.metrics.counts.fetched and traits_of(running).takes_updates:
             link_failed_runs(running)
+        describe_tables(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
         return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)

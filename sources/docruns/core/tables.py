@@ -124,7 +124,8 @@ _DELETED = Column("deleted_at", "timestamp", "When the run was found gone from t
 
 WORKFLOW_RUNS = _table(
     "workflow_runs",
-    "One row per workflow run: a document (or several) sent through a workflow.",
+    "One row per workflow run: a document (or several) sent through a workflow. All times are UTC, so a day is a "
+    "day of UTC.",
     "id",
     [
         _key("id", "text", "The platform's id, opaque."),
@@ -141,7 +142,12 @@ WORKFLOW_RUNS = _table(
         Column("updated_at", "timestamp", "From the list row: what incremental loading goes by."),
         Column("initial_run_at", "timestamp", "First start."),
         Column("started_at", "timestamp", "Start (startTime, startedAt)."),
-        Column("ended_at", "timestamp", "End (endTime, completedAt)."),
+        Column(
+            "ended_at",
+            "timestamp",
+            "End (endTime, completedAt); after a review the end of the review, so the time since started_at holds the "
+            "wait for a reviewer.",
+        ),
         Column("reviewed", "bool", "A person has reviewed the run."),
         _person("reviewed_by", "text", "Reviewer: an e-mail, or a user id in old versions."),
         Column("reviewed_at", "timestamp", "When it was reviewed."),
@@ -328,7 +334,11 @@ FIELDS = _table(
         Column("ocr_confidence", "double", "How well the text was read, 0 to 1."),
         Column("logprobs_confidence", "double", "The model's own score, 0 to 1; null on new models."),
         Column("review_agent_score", "bigint", "The review agent's score, 1 to 5, 5 is best."),
-        Column("page", "bigint", "Page of the first citation, 1-based, in its file."),
+        Column(
+            "page",
+            "bigint",
+            "Page of the first citation, 1-based, in the file that the citation names, not in the whole run.",
+        ),
         Column("citation_count", "bigint", "Rows in citations with output = final."),
         Column("insight_count", "bigint", "Rows in insights with output = final."),
         _document(
@@ -383,11 +393,12 @@ CITATIONS = _table(
         Column(
             "left",
             "double",
-            "Box around the place; origin top left, in the unit of page_width; Plextera's unit is not documented.",
+            "Left edge of the box around the place, counted from the page's left; in the unit of page_width, so "
+            "left / page_width is a share. Plextera's unit is not documented.",
         ),
-        Column("top", "double", "Box around the place."),
-        Column("right", "double", "Box around the place."),
-        Column("bottom", "double", "Box around the place."),
+        Column("top", "double", "Upper edge, counted from the page's top, in the same unit as left."),
+        Column("right", "double", "Right edge, counted from the page's left."),
+        Column("bottom", "double", "Lower edge, counted from the page's top."),
         _document("polygon", "json", "The points as they came; may be skewed."),
         _document("extra", "json", "Keys that have no column; Plextera: the whole place as it came."),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import dlt
 from dlt.common.destination import Destination, TLoaderFileFormat
@@ -40,6 +40,8 @@ class DestinationTraits:
     """Its tables can be queried only after dlt has read their schema from the destination."""
     has_advisory_locks: bool = False
     """It has PostgreSQL's advisory locks, so a load can keep those of other machines off its dataset."""
+    comments: Literal["duckdb", "postgres"] | None = None
+    """How its stored comments on tables and columns are queried: see store/descriptions.py. None: it has none."""
     may_use_pandas: bool = True
     """dlt's client for it may make data frames."""
 
@@ -51,6 +53,7 @@ KNOWN = {
         takes_updates=True,
         is_staged_once=True,
         has_file=True,
+        comments="duckdb",
         may_use_pandas=False,
     ),
     "postgres": DestinationTraits(
@@ -60,6 +63,7 @@ KNOWN = {
         holds_nul=False,
         parses_json=True,
         has_advisory_locks=True,
+        comments="postgres",
     ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),
     "filesystem": DestinationTraits(has_tables_in_schema_only=True),
