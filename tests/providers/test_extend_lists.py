@@ -152,3 +152,16 @@ def test_charges(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
     assert (
         query(database, "SELECT run_id, position FROM extend.charges GROUP BY ALL HAVING count(*) > 1") == []
     )
+
+
+def test_a_purged_risk_level_is_kept(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The platform may purge what a verify run has found; its row keeps it."""
+    database = tmp_path / "s.duckdb"
+    levels = "SELECT id, risk_level FROM extend.processor_runs WHERE type = 'VERIFY' ORDER BY id"
+    load_extend(database, base_url=sandbox.extend_url)
+    before = query(database, levels)
+    assert {level for _, level in before} <= {"LOW", "MEDIUM", "HIGH"}
+    sandbox.extend.switch(risk_levels="purged")
+    summary, _ = load_extend(database, base_url=sandbox.extend_url)
+    assert summary.rows["processor_runs"] == len(before) > 0
+    assert query(database, levels) == before

@@ -45,6 +45,9 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
         unknown = [run.id for run in runs if run.id not in parents]
         for made in lookup.produced_runs(pipeline, unknown):
             parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
+    # the platform may purge what a verify run has found
+    whole_rows = [run.id for run in runs if "row" in (run.summary or {})]
+    sync.known.risk_levels.update(lookup.risk_levels(pipeline, whole_rows))
     found = lookup.runs_by_id(pipeline, "processor_runs", [run.id for run in runs])
     known = set()
     for run in runs:

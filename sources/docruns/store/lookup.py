@@ -232,6 +232,11 @@ def doubtful_links(pipeline: dlt.Pipeline) -> list[str]:
     return []
 
 
+def risk_levels(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, str]:
+    """The stored risk levels of verify runs, by id."""
+    return {id_: level for id_, level in _rows(pipeline, PROCESSOR_RUNS.name, ("risk_level",), ids) if level}
+
+
 def failures_of_workflow_runs(pipeline: dlt.Pipeline) -> list[tuple[str, str]]:
     """Failed processor runs that name no workflow run, each with the workflow run that its parse run came in."""
     with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:

@@ -19,7 +19,7 @@ from .plan import ListedRun, Order, State, floor, scan
 class KnownRuns:
     """What a load knows of a run beside its own answer.
 
-    `listed` are processor runs as their lists show them; `sources` say what made runs that do not say it; `parents` are the steps that made processor runs,
+    `listed` are processor runs as their lists show them; `sources` say what made runs that do not say it, `risk_levels` what the destination holds of verify runs; `parents` are the steps that made processor runs,
     and `links` the places of nested workflow runs, as this load or the destination knows them. All are keyed
     by run id.
     """
@@ -28,10 +28,11 @@ class KnownRuns:
     parents: dict[str, ParentStep] = field(default_factory=dict)
     links: dict[str, NestedLink] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    risk_levels: dict[str, str] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Forget what this load knows; `listed` is replaced as a whole."""
-        for known in (self.parents, self.links, self.sources):
+        for known in (self.parents, self.links, self.sources, self.risk_levels):
             known.clear()
 
 

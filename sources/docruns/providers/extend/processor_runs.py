@@ -69,6 +69,7 @@ def add_processor_run(
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)
     config, updated_at = run.raw("config"), run.time("updatedAt")
+    summary = (listed.summary if listed else None) or {}
     own = _Own(id_, type_, _reviewed(run, type_, parent), parent, config)
     cells: dict[str, object] = {
         "id": id_,
@@ -87,8 +88,8 @@ def add_processor_run(
         "failure_message": run.text("failureMessage"),
         "metadata": run.json("metadata"),
         "dashboard_url": run.text("dashboardUrl", "url"),
-        "risk_level": run.text("riskLevel"),
-        **_processor_cells(run, (listed.summary if listed else None) or {}),
+        "risk_level": run.text("riskLevel") or summary.get("riskLevel"),
+        **_processor_cells(run, summary),
         **_config_cells(config),
         **_source_cells(run, parent, (listed.source if listed else None)),
         **_usage_cells(run, batch, id_),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..chance import mix, tag
@@ -125,13 +125,11 @@ class SideRoutes:
                 return number
         raise RefusedError(404, "No run with that id.")
 
-    def _shelf(self, query: Query, family: int, count: int, took: int) -> Shelf:
-        return Shelf(
-            (self._created(family, number) + (took if query.sort == "updatedAt" else 0), number)
-            for number in range(count)
-        )
+    def _filtered(
+        self, call: Call, query: Query, family: int, count: int, updated: Callable[[int], int], row: Any
+    ) -> bytes:
+        """A page of one family's runs; `updated` gives the last change by the time of creation."""
 
-    def _filtered(self, call: Call, query: Query, family: int, count: int, took: int, row: Any) -> bytes:
         def keep(key: int) -> bool:
             shown = row(key)
             named = query.filters.get("fileNameContains", "")
@@ -141,14 +139,19 @@ class SideRoutes:
                 if name != "fileNameContains"
             )
 
-        return shelf_page(self.platform, call, query, self._shelf(query, family, count, took), keep, row, "")
+        times = (self._created(family, number) for number in range(count))
+        by_update = query.sort == "updatedAt"
+        shelf = Shelf((updated(made) if by_update else made, number) for number, made in enumerate(times))
+        return shelf_page(self.platform, call, query, shelf, keep, row, "")
 
     def edit_runs(self, call: Call) -> bytes:
         query = parse_query(
             call.request,
             {"status": EDIT_STATUSES, "source": ("API", "STUDIO", "ADMIN"), "fileNameContains": ()},
         )
-        return self._filtered(call, query, 3, EDITS, 9_000, lambda number: self._edit(number, full=False))
+        return self._filtered(
+            call, query, 3, EDITS, lambda made: made + 9_000, lambda number: self._edit(number, full=False)
+        )
 
     def edit_run(self, call: Call) -> bytes:
         shown = self._edit(self._number(call, "edr", 3, EDITS), full=True)
@@ -197,8 +200,12 @@ class SideRoutes:
         }  # fmt: skip
         query = parse_query(call.request, allowed)
         return self._filtered(
-            call, query, 4, VERIFIES, 12_000, lambda number: self._verify(number, full=False)
+            call, query, 4, VERIFIES, self._verified, lambda number: self._verify(number, full=False)
         )
+
+    def _verified(self, made: int) -> int:
+        """The last change of a verify run: the purge of its risk level, if there was one."""
+        return self.platform.started if self.platform.switches.risk_levels == "purged" else made + 12_000
 
     def verify_run(self, call: Call) -> bytes:
         """A verify run; every second one has zero retention: the first read returns its output, later reads
@@ -214,6 +221,7 @@ class SideRoutes:
     def _verify(self, number: int, *, full: bool) -> dict[str, Any]:
         made = self._created(4, number)
         risk = ("LOW", "LOW", "MEDIUM", "HIGH")[mix(self.platform.seed, 4, number, 52) % 4]
+        is_purged = self.platform.switches.risk_levels == "purged"
         output: dict[str, Any] = {
             "riskLevel": risk,
             "summary": "No fraud signals were detected."
@@ -226,7 +234,7 @@ class SideRoutes:
             "id": self._id("vr", 4, number),
             "file": self._own_file(4, number),
             "status": "PROCESSED",
-            **({"output": output} if full else {"riskLevel": risk}),
+            **({"output": output} if full else {"riskLevel": None if is_purged else risk}),
             "failureReason": None,
             "failureMessage": None,
             "metadata": None,
@@ -240,5 +248,5 @@ class SideRoutes:
             "source": "API",
             "sourceId": f"req_{tag(self.platform.seed, REGION + 4000 + number, 3)[:10]}",
             "createdAt": stamp(made),
-            "updatedAt": stamp(made + 12_000),
+            "updatedAt": stamp(self._verified(made)),
         }

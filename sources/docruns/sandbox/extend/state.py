@@ -37,7 +37,8 @@ class Switches:
     the metadata, those of every second update, those that somebody else sends right after the answer, or capital
     letters with blanks around them. `reviewed_metadata`: whether the metadata of a reviewed output still has the paths
     of the machine result, or those of the reviewed value. `source_filter`: whether lists of processor runs are
-    filtered by `source`, ignore it, or answer it with 400.
+    filtered by `source`, ignore it, or answer it with 400. `risk_levels`: whether verify runs still have them; a
+    purge changes the runs.
     """
 
     merge: Literal["shallow", "deep"] = "shallow"
@@ -52,6 +53,7 @@ class Switches:
     updates: Literal["kept", "ignored", "first_key", "every_second", "overwritten", "respelled"] = "kept"
     reviewed_metadata: Literal["initial_paths", "final_paths"] = "initial_paths"
     source_filter: Literal["kept", "ignored", "refused"] = "kept"
+    risk_levels: Literal["kept", "purged"] = "kept"
 
 
 @dataclass(slots=True)
