@@ -27,7 +27,7 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
     load_extend(path)
     (found,) = reports(path, no_process)
     assert (found["dataset"], found["workflow_runs"], found["deleted"]) == ("extend", 40, 0)
-    assert found["half_loaded_packages"] == 0
+    assert (found["half_loaded_packages"], found["older_rows"]) == (0, 0)
     assert found["at_work"] is None
     with duckdb.connect(str(path)) as connection:
         connection.execute(

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from docruns.commands.load import load_runs
+from docruns.commands.status import reports
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
@@ -61,3 +62,17 @@ def test_a_load_after_an_upgrade_fetches_nothing(
     lists = set(json.loads((BEFORE / "answers.json").read_text()))
     assert set(paths) <= lists
     assert query(database, sql) == before
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_what_only_a_full_load_fills(
+    provider: str, database: Path, platforms: tuple[Sandbox, list[str]]
+) -> None:
+    """After a plain load the new tables and columns are there, empty for the runs of before, which `status` counts."""
+    sandbox, _ = platforms
+    load_runs(connect(sandbox, provider), Target(provider, database))
+    found = next(each for each in reports(database, dict) if each["dataset"] == provider)
+    assert found["older_rows"] == found["workflow_runs"] + found["processor_runs"] > 0
+    assert query(database, f"SELECT count(*) FROM {provider}.charges") == [(0,)]
+    columns = "SELECT count(source), count(processing_ms), count(risk_level) FROM {}.processor_runs"
+    assert query(database, columns.format(provider))[0][1:] == (0, 0)

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from ..core.errors import LockedError
+from ..core.tables import ROWS_VERSION
 from ..store.duckdb.file import open_database, quote
 from ..store.failures import translate_errors
 from ..store.target import LockHolder
@@ -73,6 +74,7 @@ def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any
         "last_load_at": last_load_at,
         "complete": complete,
         "half_loaded_packages": tables.half_loaded_packages(),
+        "older_rows": tables.older_rows(),
     }
 
 
@@ -86,6 +88,7 @@ class _Tables:
         )
         self._names = {name for (name,) in rows.fetchall()}
         self._quoted = quote(dataset)
+        self._dataset = dataset
 
     def workflow_runs(self) -> tuple[Any, ...]:
         """How many there are, how many of them are unfinished and deleted, and the latest change."""
@@ -115,6 +118,20 @@ class _Tables:
             default=(0,),
         )
         return int(row[0])
+
+    def older_rows(self) -> int:
+        """Runs that an earlier version of docruns has loaded, which has read less of their answers."""
+        has_version = self._has_column("syncs", "rows_version")
+        newer = f"SELECT load_id FROM {self._quoted}.syncs WHERE rows_version >= {ROWS_VERSION}"
+        where = "WHERE deleted_at IS NULL" + (f" AND _dlt_load_id NOT IN ({newer})" if has_version else "")
+        return self.count("workflow_runs", where) + self.count("processor_runs", where)
+
+    def _has_column(self, table: str, column: str) -> bool:
+        names = self._connection.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ?",
+            [self._dataset, table],
+        )
+        return (column,) in names.fetchall()
 
     def count(self, table: str, where: str = "") -> int:
         """The rows of a table."""

@@ -26,6 +26,11 @@ CLEARED = "_cleared"
 Such rows never reach the table, so in the destination the column is always null.
 """
 
+ROWS_VERSION = 2
+"""What the rows of a run hold: it grows where an earlier version of docruns has read less of the same answer. Only
+a load with --full fills runs that were loaded before. 2: items of arrays are matched by what they hold, `edited` is
+null where nobody has reviewed; `source`, `processing_ms`, `risk_level`, `charges`."""
+
 NO_PATH = "]"
 """The value of path and output in that row: no real path has this form."""
 
@@ -460,7 +465,7 @@ CHARGES = _table(
         ),
         _key("position", "bigint", "0-based place in the run's answer."),
         Column("charged_run_id", "text", "The run that caused the charge: this one, or one that it started."),
-        Column("charged_run_type", "text", "Its type: EXTRACT, CLASSIFY, SPLIT, PARSE, …"),
+        Column("charged_run_type", "text", "Its type, as in processor_runs."),
         Column("product", "text", "What was used, e.g. extraction_performance."),
         Column("unit", "text", "What is counted, e.g. page."),
         Column("quantity", "double", "How many of them."),
@@ -576,6 +581,11 @@ SYNCS = _table(
             "Nothing was left to do: no run is due, no listed run answered 404, every list was read to its end.",
         ),
         Column("privacy", "text", "How private columns were stored: keep, drop, or hash by a key."),
+        Column(
+            "rows_version",
+            "bigint",
+            "The version of what the rows of a run hold; an older one lacks what has been added since. Null is 1.",
+        ),
     ],
 )
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 from ..core.batch import Batch
 from ..core.errors import ApiError, MissingError, stops_everything
 from ..core.parsed import ParentStep, ParsedRun
-from ..core.tables import SYNCS
+from ..core.tables import ROWS_VERSION, SYNCS
 from ..net.client import Client
 from ..net.messages import Outcome
 from ..store.arrow import UNFIT_ERRORS, Tables, to_tables
@@ -229,10 +229,8 @@ class Sync:
             complete=self.is_complete,
             left_out=", ".join(self.plans.left_out) or None,
             privacy=self.settings.privacy.mark,
-            incomplete_lists="; ".join(
-                f"{name}: {doubt}" for name, doubt in self.plans.incomplete_lists.items()
-            )
-            or None,
+            rows_version=ROWS_VERSION,
+            incomplete_lists="; ".join(map(": ".join, self.plans.incomplete_lists.items())) or None,
         )
         batch.add(SYNCS, row)
         return to_tables(batch)
