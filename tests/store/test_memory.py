@@ -81,5 +81,5 @@ def test_duckdb_settings(tmp_path: Path) -> None:
         names = ("memory_limit", "threads", "preserve_insertion_order")
         query = ", ".join(f"current_setting('{name}')" for name in names)
         with running.sql_client() as client:
-            # 80 million bytes
-            assert client.execute_sql(f"SELECT {query}") == [("76.2 MiB", 1, False)]
+            # 120 million bytes
+            assert client.execute_sql(f"SELECT {query}") == [("114.4 MiB", 1, False)]

@@ -171,9 +171,13 @@ def _wrapped(cause: BaseException) -> BaseException | None:
     return None
 
 
+_OUT_OF_MEMORY = re.compile("Out of Memory Error|failed to (pin|allocate|offload)|could not allocate block")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether DuckDB ran out of memory; other errors may wrap its error, or only quote its text."""
-    return any("Out of Memory Error" in str(cause) for cause in causes_of(error))
+    """Whether DuckDB ran out of memory; other errors may wrap its error, or only quote its text. A commit that ends
+    so is an error of the transaction: "Failed to commit: failed to pin block of size 256.0 KiB (…)"."""
+    return any(_OUT_OF_MEMORY.search(str(cause)) for cause in causes_of(error))
 
 
 def _translated(cause: BaseException, database: str, folder: Path | None) -> DocrunsError | None:
