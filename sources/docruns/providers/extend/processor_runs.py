@@ -24,8 +24,8 @@ from ...core.payload import Payload
 from ...core.tables import INSIGHTS, PROCESSOR_RUNS, RUN_FILES, SPLITS
 from ...sync.plan import ListedRun, is_older
 from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
-from . import outputs, schemas
-from .field_metadata import insights
+from .shapes import outputs, schemas
+from .shapes.field_metadata import insights
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 
