@@ -235,7 +235,7 @@ def test_a_large_catalogue_does_not_ask_for_all_at_once(
     The rows are equal.
     """
     load_extend(tmp_path / "a.duckdb")
-    monkeypatch.setattr(sys.modules["docruns.providers.extend.catalogue"], "_AT_ONCE", 2)
+    monkeypatch.setattr(sys.modules["docruns.providers.extend.entries"], "AT_ONCE", 2)
     begin, in_flight = client.Client.begin, [0]
 
     def counted(client: client.Client, requests: Any) -> None:
