@@ -69,6 +69,10 @@ class Failures:
         else:
             self._good.add(id_)
 
+    def is_open(self, id_: str) -> bool:
+        """The entry could not be read in an earlier load, and was not read since."""
+        return id_ in self._before
+
     def _failure(self, id_: str, error: str, message: str) -> Failure:
         first, loads = self._open[id_]
         run = ListedRun(id_, None, None, None)
@@ -105,7 +109,8 @@ class EntryList:
     ) -> None:
         self.sync, self.pager, self.context, self.name = sync, pager, context, name
         self.failures = Failures(sync, name, saved)
-        self.batch = Batch()
+        self.batch, self.stored = Batch(), Batch()
+        """Rows from the platform, and rows that the destination has, with new cells in public columns."""
 
     def load(self) -> Iterator[Tables | None]:
         """All rows of the list. A list that the server does not have, or the key may not read, is left out."""
@@ -142,13 +147,17 @@ class EntryList:
     def finish(self) -> Iterator[Tables]:
         """The rows. The state follows once dlt has them, or at once where there are none."""
         self.batch.update(self.failures.finish())
-        if not len(self.batch):
+        parts = [to_tables(self.batch), to_tables(self.stored, is_stored=True)]
+        parts = [tables for tables in parts if len(tables)]
+        if not parts:
             self.update_state()
             return
-        self.sync.metrics.rows.update(self.batch.counts())
-        tables = to_tables(self.batch, self.update_state)
-        yield tables
-        tables.taken()
+        for batch in (self.batch, self.stored):
+            self.sync.metrics.rows.update(batch.counts())
+        parts[-1].on_taken = self.update_state
+        for tables in parts:
+            yield tables
+            tables.taken()
 
     def send_ahead(self, due: Sequence[Detail]) -> Iterator[None]:
         """Send the first requests, and let other resources go on."""
