@@ -16,6 +16,7 @@ from ..moments import Clock
 from ..pool import Pool
 from .catalog import Catalog
 from .errors import RefusedError
+from .evaluation import EvaluationSets
 from .outputs import Outputs
 from .runs import FINAL, Child, Run, children_of, choose, past
 from .shelf import Shelf
@@ -50,6 +51,8 @@ class Switches:
     oldest_first: bool = False
     updates: Literal["kept", "ignored", "first_key", "every_second", "overwritten", "respelled"] = "kept"
     reviewed_metadata: Literal["initial_paths", "final_paths"] = "initial_paths"
+    list_evaluation_sets: bool = True
+    items_move_sets: bool = True
 
 
 @dataclass(slots=True)
@@ -110,6 +113,7 @@ class State:
             ),
         }
         self._child_shelves: dict[tuple[str, str], Shelf] = {}
+        self.evaluation = EvaluationSets(self)
 
     def outputs(self, child: Child) -> Outputs:
         key = (child.documents, child.size, child.variant)
