@@ -9,12 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import dlt
 import pytest
 
 from docruns.core.flatten.flatten import rebuild
 from docruns.net import messages
-from docruns.providers.extend import extend
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 from support.extend_payloads import FOLDER
@@ -411,14 +409,3 @@ def test_the_examples_of_the_vendor(load_extend: Loader, sandbox: Sandbox, tmp_p
     }
     found = query(database, "SELECT path, kind, type, value_json FROM extend.expected_fields")
     assert found == [("invoice_number", "leaf", "string", '"HP-20417"')]
-
-
-def test_the_resource_alone(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The resource can be selected without the others."""
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    destination = dlt.destinations.duckdb(str(tmp_path / "p.duckdb"))
-    pipeline = dlt.pipeline("p", destination=destination, dataset_name="extend")
-    source = extend(base_url=sandbox.extend_url).with_resources("evaluation_sets")
-    pipeline.run(source, loader_file_format="parquet")
-    found = set(pipeline.default_schema.data_table_names())
-    assert found == {"evaluation_sets", "evaluation_items", "expected_fields"}
