@@ -77,7 +77,8 @@ def connect_extend(
         concurrency: Requests in flight.
         max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
         overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
-        recheck_for: How long after its last change a load looks for a run that is not final.
+        recheck_for: How long after its last change a load looks for a run that is not final, and lists
+            the items of an evaluation set.
         replica_lag: How much older than the lists an answer may be. A run that was read sooner after
             its last change, and whose answer has no date, is read once more by a later load.
         chunk_runs: Runs per load package. Default: all due runs in one package.
