@@ -20,8 +20,8 @@ from docruns.core.parsed import ParsedRun
 from docruns.core.payload import Payload
 from docruns.core.tables import FIELDS, TABLES
 from docruns.providers.extend import api as extend_api
-from docruns.providers.extend import outputs
 from docruns.providers.extend import workflow_runs as extend_rows
+from docruns.providers.extend.shapes import outputs
 from docruns.providers.plextera import api as plextera_api
 from docruns.providers.plextera import runs as plextera_rows
 from docruns.store.arrow import to_tables

@@ -31,6 +31,7 @@ UNORDERED = {"parse_runs"}
 """Lists without sorting, which every load reads to their end."""
 
 CATALOGUE = ("workflows", "extractors", "classifiers", "splitters")
+EVALUATION = "evaluation_sets"
 
 Figures = list["Figure"]
 
@@ -65,6 +66,8 @@ class Stats(NamedTuple):
     requests: int
     run_lists: int
     catalogue: int
+    evaluation: int
+    """Requests for evaluation sets and their items."""
     details: dict[str, int]
     """The detail requests by list: `workflow_runs` and the kinds of processor runs."""
 
@@ -104,6 +107,7 @@ class Platform:
             counts["requests"],
             sum(routes.get(name, 0) for name in RUN_LISTS),
             sum(n for route, n in routes.items() if route.split("/")[0] in CATALOGUE),
+            sum(n for route, n in routes.items() if route.split("/")[0] == EVALUATION),
             {name: routes.get(f"{name}/{{id}}", 0) for name in RUN_LISTS},
         )
 

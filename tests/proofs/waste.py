@@ -11,6 +11,7 @@ from typing import Any
 from .compare import doubled_keys, missing_runs
 from .stage import (
     CATALOGUE,
+    EVALUATION,
     PAGE_SIZE,
     RUN_LISTS,
     UNORDERED,
@@ -31,6 +32,9 @@ def prove(platform: Platform, load: Callable[[], dict[str, Any]], database: Path
     lists = {name: platform.rows(f"/{name}") for name in RUN_LISTS}
     alone = _outside(platform, lists)
     catalogue = _catalogue(platform)
+    evaluation, extractors = _evaluation(platform)
+    # the schema of each extractor that is evaluated is read beside the catalogue's own requests
+    catalogue += extractors
     figures: Figures = []
 
     platform.reset()
@@ -43,9 +47,10 @@ def prove(platform: Platform, load: Callable[[], dict[str, Any]], database: Path
         "processor runs outside": (first.run_details - first.details["workflow_runs"], alone),
         "pages of lists": (first.run_lists, pages),
         "catalogue": (first.catalogue, catalogue),
+        "evaluation sets": (first.evaluation, evaluation),
     }
     figures += [at_most(NAME, f"first load, {what}", *term) for what, term in terms.items()]
-    bound = runs + alone + pages + catalogue
+    bound = runs + alone + pages + catalogue + evaluation
     figures.append(at_most(NAME, "first load, all requests", first.requests, bound))
     figures.append(exactly(NAME, "first load, verify runs read", first.details["verify_runs"], 0))
 
@@ -56,6 +61,7 @@ def prove(platform: Platform, load: Callable[[], dict[str, Any]], database: Path
     figures.append(exactly(NAME, "second load, run details", second.run_details, 0))
     figures.append(at_most(NAME, "second load, pages of lists", second.run_lists, again))
     figures.append(at_most(NAME, "second load, catalogue", second.catalogue, len(CATALOGUE)))
+    figures.append(at_most(NAME, "second load, evaluation sets", second.evaluation, 1))
 
     platform.change(changes)
     platform.reset()
@@ -124,3 +130,14 @@ def _catalogue(platform: Platform) -> int:
             versions = platform.rows(f"/{name}/{entry['id']}/versions")
             requests += 1 + _pages(len(versions)) + len(versions)
     return requests
+
+
+def _evaluation(platform: Platform) -> tuple[int, int]:
+    """The number of requests for all evaluation sets: their list, their lists of items, the items; and the number of
+    extractors that they evaluate."""
+    sets = platform.rows(f"/{EVALUATION}")
+    requests = _pages(len(sets))
+    for each in sets:
+        items = platform.rows(f"/{EVALUATION}/{each['id']}/items")
+        requests += _pages(len(items)) + len(items)
+    return requests, len({each["entity"]["id"] for each in sets if each["entity"]["object"] == "extractor"})

@@ -1,6 +1,6 @@
 """Every example payload against values computed from its JSON by a naive walk of its own.
 
-Nothing here uses `docruns.core.flatten` or `docruns.providers.extend.outputs`: two readers that share no code
+Nothing here uses `docruns.core.flatten` or `docruns.providers.extend.shapes.outputs`: two readers that share no code
 must agree.
 """
 

@@ -235,7 +235,7 @@ def test_a_large_catalogue_does_not_ask_for_all_at_once(
     The rows are equal.
     """
     load_extend(tmp_path / "a.duckdb")
-    monkeypatch.setattr(sys.modules["docruns.providers.extend.catalogue"], "_AT_ONCE", 2)
+    monkeypatch.setattr(sys.modules["docruns.providers.extend.entries"], "AT_ONCE", 2)
     begin, in_flight = client.Client.begin, [0]
 
     def counted(client: client.Client, requests: Any) -> None:
@@ -244,8 +244,9 @@ def test_a_large_catalogue_does_not_ask_for_all_at_once(
 
     monkeypatch.setattr(client.Client, "begin", counted)
     load_extend(tmp_path / "b.duckdb")
-    assert 1 < max(in_flight) <= 4, "of two lists of the catalogue"
-    for table in ("workflows", "workflow_versions", "processors", "processor_versions"):
+    assert 1 < max(in_flight) <= 6, "of two lists of the catalogue, and of the evaluation sets"
+    tables = ("workflows", "workflow_versions", "processors", "processor_versions")
+    for table in (*tables, "evaluation_sets", "evaluation_items", "expected_fields"):
         sql = f"SELECT * EXCLUDE (_dlt_load_id) FROM extend.{table} ORDER BY ALL"
         rows = query(tmp_path / "a.duckdb", sql)
         assert rows == query(tmp_path / "b.duckdb", sql)

@@ -22,10 +22,10 @@ from docruns.core.flatten.output import (
     Schema,
 )
 from docruns.core.tables import CITATIONS, FIELDS, INSIGHTS
-from docruns.providers.extend import field_metadata
-from docruns.providers.extend.field_metadata import metadata
-from docruns.providers.extend.outputs import Outputs, extraction
-from docruns.providers.extend.schemas import edits, schema_of
+from docruns.providers.extend.shapes import field_metadata
+from docruns.providers.extend.shapes.field_metadata import metadata
+from docruns.providers.extend.shapes.outputs import Outputs, extraction
+from docruns.providers.extend.shapes.schemas import edits, schema_of
 from docruns.store.arrow import to_tables
 from support.extend_payloads import RUNS, load, run_of
 

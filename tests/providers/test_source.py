@@ -127,6 +127,7 @@ def test_default_loader_format_works_too(pipeline: dlt.Pipeline, sandbox: Sandbo
         (("processor_runs",), {"processor_runs", "fields", "syncs"}, {"workflow_runs"}),
         (("workflows",), {"workflows", "workflow_versions"}, {"workflow_runs", "processors"}),
         (("processors",), {"processors", "processor_versions"}, {"workflow_runs", "workflows"}),
+        (("evaluation_sets",), {"evaluation_sets", "expected_fields"}, {"workflow_runs", "processors"}),
     ],
 )
 def test_resources_can_be_selected(

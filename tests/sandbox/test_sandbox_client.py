@@ -16,6 +16,9 @@ from extend_ai.types import (
     ClassifyRunSummary,
     EditRun,
     EditRunSummary,
+    EvaluationSet,
+    EvaluationSetItem,
+    EvaluationSetItemSummary,
     Extractor,
     ExtractorSummary,
     ExtractorVersion,
@@ -176,7 +179,7 @@ RESOURCES = [
     ("classify_runs", ClassifyRunSummary, ClassifyRun), ("split_runs", SplitRunSummary, SplitRun), ("parse_runs", ParseRunSummary, ParseRun),
     ("edit_runs", EditRunSummary, EditRun), ("verify_runs", VerifyRunSummary, None), ("files", FileSummary, File),
     ("workflows", WorkflowSummary, Workflow), ("extractors", ExtractorSummary, Extractor), ("classifiers", ClassifierSummary, None),
-    ("splitters", SplitterSummary, None),
+    ("splitters", SplitterSummary, None), ("evaluation_sets", EvaluationSet, EvaluationSet),
 ]  # fmt: skip
 
 
@@ -206,6 +209,21 @@ def test_the_official_client_reads_versions_strictly(raw: Raw) -> None:
             assert list(problems(version, ExtractorVersionSummary)) == []
             raw.client.extractor_versions.retrieve(extractor["id"], version["id"])
             assert list(problems(raw.bodies[-1], ExtractorVersion)) == []
+
+
+def test_the_official_client_reads_evaluation_items_strictly(raw: Raw) -> None:
+    """The items of evaluation sets fit the client's declared types, in lists and by id; some have several files."""
+    several = 0
+    for each in pages(raw.client.evaluation_sets.list, raw):
+        items = pages(raw.client.evaluation_set_items.list, raw, each["id"])
+        assert len(items) == 6
+        for item in items:
+            assert list(problems(item, EvaluationSetItemSummary)) == []
+            raw.client.evaluation_set_items.retrieve(each["id"], item["id"])
+            assert list(problems(raw.bodies[-1], EvaluationSetItem)) == []
+            assert (item["file"] is None) == (item["files"] is not None)
+            several += item["file"] is None
+    assert several > 1
 
 
 def test_the_official_client_reads_the_legacy_paths_strictly(raw: Raw) -> None:

@@ -277,3 +277,54 @@ def test_removed_and_unknown_paths_say_so(calm: Sandbox, client: Client) -> None
     assert http.get("/nothing").json()["code"] == "NOT_FOUND"
     assert http.get("/workflow_runs/workflow_run_nope").json()["code"] == "NOT_FOUND"
     assert client(calm, "2025-04-21").get("/extract_runs").status_code == 404
+
+
+def test_evaluation_sets_hold_the_truth_of_runs(sandbox: Sandbox, client: Client) -> None:
+    """An item's files are those of a run, and its expected output is what the run should have read."""
+    http = client(sandbox)
+    mistakes = {id: paths for run in sandbox.extend.truth() for id, paths in run["mistakes"].items()}
+    by_file: dict[tuple[str, ...], list[str]] = {}
+    for run in walk(http, "/extract_runs", status="PROCESSED"):
+        files = run["files"] or [run["file"]]
+        by_file.setdefault(tuple(file["id"] for file in files), []).append(run["id"])
+    invoices = sandbox.extend.evaluation.truth()[0]
+    found = 0
+    for item in invoices["items"]:
+        for id in by_file.get(tuple(item["file_ids"]), ()):
+            run = http.get(f"/extract_runs/{id}").json()
+            if run["extractor"] is None or run["extractor"]["id"] != invoices["processor_id"]:
+                continue
+            read = (run["initialOutput"] or run["output"])["value"]
+            wrong = {path.partition("[")[0].partition(".")[0] for path in mistakes[id]}
+            for name, value in item["expected"]["value"].items():
+                assert name in wrong or name == "line_items" or read[name] == value
+            found += 1
+    assert found >= 3
+
+
+def test_controls_of_evaluation_sets(sandbox: Sandbox, client: Client) -> None:
+    """Items are changed, added and removed, through HTTP too, and the set's date says so; a switch takes all away."""
+    http = client(sandbox)
+    [first, *_] = walk(http, "/evaluation_sets", sortBy="createdAt", sortDir="asc")
+    path = f"/evaluation_sets/{first['id']}"
+    items = walk(http, f"{path}/items", sortDir="asc")
+    tell = httpx.Client(base_url=f"{sandbox.url}/_sandbox/extend/evaluation")
+    expected = {"value": {"total": None}}
+    tell.post("change", json={"id": items[0]["id"], "expected": expected}).raise_for_status()
+    added = tell.post("add", json={"set_id": first["id"]}).json()["id"]
+    tell.post("remove", json={"id": items[1]["id"]}).raise_for_status()
+    assert http.get(f"{path}/items/{items[0]['id']}").json()["expectedOutput"] == expected
+    ids = [item["id"] for item in items]
+    assert [row["id"] for row in walk(http, f"{path}/items", sortDir="asc")] == [ids[0], *ids[2:], added]
+    assert http.get(f"{path}/items/{ids[1]}").status_code == 404
+    assert http.get(path).json()["updatedAt"] > first["updatedAt"]
+    assert [row["id"] for row in tell.get("truth").json()[0]["items"]] == [ids[0], *ids[2:], added]
+    by_processor = walk(http, "/evaluation_sets", entityId=first["entity"]["id"])
+    assert [row["id"] for row in by_processor] == [first["id"]]
+    old = client(sandbox, "2025-04-21")
+    assert old.get(path).json()["evaluationSet"]["processorId"].startswith("dp_")
+    assert old.get(f"{path}/items/{added}").json()["evaluationSetItem"]["fileId"].startswith("file_")
+    assert client(sandbox, "2024-12-23").get("/evaluation_sets").status_code == 404
+    sandbox.extend.switch(list_evaluation_sets=False)
+    assert {http.get(each).status_code for each in ("/evaluation_sets", path, f"{path}/items")} == {404}
+    tell.close()

@@ -346,7 +346,7 @@ def test_limits_leave_whole_runs(sandbox: Sandbox, tmp_path: Path, load_extend: 
 
 
 def _is_catalogue(route: str) -> bool:
-    names = ("workflows", "extractors", "classifiers", "splitters")
+    names = ("workflows", "extractors", "classifiers", "splitters", "evaluation_sets")
     return any(route.startswith(f"GET /{name}/") for name in names)
 
 
@@ -797,7 +797,7 @@ def test_the_lists_are_asked_for_together(load_extend: Loader, sandbox: Sandbox,
     load_extend(tmp_path / "t.duckdb")
     lists = {route: number for route, number in sandbox.stats.routes.items() if "{" not in route}
     assert set(lists.values()) == {1}
-    assert len(lists) == 11
+    assert len(lists) == 12
     assert sandbox.stats.max_in_flight >= 8, "six lists of runs, two of the catalogue"
 
 

@@ -529,6 +529,71 @@ PROCESSOR_VERSIONS = _table(
     ],
 )
 
+EVALUATION_SETS = _table(
+    "evaluation_sets",
+    "One row per evaluation set: documents with the output that people expect of a processor.",
+    "id",
+    [
+        *_CATALOGUED[:3],
+        Column("name", "text", "Name."),
+        _document("description", "text", "What its owner wrote."),
+        Column("processor_id", "text", "The extractor, classifier or splitter that it evaluates."),
+        Column("processor_name", "text", "Its name when the set was read; null where the version lacks it."),
+        Column("processor_type", "text", "EXTRACT, CLASSIFY or SPLIT; null where nothing says it."),
+        *_CATALOGUED[4:6],
+        _person("created_by", "json", "Who made it: a user or an API key."),
+        _EXTRA,
+        Column("deleted_at", "timestamp", "When the list of sets no longer showed it."),
+    ],
+)
+
+EVALUATION_ITEMS = _table(
+    "evaluation_items",
+    "One row per document, or group of documents, of an evaluation set.",
+    "id",
+    [
+        _key("id", "text", "The platform's id."),
+        Column("evaluation_set_id", "text", "The evaluation set."),
+        Column("position", "bigint", "0-based place in the set's list, oldest first, when it was read."),
+        Column("file_ids", "text", "Ids of its files in the order that a run gets them, as a JSON list."),
+        _document(
+            "classification", "text", "The class that is expected; null where the set is no classifier's."
+        ),
+        Column("created_at", "timestamp", "Created, where the platform says it."),
+        Column("updated_at", "timestamp", "Last change, where the platform says it."),
+        _person("created_by", "json", "Who made it: a user or an API key."),
+        _EXTRA,
+        Column("deleted_at", "timestamp", "When the set's list no longer showed it."),
+    ],
+)
+
+EXPECTED_FIELDS = _table(
+    "expected_fields",
+    "One row per node of an item's expected output: the truth that rows in fields are compared with.",
+    "evaluation_item_id path",
+    [
+        _key("evaluation_item_id", "text", "The item of an evaluation set."),
+        _key("path", "text", "As fields.path: line_items[0].amount."),
+        Column("field", "text", "Path without indexes, line_items[].amount: group by this."),
+        Column("name", "text", "Last name in the path."),
+        Column("kind", "text", "leaf, item (an object in an array), array or object."),
+        Column(
+            "type",
+            "text",
+            "As fields.type; from the processor's schema when the item was read, else from the value.",
+        ),
+        _document("value", "text", "Expected value as text: a string unquoted, a currency's amount."),
+        _document("value_number", "double", "Number or amount; null where a double cannot hold it."),
+        _document("value_boolean", "bool", "Boolean, or a signature's is_signed."),
+        _document("value_date", "date", "Date, or a signature's signature_date."),
+        _document("currency_code", "text", "ISO 4217 code of a currency."),
+        _document(
+            "value_json", "text", "JSON text of the expected value; {} and [] where rows hold its parts."
+        ),
+    ],
+    set_of="evaluation_item_id",
+)
+
 QUARANTINE = _table(
     "quarantine",
     "One row per run that could not be loaded as it was listed; it is tried again in every load.",
@@ -633,13 +698,16 @@ TABLES: tuple[Table, ...] = (
     WORKFLOW_VERSIONS,
     PROCESSORS,
     PROCESSOR_VERSIONS,
+    EVALUATION_SETS,
+    EVALUATION_ITEMS,
+    EXPECTED_FIELDS,
     QUARANTINE,
     SYNCS,
     PUSHES,
 )
 
 RUN_TABLES: tuple[Table, ...] = (*TABLES[:9], QUARANTINE, SYNCS)
-"""The tables that exist after a platform's first load into DuckDB, even without rows. The catalogue's tables
-and pushes exist once they have rows."""
+"""The tables that exist after a platform's first load into DuckDB, even without rows. The catalogue's tables,
+those of evaluation sets and pushes exist once they have rows."""
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}

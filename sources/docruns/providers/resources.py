@@ -177,7 +177,8 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
             holds_nul[load_id] = traits_of(dlt.current.pipeline()).holds_nul
         for table, cells in batch:
             rows = rewrite_matching(cells, _platform_texts(table), _SIGNS_OF_QUERY, strip_signed_urls)
-            rows = rewrite_columns(rows, rewrites[table.name])
+            if not batch.is_stored:
+                rows = rewrite_columns(rows, rewrites[table.name])
             if not holds_nul[load_id]:
                 rows = spell_out_nul(table, rows)
             new_hints = hints.of(table, replaced_runs(table, rows), resource.name, load_id)

@@ -46,14 +46,19 @@ class Tables:
     """A batch of whole runs as Arrow tables, in the order of `core/tables`: what a resource yields to dlt.
 
     `on_taken` moves the load's state on. It is called when dlt has passed any limit, because a limit of none
-    discards its batch, or when the next batch is requested.
+    discards its batch, or when the next batch is requested. `is_stored`: the rows come from the destination, so
+    their private values are as the settings want them.
     """
 
     def __init__(
-        self, tables: list[tuple[Table, pa.Table]], on_taken: Callable[[], None] | None = None
+        self,
+        tables: list[tuple[Table, pa.Table]],
+        on_taken: Callable[[], None] | None = None,
+        is_stored: bool = False,
     ) -> None:
         self._tables = tables
         self.on_taken = on_taken
+        self.is_stored = is_stored
 
     def taken(self) -> None:
         """Call `on_taken`, once: these rows are dlt's now."""
@@ -69,10 +74,10 @@ class Tables:
         return sum(rows.num_rows for _, rows in self._tables)
 
 
-def to_tables(batch: Batch, on_taken: Callable[[], None] | None = None) -> Tables:
+def to_tables(batch: Batch, on_taken: Callable[[], None] | None = None, is_stored: bool = False) -> Tables:
     """The batch as Arrow tables. One of UNFIT_ERRORS where a cell does not fit its column."""
     made = [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
-    return Tables(made, on_taken)
+    return Tables(made, on_taken, is_stored)
 
 
 def replaced_runs(table: Table, rows: pa.Table) -> list[str]:

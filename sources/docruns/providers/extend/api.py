@@ -192,6 +192,32 @@ def catalogue(api_version: str) -> list[CatalogueEndpoint]:
     return []
 
 
+class EvaluationEndpoint(NamedTuple):
+    """The lists of evaluation sets and of a set's items: the names that the keys of their rows may have."""
+
+    sets: str
+    items: str
+
+    @staticmethod
+    def of_set(set_id: str) -> str:
+        """The path of a set's items."""
+        return f"/evaluation_sets/{segment(set_id)}/items"
+
+    def item(self, set_id: str, item_id: str) -> Request:
+        """The request for an item with its expected output."""
+        return Request(f"{self.of_set(set_id)}/{segment(item_id)}", subject=item_id)
+
+
+def evaluation(api_version: str) -> EvaluationEndpoint | None:
+    """The lists of evaluation sets in a version; before 2025-04-21 there are none."""
+    if api_version == "2026-02-09":
+        return EvaluationEndpoint("data evaluationSets", "data evaluationSetItems")
+    if api_version == "2025-04-21":
+        # the names of its list of items are not documented
+        return EvaluationEndpoint("evaluationSets data", "evaluationSetItems evaluationItems items data")
+    return None
+
+
 class _Page(NamedTuple):
     rows: list[Raw]
     token: str | None
@@ -269,6 +295,7 @@ class Pager:
     ) -> Iterator[list[Raw]]:
         """The rows of a list, page by page, until an answer has no token. [] while a page is on its way.
 
+        `envelope`: the key of the rows, or several that it may have, separated by blanks.
         `size_name`: the page size under another name, for servers that ignore `maxPageSize`. A short or empty
         page does not end a list. A token that repeats would never end: ShapeError. A token that expires (400)
         starts the list again, once; rows then come twice.
@@ -336,11 +363,13 @@ class Pager:
 
     def _read(self, request: Request, envelope: str) -> _Page:
         answer = Payload(clean(self.client.get(request).body))
-        rows = answer.raws(envelope)
-        if envelope in answer:
-            raise ShapeError(f"{envelope!r} is not a list", request=str(request))
+        names = envelope.split()
+        name = next((known for known in names if known in answer), names[0])
+        rows = answer.raws(name)
+        if name in answer:
+            raise ShapeError(f"{name!r} is not a list", request=str(request))
         if rows is None and "nextPageToken" not in answer:
-            raise ShapeError(f"the answer has no list {envelope!r}", request=str(request))
+            raise ShapeError(f"the answer has no list {names[0]!r}", request=str(request))
         token = answer.label("nextPageToken") or None
         if "nextPageToken" in answer:
             raise ShapeError("the page token is not a text", request=str(request))

@@ -24,9 +24,9 @@ from ...core.payload import Payload
 from ...core.tables import CHARGES, INSIGHTS, PROCESSOR_RUNS, SPLITS
 from ...sync.plan import ListedRun, is_older
 from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
-from . import outputs, schemas
-from .field_metadata import insights
-from .parts import TYPES, add_files, credit_cells, processor_type
+from .shapes import outputs, schemas
+from .shapes.field_metadata import insights
+from .shapes.parts import TYPES, add_files, credit_cells, processor_type
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED"})
 

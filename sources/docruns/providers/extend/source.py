@@ -11,7 +11,7 @@ A provider's source has four parts:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial, wraps
 from inspect import unwrap
 from typing import Any
@@ -29,7 +29,7 @@ from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
 from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key
-from . import api, catalogue, workflow_runs
+from . import api, catalogue, evaluation, workflow_runs
 from .processor_runs import Context
 
 
@@ -61,9 +61,9 @@ def connect_extend(
     """Workflow runs, processor runs, their fields and all other rows of a run, from Extend.
 
     Resources: `workflow_runs` (with their steps, processor runs, fields, insights, citations, splits and
-    files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`. Each run that is due
-    costs one request. A run that did not change since the last load costs none. Every yield holds whole runs,
-    so any limit leaves whole runs and a correct state.
+    files), `processor_runs` (those outside of workflow runs), `workflows`, `processors`, `evaluation_sets`.
+    Each run that is due costs one request. A run that did not change since the last load costs none. Every
+    yield holds whole runs, so any limit leaves whole runs and a correct state.
 
     Args:
         api_key: The key, also read from EXTEND_API_KEY. Optional on loopback addresses.
@@ -77,7 +77,8 @@ def connect_extend(
         concurrency: Requests in flight.
         max_response_mb: The largest answer in MiB after decompression; a larger one is an error.
         overlap: How far below the watermark a load walks lists again, e.g. 30m, 1h, 2d.
-        recheck_for: How long after its last change a load looks for a run that is not final.
+        recheck_for: How long after its last change a load looks for a run that is not final, and lists
+            the items of an evaluation set.
         replica_lag: How much older than the lists an answer may be. A run that was read sooner after
             its last change, and whose answer has no date, is read once more by a later load.
         chunk_runs: Runs per load package. Default: all due runs in one package.
@@ -177,18 +178,24 @@ def _lists(pager: api.Pager, context: Context, list_processor_runs: bool | None)
 
 
 def _resources(sync: Sync, context: Context, pager: api.Pager) -> list[Any]:
-    """The dlt resources of one load: the two that all platforms have, and the catalogue."""
+    """The dlt resources of one load: the two that all platforms have, the catalogue and the evaluation sets."""
 
-    def catalogue_resource(name: str) -> Any:
+    def resource(name: str, load: Callable[[MutableMapping[str, Any]], Iterator[Tables | None]]) -> Any:
         @dlt.resource(name=name)
         def rows() -> Iterator[Tables | None]:
             check_storage_mode(sync.platform)
             with sync.open_client():
-                yield from catalogue.load(
-                    sync, pager, context, dlt.current.resource_state(), name == "workflows"
-                )
+                yield from load(dlt.current.resource_state())
 
         return add_tables(rows, sync.settings.privacy, hints)
 
+    def of_catalogue(saved: MutableMapping[str, Any], of_workflows: bool) -> Iterator[Tables | None]:
+        return catalogue.load(sync, pager, context, saved, of_workflows)
+
     hints = Hints()
-    return [*run_resources(sync), *map(catalogue_resource, ("workflows", "processors"))]
+    return [
+        *run_resources(sync),
+        resource("workflows", partial(of_catalogue, of_workflows=True)),
+        resource("processors", partial(of_catalogue, of_workflows=False)),
+        resource("evaluation_sets", partial(evaluation.load, sync, pager, context)),
+    ]

@@ -21,8 +21,8 @@ from ...core.payload import Payload, is_usable
 from ...core.tables import CHARGES, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
 from ..answers import check_id
-from .parts import add_files, credit_cells
 from .processor_runs import Context, add_processor_run, run_type
+from .shapes.parts import add_files, credit_cells
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"})
 

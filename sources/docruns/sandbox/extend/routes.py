@@ -7,6 +7,7 @@ from .call import Call, Route
 from .catalog_routes import CatalogRoutes
 from .classic import Classic
 from .errors import RefusedError
+from .evaluation_routes import EvaluationRoutes
 from .modern import Modern
 from .platform import Extend
 from .run_routes import RunRoutes
@@ -23,6 +24,7 @@ class Api:
             RunRoutes(platform, modern, classic),
             CatalogRoutes(platform, modern, classic),
             SideRoutes(platform, modern, classic),
+            EvaluationRoutes(platform, modern),
         )
         self._by_shape: dict[tuple[str, int], list[Route]] = {}
         for part in parts:

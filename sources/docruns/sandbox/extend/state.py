@@ -16,6 +16,7 @@ from ..moments import Clock
 from ..pool import Pool
 from .catalog import Catalog
 from .errors import RefusedError
+from .evaluation import EvaluationSets
 from .outputs import Outputs
 from .runs import FINAL, Child, Run, children_of, choose, past
 from .shelf import Shelf
@@ -54,6 +55,8 @@ class Switches:
     reviewed_metadata: Literal["initial_paths", "final_paths"] = "initial_paths"
     source_filter: Literal["kept", "ignored", "refused"] = "kept"
     risk_levels: Literal["kept", "purged"] = "kept"
+    list_evaluation_sets: bool = True
+    items_move_sets: bool = True
 
 
 @dataclass(slots=True)
@@ -114,6 +117,7 @@ class State:
             ),
         }
         self._child_shelves: dict[tuple[str, str], Shelf] = {}
+        self.evaluation = EvaluationSets(self)
 
     def outputs(self, child: Child) -> Outputs:
         key = (child.documents, child.size, child.variant)

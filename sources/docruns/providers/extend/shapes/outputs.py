@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from ...core.codec import JSON, decode_like, decode_whole, encode, is_object, json_text, members
-from ...core.errors import ShapeError
-from ...core.flatten.output import NO_OUTPUT, Citation, FieldMetadata, Output, Schema
-from ...core.flatten.paths import PathBudget, child_path, join
-from ...core.payload import Payload
+from ....core.codec import JSON, decode_like, decode_whole, encode, is_object, json_text, members
+from ....core.errors import ShapeError
+from ....core.flatten.output import NO_OUTPUT, Citation, FieldMetadata, Output, Schema
+from ....core.flatten.paths import PathBudget, child_path, join
+from ....core.payload import Payload
 from .field_metadata import insights, metadata
 from .schemas import field_schemas, type_of
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.batch import Batch
-from ...core.codec import number_text
-from ...core.payload import Payload
-from ...core.tables import CHARGES, RUN_FILES
+from ....core.batch import Batch
+from ....core.codec import number_text
+from ....core.payload import Payload
+from ....core.tables import CHARGES, RUN_FILES
 
 TYPES = {
     "extract_run": "EXTRACT",

@@ -14,11 +14,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Raw, Struct
 
-from ...core.codec import json_text, members
-from ...core.duplicate_keys import check_structs
-from ...core.errors import ShapeError
-from ...core.flatten.output import Citation, FieldMetadata, Insight
-from ...core.payload import Payload
+from ....core.codec import json_text, members
+from ....core.duplicate_keys import check_structs
+from ....core.errors import ShapeError
+from ....core.flatten.output import Citation, FieldMetadata, Insight
+from ....core.payload import Payload
 
 # the range of a bigint column; a larger number is read by key, which leaves it in extra
 _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

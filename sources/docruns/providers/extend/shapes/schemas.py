@@ -7,10 +7,10 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from ...core.codec import JSON, decode, decode_whole, json_text, members
-from ...core.errors import ShapeError
-from ...core.flatten.output import Edit, Schema
-from ...core.payload import Payload
+from ....core.codec import JSON, decode, decode_whole, json_text, members
+from ....core.errors import ShapeError
+from ....core.flatten.output import Edit, Schema
+from ....core.payload import Payload
 
 _raws = msgspec.json.Decoder(dict[str, Raw]).decode
 _raw_list = msgspec.json.Decoder(list[Raw]).decode
