@@ -82,6 +82,12 @@ CONTRACT: dict[str, tuple[str, str]] = {
         created_at extra
         """,
     ),
+    "charges": (
+        "run_id position",
+        """
+        run_id run_kind position product unit quantity credits page_count extra
+        """,
+    ),
     "workflows": (
         "id",
         """
@@ -255,6 +261,7 @@ def test_only_tables_of_a_run_s_rows_are_replaced_as_a_set() -> None:
         "citations": "processor_run_id",
         "splits": "processor_run_id",
         "run_files": "run_id",
+        "charges": "run_id",
         "expected_fields": "evaluation_item_id",
     }
     assert RUN_FILES.names[-1] == CLEARED

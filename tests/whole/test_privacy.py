@@ -66,6 +66,7 @@ PUBLIC = {
     "citations": "processor_run_id output path file_id",
     "splits": "processor_run_id split_id file_id",
     "run_files": "run_id run_kind file_id type parent_file_id",
+    "charges": "run_id run_kind charged_run_id charged_run_type product unit",
     "workflows": "id workspace api_version name",
     "workflow_versions": "id workspace api_version workflow_id version name",
     "processors": "id workspace api_version type name",
