@@ -50,6 +50,7 @@ OWNERS = {
         "store/",
         "providers/",
         "commands/load",
+        "commands/descriptions",
         "commands/push/refresh",
         "commands/cli/options",
     },

@@ -15,7 +15,8 @@ from docruns.core.errors import ShapeError
 from docruns.core.flatten.flatten import rebuild
 from docruns.core.payload import Payload
 from docruns.core.tables import FIELDS, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS
-from docruns.providers.extend import field_metadata, workflow_runs
+from docruns.providers.extend import workflow_runs
+from docruns.providers.extend.shapes import field_metadata
 from docruns.providers.plextera import runs as plextera
 from docruns.sync.plan import ListedRun
 

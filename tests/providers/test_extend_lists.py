@@ -165,3 +165,30 @@ def test_a_purged_risk_level_is_kept(load_extend: Loader, sandbox: Sandbox, tmp_
     summary, _ = load_extend(database, base_url=sandbox.extend_url)
     assert summary.rows["processor_runs"] == len(before) > 0
     assert query(database, levels) == before
+
+
+def test_a_repeated_row_and_a_page_below(load_extend: Loader, tmp_path: Path) -> None:
+    """A run that comes twice in a filtered list has its source. A server that ignores the filter is noticed where the
+    run is on a page further down, too."""
+    with Sandbox(runs=4, standalone=60, seed=9, plextera_runs=0) as sandbox:
+        for behaviour, known in (("kept", True), ("ignored", False)):
+            sandbox.extend.switch(source_filter=behaviour)
+            sandbox.fault("duplicate", path="/extract_runs")
+            database = tmp_path / f"{behaviour}.duckdb"
+            load_extend(database, base_url=sandbox.extend_url, page_size=5)
+            sandbox.clear_faults()
+            rows = query(database, f"SELECT count(*), count(source) FROM extend.processor_runs WHERE {ALONE}")
+            assert rows[0][1] == (rows[0][0] if known else 0)
+
+
+def test_a_chunked_load_searches_sources_once_the_workflow_runs_are_done(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Runs inside workflow runs need no search: only the stand-alone ones are looked up, in whatever package."""
+    database = tmp_path / "s.duckdb"
+    load_extend(database, base_url=sandbox.extend_url, chunk_runs=15)
+    found = dict(
+        query(database, "SELECT id, source FROM extend.processor_runs WHERE type NOT IN ('EDIT', 'VERIFY')")
+    )
+    known = sources(sandbox, "2026-02-09")
+    assert found == {id_: known[id_] for id_ in found}

@@ -1,5 +1,4 @@
-"""Where nested workflow runs, extractions and failed runs hang, by a rule that does not depend on the order of
-loads.
+"""Where nested workflow runs and extractions hang, by a rule that does not depend on the order of loads.
 
     workflow_steps: nested_run_ids, processor_run_id ──► of all steps that name a run, the first ──► its links
 
@@ -48,22 +47,6 @@ def mend_links(running: Pipeline) -> int:
         # an earlier version of docruns has made the table: what it says of nested runs is not enough
         return 0
     changes = [*_nested_changes(running), *_extraction_changes(running)]
-    lookup.update_rows(running, changes)
-    return len(changes)
-
-
-def link_failed_runs(running: Pipeline) -> int:
-    """Set the workflow run of failed processor runs whose answers name none, through their parse runs. Returns how
-    many. Extend leaves a failed run out of the workflow run's answer."""
-    changes = [
-        lookup.Change(
-            PROCESSOR_RUNS,
-            "id",
-            id_,
-            {"workflow_run_id": run_id, "source": "WORKFLOW_RUN", "source_id": run_id},
-        )
-        for id_, run_id in lookup.failures_of_workflow_runs(running)
-    ]
     lookup.update_rows(running, changes)
     return len(changes)
 

@@ -29,7 +29,6 @@ from ..net.messages import Usage
 from ..providers.known_runs import FULL_LOAD_BEGUN
 from ..providers.resources import make_source
 from ..store import lookup
-from ..store.descriptions import describe_tables
 from ..store.destinations import traits_of
 from ..store.duckdb.publish import check_place, publish_copy
 from ..store.environment import private_files
@@ -47,7 +46,8 @@ from ..store.target import Target, exclusive, working_folder
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
-from .links import link_failed_runs, mend_links
+from .descriptions import describe_tables
+from .links import mend_links
 
 CHUNK_RUNS = 1000
 """Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
@@ -172,7 +172,7 @@ def _load_until_done(
         if sync.platform.has_nested_runs and not sync.is_sample and traits_of(running).takes_updates:
             mend_links(running)
         if sync.metrics.counts.fetched and traits_of(running).takes_updates:
-            link_failed_runs(running)
+            lookup.link_failed_runs(running)
         describe_tables(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None

@@ -120,10 +120,12 @@ class _Tables:
         return int(row[0])
 
     def older_rows(self) -> int:
-        """Runs that an earlier version of docruns has loaded, which has read less of their answers."""
-        has_version = self._has_column("syncs", "rows_version")
-        newer = f"SELECT load_id FROM {self._quoted}.syncs WHERE rows_version >= {ROWS_VERSION}"
-        where = "WHERE deleted_at IS NULL" + (f" AND _dlt_load_id NOT IN ({newer})" if has_version else "")
+        """Runs whose rows an earlier version of docruns has made: they lack what has been added since."""
+        where = "WHERE deleted_at IS NULL"
+        if self._has_column("syncs", "rows_version"):
+            # a load id is the time of the package: a push writes packages too, and no row of syncs
+            first = f"SELECT min(try_cast(load_id AS DOUBLE)) FROM {self._quoted}.syncs WHERE rows_version >= {ROWS_VERSION}"
+            where += f" AND try_cast(_dlt_load_id AS DOUBLE) < coalesce(({first}), 'infinity'::DOUBLE)"
         return self.count("workflow_runs", where) + self.count("processor_runs", where)
 
     def _has_column(self, table: str, column: str) -> bool:

@@ -27,8 +27,8 @@ Such rows never reach the table, so in the destination the column is always null
 """
 
 ROWS_VERSION = 2
-"""What the rows of a run hold: it grows where an earlier version of docruns has read less of the same answer. Only
-a load with --full fills runs that were loaded before. 2: items of arrays are matched by what they hold, `edited` is
+"""The version of what the rows of a run hold. It grows when docruns reads more of an answer than before. Only a load
+with --full fills runs that were loaded before. 2: items of arrays are matched by what they hold, `edited` is
 null where nobody has reviewed; `source`, `processing_ms`, `risk_level`, `charges`."""
 
 NO_PATH = "]"

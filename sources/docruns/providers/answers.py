@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -12,8 +12,9 @@ from ..core.codec import clean
 from ..core.errors import ApiError, ShapeError
 from ..core.flatten.flatten import FlatRows
 from ..core.payload import Payload
-from ..core.tables import CITATIONS, FIELDS, INSIGHTS, RUN_FILES, SPLITS
+from ..core.tables import CHARGES, CITATIONS, FIELDS, INSIGHTS, RUN_FILES, SPLITS
 from ..net.http_errors import refusal
+from ..net.messages import Request
 from ..sync.plan import ListedRun
 
 Params = tuple[tuple[str, str | int], ...]
@@ -22,7 +23,11 @@ Params = tuple[tuple[str, str | int], ...]
 MAX_STATUS = 100
 """Characters of a status in a list request. Servers limit the length of a URL."""
 
-PROCESSOR_RUN_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES)
+MAX_PAGES = 100_000
+REPEATED_PAGES = 10
+"""Pages in a row with nothing but the rows of earlier pages, after which a list goes in circles."""
+
+PROCESSOR_RUN_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES, CHARGES)
 """Tables with the rows of a processor run, beside its own row."""
 
 _decode_any = msgspec.json.Decoder(Raw).decode
@@ -108,3 +113,31 @@ def add_fields(batch: Batch, flat: FlatRows, output_format: str | None) -> dict[
     batch.extend(INSIGHTS, flat.insights)
     batch.extend(CITATIONS, flat.citations)
     return {"output_format": output_format, "field_count": flat.leaves, "edited_count": flat.edited}
+
+
+class Circle:
+    """Ends a list by page tokens that never ends by itself."""
+
+    def __init__(self) -> None:
+        self._tokens: set[str] = set()
+        self._contents: set[int] = set()
+        self._repeated = 0
+
+    def check(self, rows: Sequence[Raw], token: str | None, request: Request) -> None:
+        """ShapeError where a page has an earlier token, or is one of many in a row with the rows of earlier pages."""
+        content = hash(tuple(map(bytes, rows)))
+        self._repeated = self._repeated + 1 if rows and content in self._contents else 0
+        problem = None
+        if token in self._tokens:
+            number = len(self._tokens)
+            problem = f"the list goes in circles: page token number {number} repeats an earlier one"
+        elif self._repeated >= REPEATED_PAGES:
+            problem = (
+                f"the list goes in circles: {self._repeated} pages in a row have the rows of earlier ones"
+            )
+        elif len(self._tokens) >= MAX_PAGES:
+            problem = f"the list did not end after {MAX_PAGES} pages"
+        if problem is not None:
+            raise ShapeError(problem, request=str(request))
+        self._tokens.add(token or "")
+        self._contents.add(content)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import dlt
 from dlt.common.destination import Destination, TLoaderFileFormat
@@ -40,11 +40,28 @@ class DestinationTraits:
     """Its tables can be queried only after dlt has read their schema from the destination."""
     has_advisory_locks: bool = False
     """It has PostgreSQL's advisory locks, so a load can keep those of other machines off its dataset."""
-    comments: Literal["duckdb", "postgres"] | None = None
-    """How its stored comments on tables and columns are queried: see store/descriptions.py. None: it has none."""
+    comments_query: str | None = None
+    """A query for the tables of a schema, their columns (null: the table itself) and the comments on them. Both
+    parameters are the schema. None: the destination has no comments."""
     may_use_pandas: bool = True
     """dlt's client for it may make data frames."""
 
+
+_DUCKDB_COMMENTS = """
+    SELECT table_name, NULL, comment FROM duckdb_tables()
+    WHERE schema_name = %s AND database_name = current_database()
+    UNION ALL SELECT table_name, column_name, comment FROM duckdb_columns()
+    WHERE schema_name = %s AND database_name = current_database()
+"""
+_POSTGRES_COMMENTS = """
+    WITH tables AS (
+        SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND n.nspname = %s AND c.relkind IN ('r', 'p')
+    )
+    SELECT relname, NULL, obj_description(oid, 'pg_class') FROM tables
+    UNION ALL SELECT relname, attname, col_description(oid, attnum)
+    FROM tables JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+"""
 
 KNOWN = {
     "duckdb": DestinationTraits(
@@ -53,7 +70,7 @@ KNOWN = {
         takes_updates=True,
         is_staged_once=True,
         has_file=True,
-        comments="duckdb",
+        comments_query=_DUCKDB_COMMENTS,
         may_use_pandas=False,
     ),
     "postgres": DestinationTraits(
@@ -63,7 +80,7 @@ KNOWN = {
         holds_nul=False,
         parses_json=True,
         has_advisory_locks=True,
-        comments="postgres",
+        comments_query=_POSTGRES_COMMENTS,
     ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),
     "filesystem": DestinationTraits(has_tables_in_schema_only=True),

@@ -177,7 +177,9 @@ _OUT_OF_MEMORY = re.compile("Out of Memory Error|failed to (pin|allocate|offload
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether DuckDB ran out of memory; other errors may wrap its error, or only quote its text. A commit that ends
     so is an error of the transaction: "Failed to commit: failed to pin block of size 256.0 KiB (…)"."""
-    return any(_OUT_OF_MEMORY.search(str(cause)) for cause in causes_of(error))
+    return any(
+        _OUT_OF_MEMORY.search(str(cause)) for cause in causes_of(error) if not isinstance(cause, DocrunsError)
+    )
 
 
 def _translated(cause: BaseException, database: str, folder: Path | None) -> DocrunsError | None:

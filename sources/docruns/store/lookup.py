@@ -162,9 +162,9 @@ def rows_of(
     """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text. Empty where the
     table does not exist yet.
 
-    `names` are the columns to read, by default all; `unlike` is a column and a value that it must not have.
+    `names` are the columns to read, by default all that the destination has; `unlike` is a column and a value that it must not have.
     """
-    names = names or [name for name in table.names if name != CLEARED]
+    names = names or columns_in(pipeline, table)
     is_parsed = traits_of(pipeline).parses_json
     parsed = {column.name for column in table.columns if is_parsed and column.type == "json"}
     with suppress(DatabaseUndefinedRelation):
@@ -207,6 +207,16 @@ def rows_by_id(
         yield from _select(pipeline, table.name, names, ids)
 
 
+def columns_in(pipeline: dlt.Pipeline, table: Table) -> list[str]:
+    """Those columns of the table model that the destination has: an earlier version may have made the table."""
+    with suppress(DestinationException), pipeline.sql_client() as client:
+        query = f"SELECT * FROM {client.make_qualified_table_name(table.name)} WHERE 1 = 0"
+        with client.execute_query(query) as cursor:
+            found = {column[0] for column in cursor.description or ()}
+        return [name for name in table.names if name in found and name != CLEARED]
+    return [name for name in table.names if name != CLEARED]
+
+
 def has_column(pipeline: dlt.Pipeline, table: Table, name: str) -> bool:
     """Whether the destination has the table, with the column."""
     try:
@@ -237,17 +247,24 @@ def risk_levels(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, str]:
     return {id_: level for id_, level in _rows(pipeline, PROCESSOR_RUNS.name, ("risk_level",), ids) if level}
 
 
-def failures_of_workflow_runs(pipeline: dlt.Pipeline) -> list[tuple[str, str]]:
-    """Failed processor runs that name no workflow run, each with the workflow run that its parse run came in."""
+def link_failed_runs(pipeline: dlt.Pipeline) -> int:
+    """Give failed processor runs that name no workflow run the one that their parse run came in. Returns how many."""
     with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
         runs = client.make_qualified_table_name(PROCESSOR_RUNS.name)
-        query = (
-            f"SELECT r.id, p.workflow_run_id FROM {runs} r JOIN {runs} p ON p.id = r.parse_run_id "
-            "WHERE r.workflow_run_id IS NULL AND r.status = 'FAILED' AND p.workflow_run_id IS NOT NULL "
+        unlinked = (
+            f"FROM {runs} AS p WHERE p.id = r.parse_run_id AND p.workflow_run_id IS NOT NULL "
+            "AND r.workflow_run_id IS NULL AND r.status = 'FAILED' AND r.deleted_at IS NULL "
             "AND coalesce(r.source, 'WORKFLOW_RUN') = 'WORKFLOW_RUN'"
         )
-        return [(id_, run_id) for id_, run_id in client.execute_sql(query) or ()]
-    return []
+        count = f"SELECT count(*) FROM {runs} AS r WHERE EXISTS (SELECT 1 {unlinked})"
+        ((number,),) = client.execute_sql(count) or ((0,),)
+        if number:
+            cells = (
+                "workflow_run_id = p.workflow_run_id, source = 'WORKFLOW_RUN', source_id = p.workflow_run_id"
+            )
+            client.execute_sql(f"UPDATE {runs} AS r SET {cells} {unlinked}")
+        return int(number)
+    return 0
 
 
 class Change(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from ..core.errors import ApiError, MissingError, RefusedError, UnreachableError, stops_everything
@@ -17,11 +18,11 @@ from .plan import ListedRun, Order, State, floor, scan
 
 @dataclass
 class KnownRuns:
-    """What a load knows of a run beside its own answer.
+    """What a load knows of a run beside its own answer. All are keyed by run id.
 
-    `listed` are processor runs as their lists show them; `sources` say what made runs that do not say it, `risk_levels` what the destination holds of verify runs; `parents` are the steps that made processor runs,
-    and `links` the places of nested workflow runs, as this load or the destination knows them. All are keyed
-    by run id.
+    `listed`: processor runs as their lists show them. `parents`: the steps that made processor runs. `links`: the
+    places of nested workflow runs. `sources`: what made the runs that do not say it. `risk_levels`: what the
+    destination holds of verify runs.
     """
 
     listed: Mapping[str, ListedRun] = field(default_factory=dict)
@@ -35,6 +36,10 @@ class KnownRuns:
         for known in (self.parents, self.links, self.sources, self.risk_levels):
             known.clear()
 
+
+SOURCE_PAGES = 10
+FEWEST_ROWS = 20
+"""Of a list that is filtered by source, a load reads ten pages and one for each twenty runs that are due."""
 
 Parse = Callable[[bytes, ListedRun, KnownRuns], ParsedRun]
 """Turns the answer to a detail request into rows. Pure: ApiError, ValueError or RecursionError where it cannot."""
@@ -118,20 +123,24 @@ class RunList:
         """What made the runs that are due, as far as the list says it: it is filtered by one source after another,
         down to the oldest change of these runs, until all are found.
 
-        A server that ignores the filter shows a run for two sources: then nothing is known.
+        A server that ignores the filter sends the same first page for two sources: then nothing is known.
         """
         found: dict[str, str] = {}
-        down_to = min(due.values(), default=None)
-        for number, source in enumerate(self.sources if due else ()):
-            for page in scan(self.of_source(source), down_to, self.is_ordered):
-                ids = due.keys() & {run.id for run in page}
-                if ids & found.keys():
-                    return {}
-                found |= dict.fromkeys(ids, source)
-                if page and len(found) == len(due):
+        firsts: list[set[str]] = []
+        down_to, budget = min(due.values(), default=None), SOURCE_PAGES + len(due) // FEWEST_ROWS
+        for source in self.sources if due else ():
+            pages = filter(None, scan(self.of_source(source), down_to, self.is_ordered))
+            for number, page in enumerate(islice(pages, budget)):
+                ids = {run.id for run in page}
+                if number == 0:
+                    if any(ids & other for other in firsts):
+                        return {}
+                    firsts.append(ids)
+                found |= dict.fromkeys(due.keys() & ids, source)
+                if len(found) == len(due):
                     break
             # a second source shows whether the server filters
-            if number and len(found) == len(due):
+            if len(firsts) > 1 and len(found) == len(due):
                 break
         return found
 

@@ -181,7 +181,9 @@ class Sync:
         # a failure or a limit leaves the list without a plan, so that it is planned anew
         planned = self.plans.planned.pop(run_list.name)
         self._is_interrupted = True
-        self.known.sources |= self.plans.find_sources(run_list, planned, self.is_loaded)
+        main = self.plans.planned.get(self.platform.workflow_runs.name)
+        if run_list.sources and (main is None or main.is_done):
+            self.known.sources |= self.plans.find_sources(run_list, planned, self.is_loaded)
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
         context = FetchContext(

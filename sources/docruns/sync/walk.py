@@ -128,11 +128,18 @@ class ListPlans:
     def find_sources(
         self, run_list: RunList, planned: Prefetcher, is_loaded: Callable[[str], bool]
     ) -> dict[str, str]:
-        """What made the runs that are due, where a list and no answer says it. Asked once for each list."""
+        """What made the runs that are due, where a list and no answer says it. Asked once for each list.
+
+        Runs that an earlier load has seen already are left out: they may be far down in the list.
+        """
         if run_list.name in self._searched:
             return {}
         self._searched.add(run_list.name)
-        due = {run.id: run.changed for run in planned.due if not is_loaded(run.id)}
+        due = {
+            run.id: run.changed
+            for run in planned.due
+            if run.id not in self.must_fetch and not is_loaded(run.id)
+        }
         try:
             return run_list.find_sources(due)
         except ApiError as error:

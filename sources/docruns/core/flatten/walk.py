@@ -56,7 +56,7 @@ class Walk:
         self.has_initial = initial.value is not MISSING
         self.has_reviewed = reviewed.value is not MISSING
         self.metadata = RunMetadata(final, initial, reviewed, review.edits or {})
-        # a reviewer left what does not differ; who has not looked, or shows no initial value, tells nothing
+        # equal values are unedited only where somebody has reviewed and the initial value is known
         is_known = bool(review.is_reviewed) and (self.has_initial or review.edits is not None)
         self.unedited = False if is_known else None
         self.fields: list[Row] = []

@@ -22,7 +22,7 @@ from ...core.payload import Payload, is_usable
 from ...net.client import Client
 from ...net.messages import Request, segment
 from ...sync.plan import ListedRun
-from ..answers import MAX_STATUS, Params, check_answer, explain_refusal, inspect_entry
+from ..answers import MAX_STATUS, Circle, Params, check_answer, explain_refusal, inspect_entry
 from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
 from .workflow_runs import FINAL_STATUS as FINAL_WORKFLOW_STATUS
 
@@ -52,9 +52,6 @@ PARSE_SOURCES = (
 
 PAGE_SIZE = 1000
 SMALLER_PAGES = (100, 20)
-MAX_PAGES = 100_000
-REPEATED_PAGES = 10
-"""Pages in a row with nothing but the rows of earlier pages, after which a list goes in circles."""
 
 # the date for v1, which its documents describe: a request with a new key and no date gets a 400
 _V1_DATE = "2024-11-14"
@@ -223,34 +220,6 @@ class _Page(NamedTuple):
     token: str | None
 
 
-class _Circle:
-    """Ends a list that never ends by itself."""
-
-    def __init__(self) -> None:
-        self._tokens: set[str] = set()
-        self._contents: set[int] = set()
-        self._repeated = 0
-
-    def check(self, page: _Page, request: Request) -> None:
-        """ShapeError where a page has an earlier token, or is one of many in a row with the rows of earlier pages."""
-        content = hash(tuple(map(bytes, page.rows)))
-        self._repeated = self._repeated + 1 if page.rows and content in self._contents else 0
-        problem = None
-        if page.token in self._tokens:
-            number = len(self._tokens)
-            problem = f"the list goes in circles: page token number {number} repeats an earlier one"
-        elif self._repeated >= REPEATED_PAGES:
-            problem = (
-                f"the list goes in circles: {self._repeated} pages in a row have the rows of earlier ones"
-            )
-        elif len(self._tokens) >= MAX_PAGES:
-            problem = f"the list did not end after {MAX_PAGES} pages"
-        if problem is not None:
-            raise ShapeError(problem, request=str(request))
-        self._tokens.add(page.token or "")
-        self._contents.add(content)
-
-
 class Pager:
     """Reads lists page by page, with the largest pages that the server allows.
 
@@ -308,9 +277,9 @@ class Pager:
         if size_name is not None and page.token is not None:
             request, page = self._renamed(request, page, envelope, size_name)
             yield page.rows
-        circle = _Circle()
+        circle = Circle()
         while page.token is not None:
-            circle.check(page, request)
+            circle.check(page.rows, page.token, request)
             following = request._replace(params=(*request.params, ("nextPageToken", page.token)))
             self.client.begin([following])
             yield []

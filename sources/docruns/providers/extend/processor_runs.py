@@ -21,7 +21,7 @@ from ...core.flatten.flatten import flatten_outputs
 from ...core.flatten.output import Insight, Review
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
-from ...core.tables import CHARGES, INSIGHTS, PROCESSOR_RUNS, SPLITS
+from ...core.tables import INSIGHTS, PROCESSOR_RUNS, SPLITS
 from ...sync.plan import ListedRun, is_older
 from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
 from .shapes import outputs, schemas
@@ -64,7 +64,7 @@ def add_processor_run(
 ) -> OwnState:
     """Add the rows of one processor run. Gives what the answer says of its state."""
     id_ = run.text("id") or ""
-    batch.clear_run((*PROCESSOR_RUN_TABLES, CHARGES), id_)
+    batch.clear_run(PROCESSOR_RUN_TABLES, id_)
     type_ = run_type(run) or context.listed_type
     status = run.text("status") or (listed.status if listed else None)
     is_final = status in FINAL_STATUS if status else bool(parent and parent.is_final)

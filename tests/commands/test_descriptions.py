@@ -7,12 +7,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from docruns.commands import descriptions
+from docruns.commands.descriptions import LOAD_ID_TEXT, describe_tables
 from docruns.commands.load import load_runs
 from docruns.core.tables import TABLES
 from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
-from docruns.store import descriptions
-from docruns.store.descriptions import LOAD_ID_TEXT, describe_tables
 from docruns.store.pipeline import open_pipeline
 from docruns.store.target import Target
 from support.loading import Loader, query
@@ -49,8 +49,12 @@ def test_duckdb(
     with open_pipeline("extend", Target("extend", database)) as running:
         running.sync_destination()
         assert describe_tables(running) == 0
-        new = descriptions.texts() | {("fields", "path"): "It's new."}
-        monkeypatch.setattr(descriptions, "texts", lambda: new)
+        texts = descriptions.texts
+        monkeypatch.setattr(
+            descriptions,
+            "texts",
+            lambda table: texts(table) | ({"path": "It's new."} if table.name == "fields" else {}),
+        )
         assert describe_tables(running) == 1
     assert dict(query(database, DUCKDB.format("fields")))["path"] == "It's new."
 
