@@ -810,11 +810,13 @@ def test_an_odd_currency_is_kept_as_it_came(literal: str, expected: dict[str, An
     assert found == {"kind": "leaf", "type": "currency", "value_json": literal, **expected}
 
 
-def test_a_currency_by_schema_is_a_leaf_whatever_its_keys() -> None:
-    """The schema decides between leaf and object, whatever the keys are."""
+def test_a_currency_by_its_keys_or_by_the_schema_is_a_leaf() -> None:
+    """An object with the keys of a currency and no others is a leaf, whatever the schema says. With other keys the
+    schema decides."""
     literal = '{"amount":1,"note":"x"}'
     assert cells(literal, "currency")["kind"] == "leaf"
-    assert cells(CURRENCY, "object") == {"kind": "object", "type": "object", "value_json": "{}"}
+    assert cells(literal, "object") == {"kind": "object", "type": "object", "value_json": "{}"}
+    assert (cells(CURRENCY, "object")["kind"], cells(CURRENCY, "object")["type"]) == ("leaf", "currency")
 
 
 def test_containers_and_items_have_rows_of_their_own() -> None:
