@@ -107,7 +107,11 @@ class RunMetadata:
             (self.edits, self._used_edits),
         ):
             if by_path and (by_path is self._initial or len(by_path) > len(used)):
-                paths.update((path, None) for path in by_path if path not in used)
+                paths.update(
+                    (path, None)
+                    for path, known in by_path.items()
+                    if path not in used and not _is_type_only(known)
+                )
         return paths
 
     def decisions(self, node: Node, final: Sequence[JSON], initial: Sequence[JSON]) -> list[Decision]:
@@ -165,6 +169,11 @@ class RunMetadata:
 def _without_type(known: FieldMetadata | None) -> FieldMetadata:
     """What is said of a path, without the type, which a provider may have taken from the value."""
     return replace(known, type=None) if known is not None and known.type else known or _NOTHING
+
+
+def _is_type_only(known: FieldMetadata | Edit) -> bool:
+    """It says a type and nothing else: a provider has taken the type from the schema, for a value."""
+    return isinstance(known, FieldMetadata) and known.type is not None and _without_type(known) == _NOTHING
 
 
 def _take(by_path: Mapping[str, _T], path: str | None, used: set[str]) -> _T | None:
