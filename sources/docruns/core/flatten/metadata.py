@@ -7,7 +7,6 @@ the metadata of the initial output, path by path, although items have moved, it 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
@@ -198,14 +197,21 @@ def _below(value: JSON, steps: Sequence[str | int]) -> JSON:
 
 def _with(item: JSON, changes: Sequence[tuple[Sequence[str | int], JSON, JSON]]) -> JSON:
     """A copy of an item with other values at some paths; MISSING where one of these has not the value expected."""
-    item = copy.deepcopy(item)
     for steps, expected, value in changes:
-        inner, last = _below(item, steps[:-1]), steps[-1]
-        known = _below(inner, [last])
+        known = _below(item, steps)
         if known is MISSING or not is_equal(known, expected):
             return MISSING
-        inner[last] = value
+        item = _replaced(item, steps, value)
     return item
+
+
+def _replaced(item: JSON, steps: Sequence[str | int], value: JSON) -> JSON:
+    """The item with another value at a path that it has. What is beside the path is shared with the item."""
+    if not steps:
+        return value
+    changed = item.copy()
+    changed[steps[0]] = _replaced(item[steps[0]], steps[1:], value)
+    return changed
 
 
 class _Places:
@@ -225,5 +231,8 @@ class _Places:
         """The index of the equal item: `near` if it is, else the only one."""
         if item is MISSING:
             return None
-        places = self._by_text.get(sorted_text(item), [])
-        return near if near in places else places[0] if len(places) == 1 else None
+        text = sorted_text(item)
+        if near < len(self._items) and sorted_text(self._items[near]) == text:
+            return near
+        places = self._by_text.get(text, [])
+        return places[0] if len(places) == 1 else None
