@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from docruns.commands.load import Summary, load_runs
+from docruns.net import messages
 from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
@@ -62,6 +63,13 @@ def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
         return load_runs(platform, Target("extend", database)), platform
 
     return run
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is not JSON is requested once more, without a wait."""
+    init = messages.Retry.__init__
+    monkeypatch.setattr(messages.Retry, "__init__", lambda self: init(self, attempts=2, first=0.0, cap=0.0))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from docruns.core.flatten.flatten import rebuild
-from docruns.net import messages
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 from support.extend_payloads import FOLDER
@@ -27,12 +26,7 @@ LIST, ITEMS, ITEM = (
 VERSIONS = ("2026-02-09", "2025-04-21")
 OLD = "2026-03-01T00:00:00Z"
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that is not JSON is requested once more, without a wait."""
-    init = messages.Retry.__init__
-    monkeypatch.setattr(messages.Retry, "__init__", lambda self: init(self, attempts=2, first=0.0, cap=0.0))
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture

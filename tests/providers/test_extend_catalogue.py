@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from docruns.core.errors import RefusedError
-from docruns.net import client, messages
+from docruns.net import client
 from docruns.sandbox import Sandbox
 from docruns.sandbox.wire import Reply, Request
 from support.loading import Loader, query
@@ -22,12 +22,7 @@ KINDS = ("workflows", "extractors", "classifiers", "splitters")
 EMPTY = b'{"object":"list","data":[]}'
 AT = '"updatedAt":"2026-09-20T00:00:00Z"'
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that is not JSON is requested once more, without a wait."""
-    init = messages.Retry.__init__
-    monkeypatch.setattr(messages.Retry, "__init__", lambda self: init(self, attempts=2, first=0.0, cap=0.0))
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture

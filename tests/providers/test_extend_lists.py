@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from docruns.providers.known_runs import FULL_LOAD_BEGUN
 from docruns.sandbox import Sandbox
 from docruns.sandbox.extend.runs import child_id, source_of
+from docruns.store.pipeline import commit_state, open_pipeline
+from docruns.store.target import Target
 from support.loading import Loader, query
 
 ALONE = "workflow_run_id IS NULL AND type <> 'EDIT' AND type <> 'VERIFY'"
@@ -78,12 +82,19 @@ def test_a_server_without_the_filter(
     assert found.keys() == {(None,)}
 
 
-def test_a_list_that_fails_for_its_sources(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_list_that_fails_for_its_sources(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The runs are loaded without their sources. The log names the list."""
     sandbox.fault("status", path="/extract_runs", status=403, after=1)
     database = tmp_path / "s.duckdb"
     summary, _ = load_extend(database, base_url=sandbox.extend_url)
     assert summary.complete
+    assert "what made the runs of extract_runs is not known" in caplog.text
+    found = query(
+        database, f"SELECT count(source) FROM extend.processor_runs WHERE {ALONE} AND type = 'EXTRACT'"
+    )
+    assert found == [(0,)]
 
 
 def test_a_failed_run_has_the_workflow_run_of_its_parse_run(
@@ -192,3 +203,77 @@ def test_a_chunked_load_searches_sources_once_the_workflow_runs_are_done(
     )
     known = sources(sandbox, "2026-02-09")
     assert found == {id_: known[id_] for id_ in found}
+
+
+def test_a_run_from_quarantine_has_its_source(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A run that could not be read at first gets its source with the load that reads it, although that load does not
+    search the lists for it again."""
+    database = tmp_path / "s.duckdb"
+    known = sources(sandbox, "2026-02-09")
+    id_ = next(each for each, source in known.items() if source == "STUDIO" and each.startswith("exr_"))
+    sandbox.fault("status", path=f"/extract_runs/{id_}", status=422)
+    first, _ = load_extend(database, base_url=sandbox.extend_url)
+    sandbox.clear_faults()
+    second, _ = load_extend(database, base_url=sandbox.extend_url)
+    assert (first.quarantined, second.fetched) == (1, 1)
+    assert query(database, f"SELECT source FROM extend.processor_runs WHERE id = '{id_}'") == [("STUDIO",)]
+
+
+@pytest.mark.parametrize("behaviour", ["kept", "refused"])
+def test_a_run_that_is_read_again_keeps_its_source(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, behaviour: str
+) -> None:
+    """Half-loaded runs, far below the watermark, are read again without a search; a server that no longer filters
+    its lists takes no source away."""
+    database = tmp_path / "s.duckdb"
+    load_extend(database, base_url=sandbox.extend_url)
+    with open_pipeline("extend", Target("extend", database)) as running:
+        commit_state(running, "extend", FULL_LOAD_BEGUN)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(f"UPDATE extend.processor_runs SET _dlt_load_id = 'killed' WHERE {ALONE}")
+    sandbox.extend.switch(source_filter=behaviour)
+    summary, _ = load_extend(database, base_url=sandbox.extend_url)
+    assert summary.fetched > 0
+    known = sources(sandbox, "2026-02-09")
+    found = dict(query(database, f"SELECT id, source FROM extend.processor_runs WHERE {ALONE}"))
+    assert found == {id_: known[id_] for id_ in found}
+
+
+def test_a_list_entry_without_an_id_is_no_repetition(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Entries without an id, which two sources show, do not look like a server that ignores the filter."""
+    for source in ("API", "STUDIO"):
+        row: dict[str, Any] = {
+            "object": "extract_run",
+            "source": source,
+            "status": "PROCESSED",
+            "id": f"exr_{source}",
+        }
+        sandbox.extend.put(json.dumps(row), summary={**row, "id": ""}, resource="extract_runs")
+    database = tmp_path / "s.duckdb"
+    load_extend(database, base_url=sandbox.extend_url)
+    found = query(
+        database,
+        f"SELECT count(*), count(source) FROM extend.processor_runs WHERE {ALONE} AND type = 'EXTRACT'",
+    )
+    assert found[0][0] == found[0][1] > 0
+
+
+def test_a_failed_run_is_linked_by_a_later_load(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A load that was killed before it set the links is made good by the next one, which fetches nothing."""
+    database = tmp_path / "s.duckdb"
+    (id_,) = sandbox.extend.add(status="FAILED", kind="Supplier invoice intake")
+    load_extend(database, base_url=sandbox.extend_url)
+    linked = "SELECT count(*) FROM extend.processor_runs WHERE status = 'FAILED' AND workflow_run_id = ?"
+    assert query(database, linked, id_) == [(1,)]
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            "UPDATE extend.processor_runs SET workflow_run_id = NULL WHERE status = 'FAILED' AND workflow_run_id = ?",
+            [id_],
+        )
+    summary, _ = load_extend(database, base_url=sandbox.extend_url)
+    assert summary.fetched == 0
+    assert query(database, linked, id_) == [(1,)]

@@ -171,7 +171,7 @@ def _load_until_done(
         _mark_gone(running, sync)
         if sync.platform.has_nested_runs and not sync.is_sample and traits_of(running).takes_updates:
             mend_links(running)
-        if sync.metrics.counts.fetched and traits_of(running).takes_updates:
+        if traits_of(running).takes_updates:
             lookup.link_failed_runs(running)
         describe_tables(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
@@ -191,7 +191,7 @@ def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
 def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
     """Load packages, at least one. While one is extracted, the one before is checkpointed."""
     with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
-        if sync.settings.full and not sync.is_sample:
+        if sync.settings.full and not sync.is_sample and traits_of(running).takes_updates:
             commit_state(running, sync.platform.name, FULL_LOAD_BEGUN)
         load_package(running, source, target)
         checkpoint = checkpoint_aside(running, target, executor)

@@ -13,6 +13,7 @@ import dlt
 
 from ..core.parsed import ParentStep, ParsedRun
 from ..store import lookup
+from ..store.destinations import traits_of
 from ..sync.lists import KnownRuns, RunList
 from ..sync.plan import OLDEST, ListedRun, State
 from ..sync.sync import Sync
@@ -45,9 +46,12 @@ def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
         unknown = [run.id for run in runs if run.id not in parents]
         for made in lookup.produced_runs(pipeline, unknown):
             parents.setdefault(made.id, ParentStep(made.workflow_run_id, made.position))
-    # the platform may purge what a verify run has found
-    whole_rows = [run.id for run in runs if "row" in (run.summary or {})]
-    sync.known.risk_levels.update(lookup.risk_levels(pipeline, whole_rows))
+    # a run that is read again is not searched in the lists, and the platform may purge what a verify run has found
+    for id_, (source, level) in lookup.list_cells(pipeline, [run.id for run in runs]).items():
+        if source is not None:
+            sync.known.sources.setdefault(id_, source)
+        if level is not None:
+            sync.known.risk_levels[id_] = level
     found = lookup.runs_by_id(pipeline, "processor_runs", [run.id for run in runs])
     known = set()
     for run in runs:
@@ -78,7 +82,8 @@ they are older than its watermark."""
 
 def read_half_loaded_again(sync: Sync) -> None:
     """After a full load that did not end, make the runs due whose rows it has stored in a part of the tables."""
-    if sync.settings.full or not dlt.current.source_state().keys() >= FULL_LOAD_BEGUN.keys():
+    is_open = dlt.current.source_state().keys() >= FULL_LOAD_BEGUN.keys()
+    if sync.settings.full or not is_open or not traits_of(dlt.current.pipeline()).takes_updates:
         return
     _, *others = sync.platform.lists
     of_others = dlt.current.resource_state("processor_runs")

@@ -242,28 +242,31 @@ def doubtful_links(pipeline: dlt.Pipeline) -> list[str]:
     return []
 
 
-def risk_levels(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, str]:
-    """The stored risk levels of verify runs, by id."""
-    return {id_: level for id_, level in _rows(pipeline, PROCESSOR_RUNS.name, ("risk_level",), ids) if level}
+def list_cells(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+    """The stored source and risk level of processor runs, by id: only lists show them, and not for ever."""
+    rows = _rows(pipeline, PROCESSOR_RUNS.name, ("source", "risk_level"), ids)
+    return {id_: (source, level) for id_, source, level in rows}
 
 
 def link_failed_runs(pipeline: dlt.Pipeline) -> int:
     """Give failed processor runs that name no workflow run the one that their parse run came in. Returns how many."""
     with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
         runs = client.make_qualified_table_name(PROCESSOR_RUNS.name)
-        unlinked = (
-            f"FROM {runs} AS p WHERE p.id = r.parse_run_id AND p.workflow_run_id IS NOT NULL "
-            "AND r.workflow_run_id IS NULL AND r.status = 'FAILED' AND r.deleted_at IS NULL "
-            "AND coalesce(r.source, 'WORKFLOW_RUN') = 'WORKFLOW_RUN'"
+        query = (
+            f"SELECT r.id, p.workflow_run_id FROM {runs} r JOIN {runs} p ON p.id = r.parse_run_id "
+            "WHERE r.workflow_run_id IS NULL AND r.status = 'FAILED' AND r.deleted_at IS NULL "
+            "AND p.workflow_run_id IS NOT NULL AND coalesce(r.source, 'WORKFLOW_RUN') = 'WORKFLOW_RUN'"
         )
-        count = f"SELECT count(*) FROM {runs} AS r WHERE EXISTS (SELECT 1 {unlinked})"
-        ((number,),) = client.execute_sql(count) or ((0,),)
-        if number:
-            cells = (
-                "workflow_run_id = p.workflow_run_id, source = 'WORKFLOW_RUN', source_id = p.workflow_run_id"
-            )
-            client.execute_sql(f"UPDATE {runs} AS r SET {cells} {unlinked}")
-        return int(number)
+        found = [(id_, run_id) for id_, run_id in client.execute_sql(query) or ()]
+        for start in range(0, len(found), _AT_ONCE):
+            some = found[start : start + _AT_ONCE]
+            case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(some))} END"
+            cells = f"workflow_run_id = {case}, source_id = {case}, source = 'WORKFLOW_RUN'"
+            values = [cell for pair in some for cell in pair]
+            where = ", ".join(["%s"] * len(some))
+            ids = [id_ for id_, _ in some]
+            client.execute_sql(f"UPDATE {runs} SET {cells} WHERE id IN ({where})", *values, *values, *ids)
+        return len(found)
     return 0
 
 

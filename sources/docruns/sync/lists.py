@@ -131,7 +131,7 @@ class RunList:
         for source in self.sources if due else ():
             pages = filter(None, scan(self.of_source(source), down_to, self.is_ordered))
             for number, page in enumerate(islice(pages, budget)):
-                ids = {run.id for run in page}
+                ids = {run.id for run in page if run.id}
                 if number == 0:
                     if any(ids & other for other in firsts):
                         return {}

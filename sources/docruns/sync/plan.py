@@ -95,7 +95,7 @@ class State:
             unsettled={k: (_must(c), _must(a)) for k, (c, a) in saved.get("unsettled", {}).items()},
             is_unordered=bool(saved.get("unordered")),
             failed={
-                k: Failure(ListedRun(k, s, _time(c), _time(u), f, more), _must(since), *why)
+                k: Failure(_failed_run(k, s, _time(c), _time(u), f, more), _must(since), *why)
                 for k, (s, c, u, f, more, since, *why) in saved.get("failed", {}).items()
             },
         )
@@ -115,7 +115,7 @@ class State:
                     _micros(run.created_at),
                     _micros(run.updated_at),
                     run.is_final,
-                    run.summary,
+                    run.summary if run.source is None else {**(run.summary or {}), "source": run.source},
                     _micros(since),
                     *why,
                 ]
@@ -306,7 +306,7 @@ def plan_runs(
             top = run.changed
         known = newest.get(run.id)
         if known is None or run.changed >= known.changed:
-            newest[run.id] = run
+            newest[run.id] = run if known is None else run._replace(source=run.source or known.source)
     down_to = None if state.watermark is None else _minus(state.watermark, overlap)
     due: list[ListedRun] = []
     unchanged: list[ListedRun] = []
@@ -354,6 +354,20 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def _micros(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // _MICROSECOND
+
+
+def _failed_run(
+    id_: str,
+    status: str | None,
+    created_at: datetime | None,
+    updated_at: datetime | None,
+    is_final: bool,
+    saved: dict[str, Any] | None,
+) -> ListedRun:
+    """A run as the state holds it: `saved` is its summary, with its source."""
+    summary = dict(saved or {})
+    source = summary.pop("source", None)
+    return ListedRun(id_, status, created_at, updated_at, is_final, summary or None, source)
 
 
 def _time(micros: int | None) -> datetime | None:

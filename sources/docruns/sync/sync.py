@@ -181,9 +181,8 @@ class Sync:
         # a failure or a limit leaves the list without a plan, so that it is planned anew
         planned = self.plans.planned.pop(run_list.name)
         self._is_interrupted = True
-        main = self.plans.planned.get(self.platform.workflow_runs.name)
-        if run_list.sources and (main is None or main.is_done):
-            self.known.sources |= self.plans.find_sources(run_list, planned, self.is_loaded)
+        main = self.platform.workflow_runs.name
+        self.known.sources |= self.plans.find_sources(run_list, planned, main, self.is_loaded)
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
         context = FetchContext(
@@ -352,6 +351,7 @@ class _ListLoad:
         name = type(error).__name__
         message = quarantine.redacted_message(error, self._privacy)
         self._sync.metrics.note_failed(self._list.name, run.id, message, isinstance(error, MissingError))
+        run = run._replace(source=run.source or self._sync.known.sources.get(run.id))
         failure = self._state.not_loaded(run, name, message, self._overlap, self._planned.walked_at)
         return quarantine.failed_row(self._list.name, failure, body, self._sync.clock())
 

@@ -126,13 +126,16 @@ class ListPlans:
             yield
 
     def find_sources(
-        self, run_list: RunList, planned: Prefetcher, is_loaded: Callable[[str], bool]
+        self, run_list: RunList, planned: Prefetcher, main: str, is_loaded: Callable[[str], bool]
     ) -> dict[str, str]:
-        """What made the runs that are due, where a list and no answer says it. Asked once for each list.
+        """What made the runs that are due, where a list and no answer says it. Asked once for each list, after the
+        runs of the list `main`, which contain some of these.
 
         Runs that an earlier load has seen already are left out: they may be far down in the list.
         """
-        if run_list.name in self._searched:
+        runs = self.planned.get(main)
+        is_too_early = runs is not None and not runs.is_done
+        if not run_list.sources or is_too_early or run_list.name in self._searched:
             return {}
         self._searched.add(run_list.name)
         due = {

@@ -81,18 +81,12 @@ class _List(EntryList):
 
     def _load_entries(self) -> Iterator[None]:
         """Walk the list and add the rows of entries that changed since they were read."""
-        pages = self.pager.pages(self._path, api.OLDEST_FIRST, self._endpoint.envelope)
-        with self.failures.recording("(list)"):
-            for page in pages:
-                if not page:
-                    yield None
-                for raw in page:
-                    id_, updated_at = identify(raw)
-                    with self.failures.recording(id_, text=bytes(raw)):
-                        entry = read_entry(raw)
-                        if id_ not in self._changed and self._read_at.get(id_) != updated_at:
-                            self._add_entry(entry)
-                            self._changed[id_] = updated_at
+        yield from self.walk(self._path, self._endpoint.envelope, self._see_entry)
+
+    def _see_entry(self, id_: str, updated_at: str, entry: Payload) -> None:
+        if id_ not in self._changed and self._read_at.get(id_) != updated_at:
+            self._add_entry(entry)
+            self._changed[id_] = updated_at
 
     def _load_drafts(self) -> Iterator[None]:
         """Read the changed entries and add the rows of their draft versions."""

@@ -9,7 +9,8 @@ the rows. An entry that cannot be read goes to quarantine, is tried again in eac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, MutableMapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ class Detail(NamedTuple):
     request: Request
 
 
-class EntryList:
+class EntryList(ABC):
     """One list of entries in one load: `load` gives its rows, or None while answers are on their way."""
 
     def __init__(
@@ -122,13 +123,25 @@ class EntryList:
             return
         yield from self.finish()
 
+    @abstractmethod
     def read(self) -> Iterator[None]:
         """Read the list and add its rows to `batch`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update_state(self) -> None:
         """Remember what was read."""
-        raise NotImplementedError
+
+    def walk(self, path: str, envelope: str, see: Callable[[str, str, Payload], None]) -> Iterator[None]:
+        """Give `see` the id, the `updatedAt` and the entry of each row of a list. None while a page is on its way."""
+        pages = self.pager.pages(path, api.OLDEST_FIRST, envelope)
+        with self.failures.recording("(list)"):
+            for page in pages:
+                if not page:
+                    yield None
+                for raw in page:
+                    id_, updated_at = identify(raw)
+                    with self.failures.recording(id_, text=bytes(raw)):
+                        see(id_, updated_at, read_entry(raw))
 
     def common_cells(self, row: Payload) -> dict[str, object]:
         """The cells that all entries have. ShapeError where there is no id."""

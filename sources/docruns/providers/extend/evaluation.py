@@ -63,7 +63,8 @@ class _Set:
     """A set whose items this load walks. `marks`: by item, what differs when the item has changed.
 
     `unread`: items that are due and of which no output was read yet. `is_whole`: the list was read to its end.
-    `is_typed`: the processor could be read, or nothing says that it has types.
+    `is_typed`: false where the request for the processor, whose schema has the types of the fields, has failed: the
+    items wait for the next load.
     """
 
     id: str
@@ -126,15 +127,7 @@ class _EvaluationSets(EntryList):
         self._mark_gone()
 
     def _walk_sets(self) -> Iterator[None]:
-        pages = self.pager.pages("/evaluation_sets", api.OLDEST_FIRST, self._endpoint.sets)
-        with self.failures.recording("(list)"):
-            for page in pages:
-                if not page:
-                    yield None
-                for raw in page:
-                    id_, updated_at = identify(raw)
-                    with self.failures.recording(id_, text=bytes(raw)):
-                        self._see_set(id_, updated_at, read_entry(raw))
+        yield from self.walk("/evaluation_sets", self._endpoint.sets, self._see_set)
         if not self.failures.ids:
             self._gone_sets = sorted((self._read_at.keys() | self._known.keys()) - self._listed)
 

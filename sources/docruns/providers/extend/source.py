@@ -155,7 +155,7 @@ def _lists(pager: api.Pager, context: Context, list_processor_runs: bool | None)
     def parse_processor_run(body: bytes, run: ListedRun, known: KnownRuns, type_: str | None) -> ParsedRun:
         listed = context._replace(summaries=known.listed, listed_type=type_)
         summary = {"riskLevel": known.risk_levels.get(run.id), **(run.summary or {})}
-        run = run._replace(source=known.sources.pop(run.id, None), summary=summary)
+        run = run._replace(source=known.sources.get(run.id) or run.source, summary=summary)
         return workflow_runs.processor_run(body, run, listed, known.parents.get(run.id))
 
     def run_list(endpoint: api.ListEndpoint, parse: Parse) -> RunList:

@@ -76,5 +76,5 @@ def file_ids(row: Payload) -> str | None:
         given = _texts(row.peek_json("fileIds") or "[]")
         row.drop("fileIds")
     single = row.text("fileId")
-    found = found or given or ([single] if single else [])
-    return encode(found).decode() if found else None
+    ids = list(dict.fromkeys([*found, *given, *([single] if single else [])]))
+    return encode(ids).decode() if ids else None
