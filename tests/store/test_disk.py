@@ -22,7 +22,8 @@ from docruns.commands import load
 from docruns.core.errors import DocrunsError
 from docruns.core.tables import RUN_TABLES
 from docruns.sandbox import Sandbox
-from docruns.store import pipeline
+from docruns.store import lookup, pipeline
+from docruns.store.pipeline import open_pipeline
 from docruns.store.target import Target, working_folder
 from proofs.children import Children, Ended
 from support.loading import Loader, query, state
@@ -308,6 +309,21 @@ def test_a_load_repairs_a_killed_full_load(
     assert 0 < json.loads(load.out)["fetched"] <= len(torn)
     assert wrong(loaded, few_runs) == {}
     assert json.loads(docruns_load("--json").out)["fetched"] == 0
+
+
+def test_deleted_runs_that_are_nested_in_each_other(loaded: Path) -> None:
+    """The runs around half-loaded runs are each looked at once, also where deleted runs name each other."""
+    (first,), (second,) = query(loaded, "SELECT id FROM extend.workflow_runs ORDER BY id LIMIT 2")
+    with duckdb.connect(str(loaded)) as connection:
+        for id_, parent in ((first, second), (second, first)):
+            connection.execute(
+                "UPDATE extend.workflow_runs SET deleted_at = now(), parent_run_id = ?, _dlt_load_id = 'killed' "
+                "WHERE id = ?",
+                [parent, id_],
+            )
+    with open_pipeline("extend", Target("extend", loaded)) as running:
+        running.sync_destination()
+        assert not {first, second} & lookup.half_loaded_runs(running).keys()
 
 
 def half_loaded(database: Path) -> set[str]:

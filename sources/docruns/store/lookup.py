@@ -162,7 +162,8 @@ def rows_of(
     """All rows of a table whose column `by` is one of `ids`, by column name; JSON as its text. Empty where the
     table does not exist yet.
 
-    `names` are the columns to read, by default all that the destination has; `unlike` is a column and a value that it must not have.
+    `names` are the columns to read, by default all that the destination has; `unlike` is a column and a value that
+    it must not have.
     """
     names = names or columns_in(pipeline, table)
     is_parsed = traits_of(pipeline).parses_json
@@ -349,15 +350,16 @@ def half_loaded_runs(pipeline: dlt.Pipeline) -> dict[str, datetime | None]:
     """Workflow and processor runs with rows of a package that was not committed to the end, and the runs around
     them, with their last change. Without deleted runs, which cannot be fetched again. Reads all tables of runs."""
     found: dict[str, datetime | None] = {}
-    new = {id_ for table in RUN_TABLES for id_ in _uncommitted(pipeline, table)}
+    new, seen = {id_ for table in RUN_TABLES for id_ in _uncommitted(pipeline, table)}, set[str]()
     while new:
-        ids, new = sorted(new), set()
+        ids, seen, new = sorted(new), seen | new, set()
         for table, around in ((WORKFLOW_RUNS, "parent_run_id"), (PROCESSOR_RUNS, "workflow_run_id")):
             columns = ("updated_at", "created_at", "deleted_at", around)
             for id_, updated_at, created_at, deleted_at, parent in _rows(pipeline, table.name, columns, ids):
                 if deleted_at is None:
                     found[id_] = utc(updated_at or created_at)
-                new.update({parent} - {None, *found})
+                if parent is not None and parent not in seen:
+                    new.add(parent)
     return found
 
 

@@ -125,7 +125,7 @@ class _FromFiles(DuckDbSqlClient):
 
     @property
     def package_folder(self) -> Path:
-        """Of the package that the files belong to, which are in a folder of it."""
+        """The folder of the package, two levels above its files."""
         return Path(next(iter(self._files.values()))[0]).parent.parent
 
     def get_qualified_table_names(
