@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
@@ -94,14 +94,20 @@ class _Matching:
             del self.open_initial[i]
 
     def match_equal(self) -> None:
-        """Pair equal items: those that come once, then their neighbours and both ends, then the rest in order."""
-        finals, initials = list(map(sorted_text, self.final)), list(map(sorted_text, self.initial))
+        """Pair equal items: the same object at the same index, those that come once, then the neighbours of a pair and
+        both ends, then the rest in order."""
+        for f in [f for f in self.open_final if f in self.open_initial]:
+            # nearly all items: what a reviewer left alone is decoded once
+            if self.final[f] is self.initial[f]:
+                self._pair(f, f)
+        finals = {f: sorted_text(self.final[f]) for f in self.open_final}
+        initials = {i: sorted_text(self.initial[i]) for i in self.open_initial}
         once = _places_of_single(finals)
-        sure = [(once[text], i) for text, i in _places_of_single(initials).items() if text in once]
-        for f, i in sure:
-            if f in self.open_final and i in self.open_initial:
-                self._pair(f, i)
-        for f, i in sorted([(-1, -1), (len(finals), len(initials)), *sure]):
+        for text, i in _places_of_single(initials).items():
+            if text in once:
+                self._pair(once[text], i)
+        paired = [(f, i) for f, i in enumerate(self.pairs) if i is not None]
+        for f, i in [(-1, -1), *paired, (len(self.final), len(self.initial))]:
             for step in (1, -1):
                 for near_f, near_i in zip(count(f + step, step), count(i + step, step), strict=False):
                     if near_f not in self.open_final or near_i not in self.open_initial:
@@ -144,10 +150,10 @@ class _Matching:
             start, before = f + 1, i
 
 
-def _places_of_single(texts: Sequence[str]) -> dict[str, int]:
+def _places_of_single(texts: Mapping[int, str]) -> dict[str, int]:
     """The places of texts that come once."""
-    counts = Counter(texts)
-    return {text: place for place, text in enumerate(texts) if counts[text] == 1}
+    counts = Counter(texts.values())
+    return {text: place for place, text in texts.items() if counts[text] == 1}
 
 
 def leaves_of(item: JSON) -> Leaves:

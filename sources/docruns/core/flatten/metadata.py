@@ -17,7 +17,7 @@ from ..codec import JSON, sorted_text
 from .matching import Decision
 from .node import Node, Values
 from .output import Edit, FieldMetadata, Output, differing
-from .paths import PathBudget, child_path, is_path, split, unquoted
+from .paths import PathBudget, child_path, steps_of, unquoted
 from .values import MISSING, is_equal
 
 _T = TypeVar("_T")
@@ -141,6 +141,9 @@ class RunMetadata:
                 )
                 if (at := finals.find(changed, index)) is not None:
                     found.append((at, index))
+                    if at == index:
+                        # the other way gives the same pair
+                        continue
                 restored = _with(
                     _below(final, [index]), [(steps, e.edited, e.original) for steps, e in edits]
                 )
@@ -154,9 +157,9 @@ class RunMetadata:
         found: dict[str, list[_EditOfItem]] = {}
         budget = PathBudget()
         for path, edit in self.edits.items():
-            has_values = edit.original is not None or edit.edited is not None
-            steps = split(path) if has_values and is_path(path) else []
-            array = ""
+            if "[" not in path or (edit.original is None and edit.edited is None):
+                continue
+            array, steps = "", steps_of(path) or []
             for at, step in enumerate(steps):
                 if type(step) is int:
                     budget.spend(len(array))
@@ -231,8 +234,7 @@ class _Places:
         """The index of the equal item: `near` if it is, else the only one."""
         if item is MISSING:
             return None
-        text = sorted_text(item)
-        if near < len(self._items) and sorted_text(self._items[near]) == text:
+        if near < len(self._items) and is_equal(self._items[near], item):
             return near
-        places = self._by_text.get(text, [])
+        places = self._by_text.get(sorted_text(item), [])
         return places[0] if len(places) == 1 else None

@@ -80,12 +80,20 @@ def unquoted(path: str) -> str:
     )
 
 
+def steps_of(path: str) -> list[str | int] | None:
+    """The keys and indexes of a path that `join` writes, of a length that values have; None for another text."""
+    if len(path) > LONGEST:
+        return None
+    try:
+        steps = split(path)
+    except ShapeError:
+        return None
+    return steps if path == join(steps) else None
+
+
 def is_path(path: str) -> bool:
     """A path that `join` writes, of a length that values have."""
-    try:
-        return len(path) <= LONGEST and path == join(split(path))
-    except ShapeError:
-        return False
+    return steps_of(path) is not None
 
 
 def without_indexes(path: str) -> str:

@@ -119,6 +119,8 @@ def is_equal_double(one: JSON, other: JSON) -> bool:
 
 def is_equal(one: JSON, other: JSON, is_equal_number: Callable[[JSON, JSON], bool] = is_equal_double) -> bool:
     """Equal as JSON values: 1.0 is 1.00, but true is not 1 and "1" is not 1."""
+    if one is other:
+        return True
     if _is_number(one) and _is_number(other):
         return is_equal_number(one, other)
     if type(one) is not type(other):
