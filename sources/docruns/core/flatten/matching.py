@@ -100,6 +100,8 @@ class _Matching:
             # nearly all items: what a reviewer left alone is decoded once
             if self.final[f] is self.initial[f]:
                 self._pair(f, f)
+        if not self.open_final or not self.open_initial:
+            return
         finals = {f: sorted_text(self.final[f]) for f in self.open_final}
         initials = {i: sorted_text(self.initial[i]) for i in self.open_initial}
         once = _places_of_single(finals)
@@ -137,6 +139,8 @@ class _Matching:
 
     def match_written_over(self) -> None:
         """Pair the open items between two neighbours of which both arrays have the same number."""
+        if not self.open_final or not self.open_initial:
+            return
         start, before = 0, -1
         open_initial = list(self.open_initial)
         ends = [(f, i) for f, i in enumerate(self.pairs) if i is not None]

@@ -8,8 +8,8 @@ the metadata of the initial output, path by path, although items have moved, it 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import NamedTuple, TypeVar
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -88,13 +88,18 @@ class RunMetadata:
         key = after if self._is_keyed_anew else before
         final = _take(self.final, key, self.used)
         initial = _take(self._of_initial, before, self._used_of_initial)
-        edit = None
-        for path in dict.fromkeys((before, after)):
-            known = None if path is None else self.edits.get(path)
-            if known is not None and edit is None and known.is_about(values.initial, values.final):
-                edit = _take(self.edits, path, self._used_edits)
-        reviewed = _take(self._reviewed, key, self._used_of_reviewed)
+        reviewed = _take(self._reviewed, key, self._used_of_reviewed) if self._reviewed else None
+        edit = self._edit_of_moved(before, after, values) if self.edits else None
         return Found(final, None if initial == final else initial, reviewed, edit)
+
+    def _edit_of_moved(self, before: str | None, after: str | None, values: Values) -> Edit | None:
+        for path in (before, after):
+            known = None if path is None else self.edits.get(path)
+            if known is None or not known.is_about(values.initial, values.final):
+                continue
+            if edit := _take(self.edits, path, self._used_edits):
+                return edit
+        return None
 
     def unplaced(self) -> dict[str, None]:
         """The paths whose metadata or edit found no node."""
@@ -159,13 +164,27 @@ class RunMetadata:
         for path, edit in self.edits.items():
             if "[" not in path or (edit.original is None and edit.edited is None):
                 continue
-            array, steps = "", steps_of(path) or []
-            for at, step in enumerate(steps):
-                if type(step) is int:
-                    budget.spend(len(array))
-                    found.setdefault(array, []).append((step, steps[at + 1 :], edit))
-                array = child_path(array, step)
+            for array, index, steps in _arrays_on(path) if len(path) <= _USUAL else _find_arrays(path):
+                budget.spend(len(array))
+                found.setdefault(array, []).append((index, steps, edit))
         return found
+
+
+def _find_arrays(path: str) -> list[tuple[str, int, list[str | int]]]:
+    """The arrays that a path leads through: the path of each, the index in it, and the path below that item."""
+    found: list[tuple[str, int, list[str | int]]] = []
+    array, steps = "", steps_of(path) or []
+    for at, step in enumerate(steps):
+        if type(step) is int:
+            found.append((array, step, steps[at + 1 :]))
+        array = child_path(array, step)
+    return found
+
+
+_USUAL: Final = 200
+"""Characters of a path up to which its arrays are remembered: the runs of a processor have the same paths."""
+
+_arrays_on = lru_cache(10_000)(_find_arrays)
 
 
 def _without_type(known: FieldMetadata | None) -> FieldMetadata:

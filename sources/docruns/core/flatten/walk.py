@@ -87,7 +87,7 @@ class Walk:
     def add_equal_node(self, node: Node, value: JSON, schema: Schema | None) -> None:
         """`add_node` for a value that is the same object in all outputs."""
         path = node.path
-        if path in self.metadata.disputed or node.plain != path or node.is_moved:
+        if path in self.metadata.disputed or node.plain != path or node.initial_path is not None:
             values = Values(
                 value, value if self.has_initial else MISSING, value if self.has_reviewed else MISSING
             )
@@ -184,7 +184,7 @@ class Walk:
     def add_node(self, node: Node, values: Values, schema: Schema | None) -> None:
         """The row of one path with what belongs to it, then the rows below it."""
         edit = None
-        if node.plain == node.path and node.path not in self.metadata.disputed and not node.is_moved:
+        if node.plain == node.path and node.path not in self.metadata.disputed and node.initial_path is None:
             if values.final is not MISSING and self.has_one_value(values):
                 self.add_equal_node(node, values.final, schema)
                 return

@@ -1,0 +1,44 @@
+-- One leaf that a reviewer has changed, added or removed.
+-- grain: processor_run_id, path
+-- edit_class: format (equal but for case, blanks, and the spelling of numbers), misread (few characters differ), wrong,
+-- missed (only the reviewer has it), spurious (the reviewer removed it). score: logprobs, else OCR, else the single one.
+WITH edited AS (
+    SELECT
+        l.*,
+        CASE WHEN l.initial_json IN ('null', '""') THEN NULL ELSE trim(l.initial_json, '"') END AS model_text,
+        CASE WHEN l.value_json IN ('null', '""') THEN NULL ELSE trim(l.value_json, '"') END AS final_text
+    FROM answers.leaves l
+    WHERE l.edited
+),
+folded AS (
+    SELECT
+        e.*,
+        lower(regexp_replace(e.model_text, '[\s,.''/-]', '', 'g')) AS model_folded,
+        lower(regexp_replace(e.final_text, '[\s,.''/-]', '', 'g')) AS final_folded
+    FROM edited e
+)
+SELECT
+    e.processor_run_id,
+    e.workflow_run_id,
+    e.processor_id,
+    e.processor_name,
+    e.processor_version,
+    e.path,
+    e.field,
+    e.model_text AS model_value,
+    e.final_text AS final_value,
+    e.edit_kind,
+    CASE
+        WHEN e.edit_kind = 'added' OR e.model_text IS NULL THEN 'missed'
+        WHEN e.edit_kind = 'removed' OR e.final_text IS NULL THEN 'spurious'
+        WHEN e.model_folded = e.final_folded THEN 'format'
+        WHEN levenshtein(e.model_folded, e.final_folded) <= greatest(1, length(e.final_folded) / 5) THEN 'misread'
+        ELSE 'wrong'
+    END AS edit_class,
+    w.reviewed_by,
+    w.reviewed_at,
+    coalesce(e.logprobs_confidence, e.ocr_confidence, e.confidence) AS score,
+    e.page,
+    e.dashboard_url
+FROM folded e
+LEFT JOIN src.workflow_runs w ON w.id = e.workflow_run_id
