@@ -7,6 +7,7 @@
 
 `extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables` declares every
 table and column. `extend_workflow_runs()` is a dlt destination that writes names and metadata back to Extend.
+`read()` opens a loaded DuckDB file for data frames of pandas.
 
 `import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first used.
 """
@@ -17,10 +18,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .models.reader import read
     from .providers.extend import extend, extend_workflow_runs
     from .providers.plextera import plextera
 
-__all__ = ["extend", "extend_workflow_runs", "plextera"]
+__all__ = ["extend", "extend_workflow_runs", "plextera", "read"]
 
 __version__: str
 
@@ -28,6 +30,7 @@ _MODULES = {
     "extend": ".providers.extend",
     "extend_workflow_runs": ".providers.extend",
     "plextera": ".providers.plextera",
+    "read": ".models.reader",
 }
 """The module of each public name."""
 

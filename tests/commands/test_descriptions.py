@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from docruns.commands import descriptions
-from docruns.commands.descriptions import LOAD_ID_TEXT, describe_tables
+from docruns.commands.after_load import descriptions
+from docruns.commands.after_load.descriptions import LOAD_ID_TEXT, describe_tables
 from docruns.commands.load import load_runs
 from docruns.core.tables import TABLES
 from docruns.providers.extend import connect_extend
@@ -46,16 +46,15 @@ def test_duckdb(
     assert {table.name: table.doc for table in TABLES if table.name in comments} == {
         name: text for name, text in comments.items() if not name.startswith("_dlt")
     }
-    with open_pipeline("extend", Target("extend", database)) as running:
-        running.sync_destination()
-        assert describe_tables(running) == 0
+    with open_pipeline("extend", Target("extend", database)) as running, running.sql_client() as client:
+        assert describe_tables(running, client) == 0
         texts = descriptions.texts
         monkeypatch.setattr(
             descriptions,
             "texts",
             lambda table: texts(table) | ({"path": "It's new."} if table.name == "fields" else {}),
         )
-        assert describe_tables(running) == 1
+        assert describe_tables(running, client) == 1
     assert dict(query(database, DUCKDB.format("fields")))["path"] == "It's new."
 
 

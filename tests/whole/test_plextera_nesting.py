@@ -134,7 +134,7 @@ def test_any_order_of_loads_gives_the_same_tables(tmp_path: Path) -> None:
 
 def test_runs_that_are_nested_in_each_other() -> None:
     """Of a circle, the run with the smallest id is the outermost; the place of the others follows."""
-    from docruns.commands.links import LATEST, Claim, nested_links
+    from docruns.commands.after_load.links import LATEST, Claim, nested_links
 
     claims = {"b": "a", "c": "b", "a": "c", "x": "c"}
     links = nested_links({id_: Claim(LATEST, parent, 0, "s") for id_, parent in claims.items()})

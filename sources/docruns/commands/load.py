@@ -11,6 +11,7 @@ and one working folder serves a database that was moved, copied or deleted.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from ..net.messages import Usage
 from ..providers.known_runs import FULL_LOAD_BEGUN
 from ..providers.resources import make_source
 from ..store import lookup
-from ..store.destinations import traits_of
+from ..store.destinations import sql_client, traits_of
 from ..store.duckdb.publish import check_place, publish_copy
 from ..store.environment import private_files
 from ..store.failures import is_out_of_memory, translate_errors
@@ -46,8 +47,11 @@ from ..store.target import Target, exclusive, working_folder
 from ..sync.lists import Platform
 from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
-from .descriptions import describe_tables
-from .links import mend_links
+from .after_load.descriptions import describe_tables
+from .after_load.links import mend_links
+from .after_load.views import Client, is_wanted, make_views
+
+logger = logging.getLogger("docruns")
 
 CHUNK_RUNS = 1000
 """Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
@@ -173,10 +177,23 @@ def _load_until_done(
             mend_links(running)
         if traits_of(running).takes_updates:
             lookup.link_failed_runs(running)
-        describe_tables(running)
+        if traits_of(running).comments_query:
+            with sql_client(running) as client:
+                describe_tables(running, client)
+                _make_views(running, client, sync)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
         return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)
+
+
+def _make_views(running: dlt.Pipeline, client: Client, sync: Sync) -> None:
+    """The rows are loaded: a view that cannot be made is a warning."""
+    columns = {name: set(table["columns"]) for name, table in running.default_schema.tables.items()}
+    if is_wanted():
+        try:
+            make_views(client, traits_of(running), columns, bool(sync.metrics.rows.get("fields")))
+        except DocrunsError as error:
+            logger.warning("%s", error)
 
 
 def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:

@@ -11,6 +11,7 @@ import duckdb
 
 from ..core.errors import LockedError
 from ..core.tables import ROWS_VERSION
+from ..models.reader import datasets_of
 from ..store.duckdb.file import open_database, quote
 from ..store.failures import translate_errors
 from ..store.target import LockHolder
@@ -33,7 +34,7 @@ def reports(
             translate_errors(database),
             open_database(database, read_only=True, wait_s=patience) as connection,
         ):
-            all_reports = [report(connection, dataset) for dataset in datasets(connection)]
+            all_reports = [report(connection, dataset) for dataset in datasets_of(connection)]
     except LockedError:
         if not busy:
             raise
@@ -46,14 +47,6 @@ def _as_json(holder: LockHolder | None) -> dict[str, Any] | None:
     if holder is None:
         return None
     return {name: getattr(holder, name) for name in LockHolder._fields[:3]}
-
-
-def datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The datasets in a database that hold docruns' tables."""
-    schemas = connection.execute(
-        "SELECT table_schema FROM information_schema.tables WHERE table_name = 'syncs' ORDER BY 1"
-    ).fetchall()
-    return [name for (name,) in schemas if not name.endswith("_staging")]
 
 
 def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
+
+from ..store.duckdb.file import quote
+from .dialects import literal
+from .model import View, schema_name
 
 MAX_NAME = 63
 """Bytes of a name in PostgreSQL."""
@@ -38,12 +42,18 @@ _IDS = (
 )
 """Columns of `documents` that stand first in each view of documents."""
 
+MAX_SCORED = 500
+"""Leaves of a view up to which each one has its score and its edit: PostgreSQL's views have at most 1,600 columns."""
+
+_ENDINGS = ("__score", "__edited")
+
 FIELDS_QUERY = """
 SELECT r.processor_id, max(r.processor_name), f.field, f.type
-FROM src.fields f JOIN src.processor_runs r ON r.id = f.processor_run_id
+FROM {dataset}.fields f JOIN {dataset}.processor_runs r ON r.id = f.processor_run_id
 WHERE f.kind = 'leaf' AND r.type = 'EXTRACT' AND r.processor_id IS NOT NULL AND r.deleted_at IS NULL
 GROUP BY r.processor_id, f.field, f.type
 """
+"""The arguments of `leaves_of`, for a quoted dataset. It runs on every database."""
 
 
 class Leaf(NamedTuple):
@@ -65,41 +75,60 @@ def leaves_of(rows: Iterable[tuple[str, str | None, str, str | None]]) -> list[L
     return [Leaf(id_, names[id_], field, frozenset(found)) for (id_, field), found in sorted(types.items())]
 
 
-def views(leaves: Iterable[Leaf]) -> Iterator[tuple[str, str]]:
-    """The name and the query of each view, in the dialect of the models: see views.py."""
+def views(leaves: Iterable[Leaf], dataset: str) -> Iterator[View]:
+    """The views of all processors. Their SQL is the same for every database, so it needs no translation: that would take
+    three seconds for 200 processors."""
     by_processor: defaultdict[str, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         by_processor[leaf.processor_id].append(leaf)
     titles = _names({id_: f"doc_{found[0].processor_name or id_}" for id_, found in by_processor.items()}, 40)
     for id_, found in by_processor.items():
+        title, name = titles[id_], found[0].processor_name or id_
         top = [leaf for leaf in found if "[]" not in leaf.field and leaf.field]
-        yield titles[id_], _documents(id_, top)
+        about = {"grain": "processor_run_id", "processor": name, "id": id_}
+        first = (
+            f"One extraction of {name}, with a column for each field, its score and whether it was edited."
+        )
+        yield View(title, _documents(id_, top, dataset), _about(first, about))
         arrays: defaultdict[str, list[Leaf]] = defaultdict(list)
         for leaf in found:
             if leaf.field.count("[]") == 1:
                 arrays[leaf.field.partition("[]")[0]].append(leaf)
-        array_names = _names({array: array for array in arrays}, MAX_NAME - len(titles[id_]) - 2)
+        array_names = _names({array: array for array in arrays}, MAX_NAME - len(title) - 2)
         for array, inside in arrays.items():
-            yield f"{titles[id_]}__{array_names[array]}", _items(id_, array, inside)
+            about = {"grain": "processor_run_id, item_index", "processor": name, "id": id_, "array": array}
+            first = f"One item of {array} in an extraction of {name}, as it is finally."
+            query = _items(id_, array, inside, dataset)
+            yield View(f"{title}__{array_names[array]}", query, _about(first, about))
 
 
-def _documents(processor_id: str, leaves: list[Leaf]) -> str:
+def _about(first: str, lines: Mapping[str, str]) -> str:
+    return "\n".join([first, *(f"{key}: {' '.join(text.split())}" for key, text in lines.items())])
+
+
+def parse_about(text: str) -> dict[str, str]:
+    """The `processor`, `id`, `grain` and, of a view of items, `array` of a view's description."""
+    pairs = (line.partition(": ") for line in text.splitlines()[1:])
+    return {key: value for key, colon, value in pairs if colon}
+
+
+def _documents(processor_id: str, leaves: list[Leaf], dataset: str) -> str:
     ids = [f"d.{name}" for name in _IDS]
     cells = list(_cells(leaves, ""))
     return (
-        f"SELECT {', '.join([*ids, *cells])} FROM answers.documents d "
-        "LEFT JOIN src.fields f ON f.processor_run_id = d.processor_run_id AND f.kind = 'leaf' "
-        f"WHERE d.processor_id = {_literal(processor_id)} GROUP BY {', '.join(ids)}"
+        f"SELECT {', '.join([*ids, *cells])} FROM {_answers(dataset)}.documents d "
+        f"LEFT JOIN {quote(dataset)}.fields f ON f.processor_run_id = d.processor_run_id AND f.kind = 'leaf' "
+        f"WHERE d.processor_id = {literal(processor_id)} GROUP BY {', '.join(ids)}"
     )
 
 
-def _items(processor_id: str, array: str, leaves: list[Leaf]) -> str:
+def _items(processor_id: str, array: str, leaves: list[Leaf], dataset: str) -> str:
     cells = list(_cells(leaves, f"{array}[]"))
     return (
-        f"SELECT d.processor_run_id, d.workflow_run_id, f.item_index, {', '.join(cells)} FROM answers.documents d "
-        "JOIN src.fields f ON f.processor_run_id = d.processor_run_id AND f.kind = 'leaf' "
-        f"WHERE d.processor_id = {_literal(processor_id)} AND f.value_json IS NOT NULL "
-        f"AND f.field LIKE {_literal(_escaped(array) + '[]%')} ESCAPE '!' AND f.field NOT LIKE '%[]%[]%' "
+        f"SELECT d.processor_run_id, d.workflow_run_id, f.item_index, {', '.join(cells)} FROM {_answers(dataset)}.documents d "
+        f"JOIN {quote(dataset)}.fields f ON f.processor_run_id = d.processor_run_id AND f.kind = 'leaf' "
+        f"WHERE d.processor_id = {literal(processor_id)} AND f.value_json IS NOT NULL "
+        f"AND f.field LIKE {literal(_escaped(array) + '[]%')} ESCAPE '!' AND f.field NOT LIKE '%[]%[]%' "
         "GROUP BY d.processor_run_id, d.workflow_run_id, f.item_index"
     )
 
@@ -109,37 +138,37 @@ def _cells(leaves: list[Leaf], prefix: str) -> Iterator[str]:
     texts = {
         leaf.field: leaf.field[len(prefix) :].lstrip(".").replace(".", "__") or "value" for leaf in leaves
     }
-    names = _names(texts, MAX_NAME - len("__edited"))
+    names = _names(texts, MAX_NAME - len("__edited"), {*_IDS, "item_index"})
     for leaf in leaves:
-        [*types] = leaf.types
-        value = _VALUES.get(types[0], "value") if len(types) == 1 else "value"
-        name, where = names[leaf.field], f"f.field = {_literal(leaf.field)}"
-        here = f"{where} AND f.value_json IS NOT NULL"
+        columns = {_VALUES.get(type_, "value") for type_ in leaf.types}
+        value = columns.pop() if len(columns) == 1 else "value"
+        name, where = names[leaf.field], f"f.field = {literal(leaf.field)}"
+        here = f"{where} AND f.edit_kind IS DISTINCT FROM 'removed'"
         whole = "bool_or" if value == "value_boolean" else "max"
         yield f'{whole}(CASE WHEN {here} THEN f.{value} END) AS "{name}"'
+        if len(leaves) > MAX_SCORED:
+            continue
         score = "coalesce(f.logprobs_confidence, f.ocr_confidence, f.confidence)"
         yield f'max(CASE WHEN {here} THEN {score} END) AS "{name}__score"'
         yield f'bool_or(CASE WHEN {where} THEN f.edited END) AS "{name}__edited"'
 
 
-def _names(texts: dict[str, str], length: int) -> dict[str, str]:
-    """Names for SQL, unique and at most `length` characters long, by key. A name that two keys would have gets a part
-    of a hash of its key, so it does not depend on the others' order."""
+def _names(texts: Mapping[str, str], length: int, reserved: Set[str] = frozenset()) -> dict[str, str]:
+    """Names for SQL, unique and at most `length` characters long, by key. A name that two keys would have, or that is
+    `reserved`, gets a part of a hash of its key, so it does not depend on the others' order."""
     plain = {key: re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_") or "x" for key, text in texts.items()}
     plain = {key: name[:length] for key, name in plain.items()}
-    taken: defaultdict[str, int] = defaultdict(int)
-    for name in plain.values():
-        taken[name] += 1
+    times = Counter(plain.values())
     return {
         key: name
-        if taken[name] == 1
+        if times[name] == 1 and name not in reserved and not name.endswith(_ENDINGS)
         else f"{name[: length - 7]}_{hashlib.sha256(key.encode()).hexdigest()[:6]}"
         for key, name in plain.items()
     }
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _answers(dataset: str) -> str:
+    return quote(schema_name(dataset))
 
 
 def _escaped(text: str) -> str:

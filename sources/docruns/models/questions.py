@@ -1,7 +1,4 @@
-"""Three questions about one dataset, as SQL queries.
-
-The first two count fields of reviewed runs only: without a review the correct value is not known.
-"""
+"""Three questions about one dataset, as queries of its models."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ..store.duckdb.file import quote
+from .model import schema_name
 
 
 class Answer(NamedTuple):
@@ -20,50 +18,43 @@ class Answer(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-MOST_CORRECTED = """
-SELECT r.processor_name AS processor, f.field, count(*) AS reviewed,
-       count(*) FILTER (f.edited) AS corrected,
-       round(count(*) FILTER (f.edited) / count(*), 3) AS share
-FROM {dataset}.fields f JOIN {dataset}.processor_runs r ON r.id = f.processor_run_id
-WHERE f.kind = 'leaf' AND f.edited IS NOT NULL
-GROUP BY ALL HAVING corrected > 0
-ORDER BY corrected DESC, share DESC, field LIMIT 8
+MOST_WRONG = """
+SELECT processor_name AS processor, processor_version AS version, field, reviewed,
+       round(accuracy, 3) AS accuracy, round(accuracy_low, 3) AS low, round(accuracy_high, 3) AS high
+FROM {answers}.field_accuracy
+WHERE reviewed >= 10
+ORDER BY field_accuracy.accuracy, processor, version, field LIMIT 8
 """
 
 SCORE_AND_TRUTH = """
-WITH scored AS (
-    SELECT coalesce(f.logprobs_confidence, f.ocr_confidence, f.confidence) AS score, f.edited
-    FROM {dataset}.fields f
-    WHERE f.kind = 'leaf' AND f.edited IS NOT NULL
-)
-SELECT CASE WHEN score >= 0.99 THEN '0.99 to 1' WHEN score >= 0.95 THEN '0.95 to 0.99'
-            WHEN score >= 0.9 THEN '0.9 to 0.95' WHEN score >= 0.7 THEN '0.7 to 0.9'
-            ELSE 'below 0.7' END AS score_between,
-       count(*) AS fields, round(avg(score), 3) AS mean_score,
-       round(1 - count(*) FILTER (edited) / count(*), 3) AS share_right
-FROM scored WHERE score IS NOT NULL
-GROUP BY ALL ORDER BY mean_score DESC
+SELECT bin_low || ' to ' || bin_high AS score, n AS fields, round(share_right, 3) AS share_right,
+       round(low, 3) AS low, round(high, 3) AS high
+FROM {answers}.calibration
+WHERE processor_name IS NULL AND calibration.score = 'ocr_confidence'
+ORDER BY bin_low DESC
 """
 
 COST = """
-SELECT workflow_name AS workflow, count(*) AS runs, round(sum(credits), 1) AS credits,
-       round(avg(credits), 2) AS credits_per_run
-FROM {dataset}.workflow_runs WHERE credits IS NOT NULL
-GROUP BY ALL ORDER BY credits DESC, workflow
+WITH runs AS (SELECT workflow_name, sum(runs) AS runs FROM {answers}.throughput GROUP BY ALL)
+SELECT coalesce(cost.workflow_name, '(outside of workflows)') AS workflow, any_value(runs.runs)::BIGINT AS runs,
+       round(sum(cost.credits), 1) AS credits,
+       round(sum(cost.credits) / any_value(runs.runs), 2) AS credits_per_run
+FROM {answers}.cost LEFT JOIN runs USING (workflow_name)
+GROUP BY workflow ORDER BY credits DESC, workflow
 """
 
 QUESTIONS = {
-    "Which fields do reviewers correct most?": MOST_CORRECTED,
-    "Is a high score right more often?": SCORE_AND_TRUTH,
-    "What does each workflow cost?": COST,
+    "Which fields does the model get wrong most? (reviewed documents, 95 % interval)": MOST_WRONG,
+    "Is a high score right more often? (reviewed fields, OCR confidence)": SCORE_AND_TRUTH,
+    "What does each workflow cost? (runs: outermost workflow runs)": COST,
 }
 
 
 def ask(connection: duckdb.DuckDBPyConnection, dataset: str) -> list[Answer]:
-    """Run the query of every question on a loaded dataset."""
+    """Run the query of every question on the models of a dataset."""
     answers = []
     for question, sql in QUESTIONS.items():
-        result = connection.execute(sql.format(dataset=quote(dataset)))
+        result = connection.execute(sql.format(answers=quote(schema_name(dataset))))
         columns = tuple(column[0] for column in result.description or ())
         answers.append(Answer(question, columns, result.fetchall()))
     return answers

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from inspect import unwrap
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dlt
 
@@ -76,7 +77,7 @@ def forget_other_dataset(platform: Platform) -> None:
     first = saved.get("first_package") or {}
     if first.get("load_id") == load_id:
         return
-    if first and _is_here(running, first):
+    if first and _is_here(running, load_id, first):
         return
     if first:
         logger.warning(
@@ -103,12 +104,22 @@ def _dataset_of_run(running: Pipeline) -> str | None:
     return None
 
 
-def _is_here(running: Pipeline, first: Mapping[str, str]) -> bool:
-    """Whether the first package of a state's dataset is in the pipeline's dataset, or waits to be loaded."""
+_asked: WeakKeyDictionary[Pipeline, tuple[str, str]] = WeakKeyDictionary()
+"""The package that a pipeline extracts, and the first package that its dataset has: each resource asks for it."""
+
+
+def _is_here(running: Pipeline, load_id: str, first: Mapping[str, str]) -> bool:
+    """Whether the first package of a state's dataset is in the pipeline's dataset, or waits to be loaded. `load_id` is
+    the package that the pipeline extracts now."""
     if not traits_of(running).takes_updates:
         return first["dataset"] == running.dataset_name
+    if _asked.get(running) == (load_id, first["load_id"]):
+        return True
     waiting = [*running.list_extracted_load_packages(), *running.list_normalized_load_packages()]
-    return first["load_id"] in waiting or has_package(running, first["load_id"])
+    is_here = first["load_id"] in waiting or has_package(running, first["load_id"])
+    if is_here:
+        _asked[running] = (load_id, first["load_id"])
+    return is_here
 
 
 def check_identity(platform: Platform) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dlt
 from dlt.common.destination import Destination, TLoaderFileFormat
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from ..core.errors import ConfigError
 from .duckdb.merge import MergingDuckDb
@@ -40,6 +42,10 @@ class DestinationTraits:
     """Its tables can be queried only after dlt has read their schema from the destination."""
     has_advisory_locks: bool = False
     """It has PostgreSQL's advisory locks, so a load can keep those of other machines off its dataset."""
+    models_dialect: str | None = None
+    """The dialect of sqlglot for the views of the models; None: they have not been tried on it."""
+    views_query: str = ""
+    """A query for the views of a schema, its parameter, and the comments on them; for the models."""
     comments_query: str | None = None
     """A query for the tables of a schema, their columns (null: the table itself) and the comments on them. Both
     parameters are the schema. None: the destination has no comments."""
@@ -52,6 +58,14 @@ _DUCKDB_COMMENTS = """
     WHERE schema_name = %s AND database_name = current_database()
     UNION ALL SELECT table_name, column_name, comment FROM duckdb_columns()
     WHERE schema_name = %s AND database_name = current_database()
+"""
+_DUCKDB_VIEWS = """
+    SELECT view_name, comment FROM duckdb_views()
+    WHERE schema_name = %s AND database_name = current_database()
+"""
+_POSTGRES_VIEWS = """
+    SELECT c.relname, obj_description(c.oid, 'pg_class') FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'v'
 """
 _POSTGRES_COMMENTS = """
     WITH tables AS (
@@ -70,6 +84,8 @@ KNOWN = {
         takes_updates=True,
         is_staged_once=True,
         has_file=True,
+        models_dialect="duckdb",
+        views_query=_DUCKDB_VIEWS,
         comments_query=_DUCKDB_COMMENTS,
         may_use_pandas=False,
     ),
@@ -80,6 +96,8 @@ KNOWN = {
         holds_nul=False,
         parses_json=True,
         has_advisory_locks=True,
+        models_dialect="postgres",
+        views_query=_POSTGRES_VIEWS,
         comments_query=_POSTGRES_COMMENTS,
     ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),
@@ -128,3 +146,24 @@ def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
     # dlt's own DuckDB destination, in somebody's own pipeline, merges from staging tables
     is_staged_once = traits.is_staged_once and isinstance(destination, MergingDuckDb)
     return replace(traits, is_staged_once=is_staged_once)
+
+
+_clients: WeakKeyDictionary[dlt.Pipeline, tuple[str, Any, SqlClientBase[Any]]] = WeakKeyDictionary()
+
+
+def sql_client(pipeline: dlt.Pipeline) -> SqlClientBase[Any]:
+    """A client of the pipeline's destination and dataset, to be opened with `with`.
+
+    For each `pipeline.sql_client()` dlt reads its whole configuration: ten of them took a quarter of a load with
+    nothing new. It is read once for a pipeline, destination and dataset, where the client depends on nothing else.
+    """
+    if traits_of(pipeline).comments_query is None:
+        return pipeline.sql_client()
+    dataset, destination, client = _clients.get(pipeline, ("", None, None))
+    if client is None or dataset != pipeline.dataset_name or destination is not pipeline.destination:
+        client = pipeline.sql_client()
+        _clients[pipeline] = pipeline.dataset_name, pipeline.destination, client
+    # `copy` asks a client for attributes before it has any, and dlt's then fails
+    copied = object.__new__(type(client))
+    copied.__dict__.update(client.__dict__)
+    return copied

@@ -16,7 +16,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from ..core.codec import utc
 from ..core.parsed import NestedLink
 from ..core.tables import BY_NAME, CLEARED, PROCESSOR_RUNS, RUN_TABLES, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
-from .destinations import traits_of
+from .destinations import sql_client, traits_of
 
 Pipeline = dlt.Pipeline
 """The type for modules that only pass a pipeline on, and do not import dlt."""
@@ -96,7 +96,7 @@ def produced_runs(pipeline: dlt.Pipeline, ids: Sequence[str]) -> list[ProducedRu
 def unlinked(pipeline: dlt.Pipeline) -> list[ProducedRun]:
     """Stored processor runs that name no workflow run, although a stored step made them."""
     try:
-        with pipeline.sql_client() as client:
+        with sql_client(pipeline) as client:
             steps, runs = map(client.make_qualified_table_name, (WORKFLOW_STEPS.name, PROCESSOR_RUNS.name))
             query = (
                 "SELECT p.id, s.workflow_run_id, s.position, p.status, p.updated_at "
@@ -129,7 +129,7 @@ def _select(
     unlike: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Some columns of the rows whose column `by` is one of `ids`."""
-    with pipeline.sql_client() as client:
+    with sql_client(pipeline) as client:
         also = f" AND {client.escape_column_name(unlike[0])} <> %s" if unlike else ""
         name = client.make_qualified_table_name(table)
         wanted = ", ".join(map(client.escape_column_name, columns))
@@ -143,7 +143,7 @@ def _select(
 
 def columns_of(pipeline: dlt.Pipeline, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Some columns of all rows of a table; empty where the table does not exist yet."""
-    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         wanted = ", ".join(map(client.escape_column_name, columns))
         query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table)}"
         with client.execute_query(query) as cursor:
@@ -181,7 +181,7 @@ def doubled_keys(pipeline: dlt.Pipeline, table: Table) -> Iterator[tuple[tuple[A
     that keeps files: there the rows of a run that is read again stand beside the older ones."""
     if not traits_of(pipeline).takes_updates:
         return
-    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         key = ", ".join(map(client.escape_column_name, table.key))
         name = client.make_qualified_table_name(table.name)
         query = f"SELECT {key}, count(*) FROM {name} GROUP BY {key} HAVING count(*) > 1 ORDER BY {key}"
@@ -194,7 +194,7 @@ def rows_where(
     pipeline: dlt.Pipeline, table: Table, names: Sequence[str], condition: str
 ) -> Iterator[tuple[Any, ...]]:
     """Some columns of the rows that meet an SQL condition; empty where the table does not exist yet."""
-    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         wanted = ", ".join(map(client.escape_column_name, names))
         query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table.name)} WHERE {condition}"
         yield from (tuple(row) for row in client.execute_sql(query) or ())
@@ -210,7 +210,7 @@ def rows_by_id(
 
 def columns_in(pipeline: dlt.Pipeline, table: Table) -> list[str]:
     """Those columns of the table model that the destination has: an earlier version may have made the table."""
-    with suppress(DestinationException), pipeline.sql_client() as client:
+    with suppress(DestinationException), sql_client(pipeline) as client:
         query = f"SELECT * FROM {client.make_qualified_table_name(table.name)} WHERE 1 = 0"
         with client.execute_query(query) as cursor:
             found = {column[0] for column in cursor.description or ()}
@@ -221,7 +221,7 @@ def columns_in(pipeline: dlt.Pipeline, table: Table) -> list[str]:
 def has_column(pipeline: dlt.Pipeline, table: Table, name: str) -> bool:
     """Whether the destination has the table, with the column."""
     try:
-        with pipeline.sql_client() as client:
+        with sql_client(pipeline) as client:
             where = f"{client.make_qualified_table_name(table.name)} WHERE 1 = 0"
             client.execute_sql(f"SELECT {client.escape_column_name(name)} FROM {where}")
         return True
@@ -232,7 +232,7 @@ def has_column(pipeline: dlt.Pipeline, table: Table, name: str) -> bool:
 def doubtful_links(pipeline: dlt.Pipeline) -> list[str]:
     """Processor runs whose link to a workflow run differs from that of a step that names them, or that have a
     link that no step names."""
-    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         steps, runs = map(client.make_qualified_table_name, (WORKFLOW_STEPS.name, PROCESSOR_RUNS.name))
         query = (
             f"SELECT DISTINCT p.id FROM {runs} p LEFT JOIN {steps} s ON s.processor_run_id = p.id "
@@ -251,7 +251,7 @@ def list_cells(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, tuple[st
 
 def link_failed_runs(pipeline: dlt.Pipeline) -> int:
     """Give failed processor runs that name no workflow run the one that their parse run came in. Returns how many."""
-    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         runs = client.make_qualified_table_name(PROCESSOR_RUNS.name)
         query = (
             f"SELECT r.id, p.workflow_run_id FROM {runs} r JOIN {runs} p ON p.id = r.parse_run_id "
@@ -284,7 +284,7 @@ def update_rows(pipeline: dlt.Pipeline, changes: Sequence[Change]) -> None:
     """Make all changes in one transaction."""
     if not changes:
         return
-    with pipeline.sql_client() as client, client.begin_transaction():
+    with sql_client(pipeline) as client, client.begin_transaction():
         for change in changes:
             name = client.make_qualified_table_name(change.table.name)
             cells = ", ".join(f"{client.escape_column_name(cell)} = %s" for cell in change.cells)
@@ -307,7 +307,7 @@ def mark_deleted(
         for stored in [[row["id"] for row in rows_of(pipeline, BY_NAME[table], "id", ids, ("id",))]]
         for start in range(0, len(stored), _AT_ONCE)
     ]
-    with pipeline.sql_client() as client, client.begin_transaction():
+    with sql_client(pipeline) as client, client.begin_transaction():
         deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
         for table, value, some in marks:
             name = client.make_qualified_table_name(table)
@@ -367,7 +367,7 @@ def _uncommitted(pipeline: dlt.Pipeline, table: Table) -> Iterator[str]:
     """The runs with rows of the table whose package was not committed to the end."""
     if table.set_of is None and table not in (WORKFLOW_RUNS, PROCESSOR_RUNS):
         return
-    with suppress(DatabaseUndefinedRelation), pipeline.sql_client() as client:
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         run_id, load_id = map(client.escape_column_name, (table.set_of or "id", _LOAD_ID))
         names = (table.name, "_dlt_loads")
         rows, loads = map(client.make_qualified_table_name, names)

@@ -17,6 +17,7 @@ from dlt.common.configuration.utils import get_resolved_traces
 
 from ..core.errors import ConfigError, LockedError
 from . import lookup
+from .destinations import sql_client
 from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.merge import MergingDuckDb
 from .target import Target, hold_dataset, lock_holders, working_folder
@@ -50,7 +51,7 @@ _REMOVE_S = 5.0
 
 def limit_memory(running: dlt.Pipeline, memory: str) -> None:
     """Set DuckDB's memory limit for all of its connections, and let it return freed memory at once."""
-    with running.sql_client() as client:
+    with sql_client(running) as client:
         for name, value in {"memory_limit": memory, **_DUCKDB_SETTINGS}.items():
             client.execute_sql(f"SET GLOBAL {name} = '{value}'")
 

@@ -31,7 +31,7 @@ from dlt.common.runtime.run_context import active
 from filelock import FileLock, Timeout
 
 from ..core.errors import ConfigError, DocrunsError, LockedError
-from .destinations import DestinationTraits, location_of, traits_by_name, traits_of
+from .destinations import DestinationTraits, location_of, sql_client, traits_by_name, traits_of
 from .duckdb.file import check_name
 from .failures import check_folder
 
@@ -218,7 +218,7 @@ def hold_dataset(running: dlt.Pipeline, target: Target) -> Iterator[None]:
     if not traits_of(running).has_advisory_locks:
         yield
         return
-    with running.sql_client() as client, client.begin_transaction():
+    with sql_client(running) as client, client.begin_transaction():
         _lock_dataset(client, target, _read_holder(lock_file(target)))
         load = running.load
 
@@ -246,7 +246,7 @@ def _check_lock(client: Any, target: Target) -> None:
 def _only_package(running: dlt.Pipeline, target: Target, holder: Any) -> Iterator[None]:
     """Wait until no other load writes a package into the dataset. DocrunsError where the lock of the dataset, which
     `holder` has, was lost."""
-    with running.sql_client() as client, client.begin_transaction():
+    with sql_client(running) as client, client.begin_transaction():
         client.execute_sql(_TRANSACTION_SETTINGS)
         give_up = time.monotonic() + _PACKAGE_PATIENCE_S
         while not _try_lock(client, _key_of(target, "package")):

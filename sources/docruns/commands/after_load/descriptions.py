@@ -15,8 +15,8 @@ import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.destinations.sql_client import SqlClientBase
 
-from ..core.tables import TABLES, Table
-from ..store.destinations import traits_of
+from ...core.tables import TABLES, Table
+from ...store.destinations import traits_of
 
 LOAD_ID_TEXT = "The package that wrote the row: syncs.load_id, and load_id in dlt's own _dlt_loads."
 
@@ -27,8 +27,9 @@ def texts(table: Table) -> dict[str | None, str]:
     return {None: table.doc, **columns, "_dlt_load_id": LOAD_ID_TEXT}
 
 
-def describe_tables(running: dlt.Pipeline) -> int:
-    """Store the descriptions that differ from the stored ones. Returns how many.
+def describe_tables(running: dlt.Pipeline, client: SqlClientBase[Any]) -> int:
+    """Store the descriptions that differ from the stored ones. Returns how many. `client` is one of the pipeline's
+    destination.
 
     In PostgreSQL only the owner of a table may do so: for another user its texts stay as they are.
     """
@@ -36,7 +37,7 @@ def describe_tables(running: dlt.Pipeline) -> int:
     if query is None:
         return 0
     number = 0
-    with suppress(DestinationException), running.sql_client() as client:
+    with suppress(DestinationException):
         found = client.execute_sql(query, client.dataset_name, client.dataset_name) or ()
         stored = {(table, column): text for table, column, text in found}
         for table in TABLES:

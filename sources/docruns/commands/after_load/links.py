@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ..core.codec import utc
-from ..core.parsed import NestedLink
-from ..core.tables import FIELDS, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS
-from ..store import lookup
-from ..store.lookup import Pipeline
+from ...core.codec import utc
+from ...core.parsed import NestedLink
+from ...core.tables import FIELDS, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS
+from ...store import lookup
+from ...store.lookup import Pipeline
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 

@@ -1,4 +1,5 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | tables | sandbox | notebook`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | models | sql | tables | sandbox |
+notebook`.
 
 Results go to stdout, progress and errors to stderr.
 
@@ -9,19 +10,15 @@ and shell completion need none of them.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import sys
 from contextlib import nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...core.codec import rfc3339
-from ...core.errors import ConfigError, DocrunsError
-from . import console
+from ...core.errors import ConfigError
+from . import answers, console
 from .console import report_wait, say
 from .options import (
     DEFAULT_DATABASE,
@@ -308,38 +305,6 @@ def sandbox(
 
 
 @app.command()
-def notebook(
-    database: Database = DEFAULT_DATABASE,
-    edit: Annotated[
-        bool, typer.Option("--edit", help="Show the code of the notebook, to change it.")
-    ] = False,
-) -> None:
-    """Open the notebook in the browser.
-
-    It shows scores against correctness, the fields that reviewers correct, and cost. The address holds a
-    token: nobody can read the page without it.
-    """
-    from ...store.target import Target, require_database
-
-    require_database(Target("", database))
-    path = Path(__file__).parents[4] / "notebooks" / "explore.py"
-    if not path.exists() or find_spec("marimo") is None:
-        raise DocrunsError(
-            "The notebook or marimo is not installed. They come with the repository: clone it and run `make setup` there."
-        )
-    mode = "edit" if edit else "run"
-    command = [sys.executable, "-m", "marimo", mode, str(path), "--token-password-file", "-"]
-    command += ["--", "--database", str(database)]
-    # other users of this machine reach the port, but may not read the database; marimo's own token for `run` is a
-    # hash of the notebook. On stdin, because arguments are in the list of processes
-    reader, writer = os.pipe()
-    os.write(writer, secrets.token_urlsafe(32).encode())
-    os.close(writer)
-    os.dup2(reader, 0)
-    os.execv(sys.executable, command)  # noqa: S606 # this interpreter; signals reach the notebook only
-
-
-@app.command()
 def demo(
     runs: Annotated[int, typer.Option(help="Number of workflow runs to invent.", min=1)] = 300,
     database: Database = DEFAULT_DATABASE,
@@ -354,3 +319,6 @@ def demo(
     with show_progress() as progress:
         for line in run_demo(runs, database, progress):
             print(line, flush=True)
+
+
+app.add_typer(answers.app)

@@ -26,6 +26,7 @@ from sqlglot import exp
 
 from ...core.codec import clean, decode_whole
 from ...core.errors import ConfigError, ShapeError
+from ...store.destinations import sql_client
 from ...store.duckdb.file import open_database
 from ...store.pipeline import open_for_reading
 from ...store.target import Target
@@ -97,7 +98,7 @@ def _query_destination(
         if len(statements) != 1 or writes or not isinstance(statements[0], exp.Query):
             kinds = writes or [each.key.upper() for each in statements] or ["nothing"]
             raise _not_a_query(" and ".join(kinds))
-        with running.sql_client() as client:
+        with sql_client(running) as client:
             # a cursor of the driver: dlt's would read a % in the query as a placeholder
             cursor = client.native_connection.cursor()
             try:

@@ -3,7 +3,7 @@
 -- age_s: seconds since the run was created. kind: review (a person must act) or processing.
 SELECT
     w.id AS workflow_run_id,
-    date_diff('second', w.created_at, now()) AS age_s,
+    CAST(floor(extract('epoch' FROM now() - w.created_at)) AS BIGINT) AS age_s,
     w.status,
     coalesce(w.workflow_name, w.workflow_id) AS workflow_name,
     CASE WHEN w.status = 'NEEDS_REVIEW' THEN 'review' ELSE 'processing' END AS kind,

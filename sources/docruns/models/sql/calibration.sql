@@ -5,22 +5,20 @@
 WITH binned AS (
     SELECT
         s.processor_name, s.score, s.value, s.is_right,
-        CASE
-            WHEN s.score = 'review_agent_score' THEN floor(s.value)
-            ELSE least(floor(s.value * 10), 9) / 10
-        END AS bin_low,
-        CASE WHEN s.score = 'review_agent_score' THEN 1.0 ELSE 0.1 END AS width
+        CASE WHEN s.score = 'review_agent_score' THEN floor(s.value) ELSE least(floor(s.value * 10), 9) END AS bin,
+        CASE WHEN s.score = 'review_agent_score' THEN 1 ELSE 10 END AS bins
     FROM answers.scores s
 ),
 counted AS (
     SELECT
-        processor_name, score, bin_low, max(bin_low + width) AS bin_high, count(*) AS n, avg(value) AS mean_score,
+        processor_name, score, bin / bins AS bin_low, (bin + 1) / bins AS bin_high, count(*) AS n,
+        avg(value) AS mean_score,
         avg(CASE WHEN is_right THEN 1.0 ELSE 0.0 END) AS share_right
     FROM binned
-    GROUP BY GROUPING SETS ((processor_name, score, bin_low), (score, bin_low))
+    GROUP BY GROUPING SETS ((processor_name, score, bin, bins), (score, bin, bins))
 )
 SELECT
     processor_name, score, bin_low, bin_high, n, mean_score, share_right,
-    wilson_low(share_right, n) AS low,
-    wilson_high(share_right, n) AS high
+    answers.wilson_low(share_right, n) AS low,
+    answers.wilson_high(share_right, n) AS high
 FROM counted

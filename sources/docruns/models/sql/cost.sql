@@ -27,7 +27,7 @@ entries AS (
     WHERE b.credits <> coalesce(i.credits, 0)
 )
 SELECT
-    CAST(date_trunc('month', e.created_at) AS DATE) AS month,
+    CAST(date_trunc('month', e.created_at AT TIME ZONE 'UTC') AS DATE) AS month,
     e.workflow_name,
     CASE WHEN r.id IS NULL THEN NULL ELSE coalesce(r.processor_name, r.processor_id, r.type) END AS processor_name,
     e.product,

@@ -24,11 +24,11 @@ FROM src.processor_runs r
 LEFT JOIN src.run_files file ON file.run_id = r.id AND file.position = 0
 LEFT JOIN (
     SELECT
-        processor_run_id,
-        min(coalesce(logprobs_confidence, ocr_confidence, confidence)) AS min_score,
-        min(review_agent_score) AS min_review_agent_score
-    FROM src.fields
-    WHERE kind = 'leaf'
-    GROUP BY processor_run_id
+        l.processor_run_id,
+        min(coalesce(l.logprobs_confidence, l.ocr_confidence, l.confidence)) AS min_score,
+        min(l.review_agent_score) AS min_review_agent_score
+    FROM src.fields l
+    WHERE l.kind = 'leaf'
+    GROUP BY l.processor_run_id
 ) f ON f.processor_run_id = r.id
 WHERE r.type = 'EXTRACT' AND r.is_final AND r.status IN ('PROCESSED', 'COMPLETED') AND r.deleted_at IS NULL

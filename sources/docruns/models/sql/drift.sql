@@ -6,7 +6,7 @@
 WITH weeks AS (
     SELECT
         l.processor_id, l.processor_name, l.processor_version,
-        CAST(date_trunc('week', l.created_at) AS DATE) AS week,
+        CAST(date_trunc('week', l.created_at AT TIME ZONE 'UTC') AS DATE) AS week,
         count(DISTINCT l.processor_run_id) AS documents,
         avg(coalesce(l.logprobs_confidence, l.ocr_confidence, l.confidence)) AS mean_score,
         count(*) FILTER (WHERE l.is_reviewed) AS leaves,

@@ -1,7 +1,8 @@
 -- One leaf that a reviewer has changed, added or removed.
 -- grain: processor_run_id, path
--- edit_class: format (equal but for case, blanks, and the spelling of numbers), misread (few characters differ), wrong,
--- missed (only the reviewer has it), spurious (the reviewer removed it). score: logprobs, else OCR, else the single one.
+-- edit_class: format (equal but for case, blanks, and the spelling of numbers), misread (at most a fifth of the
+-- characters differ, in texts of up to 200), wrong, missed (only the reviewer has it), spurious (the reviewer removed it).
+-- null where settings drop the values. score: logprobs, else OCR, else the single one.
 WITH edited AS (
     SELECT
         l.*,
@@ -29,10 +30,12 @@ SELECT
     e.final_text AS final_value,
     e.edit_kind,
     CASE
-        WHEN e.edit_kind = 'added' OR e.model_text IS NULL THEN 'missed'
-        WHEN e.edit_kind = 'removed' OR e.final_text IS NULL THEN 'spurious'
+        WHEN e.edit_kind = 'added' OR e.initial_json IN ('null', '""') THEN 'missed'
+        WHEN e.edit_kind = 'removed' OR e.value_json IN ('null', '""') THEN 'spurious'
+        WHEN e.initial_json IS NULL OR e.value_json IS NULL THEN NULL
         WHEN e.model_folded = e.final_folded THEN 'format'
-        WHEN levenshtein(e.model_folded, e.final_folded) <= greatest(1, length(e.final_folded) / 5) THEN 'misread'
+        WHEN length(e.model_folded) + length(e.final_folded) > 400 THEN 'wrong'
+        WHEN answers.edit_distance(e.model_folded, e.final_folded) <= greatest(1, length(e.final_folded) / 5) THEN 'misread'
         ELSE 'wrong'
     END AS edit_class,
     w.reviewed_by,

@@ -18,14 +18,22 @@ WITH failed AS (
         ON s.workflow_run_id = r.workflow_run_id AND s.position = r.workflow_step_position
     WHERE r.status IN ('FAILED', 'REJECTED') AND r.deleted_at IS NULL
       AND (w.id IS NULL OR w.status NOT IN ('FAILED', 'REJECTED', 'CANCELLED'))
+),
+ranked AS (
+    SELECT
+        f.*,
+        row_number() OVER (
+            PARTITION BY date_trunc('day', created_at AT TIME ZONE 'UTC'), workflow_name, step, code ORDER BY id DESC
+        ) AS place
+    FROM failed f
 )
 SELECT
-    CAST(date_trunc('day', created_at) AS DATE) AS day,
+    CAST(date_trunc('day', created_at AT TIME ZONE 'UTC') AS DATE) AS day,
     workflow_name,
     step,
     code,
     count(*) AS runs,
-    max(id) AS example_run_id,
-    max_by(dashboard_url, id) AS dashboard_url
-FROM failed
+    max(CASE WHEN place = 1 THEN id END) AS example_run_id,
+    max(CASE WHEN place = 1 THEN dashboard_url END) AS dashboard_url
+FROM ranked
 GROUP BY 1, 2, 3, 4

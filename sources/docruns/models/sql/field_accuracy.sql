@@ -11,7 +11,7 @@ WITH per_document AS (
         processor_id, processor_name, processor_version, field, processor_run_id,
         count(*) AS n,
         count(*) FILTER (WHERE is_right) AS x,
-        count(*) FILTER (WHERE initial_json IS NOT NULL) AS extracted,
+        count(*) FILTER (WHERE edit_kind IS DISTINCT FROM 'added') AS extracted,
         count(*) FILTER (WHERE edit_kind = 'changed') AS changed,
         count(*) FILTER (WHERE edit_kind = 'removed') AS removed,
         count(*) FILTER (WHERE edit_kind = 'added') AS added
@@ -37,7 +37,7 @@ effects AS (
     SELECT
         t.*,
         t.x / t.n AS accuracy,
-        design_effect(t.documents, t.n, t.x, t.nn, t.nx, t.xx) AS design_effect
+        answers.design_effect(t.documents, t.n, t.x, t.nn, t.nx, t.xx) AS design_effect
     FROM totals t
 ),
 seen AS (
@@ -60,8 +60,8 @@ SELECT
     e.added,
     coalesce(f.format_only, 0) AS format_only,
     e.accuracy,
-    wilson_low(e.accuracy, e.n / e.design_effect) AS accuracy_low,
-    wilson_high(e.accuracy, e.n / e.design_effect) AS accuracy_high,
+    answers.wilson_low(e.accuracy, e.n / e.design_effect) AS accuracy_low,
+    answers.wilson_high(e.accuracy, e.n / e.design_effect) AS accuracy_high,
     e.n / e.design_effect AS n_effective,
     e.x / nullif(e.extracted, 0) AS "precision",
     e.x / nullif(e.x + e.changed + e.added, 0) AS recall,

@@ -1,8 +1,9 @@
 -- How often the model is right about the documents of evaluation sets, by field: accuracy without the bias of what was
 -- reviewed.
 -- grain: processor_id, processor_version, field
--- The latest extraction of each document by the set's processor and version counts. Values are compared as numbers,
--- dates and text; items of a list by their place in the model's output. accuracy_low, accuracy_high: as in field_accuracy.
+-- A document is found by the first five files of its item; its latest extraction by the set's processor counts, once a
+-- version. Values are compared as numbers, dates and text; items of a list by their place in the model's output.
+-- accuracy_low, accuracy_high: as in field_accuracy.
 WITH latest AS (
     SELECT
         i.id AS evaluation_item_id, r.id AS processor_run_id, r.processor_id,
@@ -10,7 +11,9 @@ WITH latest AS (
         row_number() OVER (PARTITION BY i.id, r.processor_version ORDER BY r.created_at DESC, r.id) AS place
     FROM src.evaluation_items i
     JOIN src.evaluation_sets s ON s.id = i.evaluation_set_id
-    JOIN src.run_files f ON f.run_kind = 'processor' AND i.file_ids LIKE '%"' || f.file_id || '"%'
+    CROSS JOIN (VALUES (2), (4), (6), (8), (10)) AS part (number)
+    JOIN src.run_files f
+        ON f.run_kind = 'processor' AND f.file_id = split_part(CAST(i.file_ids AS TEXT), '"', part.number)
     JOIN src.processor_runs r ON r.id = f.run_id AND r.processor_id = s.processor_id
     WHERE i.deleted_at IS NULL AND s.deleted_at IS NULL AND r.type = 'EXTRACT' AND r.is_final
       AND r.status = 'PROCESSED' AND r.deleted_at IS NULL
@@ -33,7 +36,7 @@ cells AS (
         g.path IS NOT NULL AND e.path IS NOT NULL
             AND (g.json = e.value_json OR (g.is_final_value AND g.value_number = e.value_number)) AS is_right
     FROM latest l
-    JOIN src.expected_fields e ON e.evaluation_item_id = l.evaluation_item_id AND e.kind = 'leaf'
+    JOIN src.expected_fields e ON e.evaluation_item_id = l.evaluation_item_id AND e.kind = 'leaf' AND e.value_json IS NOT NULL
     LEFT JOIN given g ON g.processor_run_id = l.processor_run_id AND g.path = e.path
     WHERE l.place = 1
     UNION ALL
@@ -63,9 +66,9 @@ totals AS (
 SELECT
     processor_id, processor_name, processor_version, field, documents, extracted, expected, x AS "right",
     x / n AS accuracy,
-    wilson_low(x / n, n / design_effect(documents, n, x, nn, nx, xx)) AS accuracy_low,
-    wilson_high(x / n, n / design_effect(documents, n, x, nn, nx, xx)) AS accuracy_high,
-    n / design_effect(documents, n, x, nn, nx, xx) AS n_effective,
+    answers.wilson_low(x / n, n / answers.design_effect(documents, n, x, nn, nx, xx)) AS accuracy_low,
+    answers.wilson_high(x / n, n / answers.design_effect(documents, n, x, nn, nx, xx)) AS accuracy_high,
+    n / answers.design_effect(documents, n, x, nn, nx, xx) AS n_effective,
     x / nullif(extracted, 0) AS "precision",
     x / nullif(expected, 0) AS recall
 FROM totals

@@ -31,4 +31,4 @@ LEFT JOIN src.citations c
     ON c.processor_run_id = f.processor_run_id AND c.path = f.path AND c.output = 'final' AND c.position = 0
 LEFT JOIN src.run_files file ON file.run_id = r.id AND file.position = 0
 LEFT JOIN src.run_files cited ON cited.run_id = r.id AND cited.file_id = c.file_id
-WHERE f.kind = 'leaf' AND f.value_json IS NOT NULL AND r.deleted_at IS NULL
+WHERE f.kind = 'leaf' AND f.edit_kind IS DISTINCT FROM 'removed' AND r.deleted_at IS NULL

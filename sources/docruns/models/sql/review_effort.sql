@@ -30,7 +30,7 @@ health AS (
     WHERE field IS NULL
 ),
 bounded AS (
-    SELECT f.*, wilson_low(f.x / f.n, f.n / h.design_effect) AS low
+    SELECT f.*, answers.wilson_low(f.x / f.n, f.n / h.design_effect) AS low
     FROM from_score f
     JOIN health h ON h.processor_name = f.processor_name AND h.score = f.score
 ),
@@ -56,7 +56,7 @@ SELECT
         WHEN h.low >= c.target
             THEN 'audit a sample of ' || CAST(ceil(3.8416 * c.target * (1 - c.target) / 0.0001) AS BIGINT) || ' leaves'
         WHEN h.verdict IN ('undiscriminating', 'degenerate') OR b.passed IS NULL THEN 'review all'
-        ELSE 'review documents whose lowest score is below ' || round(c.lowest, 3)
+        ELSE 'review documents whose lowest score is below ' || CAST(c.lowest AS DECIMAL(18, 3))
     END AS advice
 FROM chosen c
 JOIN health h ON h.processor_name = c.processor_name AND h.score = c.score

@@ -75,7 +75,7 @@ effects AS (
             WHEN r.n >= 100 AND r.n - r.x >= 30 AND r.x > 0
             THEN (r.rank_sum - r.x * (r.x + 1) / 2.0) / (CAST(r.x AS DOUBLE) * (r.n - r.x))
         END AS auroc,
-        design_effect(d.documents, r.n, r.x, d.nn, d.nx, d.xx) AS design_effect
+        answers.design_effect(d.documents, r.n, r.x, d.nn, d.nx, d.xx) AS design_effect
     FROM ranks r
     JOIN documents d
         ON d.processor_name = r.processor_name AND d.field IS NOT DISTINCT FROM r.field AND d.score = r.score
@@ -85,8 +85,8 @@ effects AS (
 bounded AS (
     SELECT
         e.*,
-        wilson_low(share_right, n / design_effect) AS low,
-        wilson_high(share_right, n / design_effect) AS high,
+        answers.wilson_low(share_right, n / design_effect) AS low,
+        answers.wilson_high(share_right, n / design_effect) AS high,
         score = 'review_agent_score' AS is_grade
     FROM effects e
 )

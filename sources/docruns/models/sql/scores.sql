@@ -9,4 +9,4 @@ CROSS JOIN LATERAL (
            ('review_agent_score', CAST(l.review_agent_score AS DOUBLE)),
            ('confidence', l.confidence)
 ) AS s (score, value)
-WHERE l.is_reviewed AND l.initial_json IS NOT NULL AND s.value IS NOT NULL
+WHERE l.is_reviewed AND l.edit_kind IS DISTINCT FROM 'added' AND s.value IS NOT NULL

@@ -6,13 +6,13 @@
 WITH documents AS (
     SELECT s.processor_name, s.score, s.processor_run_id, min(s.value) AS lowest
     FROM answers.scores s
-    WHERE is_critical(s.processor_name, s.field)
+    WHERE answers.is_critical(s.processor_name, s.field)
     GROUP BY 1, 2, 3
 ),
 outcomes AS (
     SELECT l.processor_run_id, bool_and(l.is_right) AS is_right
     FROM answers.leaves l
-    WHERE l.is_reviewed AND is_critical(l.processor_name, l.field)
+    WHERE l.is_reviewed AND answers.is_critical(l.processor_name, l.field)
     GROUP BY 1
 ),
 steps AS (
@@ -39,6 +39,6 @@ SELECT
     passed / documents AS pass_share,
     "right",
     "right" / nullif(passed, 0) AS right_share,
-    CASE WHEN passed > 0 THEN wilson_low("right" / nullif(passed, 0), passed) END AS low,
-    CASE WHEN passed > 0 THEN wilson_high("right" / nullif(passed, 0), passed) END AS high
+    CASE WHEN passed > 0 THEN answers.wilson_low("right" / nullif(passed, 0), passed) END AS low,
+    CASE WHEN passed > 0 THEN answers.wilson_high("right" / nullif(passed, 0), passed) END AS high
 FROM counted

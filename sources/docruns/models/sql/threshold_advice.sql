@@ -29,7 +29,7 @@ health AS (
 bounded AS (
     SELECT
         f.*, h.n, h.verdict,
-        wilson_low(f.x / f.passed, f.passed / h.design_effect) AS accuracy_low
+        answers.wilson_low(f.x / f.passed, f.passed / h.design_effect) AS accuracy_low
     FROM from_score f
     JOIN health h
         ON h.processor_name = f.processor_name AND h.field IS NOT DISTINCT FROM f.field AND h.score = f.score

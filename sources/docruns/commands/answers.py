@@ -1,0 +1,79 @@
+"""The views of a dataset: make them, list them, show their SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core.errors import ConfigError
+from ..models.dialects import WRITTEN_IN, translate
+from ..models.model import ORDER, models, schema_name
+from ..models.reader import columns_of, open_dataset, tables_of
+from ..store.destinations import sql_client
+from ..store.environment import private_files
+from ..store.pipeline import open_pipeline
+from ..store.target import Target, exclusive
+from .after_load.views import make_views
+
+
+class ListedView(NamedTuple):
+    """A view of a dataset: its name, what a row is, and the columns that tell rows apart."""
+
+    name: str
+    row: str
+    grain: str
+
+
+@private_files()
+def renew_views(target: Target, on_wait: Callable[[str], None] | None = None) -> int:
+    """Make the views of a dataset, where they are not up to date. Returns how many were made."""
+    if target.traits.models_dialect is None:
+        raise ConfigError(
+            "--destination",
+            f"{target.destination} has no views of docruns' models.",
+            "They are made in DuckDB and PostgreSQL.",
+        )
+    with (
+        exclusive(target, "docruns models"),
+        open_pipeline("models", target, on_wait) as running,
+        sql_client(running) as client,
+    ):
+        return make_views(client, target.traits)
+
+
+def views_of(database: Path, dataset: str | None) -> tuple[str, list[ListedView]]:
+    """The name of the dataset, and its views: the models in their order, then those of the processors."""
+    with open_dataset(database, dataset) as (connection, name):
+        found = connection.execute(
+            "SELECT view_name, coalesce(comment, '') FROM duckdb_views() "
+            "WHERE schema_name = ? AND database_name = current_database()",
+            [schema_name(name)],
+        ).fetchall()
+    order = {view: place for place, view in enumerate(ORDER)}
+    found.sort(key=lambda each: (order.get(each[0], len(order)), each[0]))
+    return name, [_listed(view, comment) for view, comment in found]
+
+
+def _listed(name: str, comment: str) -> ListedView:
+    lines = comment.splitlines() or [""]
+    grain = next((line.removeprefix("grain: ") for line in lines if line.startswith("grain: ")), "")
+    return ListedView(name, lines[0].partition(". ")[0].partition(": ")[0].rstrip("."), grain)
+
+
+def sql_of(database: Path, dataset: str | None, view: str) -> str:
+    """The SQL of a view with its description: of a model as it is written, of a processor's view as the database has it."""
+    with open_dataset(database, dataset) as (connection, name):
+        columns_of(connection, name, view)
+        model = next((each for each in models() if each.name == view), None)
+        if model is not None:
+            about, sql = (
+                model.about,
+                translate(model.sql, WRITTEN_IN, name, tables_of(connection, name)).strip(),
+            )
+        else:
+            about, sql = connection.execute(
+                "SELECT comment, sql FROM duckdb_views() WHERE schema_name = ? AND view_name = ?",
+                [schema_name(name), view],
+            ).fetchall()[0]
+    return "".join(f"-- {line}\n" for line in about.splitlines()) + sql

@@ -1,0 +1,147 @@
+"""The commands that read a database: `docruns models | sql | notebook`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...core.errors import ConfigError, DocrunsError
+from ...store.target import Target, require_database
+from .console import report_wait, say
+from .options import DEFAULT_DATABASE, Database, Destination
+from .streams import print_answer
+
+app = typer.Typer()
+
+AnyDataset = Annotated[
+    str | None, typer.Option(help="Schema of the tables.", show_default="the only one, or the first")
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default="where the output is piped")]
+AsLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")]
+Output = Annotated[Path | None, typer.Option(help="Write a Parquet file.", show_default=False)]
+
+
+@app.command()
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="A model, to print its rows.", show_default=False)
+    ] = None,
+    database: Database = DEFAULT_DATABASE,
+    destination: Destination = "duckdb",
+    dataset: AnyDataset = None,
+    show_sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of the model.")] = False,
+    as_csv: AsCsv = False,
+    as_json: AsLines = False,
+    output: Output = None,
+) -> None:
+    """Make the views that answer questions, and list them; or print the rows of one.
+
+    They are in the schema <dataset>_answers. A load renews them by itself.
+    """
+    from ...models.reader import open_dataset
+    from ...store.duckdb.file import quote
+    from ...store.environment import disable_telemetry
+    from ..answers import renew_views, sql_of, views_of
+
+    disable_telemetry()
+    target = Target(dataset or "extend", database, destination)
+    require_database(target)
+    if name is not None:
+        if not target.traits.has_file:
+            raise ConfigError("--destination", f"docruns prints rows of DuckDB files, not of {destination}.")
+        if show_sql:
+            print_answer(sql_of(database, dataset, name))
+        else:
+            # an unknown name is an error that lists the known ones
+            sql_of(database, dataset, name)
+            _print_rows(f"SELECT * FROM {quote(name)}", database, dataset, as_csv, as_json, output)
+        return
+    if target.traits.has_file and dataset is None:
+        with open_dataset(database, None, report_wait) as (_, found):
+            target = Target(found, database, destination)
+    made = renew_views(target, report_wait)
+    say(
+        f"docruns: {made or 'no'} views made in {target.dataset}_answers"
+        + ("" if made else ": they are up to date")
+    )
+    if target.traits.has_file:
+        _, views = views_of(database, target.dataset)
+        width = max((len(view.name) for view in views), default=0)
+        print_answer("\n".join(f"{view.name:<{width}}  {view.row}" for view in views))
+
+
+@app.command()
+def sql(
+    query: Annotated[
+        str, typer.Argument(help="A query that only reads, or a file.sql that holds it.", show_default=False)
+    ],
+    database: Database = DEFAULT_DATABASE,
+    dataset: AnyDataset = None,
+    as_csv: AsCsv = False,
+    as_json: AsLines = False,
+    output: Output = None,
+) -> None:
+    """Run a query on a DuckDB file, which stays as it is.
+
+    Tables and models need no schema before their names. Prints a table on a terminal, and CSV into a pipe.
+    """
+    require_database(Target("", database))
+    if query.endswith(".sql") and not query.split()[1:]:
+        if not Path(query).is_file():
+            raise ConfigError("QUERY", f"{query} does not exist.", "Name a file that does.")
+        query = Path(query).read_text()
+    _print_rows(query, database, dataset, as_csv, as_json, output)
+
+
+def _print_rows(
+    query: str, database: Path, dataset: str | None, as_csv: bool, as_json: bool, output: Path | None
+) -> None:
+    from ...models import queries
+
+    if as_csv + as_json + (output is not None) > 1:
+        raise ConfigError("--output", "--csv, --json and --output exclude each other.", "Choose one.")
+    if output is not None:
+        number = queries.write_parquet(database, dataset, query, output)
+        say(f"docruns: {number:,} rows written to {output}")
+    elif as_json or as_csv or not sys.stdout.isatty():
+        with queries.query(database, dataset, query, report_wait) as rows:
+            (queries.write_json if as_json else queries.write_csv)(rows, sys.stdout)
+    else:
+        queries.show_table(database, dataset, query, shutil.get_terminal_size().columns)
+
+
+@app.command()
+def notebook(
+    database: Database = DEFAULT_DATABASE,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Show the code of the notebook, to change it.")
+    ] = False,
+) -> None:
+    """Open the notebook in the browser.
+
+    It shows scores against correctness, the fields that reviewers correct, and cost. The address holds a
+    token: nobody can read the page without it.
+    """
+    require_database(Target("", database))
+    path = Path(__file__).parents[4] / "notebooks" / "explore.py"
+    if not path.exists() or find_spec("marimo") is None:
+        raise DocrunsError(
+            "The notebook or marimo is not installed. They come with the repository: clone it and run `make setup` there."
+        )
+    mode = "edit" if edit else "run"
+    command = [sys.executable, "-m", "marimo", mode, str(path), "--token-password-file", "-"]
+    command += ["--", "--database", str(database)]
+    # other users of this machine reach the port, but may not read the database; marimo's own token for `run` is a
+    # hash of the notebook. On stdin, because arguments are in the list of processes
+    reader, writer = os.pipe()
+    os.write(writer, secrets.token_urlsafe(32).encode())
+    os.close(writer)
+    os.dup2(reader, 0)
+    os.execv(sys.executable, command)  # noqa: S606 # this interpreter; signals reach the notebook only

@@ -1,0 +1,228 @@
+"""`docruns.read`, `docruns sql` and `docruns models` on a loaded database."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from typer.testing import CliRunner
+
+import docruns
+from docruns.commands.cli.app import app
+from docruns.commands.load import load_runs
+from docruns.core.errors import ConfigError, DocrunsError
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from support.loading import connect, query
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both providers' runs in one file. Tests must not change it."""
+    path = tmp_path_factory.mktemp("reader") / "r.duckdb"
+    with Sandbox(runs=120, standalone=10, seed=18, document_size="light", plextera_runs=10) as sandbox:
+        for name in ("extend", "plextera"):
+            load_runs(connect(sandbox, name), Target(name, path))
+    return path
+
+
+def run(*words: str, code: int = 0) -> str:
+    """What the command prints on stdout."""
+    ended = CliRunner().invoke(app, list(words))
+    if isinstance(ended.exception, ConfigError):
+        assert code == ended.exception.exit_code
+        return str(ended.exception)
+    assert ended.exit_code == code, ended.output
+    return ended.stdout
+
+
+def test_frames(database: Path) -> None:
+    """Each method gives the rows of its view, with types in which integers and booleans may be null."""
+    data = docruns.read(database)
+    assert data.dataset == "extend"
+    assert len(data.model("field_accuracy")) == count(database, "extend_answers.field_accuracy")
+    invoices = data.documents("Supplier invoice")
+    (processor_id,) = query(
+        database,
+        "SELECT DISTINCT processor_id FROM extend.processor_runs WHERE processor_name = 'Supplier invoice'",
+    )[0]
+    assert data.documents(processor_id).equals(invoices)
+    assert len(invoices) == count(database, "extend_answers.doc_supplier_invoice")
+    assert {"invoice_number", "invoice_number__score", "invoice_number__edited", "reviewed"} <= {
+        *invoices.columns
+    }
+    assert invoices.invoice_number__edited.dtype == invoices.reviewed.dtype == "boolean"
+    assert str(invoices.created_at.dtype).endswith("UTC]")
+    items = data.items("Supplier invoice", "line_items")
+    assert items.item_index.dtype == "Int64"
+    reviewed = data.fields(processor="Supplier invoice", reviewed=True)
+    assert reviewed.is_reviewed.all()
+    assert len(reviewed) + len(data.fields(processor="Supplier invoice", reviewed=False)) == len(
+        data.fields(processor="Supplier invoice")
+    )
+
+
+def count(database: Path, table: str) -> int:
+    return int(query(database, f"SELECT count(*) FROM {table}")[0][0])
+
+
+def test_items_are_the_final_ones(database: Path) -> None:
+    """The items of a view are those that the final arrays have, with their values."""
+    data = docruns.read(database)
+    items = data.items("Supplier invoice", "line_items")
+    plain = query(
+        database,
+        "SELECT count(DISTINCT (f.processor_run_id, f.item_index)), round(sum(f.value_number) FILTER (f.name = 'amount'), 2) "
+        "FROM extend.fields f JOIN extend_answers.documents d USING (processor_run_id) "
+        "WHERE d.processor_name = 'Supplier invoice' AND f.kind = 'leaf' AND f.value_json IS NOT NULL "
+        "AND starts_with(f.field, 'line_items[].')",
+    )[0]
+    assert (len(items), round(items.amount.sum(), 2)) == plain
+
+
+def test_sql(database: Path) -> None:
+    """Names need no schema, parameters are bound, and exact numbers stay exact on request."""
+    data = docruns.read(database, "plextera")
+    assert data.sql("SELECT count(*) AS n FROM workflow_runs WHERE status = ?", ["none"]).n[0] == 0
+    amounts = data.sql("SELECT 1.10::DECIMAL(9, 2) AS amount, 2 AS n", decimals=True)
+    assert amounts.amount[0] == Decimal("1.10")
+    assert amounts.n.dtype == "Int64"
+    with pytest.raises(DocrunsError, match="nothing"):
+        data.sql("SELECT nothing FROM fields")
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda file: docruns.read(file.with_name("none.duckdb")), "does not exist"),
+        (lambda file: docruns.read(file, "other"), "It has extend, plextera"),
+        (lambda file: docruns.read(file).model("nothing"), "It has backlog"),
+        (lambda file: docruns.read(file).documents("Nothing"), "Supplier invoice"),
+        (lambda file: docruns.read(file).items("Supplier invoice", "nothing"), "It has line_items"),
+    ],
+    ids=["file", "dataset", "model", "processor", "array"],
+)
+def test_a_wrong_name(database: Path, ask: Any, words: str) -> None:
+    """The error says which names there are."""
+    with pytest.raises(ConfigError, match=words):
+        ask(database)
+
+
+def test_outputs(database: Path, tmp_path: Path) -> None:
+    """CSV, JSON and Parquet hold the same rows; a file may hold the query."""
+    file = tmp_path / "q.sql"
+    file.write_text(
+        "-- the newest\nSELECT id, status, created_at FROM workflow_runs ORDER BY created_at, id LIMIT 5;\n"
+    )
+    where = ("--database", str(database))
+    lines = [json.loads(line) for line in run("sql", str(file), "--json", *where).splitlines()]
+    table = list(csv.DictReader(io.StringIO(run("sql", str(file), *where))))
+    assert [row["id"] for row in lines] == [row["id"] for row in table]
+    assert len(lines) == 5
+    run("sql", str(file), "--output", str(tmp_path / "q.parquet"), *where)
+    found = duckdb.sql(f"SELECT id FROM '{tmp_path}/q.parquet'").fetchall()
+    assert [id_ for (id_,) in found] == [row["id"] for row in lines]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE extend.fields",
+        "SELECT 1; SELECT 2",
+        "COPY extend.fields TO 'x.csv'",
+        "SELECT nothing FROM fields",
+        "x.sql",
+    ],
+)
+def test_what_is_no_query(database: Path, statement: str) -> None:
+    """It is refused before anything runs, and the error names the argument."""
+    assert run("sql", statement, "--database", str(database), code=2).startswith("QUERY: ")
+
+
+def test_a_value_in_an_error(database: Path) -> None:
+    """A value that cannot be converted is not in the message."""
+    text = run("sql", "SELECT 'PLANTED'::INTEGER FROM fields", "--database", str(database), code=2)
+    assert "ConversionException" in text
+    assert "PLANTED" not in text
+
+
+def test_models(database: Path) -> None:
+    """The command lists views, and prints rows or SQL of one; the SQL runs by itself."""
+    where = ("--database", str(database))
+    listed = run("models", *where)
+    assert listed.splitlines()[0].startswith("leaves ")
+    assert "One extraction of Supplier invoice" in listed
+    sql = run("models", "cost", "--sql", *where)
+    assert sql.startswith("-- The bill of one month")
+    assert len(query(database, sql)) == len(run("models", "cost", *where).splitlines()) - 1
+    assert "It has backlog" in run("models", "nothing", *where, code=2)
+
+
+def test_cost_adds_up_to_the_bill(database: Path) -> None:
+    """The model has each credit once: those of outermost workflow runs, and of runs outside of workflow runs."""
+    bill = query(
+        database,
+        "SELECT (SELECT sum(credits) FROM extend.workflow_runs WHERE coalesce(depth, 0) = 0) "
+        "+ (SELECT sum(coalesce(total_credits, credits)) FROM extend.processor_runs WHERE workflow_run_id IS NULL)",
+    )[0][0]
+    assert query(database, "SELECT sum(credits) FROM extend_answers.cost")[0][0] == pytest.approx(
+        bill, abs=1e-6
+    )
+
+
+def test_a_setting_for_what_matters(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With critical fields, a wrong field that is none of them does not make a document wrong. Another shape of the
+    setting is an error that shows the right one."""
+    copied = tmp_path / "c.duckdb"
+    copied.write_bytes(database.read_bytes())
+    straight = (
+        "SELECT sum(\"right\") FROM extend_answers.straight_through WHERE processor_name = 'Supplier invoice'"
+    )
+    before = query(copied, straight)[0][0]
+    monkeypatch.setenv("ANSWERS__CRITICAL", json.dumps({"Supplier invoice": ["invoice_number"]}))
+    run("models", "--database", str(copied))
+    assert query(copied, straight)[0][0] > before
+    monkeypatch.setenv("ANSWERS__CRITICAL", json.dumps({"Supplier invoice": "invoice_number"}))
+    assert "answers.critical" in run("models", "--database", str(copied), code=2)
+
+
+def test_no_views(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `answers.views` false a load makes none, and a model's name gets an error that says what to do."""
+    monkeypatch.setenv("ANSWERS__VIEWS", "false")
+    path = tmp_path / "n.duckdb"
+    with Sandbox(runs=3, standalone=0, seed=18, document_size="light", plextera_runs=0) as sandbox:
+        load_runs(connect(sandbox, "extend"), Target("extend", path))
+    assert "Run `docruns models`" in run("models", "cost", "--database", str(path), code=2)
+    run("models", "--database", str(path))
+    assert count(path, "extend_answers.documents") > 0
+
+
+def test_someone_else_s_view_stays(database: Path, tmp_path: Path) -> None:
+    """A view that docruns has not made stays, also where all others are made anew."""
+    copied = tmp_path / "v.duckdb"
+    copied.write_bytes(database.read_bytes())
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("CREATE VIEW extend_answers.mine AS SELECT 1 AS one FROM extend_answers.documents")
+        connection.execute("COMMENT ON VIEW extend_answers.leaves IS 'An older one\nMade by docruns, older'")
+    run("models", "--database", str(copied))
+    assert count(copied, "extend_answers.mine") == count(copied, "extend_answers.documents")
+
+
+def test_a_dataset_of_an_earlier_version(database: Path, tmp_path: Path) -> None:
+    """Tables and columns that a dataset lacks count as empty: each model still has its columns."""
+    copied = tmp_path / "e.duckdb"
+    copied.write_bytes(database.read_bytes())
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("DROP TABLE extend.charges; DROP TABLE extend.evaluation_sets")
+        connection.execute("ALTER TABLE extend.processor_runs DROP COLUMN source")
+        connection.execute("ALTER TABLE extend.processor_runs DROP COLUMN total_credits")
+    run("models", "--database", str(copied))
+    assert count(copied, "extend_answers.ground_truth_accuracy") == 0
+    assert count(copied, "extend_answers.documents") > 0
+    assert query(copied, "SELECT count(*) FROM extend_answers.cost WHERE product IS NOT NULL") == [(0,)]
