@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-dbt coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -9,7 +9,7 @@ RUN := .venv/bin
 
 help: ## list these targets
 	@echo "make TARGET, or make PYTHON=python3.13 TARGET with another Python (3.11 to 3.14)"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1@\2/p' Makefile | while IFS=@ read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' Makefile | while IFS=@ read -r name text; do \
 		printf '  %-10s %s\n' $$name "$$text"; done
 
 setup: ## make .venv, with the command at .venv/bin/docruns
@@ -20,6 +20,11 @@ demo: setup ## load invented runs into docruns.duckdb and answer three questions
 
 test: setup ## run every test
 	$(RUN)/python -m pytest -n 2 --dist worksteal
+
+test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL; dbt gets .venv-dbt
+	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-dbt
+	$(UV) pip install --quiet --python .venv-dbt/bin/python -r tests/dbt_build/requirements.txt
+	DBT=.venv-dbt/bin/dbt PYTHONPATH=tests $(RUN)/python -m dbt_build
 
 coverage: setup ## run every test and report which lines they run; takes half as long again
 	$(RUN)/coverage erase
@@ -50,4 +55,4 @@ format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff check --fix
 
 clean: ## remove .venv, .uv and caches; databases stay
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* tests/benchmarks/.cache
+	rm -rf .venv .venv-dbt .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* tests/benchmarks/.cache

@@ -11,12 +11,14 @@ from typing import Any
 
 import duckdb
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import docruns
 from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, DocrunsError
+from docruns.core.tables import FIELDS
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
@@ -226,3 +228,26 @@ def test_a_dataset_of_an_earlier_version(database: Path, tmp_path: Path) -> None
     assert count(copied, "extend_answers.ground_truth_accuracy") == 0
     assert count(copied, "extend_answers.documents") > 0
     assert query(copied, "SELECT count(*) FROM extend_answers.cost WHERE product IS NOT NULL") == [(0,)]
+
+
+def test_a_dbt_project(database: Path, tmp_path: Path) -> None:
+    """The project has each view as a model with a test of its grain, and each table with its columns; a folder that holds
+    something else is refused. `make test-dbt` builds it."""
+    where = ("--database", str(database))
+    folder = tmp_path / "project"
+    run("models", "--dbt", str(folder), *where)
+    run("models", "--dbt", str(folder), *where)
+    written = {path.stem for path in folder.glob("models/*/*.sql")}
+    assert written == {
+        view
+        for (view,) in query(
+            database, "SELECT view_name FROM duckdb_views() WHERE schema_name = 'extend_answers'"
+        )
+    }
+    sources = yaml.safe_load((folder / "models/sources.yml").read_text())["sources"][0]["tables"]
+    fields = next(table for table in sources if table["name"] == "fields")
+    assert {column["name"] for column in fields["columns"]} == {*FIELDS.names} - {"_cleared"}
+    assert "{{ ref('leaves') }}" in (folder / "models/answers/edits.sql").read_text()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    assert "holds something else" in run("models", "--dbt", str(tmp_path / "other"), *where, code=2)

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import ConfigError
+from ..models.dbt import write_project
 from ..models.dialects import WRITTEN_IN, translate
 from ..models.model import ORDER, models, schema_name
+from ..models.per_processor import FIELDS_QUERY, leaves_of, views
 from ..models.reader import columns_of, open_dataset, tables_of
 from ..store.destinations import sql_client
+from ..store.duckdb.file import quote
 from ..store.environment import private_files
 from ..store.pipeline import open_pipeline
 from ..store.target import Target, exclusive
-from .after_load.views import make_views
+from .after_load.views import existing_columns, make_views
 
 
 class ListedView(NamedTuple):
@@ -29,11 +32,7 @@ class ListedView(NamedTuple):
 def renew_views(target: Target, on_wait: Callable[[str], None] | None = None) -> int:
     """Make the views of a dataset, where they are not up to date. Returns how many were made."""
     if target.traits.models_dialect is None:
-        raise ConfigError(
-            "--destination",
-            f"{target.destination} has no views of docruns' models.",
-            "They are made in DuckDB and PostgreSQL.",
-        )
+        raise _no_views(target)
     with (
         exclusive(target, "docruns models"),
         open_pipeline("models", target, on_wait) as running,
@@ -77,3 +76,32 @@ def sql_of(database: Path, dataset: str | None, view: str) -> str:
                 [schema_name(name), view],
             ).fetchall()[0]
     return "".join(f"-- {line}\n" for line in about.splitlines()) + sql
+
+
+def write_dbt(target: Target, folder: Path) -> int:
+    """Write the models of a dataset as a dbt project. Returns how many there are.
+
+    The views of processors are those of a DuckDB file; of another destination the project has none.
+    """
+    dialect = target.traits.models_dialect
+    if dialect is None:
+        raise _no_views(target)
+    if not target.traits.has_file:
+        with (
+            exclusive(target, "docruns models"),
+            open_pipeline("models", target) as running,
+            sql_client(running) as client,
+        ):
+            return write_project(folder, target.dataset, dialect, existing_columns(client))
+    with open_dataset(target.database, target.dataset) as (connection, name):
+        rows = connection.execute(FIELDS_QUERY.format(dataset=quote(name))).fetchall()
+        existing = tables_of(connection, name)
+    return write_project(folder, name, dialect, existing, views(leaves_of(rows), name), target.database)
+
+
+def _no_views(target: Target) -> ConfigError:
+    return ConfigError(
+        "--destination",
+        f"{target.destination} has no views of docruns' models.",
+        "They are made in DuckDB and PostgreSQL.",
+    )

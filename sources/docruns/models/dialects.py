@@ -10,7 +10,7 @@ DuckDB takes the text as it is then; sqlglot translates it for other databases. 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
@@ -35,25 +35,36 @@ Critical = Mapping[str, Sequence[str]]
 
 def translate(sql: str, dialect: str, dataset: str, existing: Existing) -> str:
     """A query of a model, for a dataset and in a dialect of sqlglot."""
-    text = _TABLE.sub(lambda name: _table(name[1], dataset, existing), sql)
+    text = fill_tables(sql, existing, lambda name: f"{quote(dataset)}.{quote(name)}")
     text = _ANSWERS.sub(f"{quote(schema_name(dataset))}.", text)
+    return to_dialect(text, dialect)
+
+
+def to_dialect(sql: str, dialect: str) -> str:
+    """A text in the dialect of the models, in another one."""
     if dialect == WRITTEN_IN:
-        return text
+        return sql
     # takes a fifth of a second to import
     import sqlglot
 
-    return sqlglot.transpile(text, read=WRITTEN_IN, write=dialect)[0]
+    return sqlglot.transpile(sql, read=WRITTEN_IN, write=dialect, pretty=True)[0]
 
 
-def _table(name: str, dataset: str, existing: Existing) -> str:
-    """A table of the dataset, with null for each column that it lacks. In the models an alias follows."""
-    have = existing.get(name, set())
-    missing = [column for column in BY_NAME[name].columns if column.name not in have]
-    place = f"{quote(dataset)}.{quote(name)}"
-    if have and not missing:
-        return place
-    nulls = ", ".join(f"CAST(NULL AS {_TYPES[column.type]}) AS {quote(column.name)}" for column in missing)
-    return f"(SELECT *, {nulls} FROM {place})" if have else f"(SELECT {nulls} WHERE FALSE)"
+def fill_tables(sql: str, existing: Existing, place: Callable[[str], str]) -> str:
+    """A model's text with the place of each table; what the dataset lacks is null. In the models an alias follows."""
+
+    def filled(found: re.Match[str]) -> str:
+        name = found[1]
+        have = existing.get(name, set())
+        missing = [column for column in BY_NAME[name].columns if column.name not in have]
+        if have and not missing:
+            return place(name)
+        nulls = ", ".join(
+            f"CAST(NULL AS {_TYPES[column.type]}) AS {quote(column.name)}" for column in missing
+        )
+        return f"(SELECT *, {nulls} FROM {place(name)})" if have else f"(SELECT {nulls} WHERE FALSE)"
+
+    return _TABLE.sub(filled, sql)
 
 
 def functions(dialect: str, dataset: str, critical: Critical) -> str:

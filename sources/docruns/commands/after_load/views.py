@@ -77,12 +77,14 @@ def make_views(
         return 0
     made_functions = functions(dialect, dataset, critical_fields())
     try:
-        base = fingerprint(dialect, dataset, made_functions, known_columns(columns or _existing(client)))
+        base = fingerprint(
+            dialect, dataset, made_functions, known_columns(columns or existing_columns(client))
+        )
         comments = _comments(client, traits)
         stored = comments.get(_FIRST, "").rpartition(" ")[2]
         if stored.startswith(base) and not has_new_fields:
             return 0
-        existing = _existing(client)
+        existing = existing_columns(client)
         if "fields" not in existing:
             return 0
         rows = client.execute_sql(per_processor.FIELDS_QUERY.format(dataset=quote(dataset))) or ()
@@ -107,7 +109,8 @@ def make_views(
         ) from error
 
 
-def _existing(client: Client) -> Existing:
+def existing_columns(client: Client) -> Existing:
+    """The columns of each table of the client's dataset."""
     columns: defaultdict[str, set[str]] = defaultdict(set)
     for table, column in client.execute_sql(_COLUMNS, client.dataset_name) or ():
         columns[table].add(column)

@@ -40,6 +40,10 @@ def models(
     as_csv: AsCsv = False,
     as_json: AsLines = False,
     output: Output = None,
+    dbt: Annotated[
+        Path | None,
+        typer.Option(help="Write the models as a dbt project into this folder.", show_default=False),
+    ] = None,
 ) -> None:
     """Make the views that answer questions, and list them; or print the rows of one.
 
@@ -48,7 +52,7 @@ def models(
     from ...models.reader import open_dataset
     from ...store.duckdb.file import quote
     from ...store.environment import disable_telemetry
-    from ..answers import renew_views, sql_of, views_of
+    from ..answers import renew_views, sql_of, views_of, write_dbt
 
     disable_telemetry()
     target = Target(dataset or "extend", database, destination)
@@ -66,6 +70,12 @@ def models(
     if target.traits.has_file and dataset is None:
         with open_dataset(database, None, report_wait) as (_, found):
             target = Target(found, database, destination)
+    if dbt is not None:
+        number = write_dbt(target, dbt)
+        print_answer(
+            f"{number} models in {dbt}: `dbt build --project-dir {dbt} --profiles-dir {dbt}` makes them"
+        )
+        return
     made = renew_views(target, report_wait)
     say(
         f"docruns: {made or 'no'} views made in {target.dataset}_answers"
