@@ -19,7 +19,7 @@ demo: setup ## load invented runs into docruns.duckdb and answer three questions
 	@$(RUN)/docruns demo
 
 test: setup ## run every test
-	$(RUN)/python -m pytest -n 2 --dist worksteal
+	$(RUN)/python -m pytest -n 3 --dist worksteal
 
 test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL; dbt gets .venv-dbt
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-dbt
@@ -28,7 +28,7 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 
 coverage: setup ## run every test and report which lines they run; takes half as long again
 	$(RUN)/coverage erase
-	$(RUN)/coverage run -m pytest -n 2 --dist worksteal
+	$(RUN)/coverage run -m pytest -n 3 --dist worksteal
 	$(RUN)/coverage combine --quiet
 	$(RUN)/coverage report --fail-under=95
 

@@ -39,6 +39,11 @@ def make_tables(connection: duckdb.DuckDBPyConnection, leaves: pd.DataFrame) -> 
         FROM leaves_frame
     """)
     connection.unregister("leaves_frame")
+    make_views(connection)
+
+
+def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """The views of the models over the tables."""
     connection.execute(dialects.functions("duckdb", DATASET, {}))
     for model in models():
         query = dialects.translate(model.sql, "duckdb", DATASET, tables_of(connection, DATASET))

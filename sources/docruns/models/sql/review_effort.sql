@@ -24,12 +24,12 @@ from_score AS (
     FROM at_score
     WINDOW down AS (PARTITION BY processor_name, score ORDER BY lowest DESC)
 ),
-health AS (
+health AS MATERIALIZED (
     SELECT processor_name, score, documents, design_effect, verdict, n, wrong, low
     FROM answers.score_health
     WHERE field IS NULL
 ),
-bounded AS (
+bounded AS MATERIALIZED (
     SELECT f.*, answers.wilson_low(f.x / f.n, f.n / h.design_effect) AS low
     FROM from_score f
     JOIN health h ON h.processor_name = f.processor_name AND h.score = f.score

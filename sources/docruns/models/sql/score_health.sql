@@ -5,28 +5,14 @@
 -- wrong leaves or 100 in all. low, high: Wilson's interval of share_right, the leaves divided by the design effect.
 -- verdict: too_few, degenerate (fewer than three bins used), undiscriminating (auroc below 0.55), overconfident (ece above
 -- 0.15, or a mean score above high), reliable. review_agent_score is no probability: it has neither ece nor brier.
-WITH cells AS (
+WITH per_document AS (
     SELECT
-        s.processor_name, s.field, s.score, s.value, s.is_right, s.processor_run_id,
-        CASE
-            WHEN s.score = 'review_agent_score' THEN floor(s.value)
-            ELSE least(floor(s.value * 10), 9)
-        END AS bin
+        s.processor_name, s.field, s.score, s.processor_run_id, count(*) AS n,
+        count(*) FILTER (WHERE s.is_right) AS x
     FROM answers.scores s
-    UNION ALL
-    SELECT
-        s.processor_name, NULL, s.score, s.value, s.is_right, s.processor_run_id,
-        CASE
-            WHEN s.score = 'review_agent_score' THEN floor(s.value)
-            ELSE least(floor(s.value * 10), 9)
-        END
-    FROM answers.scores s
-),
-per_document AS (
-    SELECT
-        processor_name, field, score, processor_run_id, count(*) AS n, count(*) FILTER (WHERE is_right) AS x
-    FROM cells
-    GROUP BY 1, 2, 3, 4
+    GROUP BY GROUPING SETS (
+        (s.processor_name, s.field, s.score, s.processor_run_id), (s.processor_name, s.score, s.processor_run_id)
+    )
 ),
 documents AS (
     SELECT
@@ -34,11 +20,19 @@ documents AS (
     FROM per_document
     GROUP BY 1, 2, 3
 ),
+at_score AS MATERIALIZED (
+    SELECT
+        s.processor_name, s.field, s.score, s.value, count(*) AS n, count(*) FILTER (WHERE s.is_right) AS x
+    FROM answers.scores s
+    GROUP BY GROUPING SETS ((s.processor_name, s.field, s.score, s.value), (s.processor_name, s.score, s.value))
+),
 bins AS (
     SELECT
-        processor_name, field, score, bin, count(*) AS n,
-        abs(avg(value) - avg(CASE WHEN is_right THEN 1.0 ELSE 0.0 END)) AS gap
-    FROM cells
+        processor_name, field, score,
+        CASE WHEN score = 'review_agent_score' THEN floor(value) ELSE least(floor(value * 10), 9) END AS bin,
+        sum(n) AS n,
+        abs(sum(n * value) - sum(x)) / sum(n) AS gap
+    FROM at_score
     GROUP BY 1, 2, 3, 4
 ),
 gaps AS (
@@ -47,12 +41,6 @@ gaps AS (
     GROUP BY 1, 2, 3
 ),
 -- equal scores share the middle of their ranks
-at_score AS (
-    SELECT
-        processor_name, field, score, value, count(*) AS n, count(*) FILTER (WHERE is_right) AS x
-    FROM cells
-    GROUP BY 1, 2, 3, 4
-),
 ranked AS (
     SELECT
         a.*,

@@ -4,15 +4,11 @@
 -- with the lower end of its 95 % interval; null where no score does. passed: leaves with at least this score. slipped:
 -- of them, wrong ones. accuracy: of the leaves that passed. verdict: see score_health; a threshold of a score that is not
 -- reliable may not hold for the next documents.
-WITH cells AS (
-    SELECT s.processor_name, s.field, s.score, s.value, s.is_right FROM answers.scores s
-    UNION ALL
-    SELECT s.processor_name, NULL, s.score, s.value, s.is_right FROM answers.scores s
-),
-at_score AS (
-    SELECT processor_name, field, score, value, count(*) AS n, count(*) FILTER (WHERE is_right) AS x
-    FROM cells
-    GROUP BY 1, 2, 3, 4
+WITH at_score AS (
+    SELECT
+        s.processor_name, s.field, s.score, s.value, count(*) AS n, count(*) FILTER (WHERE s.is_right) AS x
+    FROM answers.scores s
+    GROUP BY GROUPING SETS ((s.processor_name, s.field, s.score, s.value), (s.processor_name, s.score, s.value))
 ),
 from_score AS (
     SELECT
@@ -22,11 +18,11 @@ from_score AS (
     FROM at_score
     WINDOW down AS (PARTITION BY processor_name, field, score ORDER BY value DESC)
 ),
-health AS (
+health AS MATERIALIZED (
     SELECT processor_name, field, score, n, verdict, design_effect
     FROM answers.score_health
 ),
-bounded AS (
+bounded AS MATERIALIZED (
     SELECT
         f.*, h.n, h.verdict,
         answers.wilson_low(f.x / f.passed, f.passed / h.design_effect) AS accuracy_low
