@@ -139,9 +139,13 @@ class Reader:
 
     def model(self, name: str) -> pd.DataFrame:
         """All rows of a model or of a processor's view. ConfigError for a name that is none."""
+        self.require(name)
+        return self.sql(f"SELECT * FROM {quote(schema_name(self.dataset))}.{quote(name)}")
+
+    def require(self, name: str) -> None:
+        """ConfigError where there is no view of that name."""
         with open_dataset(self.database, self.dataset) as (connection, dataset):
             columns_of(connection, dataset, name)
-        return self.sql(f"SELECT * FROM {quote(schema_name(self.dataset))}.{quote(name)}")
 
     @property
     def models(self) -> dict[str, str]:

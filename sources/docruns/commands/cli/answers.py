@@ -1,4 +1,4 @@
-"""The commands that read a database: `docruns models | sql | notebook`."""
+"""The commands that read a database: `docruns models | sql | report | notebook`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def models(
 
     They are in the schema <dataset>_answers. A load renews them by itself.
     """
-    from ...models.reader import open_dataset
+    from ...models.reader import datasets_of, open_dataset
     from ...store.duckdb.file import quote
     from ...store.environment import disable_telemetry
     from ..answers import renew_views, sql_of, views_of, write_dbt
@@ -67,22 +67,23 @@ def models(
             sql_of(database, dataset, name)
             _print_rows(f"SELECT * FROM {quote(name)}", database, dataset, as_csv, as_json, output)
         return
-    if target.traits.has_file and dataset is None:
-        with open_dataset(database, None, report_wait) as (_, found):
-            target = Target(found, database, destination)
+    targets = [target]
+    if target.traits.has_file:
+        with open_dataset(database, dataset, report_wait) as (connection, found):
+            names = [found] if dataset or dbt else datasets_of(connection)
+        targets = [Target(each, database, destination) for each in names]
     if dbt is not None:
-        number = write_dbt(target, dbt)
+        number = write_dbt(targets[0], dbt)
         print_answer(
             f"{number} models in {dbt}: `dbt build --project-dir {dbt} --profiles-dir {dbt}` makes them"
         )
         return
-    made = renew_views(target, report_wait)
-    say(
-        f"docruns: {made or 'no'} views made in {target.dataset}_answers"
-        + ("" if made else ": they are up to date")
-    )
+    for each in targets:
+        made = renew_views(each, report_wait)
+        result = f"{made} views made" if made else "all views are up to date"
+        say(f"docruns: {each.dataset}_answers: {result}")
     if target.traits.has_file:
-        _, views = views_of(database, target.dataset)
+        _, views = views_of(database, dataset)
         width = max((len(view.name) for view in views), default=0)
         print_answer("\n".join(f"{view.name:<{width}}  {view.row}" for view in views))
 
@@ -108,6 +109,23 @@ def sql(
             raise ConfigError("QUERY", f"{query} does not exist.", "Name a file that does.")
         query = Path(query).read_text()
     _print_rows(query, database, dataset, as_csv, as_json, output)
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    database: Database = DEFAULT_DATABASE,
+    dataset: AnyDataset = None,
+) -> None:
+    """Write quality and operations into one HTML file, charts included.
+
+    It opens without a network: mail it, or put it into a wiki.
+    """
+    from ...models.report import write_report
+
+    require_database(Target("", database))
+    size = write_report(database, dataset, output)
+    print_answer(f"{output}: {size / 1e6:.1f} MB")
 
 
 def _print_rows(

@@ -1,5 +1,5 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | models | sql | tables | sandbox |
-notebook`.
+"""The command: `docruns demo | load | check | status | verify | sweep | push | models | sql | report |
+tables | sandbox | notebook`.
 
 Results go to stdout, progress and errors to stderr.
 

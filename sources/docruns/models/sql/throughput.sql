@@ -1,8 +1,7 @@
 -- Runs of one workflow on one day of UTC.
 -- grain: day, workflow_name
 -- Outermost runs only. p50_s and p95_s: seconds of the machine, from the start to the end of a run; runs that a person
--- has reviewed are left out of them, because their end is the
--- end of the review.
+-- has reviewed are left out of them, because their end is the end of the review. Plextera does not say which these are.
 SELECT
     CAST(date_trunc('day', w.created_at AT TIME ZONE 'UTC') AS DATE) AS day,
     coalesce(w.workflow_name, w.workflow_id) AS workflow_name,

@@ -1,0 +1,115 @@
+"""`docruns report`: one file that needs no network, and says why a section is empty."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from docruns.commands.load import load_runs
+from docruns.core.errors import ConfigError
+from docruns.models.report import write_report
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from support.loading import connect, query
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both providers' runs in one file. Tests must not change it."""
+    path = tmp_path_factory.mktemp("report") / "r.duckdb"
+    with Sandbox(runs=120, standalone=10, seed=18, document_size="light", plextera_runs=10) as sandbox:
+        for name in ("extend", "plextera"):
+            load_runs(connect(sandbox, name), Target(name, path))
+    return path
+
+
+class Page(HTMLParser):
+    """The headings, the numbers of charts and rows, and everything that a browser would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.fetched: list[str] = []
+        self.charts = self.rows = 0
+        self._is_heading = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.charts += tag == "svg"
+        self.rows += tag == "tr"
+        self._is_heading = tag == "h3"
+        self.fetched += [
+            f"{tag} {value}" for name, value in attrs if name in ("src", "href", "data") and value
+        ]
+        self.fetched += [tag] if tag in ("script", "link", "iframe", "img") else []
+
+    def handle_data(self, data: str) -> None:
+        if self._is_heading:
+            self.headings.append(data)
+            self._is_heading = False
+
+
+def test_report(database: Path, tmp_path: Path) -> None:
+    """All sections have a chart or rows; a browser fetches nothing; the figures are those of the tables."""
+    output = tmp_path / "r.html"
+    size = write_report(database, "extend", output)
+    text = output.read_text()
+    assert size == len(text.encode()) < 3_000_000
+    page = Page(text)
+    assert page.fetched == []
+    assert not re.search(r"url\(http|@import", text)
+    assert len(page.headings) == 13
+    assert page.charts >= 8
+    assert 'class="none"' not in text
+    (right,) = query(
+        database,
+        "SELECT round(100.0 * avg((NOT f.edited)::INT), 1) FROM extend.fields f JOIN extend_answers.documents d "
+        "USING (processor_run_id) WHERE f.kind = 'leaf' AND f.edited IS NOT NULL AND d.reviewed "
+        "AND d.source IS DISTINCT FROM 'STUDIO'",
+    )[0]
+    assert f"<b>{right:g}</b>% of reviewed leaves right" in text
+
+
+def test_a_platform_that_tells_no_edits(database: Path, tmp_path: Path) -> None:
+    """The sections that need reviews say that there are none, and the others have their charts."""
+    output = tmp_path / "p.html"
+    write_report(database, "plextera", output)
+    text = output.read_text()
+    assert text.count("No extraction has been reviewed") == 7
+    assert Page(text).charts == 2
+
+
+def test_an_empty_dataset(database: Path, tmp_path: Path) -> None:
+    """Every section says why it is empty."""
+    copied = tmp_path / "e.duckdb"
+    copied.write_bytes(database.read_bytes())
+    with duckdb.connect(str(copied)) as connection:
+        for (table,) in connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'extend' AND table_name NOT LIKE '\\_dlt%' ESCAPE '\\'"
+        ).fetchall():
+            connection.execute(f"DELETE FROM extend.{table}")
+    output = tmp_path / "e.html"
+    write_report(copied, "extend", output)
+    text = output.read_text()
+    assert text.count('class="none"') == len(Page(text).headings)
+
+
+def test_what_documents_say_is_escaped(database: Path, tmp_path: Path) -> None:
+    """A name with markup is text in the page."""
+    copied = tmp_path / "x.duckdb"
+    copied.write_bytes(database.read_bytes())
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("UPDATE extend.workflow_runs SET workflow_name = '<script>alert(1)</script>'")
+    output = tmp_path / "x.html"
+    write_report(copied, "extend", output)
+    assert "<script" not in output.read_text()
+
+
+def test_a_folder_that_is_missing(database: Path, tmp_path: Path) -> None:
+    """The error names the option."""
+    with pytest.raises(ConfigError, match="--output"):
+        write_report(database, "extend", tmp_path / "none" / "r.html")
