@@ -331,7 +331,7 @@ def test_demo(docruns: Run) -> None:
         count = query(Path("docruns.duckdb"), f"SELECT count(*) FROM extend.{table}")[0][0]
         assert count > 0
         assert f"{count:,} rows" in out
-    assert "Which fields do reviewers correct most?" in out
+    assert "Which fields does the model get wrong most?" in out
     assert "Is a high score right more often?" in out
     assert "What does each workflow cost?" in out
     again, out, _ = docruns("demo", "--runs", "60")

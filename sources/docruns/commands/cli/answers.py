@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from ...core.errors import ConfigError, DocrunsError
-from ...store.target import Target, require_database
 from .console import report_wait, say
 from .options import DEFAULT_DATABASE, Database, Destination
 from .streams import print_answer
@@ -52,6 +51,7 @@ def models(
     from ...models.reader import datasets_of, open_dataset
     from ...store.duckdb.file import quote
     from ...store.environment import disable_telemetry
+    from ...store.target import Target, require_database
     from ..answers import renew_views, sql_of, views_of, write_dbt
 
     disable_telemetry()
@@ -103,6 +103,8 @@ def sql(
 
     Tables and models need no schema before their names. Prints a table on a terminal, and CSV into a pipe.
     """
+    from ...store.target import Target, require_database
+
     require_database(Target("", database))
     if query.endswith(".sql") and not query.split()[1:]:
         if not Path(query).is_file():
@@ -122,6 +124,7 @@ def report(
     It opens without a network: mail it, or put it into a wiki.
     """
     from ...models.report import write_report
+    from ...store.target import Target, require_database
 
     require_database(Target("", database))
     size = write_report(database, dataset, output)
@@ -157,6 +160,8 @@ def notebook(
     It shows scores against correctness, the fields that reviewers correct, and cost. The address holds a
     token: nobody can read the page without it.
     """
+    from ...store.target import Target, require_database
+
     require_database(Target("", database))
     path = Path(__file__).parents[4] / "notebooks" / "explore.py"
     if not path.exists() or find_spec("marimo") is None:
