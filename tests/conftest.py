@@ -65,6 +65,25 @@ def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
     return run
 
 
+WITH_VIEWS = {
+    "test_models",
+    "test_reader",
+    "test_report",
+    "test_docs",
+    "test_cli",
+    "test_privacy",
+    "test_publish",
+}
+"""The files whose loads make the views of the models: in the others these would take a tenth of each first load."""
+
+
+@pytest.fixture(autouse=True)
+def views(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the loads of a test make views."""
+    if request.module.__name__.rpartition(".")[2] not in WITH_VIEWS:
+        monkeypatch.setenv("ANSWERS__VIEWS", "false")
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is not JSON is requested once more, without a wait."""
