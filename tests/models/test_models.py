@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,26 +15,13 @@ import pytest
 
 from docruns.commands.answers import renew_views, views_of
 from docruns.commands.load import load_runs
+from docruns.core.errors import ConfigError, DocrunsError
 from docruns.models.model import ORDER, models
 from docruns.sandbox import Sandbox
+from docruns.store.duckdb.publish import publish_copy
 from docruns.store.target import Target
 from support.loading import connect, query
-
-
-@pytest.fixture(scope="module")
-def reviewed() -> Iterator[Sandbox]:
-    """A platform of both providers with reviewed runs."""
-    with Sandbox(runs=120, standalone=20, seed=18, document_size="light", plextera_runs=20) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def database(reviewed: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both providers' runs in one file. Tests must not change it."""
-    path = tmp_path_factory.mktemp("models") / "m.duckdb"
-    for name in ("extend", "plextera"):
-        load_runs(connect(reviewed, name), Target(name, path))
-    return path
+from support.other_duckdb import OLDEST, run_with
 
 
 def test_a_load_makes_the_views(database: Path) -> None:
@@ -61,6 +47,48 @@ def test_grain(database: Path, dataset: str, model: Any) -> None:
     assert doubled == []
     if dataset == "extend":
         assert query(database, f"SELECT count(*) FROM {view}")[0][0] > 0
+
+
+def test_what_counts(copied: Path) -> None:
+    """Deleted runs, try-outs in Studio, nested runs and extractions without a review are in no figure that judges the
+    model or counts work: the same figures from the tables alone."""
+    with duckdb.connect(str(copied)) as connection:
+        reviewed = "SELECT id FROM extend.processor_runs WHERE reviewed AND type = 'EXTRACT' ORDER BY id"
+        connection.execute(
+            f"UPDATE extend.processor_runs SET deleted_at = now() WHERE id IN ({reviewed} LIMIT 2)"
+        )
+        connection.execute(
+            f"UPDATE extend.processor_runs SET source = 'STUDIO' WHERE id IN ({reviewed} LIMIT 2 OFFSET 4)"
+        )
+        runs = "SELECT id FROM extend.workflow_runs ORDER BY id"
+        connection.execute(f"UPDATE extend.workflow_runs SET deleted_at = now() WHERE id IN ({runs} LIMIT 3)")
+        connection.execute(f"UPDATE extend.workflow_runs SET depth = 1 WHERE id IN ({runs} LIMIT 3 OFFSET 7)")
+    counted = (
+        "FROM extend.processor_runs r WHERE r.type = 'EXTRACT' AND r.status = 'PROCESSED' AND r.is_final "
+        "AND r.deleted_at IS NULL"
+    )
+    judged = (
+        "SELECT r.processor_id, r.processor_version, f.field, count(DISTINCT r.id), count(f.initial_json), "
+        "count(*) FILTER (NOT f.edited), count(*) FILTER (f.edit_kind = 'changed'), count(*) FILTER (f.edit_kind = 'removed'), "
+        "count(*) FILTER (f.edit_kind = 'added') "
+        + counted.replace("WHERE", "JOIN extend.fields f ON f.processor_run_id = r.id WHERE")
+        + " AND r.reviewed AND f.edited IS NOT NULL AND f.kind = 'leaf' AND r.source IS DISTINCT FROM 'STUDIO' "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    model = (
+        'SELECT processor_id, processor_version, field, reviewed, extracted, "right", changed, removed, added '
+        "FROM extend_answers.field_accuracy ORDER BY ALL"
+    )
+    assert query(copied, model) == query(copied, judged)
+    assert query(copied, "SELECT count(*) FROM extend_answers.documents") == query(
+        copied, f"SELECT count(*) {counted}"
+    )
+    outermost = "FROM extend.workflow_runs WHERE deleted_at IS NULL AND coalesce(depth, 0) = 0"
+    assert query(copied, "SELECT sum(runs) FROM extend_answers.throughput") == query(
+        copied, f"SELECT count(*) {outermost}"
+    )
+    waiting = f"SELECT count(*) {outermost} AND NOT is_final"
+    assert query(copied, "SELECT count(*) FROM extend_answers.backlog") == query(copied, waiting)
 
 
 def test_the_same_rows_on_postgres(
@@ -111,3 +139,46 @@ def cell(value: Any) -> Any:
         number = float(value)
         return number if number == 0 or not math.isfinite(number) else float(f"{number:.9g}")
     return value
+
+
+def test_somebody_else_s_view_on_postgres(
+    server: str,
+    reviewed: Sandbox,
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where it reads one of ours, PostgreSQL refuses to make that anew: the load ends well and says what to do, the old
+    views stay, and the command fails."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    target = Target("guarded", destination="postgres")
+    load_runs(connect(reviewed, "extend"), target)
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW public.mine AS SELECT count(*) FROM guarded_answers.documents")
+        cursor.execute("COMMENT ON VIEW guarded_answers.leaves IS 'An older one\nMade by docruns, older/1'")
+    assert load_runs(connect(reviewed, "extend"), target).complete
+    assert "The views of guarded_answers could not be made" in caplog.text
+    assert "docruns models" in caplog.text
+    with pytest.raises(DocrunsError, match="depend"):
+        renew_views(target)
+    assert rows_of_postgres(server, "guarded_answers.documents") == rows_of_duckdb(
+        database, "extend_answers.documents"
+    )
+
+
+def test_a_dataset_that_is_not_there(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command does not say that its views are up to date."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    with pytest.raises(ConfigError, match="--dataset: postgres has no tables in nowhere"):
+        renew_views(Target("nowhere", destination="postgres"))
+
+
+def test_an_older_duckdb_reads_the_views(database: Path, tmp_path: Path) -> None:
+    """DuckDB 1.2 opens the database and makes the rows of each view, also of a published copy."""
+    published = tmp_path / "p.duckdb"
+    publish_copy(database, published, "older")
+    names = [f'extend_answers."{view.name}"' for view in views_of(database, "extend")[1]]
+    statements = [f"SELECT count(*) FROM (SELECT * FROM {name})" for name in names]
+    expected = [[[count]] for count in (len(rows_of_duckdb(database, name)[1]) for name in names)]
+    _, *found = run_with(OLDEST, published, *statements)
+    assert found == expected

@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import stat
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,19 +23,11 @@ from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, DocrunsError
 from docruns.core.tables import FIELDS
+from docruns.models import per_processor
+from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both providers' runs in one file. Tests must not change it."""
-    path = tmp_path_factory.mktemp("reader") / "r.duckdb"
-    with Sandbox(runs=120, standalone=10, seed=18, document_size="light", plextera_runs=10) as sandbox:
-        for name in ("extend", "plextera"):
-            load_runs(connect(sandbox, name), Target(name, path))
-    return path
 
 
 def run(*words: str, code: int = 0) -> str:
@@ -54,7 +50,7 @@ def test_frames(database: Path) -> None:
         database,
         "SELECT DISTINCT processor_id FROM extend.processor_runs WHERE processor_name = 'Supplier invoice'",
     )[0]
-    assert data.documents(processor_id).equals(invoices)
+    assert {*data.documents(processor_id).processor_run_id} == {*invoices.processor_run_id}
     assert len(invoices) == count(database, "extend_answers.doc_supplier_invoice")
     assert {"invoice_number", "invoice_number__score", "invoice_number__edited", "reviewed"} <= {
         *invoices.columns
@@ -137,14 +133,56 @@ def test_outputs(database: Path, tmp_path: Path) -> None:
     [
         "DROP TABLE extend.fields",
         "SELECT 1; SELECT 2",
-        "COPY extend.fields TO 'x.csv'",
+        "COPY extend.fields TO '{}'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{}'",
         "SELECT nothing FROM fields",
         "x.sql",
     ],
 )
-def test_what_is_no_query(database: Path, statement: str) -> None:
-    """It is refused before anything runs, and the error names the argument."""
-    assert run("sql", statement, "--database", str(database), code=2).startswith("QUERY: ")
+def test_what_is_no_query(database: Path, tmp_path: Path, statement: str) -> None:
+    """It is refused, nothing runs, and the error names the argument."""
+    written = tmp_path / "written.csv"
+    assert run("sql", statement.format(written), "--database", str(database), code=2).startswith("QUERY: ")
+    assert not written.exists()
+
+
+def test_a_file_that_is_no_text(database: Path, tmp_path: Path) -> None:
+    """The error names the file."""
+    (tmp_path / "bad.sql").write_bytes(b"SELECT \xff")
+    assert "bad.sql: not UTF-8" in run("sql", str(tmp_path / "bad.sql"), "--database", str(database), code=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("models", "--csv"),
+        ("models", "--sql"),
+        ("models", "cost", "--sql", "--json"),
+        ("models", "cost", "--dbt", "folder"),
+        ("sql", "SELECT 1", "--csv", "--json"),
+    ],
+)
+def test_options_that_do_not_go_together(database: Path, words: tuple[str, ...]) -> None:
+    """None of them is dropped without a word."""
+    run(*words, "--database", str(database), code=2)
+
+
+def test_a_query_that_ends_with_a_comment(database: Path, tmp_path: Path) -> None:
+    """It can be written into a file, which only its owner can read."""
+    output = tmp_path / "q.parquet"
+    run("sql", "SELECT 7 AS n; -- the end", "--output", str(output), "--database", str(database))
+    assert duckdb.sql(f"SELECT n FROM '{output}'").fetchall() == [(7,)]
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
+
+
+def test_rows_that_cannot_be_written(database: Path) -> None:
+    """The exit code tells that rows are lost."""
+    words = ("sql", "SELECT * FROM fields", "--database", str(database))
+    program = [sys.executable, "-m", "docruns", *words]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "stdout: cannot be written" in ended.stderr
 
 
 def test_a_value_in_an_error(database: Path) -> None:
@@ -178,11 +216,9 @@ def test_cost_adds_up_to_the_bill(database: Path) -> None:
     )
 
 
-def test_a_setting_for_what_matters(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_for_what_matters(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With critical fields, a wrong field that is none of them does not make a document wrong. Another shape of the
     setting is an error that shows the right one."""
-    copied = tmp_path / "c.duckdb"
-    copied.write_bytes(database.read_bytes())
     straight = (
         "SELECT sum(\"right\") FROM extend_answers.straight_through WHERE processor_name = 'Supplier invoice'"
     )
@@ -205,10 +241,62 @@ def test_no_views(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert count(path, "extend_answers.documents") > 0
 
 
-def test_someone_else_s_view_stays(database: Path, tmp_path: Path) -> None:
+def test_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load names it before it sends a request."""
+    monkeypatch.setenv("ANSWERS__VIEWS", "maybe")
+    platform = connect_extend(base_url="http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"answers\.views"):
+        load_runs(platform, Target("extend", tmp_path / "w.duckdb"))
+
+
+def test_a_view_that_was_dropped(copied: Path) -> None:
+    """The command makes it again, and says that it did."""
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("DROP VIEW extend_answers.doc_supplier_invoice")
+    run("models", "--database", str(copied))
+    assert count(copied, "extend_answers.doc_supplier_invoice") > 0
+
+
+def test_a_load_that_was_killed_before_the_views(copied: Path, reviewed: Sandbox) -> None:
+    """The next load reads the fields of what it brought, though it brings nothing itself."""
+    with duckdb.connect(str(copied)) as connection:
+        # as a killed load leaves it: rows and their package, and no view of them
+        connection.execute(
+            "UPDATE extend.processor_runs SET processor_id = 'ex_new', processor_name = 'Quite new' "
+            "WHERE processor_name = 'Supplier invoice'"
+        )
+        connection.execute(
+            "INSERT INTO extend.syncs BY NAME SELECT 'zzz' AS load_id, 'extend' AS provider, 1 AS fetched, "
+            "'zzz' AS _dlt_load_id"
+        )
+    assert load_runs(connect(reviewed, "extend"), Target("extend", copied)).fetched == 0
+    assert count(copied, "extend_answers.doc_quite_new") > 0
+
+
+def test_names_of_views() -> None:
+    """No two views have the same name, and a processor that was renamed has one whatever the order of rows."""
+    rows = [
+        ("ex_1", "a", "b[].c", "string"),
+        ("ex_2", "a__b", "total", "number"),
+        ("ex_3", "A  b", "total", "number"),
+        ("ex_4", "old", "x", "string"),
+        ("ex_4", "new", "y", "string"),
+        ("ex_5", "x" * 80, "source", "string"),
+        ("ex_5", "x" * 80, "total", "number"),
+        ("ex_5", "x" * 80, "total__score", "number"),
+    ]
+    views = [*per_processor.views(per_processor.leaves_of(rows), "d")]
+    names = [view.name for view in views]
+    assert len({*names}) == len(names) == 6
+    assert max(map(len, names)) <= per_processor.MAX_NAME
+    assert views == [*per_processor.views(per_processor.leaves_of(rows[::-1]), "d")]
+    columns = re.findall(r'AS "(\w+)"', next(view.query for view in views if "xxx" in view.name))
+    assert len({*columns}) == len(columns)
+    assert "source" not in columns
+
+
+def test_someone_else_s_view_stays(copied: Path) -> None:
     """A view that docruns has not made stays, also where all others are made anew."""
-    copied = tmp_path / "v.duckdb"
-    copied.write_bytes(database.read_bytes())
     with duckdb.connect(str(copied)) as connection:
         connection.execute("CREATE VIEW extend_answers.mine AS SELECT 1 AS one FROM extend_answers.documents")
         connection.execute("COMMENT ON VIEW extend_answers.leaves IS 'An older one\nMade by docruns, older'")
@@ -216,10 +304,8 @@ def test_someone_else_s_view_stays(database: Path, tmp_path: Path) -> None:
     assert count(copied, "extend_answers.mine") == count(copied, "extend_answers.documents")
 
 
-def test_a_dataset_of_an_earlier_version(database: Path, tmp_path: Path) -> None:
+def test_a_dataset_of_an_earlier_version(copied: Path) -> None:
     """Tables and columns that a dataset lacks count as empty: each model still has its columns."""
-    copied = tmp_path / "e.duckdb"
-    copied.write_bytes(database.read_bytes())
     with duckdb.connect(str(copied)) as connection:
         connection.execute("DROP TABLE extend.charges; DROP TABLE extend.evaluation_sets")
         connection.execute("ALTER TABLE extend.processor_runs DROP COLUMN source")
@@ -230,7 +316,7 @@ def test_a_dataset_of_an_earlier_version(database: Path, tmp_path: Path) -> None
     assert query(copied, "SELECT count(*) FROM extend_answers.cost WHERE product IS NOT NULL") == [(0,)]
 
 
-def test_a_dbt_project(database: Path, tmp_path: Path) -> None:
+def test_a_dbt_project(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The project has each view as a model with a test of its grain, and each table with its columns; a folder that holds
     something else is refused. `make test-dbt` builds it."""
     where = ("--database", str(database))
@@ -248,6 +334,9 @@ def test_a_dbt_project(database: Path, tmp_path: Path) -> None:
     fields = next(table for table in sources if table["name"] == "fields")
     assert {column["name"] for column in fields["columns"]} == {*FIELDS.names} - {"_cleared"}
     assert "{{ ref('leaves') }}" in (folder / "models/answers/edits.sql").read_text()
+    monkeypatch.setenv("ANSWERS__CRITICAL", json.dumps({"Supplier invoice": ["total"]}))
+    run("models", "--dbt", str(folder), *where)
+    assert "field IN ('total')" in (folder / "macros/docruns_functions.sql").read_text()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     assert "holds something else" in run("models", "--dbt", str(tmp_path / "other"), *where, code=2)

@@ -9,22 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError
 from docruns.models.report import write_report
-from docruns.sandbox import Sandbox
-from docruns.store.target import Target
-from support.loading import connect, query
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both providers' runs in one file. Tests must not change it."""
-    path = tmp_path_factory.mktemp("report") / "r.duckdb"
-    with Sandbox(runs=120, standalone=10, seed=18, document_size="light", plextera_runs=10) as sandbox:
-        for name in ("extend", "plextera"):
-            load_runs(connect(sandbox, name), Target(name, path))
-    return path
+from support.loading import query
 
 
 class Page(HTMLParser):
@@ -83,10 +70,8 @@ def test_a_platform_that_tells_no_edits(database: Path, tmp_path: Path) -> None:
     assert Page(text).charts == 2
 
 
-def test_an_empty_dataset(database: Path, tmp_path: Path) -> None:
+def test_an_empty_dataset(copied: Path, tmp_path: Path) -> None:
     """Every section says why it is empty."""
-    copied = tmp_path / "e.duckdb"
-    copied.write_bytes(database.read_bytes())
     with duckdb.connect(str(copied)) as connection:
         for (table,) in connection.execute(
             "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'extend' AND table_name NOT LIKE '\\_dlt%' ESCAPE '\\'"
@@ -98,10 +83,8 @@ def test_an_empty_dataset(database: Path, tmp_path: Path) -> None:
     assert text.count('class="none"') == len(Page(text).headings)
 
 
-def test_what_documents_say_is_escaped(database: Path, tmp_path: Path) -> None:
+def test_what_documents_say_is_escaped(copied: Path, tmp_path: Path) -> None:
     """A name with markup is text in the page."""
-    copied = tmp_path / "x.duckdb"
-    copied.write_bytes(database.read_bytes())
     with duckdb.connect(str(copied)) as connection:
         connection.execute("UPDATE extend.workflow_runs SET workflow_name = '<script>alert(1)</script>'")
     output = tmp_path / "x.html"

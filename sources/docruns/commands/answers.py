@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from ..store.duckdb.file import quote
 from ..store.environment import private_files
 from ..store.pipeline import open_pipeline
 from ..store.target import Target, exclusive
-from .after_load.views import existing_columns, make_views
+from .after_load.views import Client, answer_settings, existing_columns, make_views
 
 
 class ListedView(NamedTuple):
@@ -33,12 +34,23 @@ def renew_views(target: Target, on_wait: Callable[[str], None] | None = None) ->
     """Make the views of a dataset, where they are not up to date. Returns how many were made."""
     if target.traits.models_dialect is None:
         raise _no_views(target)
+    with _open(target, on_wait) as client:
+        return make_views(client, target.traits, is_asked_for=True)
+
+
+@contextmanager
+def _open(target: Target, on_wait: Callable[[str], None] | None) -> Iterator[Client]:
+    """A client of a dataset that no load changes meanwhile. ConfigError where there is no such dataset."""
     with (
         exclusive(target, "docruns models"),
         open_pipeline("models", target, on_wait) as running,
         sql_client(running) as client,
     ):
-        return make_views(client, target.traits)
+        if "fields" not in existing_columns(client):
+            raise ConfigError(
+                "--dataset", f"{target} has no tables in {target.dataset}.", "Run `docruns load` first."
+            )
+        yield client
 
 
 def views_of(database: Path, dataset: str | None) -> tuple[str, list[ListedView]]:
@@ -78,25 +90,31 @@ def sql_of(database: Path, dataset: str | None, view: str) -> str:
     return "".join(f"-- {line}\n" for line in about.splitlines()) + sql
 
 
-def write_dbt(target: Target, folder: Path) -> int:
+def all_rows_of(database: Path, dataset: str | None, view: str) -> str:
+    """The query for all rows of a view. ConfigError, with the known ones, where it does not exist."""
+    with open_dataset(database, dataset) as (connection, name):
+        columns_of(connection, name, view)
+    return f"SELECT * FROM {quote(schema_name(name))}.{quote(view)}"
+
+
+@private_files()
+def write_dbt(target: Target, folder: Path, on_wait: Callable[[str], None] | None = None) -> int:
     """Write the models of a dataset as a dbt project. Returns how many there are.
 
     The views of processors are those of a DuckDB file; of another destination the project has none.
     """
-    dialect = target.traits.models_dialect
+    dialect, critical = target.traits.models_dialect, answer_settings().critical
     if dialect is None:
         raise _no_views(target)
     if not target.traits.has_file:
-        with (
-            exclusive(target, "docruns models"),
-            open_pipeline("models", target) as running,
-            sql_client(running) as client,
-        ):
-            return write_project(folder, target.dataset, dialect, existing_columns(client))
+        with _open(target, on_wait) as client:
+            return write_project(folder, target.dataset, dialect, existing_columns(client), critical)
     with open_dataset(target.database, target.dataset) as (connection, name):
         rows = connection.execute(FIELDS_QUERY.format(dataset=quote(name))).fetchall()
         existing = tables_of(connection, name)
-    return write_project(folder, name, dialect, existing, views(leaves_of(rows), name), target.database)
+    return write_project(
+        folder, name, dialect, existing, critical, views(leaves_of(rows), name), target.database
+    )
 
 
 def _no_views(target: Target) -> ConfigError:

@@ -49,7 +49,7 @@ from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
 from .after_load.descriptions import describe_tables
 from .after_load.links import mend_links
-from .after_load.views import Client, is_wanted, make_views
+from .after_load.views import Client, answer_settings, make_views
 
 logger = logging.getLogger("docruns")
 
@@ -125,6 +125,8 @@ def load_runs(
         if not target.traits.has_file:
             raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
         check_place(target.database, publish)
+    # a wrong setting is an error before anything is loaded
+    answer_settings()
     started, used_before = time.monotonic(), replace(platform.client.usage)
     folder = working_folder(target)
     with translate_errors(target, folder), exclusive(target, f"docruns load {platform.name}"):
@@ -180,20 +182,20 @@ def _load_until_done(
         if traits_of(running).comments_query:
             with sql_client(running) as client:
                 describe_tables(running, client)
-                _make_views(running, client, sync)
+                _make_views(running, client)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
         return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)
 
 
-def _make_views(running: dlt.Pipeline, client: Client, sync: Sync) -> None:
+def _make_views(running: dlt.Pipeline, client: Client) -> None:
     """The rows are loaded: a view that cannot be made is a warning."""
     columns = {name: set(table["columns"]) for name, table in running.default_schema.tables.items()}
-    if is_wanted():
+    if answer_settings().views:
         try:
-            make_views(client, traits_of(running), columns, bool(sync.metrics.rows.get("fields")))
+            make_views(client, traits_of(running), columns)
         except DocrunsError as error:
-            logger.warning("%s", error)
+            logger.warning("docruns: %s", error)
 
 
 def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:

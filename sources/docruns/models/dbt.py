@@ -19,20 +19,24 @@ from typing import Any
 
 import yaml
 
+from ..core.codec import encode
 from ..core.errors import ConfigError
 from ..core.tables import CLEARED, TABLES, Table
 from ..store.duckdb.file import quote
-from .dialects import WRITTEN_IN, fill_tables, functions, to_dialect
+from .dialects import WRITTEN_IN, Critical, fill_tables, functions, to_dialect
 from .model import Existing, View, models, schema_name
 
 NAME = "docruns_answers"
 
-_PLACES = (
-    (r"\bdocruns_source\.(\w+)", r"docruns_source.\1", r"{{ source('docruns', '\1') }}"),
-    (r"\banswers\.(\w+)(?=\()", r"docruns_function.\1", r"{{ target.schema }}.\1"),
-    (r"\banswers\.(\w+)", r"docruns_ref.\1", r"{{ ref('\1') }}"),
-)
-"""In a model's text, in the text that sqlglot translates, and in dbt's."""
+_FUNCTION = re.compile(r"\banswers\.(\w+)(?=\()")
+_MODEL = re.compile(r"\banswers\.(\w+)")
+
+_IN_JINJA = {
+    "docruns_source": r"{{ source('docruns', '\1') }}",
+    "docruns_function": r"{{ target.schema }}.\1",
+    "docruns_ref": r"{{ ref('\1') }}",
+}
+"""By schema in the text that sqlglot translates, what stands in dbt's text."""
 
 _RUNS = {"processor_run_id": "processor_runs", "workflow_run_id": "workflow_runs"}
 
@@ -55,6 +59,7 @@ def write_project(
     dataset: str,
     dialect: str,
     existing: Existing,
+    critical: Critical,
     processor_views: Iterable[View] = (),
     database: Path | None = None,
 ) -> int:
@@ -66,7 +71,7 @@ def write_project(
     files = {
         "dbt_project.yml": _yaml(_project()),
         "profiles.yml": _yaml(_profile(dataset, dialect, database)),
-        "macros/docruns_functions.sql": _macro(dialect, dataset),
+        "macros/docruns_functions.sql": _macro(dialect, dataset, critical),
         "tests/generic/docruns_unique.sql": _UNIQUE,
         "models/sources.yml": _yaml(_sources(dataset, existing)),
         "models/answers/answers.yml": _yaml(_properties((each.name, each.about) for each in models())),
@@ -76,6 +81,10 @@ def write_project(
         files[f"models/answers/{model.name}.sql"] = _in_dbt(model.sql.strip(), dialect, existing)
     for view in views:
         files[f"models/processors/{view.name}.sql"] = _of_processor(view.query, dataset)
+    for path in [*folder.glob("models/answers/*.sql"), *folder.glob("models/processors/*.sql")]:
+        # a model that an earlier version had, or a view whose processor has another name now
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,10 +111,8 @@ def _project() -> dict[str, Any]:
 
 def _profile(dataset: str, dialect: str, database: Path | None) -> dict[str, Any]:
     if dialect == WRITTEN_IN:
-        path = str((database or Path("docruns.duckdb")).absolute())
-        output: dict[str, Any] = {
-            "path": "{{ env_var('DOCRUNS_DATABASE', '" + path.replace("'", "''") + "') }}"
-        }
+        path = encode(str((database or Path("docruns.duckdb")).absolute())).decode()
+        output: dict[str, Any] = {"path": "{{ env_var('DOCRUNS_DATABASE', " + path + ") }}"}
     else:
         names = ("host", "user", "password", "dbname")
         output = {name: "{{ env_var('DOCRUNS_" + name.upper() + "') }}" for name in names}
@@ -114,18 +121,17 @@ def _profile(dataset: str, dialect: str, database: Path | None) -> dict[str, Any
     return {NAME: {"target": "docruns", "outputs": {"docruns": output}}}
 
 
-def _macro(dialect: str, dataset: str) -> str:
-    text = functions(dialect, dataset, {}).replace(quote(schema_name(dataset)), "{{ target.schema }}")
+def _macro(dialect: str, dataset: str, critical: Critical) -> str:
+    text = functions(dialect, dataset, critical).replace(quote(schema_name(dataset)), "{{ target.schema }}")
     return "{% macro docruns_functions() %}\n" + text + "{% endmacro %}\n"
 
 
 def _in_dbt(sql: str, dialect: str, existing: Existing) -> str:
     sql = fill_tables(sql, existing, "docruns_source.{}".format)
-    for pattern, placed, _ in _PLACES:
-        sql = re.sub(pattern, placed, sql)
+    sql = _MODEL.sub(r"docruns_ref.\1", _FUNCTION.sub(r"docruns_function.\1", sql))
     sql = to_dialect(sql, dialect)
-    for _, placed, jinja in _PLACES:
-        sql = re.sub(re.escape(placed.removesuffix(r"\1")) + r"(\w+)", jinja, sql)
+    for schema, jinja in _IN_JINJA.items():
+        sql = re.sub(rf"\b{schema}\.(\w+)", jinja, sql)
     return sql
 
 

@@ -70,9 +70,15 @@ def leaves_of(rows: Iterable[tuple[str, str | None, str, str | None]]) -> list[L
     types: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     names: dict[str, str | None] = {}
     for processor_id, name, field, type_ in rows:
-        names[processor_id] = name or names.get(processor_id)
+        # a processor that was renamed has several names: the choice must not depend on the order of rows
+        names[processor_id] = max(name or "", names.get(processor_id) or "") or None
         types[processor_id, field] |= {type_} - {None, "null"}  # type: ignore[arg-type]
     return [Leaf(id_, names[id_], field, frozenset(found)) for (id_, field), found in sorted(types.items())]
+
+
+def _single(text: str) -> str:
+    """Without two underscores in a row, which stand between a processor and its array."""
+    return re.sub("[^a-z0-9]+", "_", text.lower())
 
 
 def views(leaves: Iterable[Leaf], dataset: str) -> Iterator[View]:
@@ -81,7 +87,9 @@ def views(leaves: Iterable[Leaf], dataset: str) -> Iterator[View]:
     by_processor: defaultdict[str, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         by_processor[leaf.processor_id].append(leaf)
-    titles = _names({id_: f"doc_{found[0].processor_name or id_}" for id_, found in by_processor.items()}, 40)
+    titles = _names(
+        {id_: _single(f"doc_{found[0].processor_name or id_}") for id_, found in by_processor.items()}, 40
+    )
     for id_, found in by_processor.items():
         title, name = titles[id_], found[0].processor_name or id_
         top = [leaf for leaf in found if "[]" not in leaf.field and leaf.field]
@@ -94,7 +102,7 @@ def views(leaves: Iterable[Leaf], dataset: str) -> Iterator[View]:
         for leaf in found:
             if leaf.field.count("[]") == 1:
                 arrays[leaf.field.partition("[]")[0]].append(leaf)
-        array_names = _names({array: array for array in arrays}, MAX_NAME - len(title) - 2)
+        array_names = _names({array: _single(array) for array in arrays}, MAX_NAME - len(title) - 2)
         for array, inside in arrays.items():
             about = {"grain": "processor_run_id, item_index", "processor": name, "id": id_, "array": array}
             first = f"One item of {array} in an extraction of {name}, as it is finally."

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple, TextIO
 import duckdb
 
 from ..core.errors import ConfigError
+from ..store.duckdb.queries import only_query, query_error
+from ..store.environment import private_files
 from .reader import open_dataset
+
+KEY = "QUERY"
+"""The argument of the command, which errors name."""
 
 _CHUNK = 1_000
 
@@ -25,56 +30,53 @@ class Rows(NamedTuple):
 
 
 @contextmanager
+def _open(
+    database: Path, dataset: str | None, sql: str, on_wait: Callable[[str], None] | None
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, duckdb.Statement]]:
+    """A connection and the query. ConfigError for a statement that is no query, and for one that fails."""
+    with open_dataset(database, dataset, on_wait) as (connection, _):
+        try:
+            yield connection, only_query(connection, sql, KEY)
+        except duckdb.Error as error:
+            raise query_error(KEY, error) from error
+
+
+@contextmanager
 def query(
     database: Path, dataset: str | None, sql: str, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[Rows]:
-    """The rows of a query that only reads. Names of tables and of models need no schema. ConfigError for a statement that
-    is no query, and for one that fails."""
-    with open_dataset(database, dataset, on_wait) as (connection, _), _named_errors():
-        cursor = connection.execute(_only_query(connection, sql))
+    """The rows of a query that only reads. Names of tables and of models need no schema."""
+    with _open(database, dataset, sql, on_wait) as (connection, statement):
+        cursor = connection.execute(statement)
         names = [name for name, *_ in cursor.description or ()]
         yield Rows(names, _fetch(cursor))
 
 
-def show_table(database: Path, dataset: str | None, sql: str, width: int) -> None:
+def show_table(
+    database: Path, dataset: str | None, sql: str, width: int, on_wait: Callable[[str], None] | None = None
+) -> None:
     """Print the rows of a query that only reads as a table, which says how many it leaves out."""
-    with open_dataset(database, dataset) as (connection, _), _named_errors():
-        statement = _only_query(connection, sql)
+    with _open(database, dataset, sql, on_wait) as (connection, statement):
         connection.sql(statement.query).show(max_width=width, max_rows=100)
 
 
-def write_parquet(database: Path, dataset: str | None, sql: str, path: Path) -> int:
+@private_files()
+def write_parquet(
+    database: Path,
+    dataset: str | None,
+    sql: str,
+    path: Path,
+    on_wait: Callable[[str], None] | None = None,
+) -> int:
     """Write the rows of a query that only reads into a Parquet file. Returns their number."""
-    if not path.parent.is_dir():
+    if not path.absolute().parent.is_dir():
         raise ConfigError("--output", f"the folder {path.parent} does not exist.")
-    with open_dataset(database, dataset) as (connection, _), _named_errors():
-        statement = _only_query(connection, sql)
-        place = str(path).replace("'", "''")
-        query = statement.query.rstrip().rstrip(";")
-        number: int = connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet)").fetchall()[0][0]
+    place = str(path).replace("'", "''")
+    with _open(database, dataset, sql, on_wait) as (connection, statement):
+        # DuckDB finds the variable by its name, whatever comments the query ends with
+        rows = connection.sql(statement.query)  # noqa: F841
+        number: int = connection.execute(f"COPY (FROM rows) TO '{place}' (FORMAT parquet)").fetchall()[0][0]
     return number
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """A query that fails is a ConfigError. What the database says of a value may quote it, and is left out."""
-    try:
-        yield
-    except duckdb.DataError as error:
-        text = f"{type(error).__name__}, about a value. Select fewer rows to find it"
-        raise ConfigError("QUERY", f"fails: {text}.") from error
-    except duckdb.Error as error:
-        raise ConfigError("QUERY", f"fails: {error}") from error
-
-
-def _only_query(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type not in (
-        duckdb.StatementType.SELECT,
-        duckdb.StatementType.EXPLAIN,
-    ):
-        raise ConfigError("QUERY", "must be one query (SELECT …). Nothing was run.")
-    return statements[0]
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
@@ -83,10 +85,11 @@ def _fetch(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
 
 
 def write_csv(rows: Rows, file: TextIO) -> None:
-    """Write rows as CSV with a header."""
+    """Write rows as CSV with a header. Null is an empty cell, a boolean `true` or `false`."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows.columns)
-    writer.writerows(rows.rows)
+    words = {True: "true", False: "false"}
+    writer.writerows([words[cell] if isinstance(cell, bool) else cell for cell in row] for row in rows.rows)
 
 
 def write_json(rows: Rows, file: TextIO) -> None:

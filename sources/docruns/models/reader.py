@@ -125,7 +125,7 @@ class Reader:
             try:
                 result = connection.execute(query, list(parameters))
                 kinds = {name: str(kind) for name, kind, *_ in result.description or ()}
-                exact = {name: None for name, kind in kinds.items() if kind.startswith("DECIMAL")}
+                exact = {name for name, kind in kinds.items() if kind.startswith("DECIMAL")}
                 if not (decimals and exact):
                     return _with_types(_frame(result), kinds)
                 rows = result.fetchall()

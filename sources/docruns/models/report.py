@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ConfigError
+from ..store.environment import private_files
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Section(NamedTuple):
     is_wide: bool = False
 
 
+@private_files()
 def write_report(database: Path, dataset: str | None, output: Path) -> int:
     """Write the report. Returns its size in bytes. ConfigError where a package is missing."""
     if not output.absolute().parent.is_dir():
@@ -202,11 +204,9 @@ def _thresholds(data: Reader) -> Iterator[Section]:
     import altair as alt
 
     through = data.sql("""
-        SELECT threshold, kind, avg(share) AS share FROM (
-            SELECT threshold, unnest(['passes without review', 'of these all right']) AS kind,
-                   unnest([sum(passed) / sum(documents), sum("right") / nullif(sum(passed), 0)]) AS share
-            FROM straight_through WHERE score IN ('ocr_confidence', 'confidence') GROUP BY threshold
-        ) GROUP BY ALL HAVING share IS NOT NULL ORDER BY threshold
+        SELECT threshold, unnest(['passes without review', 'of these all right']) AS kind,
+               unnest([sum(passed) / sum(documents), sum("right") / nullif(sum(passed), 0)]) AS share
+        FROM straight_through WHERE score IN ('ocr_confidence', 'confidence') GROUP BY threshold ORDER BY threshold
     """)
     chart = (
         alt.Chart(through)
@@ -225,7 +225,7 @@ def _thresholds(data: Reader) -> Iterator[Section]:
     yield Section(
         "How many documents pass without a review?",
         "All processors, OCR or single confidence.",
-        _svg(chart, through),
+        _svg(chart, through.dropna()),
     )
     health = data.sql("""
         SELECT processor_name AS processor, score, n, wrong, round(ece, 3) AS ece, round(auroc, 3) AS auroc, verdict

@@ -2,8 +2,8 @@
 
     models, columns of the tables, fields of processors ──► fingerprint ──► is it that of the views? ──► else make all
 
-The fingerprint stands in the comment on each view. A load that wrote no fields compares it without a look at the
-fields. A view without docruns' comment is somebody else's: it stays.
+The fingerprint stands in the comment on each view, with the newest package whose fields were read. A load with nothing
+new compares both and reads no fields. A view without docruns' comment is somebody else's: it stays.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.destinations.sql_client import SqlClientBase
 
 from ...core.errors import ConfigError, DocrunsError
+from ...core.tables import SYNCS
 from ...models import per_processor
-from ...models.dialects import functions, translate
+from ...models.dialects import Critical, functions, literal, translate
 from ...models.model import Existing, View, fingerprint, known_columns, models, schema_name
 from ...store.destinations import DestinationTraits
 from ...store.duckdb.file import quote
 
-SETTING = "answers"
-"""The section of the configuration: `views` (false: no load makes them), and `critical`, fields by processor."""
+SECTION = "answers"
+"""The section of the configuration."""
 
 _MADE = "Made by docruns"
 
@@ -38,51 +39,61 @@ _FIRST = "leaves"
 Client = SqlClientBase[Any]
 
 
-def is_wanted() -> bool:
-    """A load makes the views; the setting `answers.views` says otherwise."""
-    return dlt.config.get(f"{SETTING}.views", bool) is not False
+class AnswerSettings(NamedTuple):
+    """`views`: loads make the views. `critical`: the fields that decide whether a document is right, by processor."""
+
+    views: bool
+    critical: Critical
 
 
-def critical_fields() -> dict[str, list[str]]:
-    """The fields that decide whether a document is right, by the name of the processor. ConfigError for another shape."""
-    found: Any = dlt.config.get(f"{SETTING}.critical")
-    if found is None:
-        return {}
-    if isinstance(found, str):
-        # of an environment variable
-        with suppress(ValueError):
-            found = json.loads(found)
-    if not isinstance(found, dict) or not all(
-        isinstance(fields, list) and all(isinstance(field, str) for field in fields)
-        for fields in found.values()
+def answer_settings() -> AnswerSettings:
+    """The settings in the section `answers`. ConfigError for a value of another kind."""
+    views, critical = (_setting(name) for name in AnswerSettings._fields)
+    if not isinstance(views, bool | None):
+        raise ConfigError(f"{SECTION}.views", f"is {views!r}.", "Write true or false.")
+    if critical is not None and not (
+        isinstance(critical, dict)
+        and all(isinstance(fields, list) for fields in critical.values())
+        and all(isinstance(field, str) for fields in critical.values() for field in fields)
     ):
         raise ConfigError(
-            f"{SETTING}.critical",
+            f"{SECTION}.critical",
             "is not a table of lists.",
             'Write, below [answers.critical], a line such as: "Supplier invoice" = ["total", "due_date"].',
         )
+    return AnswerSettings(views is not False, critical or {})
+
+
+def _setting(name: str) -> Any:
+    found: Any = dlt.config.get(f"{SECTION}.{name}")
+    if isinstance(found, str):
+        # of an environment variable
+        with suppress(ValueError):
+            return json.loads(found.lower() if name == "views" else found)
     return found
 
 
 def make_views(
-    client: Client, traits: DestinationTraits, columns: Existing | None = None, has_new_fields: bool = True
+    client: Client, traits: DestinationTraits, columns: Existing | None = None, is_asked_for: bool = False
 ) -> int:
     """Make the views if they are not those of the newest models and fields. Returns how many were made.
 
-    `columns` are those of the tables, as far as they are known: asking the database takes longer. DocrunsError where the
-    destination refuses. An empty dataset gets no views.
+    `columns` are those of the tables, as far as they are known: asking the database takes longer. The fields are read
+    where a package has brought runs since they were read last, or `is_asked_for`. DocrunsError where the destination
+    refuses. A dataset without the table of fields gets no views.
     """
     dialect, dataset = traits.models_dialect, client.dataset_name
     if dialect is None:
         return 0
-    made_functions = functions(dialect, dataset, critical_fields())
+    function_texts = functions(dialect, dataset, answer_settings().critical)
     try:
         base = fingerprint(
-            dialect, dataset, made_functions, known_columns(columns or existing_columns(client))
+            dialect, dataset, function_texts, known_columns(columns or existing_columns(client))
         )
         comments = _comments(client, traits)
-        stored = comments.get(_FIRST, "").rpartition(" ")[2]
-        if stored.startswith(base) and not has_new_fields:
+        stored, _, seen = comments.get(_FIRST, "").rpartition(" ")[2].rpartition("/")
+        newest = _newest_package(client)
+        if stored.startswith(base) and seen == newest and not is_asked_for:
             return 0
         existing = existing_columns(client)
         if "fields" not in existing:
@@ -90,8 +101,6 @@ def make_views(
         rows = client.execute_sql(per_processor.FIELDS_QUERY.format(dataset=quote(dataset))) or ()
         leaves = per_processor.leaves_of(rows)  # type: ignore[arg-type]
         whole = f"{base}-{fingerprint(leaves)}"
-        if stored == whole:
-            return 0
         views = [
             *(
                 View(each.name, translate(each.sql, dialect, dataset, existing), each.about)
@@ -100,13 +109,23 @@ def make_views(
             *per_processor.views(leaves, dataset),
         ]
         with client.begin_transaction():
-            _replace(client, comments, made_functions, views, whole)
+            if stored == whole and comments.keys() >= {view.name for view in views}:
+                _describe(client, views[0], f"{whole}/{newest}")
+                return 0
+            _replace(client, comments, function_texts, views, f"{whole}/{newest}")
         return len(views)
     except DestinationException as error:
         raise DocrunsError(
-            f"The views of {schema_name(dataset)} could not be made: "
-            f"{str(error).splitlines()[0]} The rows are loaded. Once the cause is gone, run `docruns models`."
+            f"The views of {schema_name(dataset)} could not be made. The rows are loaded. "
+            f"Once the cause is gone, run `docruns models`. The cause: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _newest_package(client: Client) -> str:
+    """The newest package that has brought runs. A load that was killed before it made the views has brought some, too."""
+    syncs = client.make_qualified_table_name(SYNCS.name)
+    ((newest,),) = client.execute_sql(f"SELECT max(load_id) FROM {syncs} WHERE fetched > 0") or ((None,),)
+    return str(newest)
 
 
 def existing_columns(client: Client) -> Existing:
@@ -138,8 +157,12 @@ def _replace(
     for name in sorted(old, key=lambda name: -order.get(name, len(order))):
         client.execute_sql(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
     client.execute_sql(function_texts)
-    for name, query, about in views:
-        view = f"{schema}.{quote(name)}"
-        client.execute_sql(f"CREATE VIEW {view} AS {query}")
-        text = f"{about}\n{_MADE}, {whole}".replace("'", "''")
-        client.execute_sql(f"COMMENT ON VIEW {view} IS '{text}'")
+    for view in views:
+        client.execute_sql(f"CREATE VIEW {schema}.{quote(view.name)} AS {view.query}")
+        _describe(client, view, whole)
+
+
+def _describe(client: Client, view: View, whole: str) -> None:
+    schema = quote(schema_name(client.dataset_name))
+    text = literal(f"{view.about}\n{_MADE}, {whole}")
+    client.execute_sql(f"COMMENT ON VIEW {schema}.{quote(view.name)} IS {text}")

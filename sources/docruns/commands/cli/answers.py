@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ import typer
 from ...core.errors import ConfigError, DocrunsError
 from .console import report_wait, say
 from .options import DEFAULT_DATABASE, Database, Destination
-from .streams import print_answer
+from .streams import print_answer, require_output
 
 app = typer.Typer()
 
@@ -49,12 +50,17 @@ def models(
     They are in the schema <dataset>_answers. A load renews them by itself.
     """
     from ...models.reader import datasets_of, open_dataset
-    from ...store.duckdb.file import quote
     from ...store.environment import disable_telemetry
     from ...store.target import Target, require_database
-    from ..answers import renew_views, sql_of, views_of, write_dbt
+    from ..answers import all_rows_of, renew_views, sql_of, views_of, write_dbt
 
     disable_telemetry()
+    rows = {"--csv": as_csv, "--json": as_json, "--output": output is not None}
+    _refuse_mixed({"--dbt": dbt is not None, "--sql": show_sql, **rows})
+    if name is not None and dbt is not None:
+        raise ConfigError("--dbt", "writes all models.", "Leave out the name of one.")
+    if name is None and (show_sql or any(rows.values())):
+        raise ConfigError("NAME", "is missing: --sql, --csv, --json and --output are about one model.")
     target = Target(dataset or "extend", database, destination)
     require_database(target)
     if name is not None:
@@ -63,9 +69,7 @@ def models(
         if show_sql:
             print_answer(sql_of(database, dataset, name))
         else:
-            # an unknown name is an error that lists the known ones
-            sql_of(database, dataset, name)
-            _print_rows(f"SELECT * FROM {quote(name)}", database, dataset, as_csv, as_json, output)
+            _print_rows(all_rows_of(database, dataset, name), database, dataset, as_csv, as_json, output)
         return
     targets = [target]
     if target.traits.has_file:
@@ -73,7 +77,7 @@ def models(
             names = [found] if dataset or dbt else datasets_of(connection)
         targets = [Target(each, database, destination) for each in names]
     if dbt is not None:
-        number = write_dbt(targets[0], dbt)
+        number = write_dbt(targets[0], dbt, report_wait)
         print_answer(
             f"{number} models in {dbt}: `dbt build --project-dir {dbt} --profiles-dir {dbt}` makes them"
         )
@@ -103,13 +107,16 @@ def sql(
 
     Tables and models need no schema before their names. Prints a table on a terminal, and CSV into a pipe.
     """
+    from ...models.queries import KEY
+    from ...store.duckdb.queries import read_text
     from ...store.target import Target, require_database
 
+    _refuse_mixed({"--csv": as_csv, "--json": as_json, "--output": output is not None})
     require_database(Target("", database))
     if query.endswith(".sql") and not query.split()[1:]:
         if not Path(query).is_file():
-            raise ConfigError("QUERY", f"{query} does not exist.", "Name a file that does.")
-        query = Path(query).read_text()
+            raise ConfigError(KEY, f"{query} does not exist.", "Name a file that does.")
+        query = read_text(Path(query), KEY)
     _print_rows(query, database, dataset, as_csv, as_json, output)
 
 
@@ -131,21 +138,27 @@ def report(
     print_answer(f"{output}: {size / 1e6:.1f} MB")
 
 
+def _refuse_mixed(options: Mapping[str, bool]) -> None:
+    """ConfigError where more than one of some options is given."""
+    given = [option for option, is_given in options.items() if is_given]
+    if len(given) > 1:
+        raise ConfigError(given[0], f"excludes {' and '.join(given[1:])}.", "Choose one.")
+
+
 def _print_rows(
     query: str, database: Path, dataset: str | None, as_csv: bool, as_json: bool, output: Path | None
 ) -> None:
     from ...models import queries
 
-    if as_csv + as_json + (output is not None) > 1:
-        raise ConfigError("--output", "--csv, --json and --output exclude each other.", "Choose one.")
     if output is not None:
-        number = queries.write_parquet(database, dataset, query, output)
+        number = queries.write_parquet(database, dataset, query, output, report_wait)
         say(f"docruns: {number:,} rows written to {output}")
     elif as_json or as_csv or not sys.stdout.isatty():
         with queries.query(database, dataset, query, report_wait) as rows:
             (queries.write_json if as_json else queries.write_csv)(rows, sys.stdout)
     else:
-        queries.show_table(database, dataset, query, shutil.get_terminal_size().columns)
+        queries.show_table(database, dataset, query, shutil.get_terminal_size().columns, report_wait)
+    require_output()
 
 
 @app.command()

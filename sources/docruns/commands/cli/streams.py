@@ -96,5 +96,10 @@ def lost_output() -> OSError | None:
 def print_answer(text: str) -> None:
     """Print what a command was called for. DocrunsError where it cannot be written."""
     print(text)
+    require_output()
+
+
+def require_output() -> None:
+    """DocrunsError where some of an answer could not be written."""
     if error := lost_output():
         raise DocrunsError(f"stdout: cannot be written ({error.strerror}). Send the output to another place.")

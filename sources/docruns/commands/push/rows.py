@@ -28,10 +28,13 @@ from ...core.codec import clean, decode_whole
 from ...core.errors import ConfigError, ShapeError
 from ...store.destinations import sql_client
 from ...store.duckdb.file import open_database
+from ...store.duckdb.queries import not_a_query, only_query, query_error, read_text
 from ...store.pipeline import open_for_reading
 from ...store.target import Target
 
 KEY = "--from"
+
+_FAILED = "is not a file, and as a query it fails"
 
 Row = dict[str, Any]
 
@@ -52,7 +55,7 @@ def read_rows(
         if path.suffix != ".sql":
             known = ", ".join(_READERS)
             raise ConfigError(KEY, f"{path}: unknown kind of file. Use one that ends in {known} or .sql.")
-        source = _text(path)
+        source = read_text(path, KEY)
     elif path.suffix in (*_READERS, ".sql") and not source.split()[1:]:
         raise ConfigError(KEY, f"{source} does not exist.", "Name a file that does.")
     if not source.strip():
@@ -73,15 +76,11 @@ def _is_file(path: Path) -> bool:
 
 def _query_duckdb(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
     try:
-        statements = connection.extract_statements(query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            kinds = " and ".join(str(each.type).rpartition(".")[2] for each in statements)
-            raise _not_a_query(kinds or "nothing")
-        cursor = connection.execute(statements[0])
+        cursor = connection.execute(only_query(connection, query, KEY))
         columns = [(name, str(type_)) for name, type_, *_ in cursor.description or ()]
         return list(_to_rows(columns, cursor.fetchall()))
     except (duckdb.Error, ShapeError) as error:
-        raise _query_error(error) from error
+        raise query_error(KEY, error, _FAILED) from error
 
 
 def _query_destination(
@@ -93,11 +92,11 @@ def _query_destination(
         try:
             statements = [each for each in sqlglot.parse(query, dialect=dialect) if each is not None]
         except sqlglot.errors.SqlglotError as error:
-            raise _query_error(error) from error
+            raise query_error(KEY, error, _FAILED) from error
         writes = [node.key.upper() for each in statements for node in each.find_all(*_WRITES)]
         if len(statements) != 1 or writes or not isinstance(statements[0], exp.Query):
             kinds = writes or [each.key.upper() for each in statements] or ["nothing"]
-            raise _not_a_query(" and ".join(kinds))
+            raise not_a_query(KEY, " and ".join(kinds))
         with sql_client(running) as client:
             # a cursor of the driver: dlt's would read a % in the query as a placeholder
             cursor = client.native_connection.cursor()
@@ -106,26 +105,9 @@ def _query_destination(
                 columns = [(name, "") for name, *_ in cursor.description]
                 return list(_to_rows(columns, cursor.fetchall()))
             except Exception as error:
-                raise _query_error(error) from error
+                raise query_error(KEY, error, _FAILED) from error
             finally:
                 client.native_connection.rollback()
-
-
-def _query_error(error: Exception) -> ConfigError:
-    # in every driver the class for values that cannot be converted, whose text quotes them
-    is_about_values = any(kind.__name__ == "DataError" for kind in type(error).__mro__)
-    text = (
-        f"{type(error).__name__}, about a value. Run it yourself to see which." if is_about_values else error
-    )
-    return ConfigError(KEY, f"is not a file, and as a query it fails: {text}")
-
-
-def _not_a_query(kinds: str) -> ConfigError:
-    return ConfigError(
-        KEY,
-        f"must be one query (SELECT …), but is {kinds}. Nothing was run.",
-        "The query may only read: it must not change the database or write a file.",
-    )
 
 
 def _to_rows(columns: Sequence[tuple[str, str]], fetched: Iterable[Sequence[Any]]) -> Iterator[Row]:
@@ -147,7 +129,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    lines = csv.reader(StringIO(_text(path), newline=""))
+    lines = csv.reader(StringIO(read_text(path, KEY), newline=""))
     try:
         names = next(lines, [])
         _check_names(names)
@@ -183,13 +165,6 @@ def _parquet(path: Path) -> Iterator[Row]:
         except duckdb.Error as error:
             raise ConfigError(KEY, f"{path}: not parquet: {error}") from error
     return _to_rows(columns, fetched)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(KEY, f"{path}: not UTF-8: {error}.") from error
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
