@@ -166,6 +166,22 @@ def test_somebody_else_s_view_on_postgres(
     )
 
 
+def test_a_transaction_that_does_not_end(
+    server: str, reviewed: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A session that has read a view and does not end its transaction does not stop a load."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    target = Target("held", destination="postgres")
+    load_runs(connect(reviewed, "extend"), target)
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("COMMENT ON VIEW held_answers.leaves IS 'An older one\nMade by docruns, older/1'")
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM held_answers.leaves")
+        assert load_runs(connect(reviewed, "extend"), target).complete
+        assert "lock timeout" in caplog.text
+    assert renew_views(target) > 18
+
+
 def test_a_dataset_that_is_not_there(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command does not say that its views are up to date."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)

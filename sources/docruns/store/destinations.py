@@ -46,6 +46,8 @@ class DestinationTraits:
     """The dialect of sqlglot for the views of the models; None: they have not been tried on it."""
     views_query: str = ""
     """A query for the views of a schema, its parameter, and the comments on them; for the models."""
+    lock_timeout: str | None = None
+    """A statement that ends the waits of its transaction for locks of other sessions after ten seconds."""
     comments_query: str | None = None
     """A query for the tables of a schema, their columns (null: the table itself) and the comments on them. Both
     parameters are the schema. None: the destination has no comments."""
@@ -98,6 +100,7 @@ KNOWN = {
         has_advisory_locks=True,
         models_dialect="postgres",
         views_query=_POSTGRES_VIEWS,
+        lock_timeout="SET LOCAL lock_timeout = '10s'",
         comments_query=_POSTGRES_COMMENTS,
     ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),

@@ -109,6 +109,9 @@ def make_views(
             *per_processor.views(leaves, dataset),
         ]
         with client.begin_transaction():
+            if traits.lock_timeout:
+                # a session that has read a view and does not end its transaction must not stop the load
+                client.execute_sql(traits.lock_timeout)
             if stored == whole and comments.keys() >= {view.name for view in views}:
                 _describe(client, views[0], f"{whole}/{newest}")
                 return 0
