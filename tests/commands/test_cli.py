@@ -368,15 +368,12 @@ def test_other_destination_by_name(
 def spawn(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Starts the installed command in a process of its own."""
     command = [str(Path(sys.executable).parent / "docruns"), *arguments]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell that runs the tests in the background makes them ignore SIGINT
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
+    # a shell that runs the tests in the background makes them ignore SIGINT, and a new process inherits that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_sandbox_serves_until_stopped() -> None:
