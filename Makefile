@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-dbt coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-dbt test-browser screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -10,7 +10,7 @@ RUN := .venv/bin
 help: ## list these targets
 	@echo "make TARGET, or make PYTHON=python3.13 TARGET with another Python (3.11 to 3.14)"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' Makefile | while IFS=@ read -r name text; do \
-		printf '  %-10s %s\n' $$name "$$text"; done
+		printf '  %-12s %s\n' $$name "$$text"; done
 
 setup: ## make .venv, with the command at .venv/bin/docruns
 	@sh .ci/setup
@@ -25,6 +25,14 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-dbt
 	$(UV) pip install --quiet --python .venv-dbt/bin/python -r tests/dbt_build/requirements.txt
 	DBT=.venv-dbt/bin/dbt PYTHONPATH=tests $(RUN)/python -m dbt_build
+
+test-browser: setup ## open the notebooks in Chromium, on a phone's screen and on a wide one
+	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium
+	$(UV) sync --frozen --quiet --group browser
+	$(RUN)/python -m pytest tests/browser/pages.py
+
+screenshots: export SCREENSHOTS = screenshots
+screenshots: test-browser ## store a picture of each page of the notebooks in screenshots/
 
 coverage: setup ## run every test and report which lines they run; takes half as long again
 	$(RUN)/coverage erase
@@ -55,4 +63,4 @@ format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff check --fix
 
 clean: ## remove .venv, .uv and caches; databases stay
-	rm -rf .venv .venv-dbt .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* tests/benchmarks/.cache
+	rm -rf .venv .venv-dbt .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache

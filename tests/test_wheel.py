@@ -30,13 +30,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """Every file of the package is in the wheel, with the license, and no test or notebook."""
+    """Every file of the package is in the wheel, with the notebooks and the license, and no test."""
     names = set(zipfile.ZipFile(wheel).namelist())
     files = {
         f"docruns/{path.relative_to(PACKAGE).as_posix()}"
         for path in PACKAGE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    files |= {f"docruns/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.py")}
     assert files <= names
     rest = names - files
     assert all(".dist-info/" in name for name in rest), rest

@@ -19,6 +19,7 @@ import yaml
 from typer.testing import CliRunner
 
 import docruns
+from docruns.commands.answers import views_of
 from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, DocrunsError
@@ -38,6 +39,67 @@ def run(*words: str, code: int = 0) -> str:
         return str(ended.exception)
     assert ended.exit_code == code, ended.output
     return ended.stdout
+
+
+ONE_EACH = {
+    "processor": "SELECT processor_name FROM extend.processor_runs WHERE type = 'EXTRACT' AND processor_name IS NOT NULL "
+    "GROUP BY ALL ORDER BY count(*) DESC LIMIT 1",
+    "version": "SELECT max(processor_version) FROM extend_answers.documents",
+    "source": "SELECT source FROM extend_answers.documents GROUP BY ALL ORDER BY count(*) DESC LIMIT 1",
+    "workflow": "SELECT workflow_name FROM extend.workflow_runs GROUP BY ALL ORDER BY count(*) DESC LIMIT 1",
+    "since": "SELECT median(created_at)::TIMESTAMP::VARCHAR FROM extend.processor_runs",
+    "until": "SELECT median(created_at)::TIMESTAMP::VARCHAR FROM extend.processor_runs",
+}
+"""A value for each way to choose runs, by its argument."""
+
+COLUMNS = {
+    "processor": "processor_name = ?", "version": "processor_version = ?", "source": "source = ?",
+    "since": "created_at >= ?::TIMESTAMPTZ", "until": "created_at < ?::TIMESTAMPTZ",
+    "workflow": "workflow_run_id IN (SELECT id FROM extend.workflow_runs WHERE workflow_name = ?)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_some_runs(name: str, database: Path) -> None:
+    """The models count the chosen runs, and only these; every model and every processor's view can be read."""
+    data = docruns.read(database, "extend")
+    ((value,),) = query(database, ONE_EACH[name])
+    chosen = data.where(**{name: value})
+    expected = query(
+        database, f"SELECT processor_run_id FROM extend_answers.documents WHERE {COLUMNS[name]}", value
+    )
+    assert {*chosen.model("documents").processor_run_id} == {id for (id,) in expected}
+    assert 0 < len(expected) < len(data.model("documents"))
+    assert {*chosen.model("leaves").processor_run_id} <= {id for (id,) in expected}
+    assert f"where({name}=" in repr(chosen)
+    for view in views_of(database, "extend")[1]:
+        assert list(chosen.model(view.name)) == list(data.model(view.name))
+
+
+def test_all_runs_that_are_chosen(database: Path) -> None:
+    """A choice of everything changes no row of any model; of nothing, none has rows."""
+    data = docruns.read(database, "extend")
+    for model in data.models:
+        if model == "backlog":
+            # its ages go on
+            continue
+        query_text = f"SELECT * FROM {model} ORDER BY ALL"
+        assert data.where(since="2000-01-01").sql(query_text).equals(data.sql(query_text)), model
+        assert data.where(until="2000-01-01").sql(query_text).empty or model == "ground_truth_accuracy"
+
+
+def test_choices_add_up(database: Path) -> None:
+    """A second choice narrows the first; several names are a list; what is no time is an error."""
+    data = docruns.read(database, "extend")
+    names = [str(name) for name in data.model("documents").processor_name.unique()]
+    known = [name for name in names if name != "inline"]
+    (first, *_) = known
+    some = data.where(processor=known, since="2000-01-01")
+    assert {*some.model("documents").processor_name} == {*known}
+    assert {*some.where(processor=first).model("documents").processor_name} == {first}
+    assert some.where(source=[]).model("documents").empty
+    with pytest.raises(ConfigError, match="since: is no time: yesterday"):
+        data.where(since="yesterday")
 
 
 def test_frames(database: Path) -> None:

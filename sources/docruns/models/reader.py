@@ -6,6 +6,7 @@
     data.items("Supplier invoice", "line_items")
     data.fields(processor="Supplier invoice", reviewed=True)
     data.sql("SELECT … FROM fields")
+    data.where(source="API", since="2026-10-01").model("field_accuracy")    the same, of some runs
 
 Each call opens the file read-only and closes it again, so that loads go on.
 """
@@ -15,15 +16,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
 from ..core.errors import ConfigError, DocrunsError
-from ..store.duckdb.file import check_path, open_database, quote
+from ..store.duckdb.errors import first_line
+from ..store.duckdb.file import attach_database, check_path, open_database, quote
 from . import per_processor
-from .model import models, schema_name
+from .dialects import WRITTEN_IN, literal, translate
+from .model import ORDER, models, schema_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,24 +58,124 @@ def choose_dataset(connection: duckdb.DuckDBPyConnection, database: Path, datase
     return dataset
 
 
+class Selection(NamedTuple):
+    """Which runs count. Each part is a list of names (or ids), or a time of `created_at`; None: all."""
+
+    processor: tuple[str, ...] | None = None
+    version: tuple[str, ...] | None = None
+    source: tuple[str, ...] | None = None
+    workflow: tuple[str, ...] | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def conditions(self) -> dict[str, str]:
+        """The condition on the rows of each table that the selection concerns."""
+        times = [
+            f"created_at {comparison} CAST({literal(time)} AS TIMESTAMPTZ)"
+            for comparison, time in ((">=", self.since), ("<", self.until))
+            if time is not None
+        ]
+        workflows, runs = [*times], [*times]
+        if self.workflow is not None:
+            workflows.append(_is_one(self.workflow, "workflow_id", "workflow_name"))
+            runs.append(f"workflow_run_id IN (SELECT id FROM workflow_runs WHERE {workflows[-1]})")
+        if self.processor is not None:
+            runs.append(_is_one(self.processor, "processor_id", "processor_name"))
+        if self.version is not None:
+            runs.append(_is_one(self.version, "processor_version"))
+        if self.source is not None:
+            runs.append(_is_one(self.source, "source"))
+        return {"workflow_runs": " AND ".join(workflows), "processor_runs": " AND ".join(runs)}
+
+
+def _is_one(names: Sequence[str], *columns: str) -> str:
+    among = ", ".join(map(literal, names)) or "NULL"
+    return "(" + " OR ".join(f"{column} IN ({among})" for column in columns) + ")"
+
+
+def _time(name: str, time: str | date) -> str:
+    try:
+        return datetime.fromisoformat(str(time)).isoformat()
+    except ValueError as error:
+        raise ConfigError(name, f"is no time: {time}.", "Write, for example, 2026-10-01.") from error
+
+
+_ALL = Selection()
+
+
 @contextmanager
 def open_dataset(
-    database: Path, dataset: str | None, on_wait: Callable[[str], None] | None = None
+    database: Path,
+    dataset: str | None,
+    on_wait: Callable[[str], None] | None = None,
+    selection: Selection = _ALL,
+    query: str = "",
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A connection that only reads, on which names of tables and models need no schema, and the dataset's name. Days are
-    those of UTC. ConfigError where the file does not exist."""
+    those of UTC. With a selection it has the views that the query names. ConfigError where the file does not exist."""
     check_path(database, "--database")
     if not database.exists():
         raise ConfigError("--database", f"{database} does not exist.", "Run `docruns load` first.")
-    with open_database(database, read_only=True, on_wait=on_wait) as connection:
+    is_all = selection == _ALL
+    opened = (
+        open_database(database, read_only=True, on_wait=on_wait)
+        if is_all
+        else attach_database(database, on_wait=on_wait)
+    )
+    with opened as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         name = choose_dataset(connection, database, dataset)
+        if not is_all:
+            _select(connection, name, selection, query)
         has_views = connection.execute(
             "SELECT count(*) FROM information_schema.schemata WHERE schema_name = ?", [schema_name(name)]
         ).fetchall()[0][0]
         path = ",".join([name, schema_name(name)] if has_views else [name])
         connection.execute(f"SET search_path = '{path}'")
-        connection.execute("SET TimeZone = 'UTC'")
         yield connection, name
+
+
+def _select(connection: duckdb.DuckDBPyConnection, dataset: str, selection: Selection, query: str) -> None:
+    """Make the dataset's tables anew, as views of the selected rows, and above them its functions and what the query
+    reads: to make all models takes longer than most queries."""
+    answers = schema_name(dataset)
+    connection.execute(
+        f"CREATE SCHEMA {quote(dataset)}; CREATE SCHEMA {quote(answers)}; USE {quote(dataset)}"
+    )
+    conditions = selection.conditions()
+    existing = tables_of(connection, dataset)
+    # processor runs are selected by workflow runs
+    for table in sorted(existing, key=lambda table: table != "workflow_runs"):
+        rows = f"FROM loaded.{quote(dataset)}.{quote(table)} WHERE {conditions.get(table) or 'TRUE'}"
+        try:
+            connection.execute(f"CREATE VIEW {quote(table)} AS {rows}")
+        except duckdb.BinderException as error:
+            raise DocrunsError(
+                f"{dataset}.{table} lacks a column, because an earlier version has loaded it. Run `docruns load`. "
+                f"The cause: {first_line(error)}"
+            ) from error
+    for name, parameters, body in connection.execute(
+        "SELECT function_name, parameters, macro_definition FROM duckdb_functions() "
+        "WHERE database_name = 'loaded' AND schema_name = ?",
+        [answers],
+    ).fetchall():
+        connection.execute(f"CREATE MACRO {quote(answers)}.{name}({', '.join(parameters)}) AS {body}")
+    text, views = query, []
+    for name, sql in connection.execute(
+        "SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'loaded' AND schema_name = ?",
+        [answers],
+    ).fetchall():
+        if name not in ORDER and name in query:
+            # a processor's view
+            text += sql
+            views.append(sql)
+    for model in reversed(models()):
+        if model.name in text:
+            text += model.sql
+            query = translate(model.sql, WRITTEN_IN, dataset, existing)
+            views.append(f"CREATE VIEW {quote(answers)}.{quote(model.name)} AS {query}")
+    for view in reversed(views):
+        connection.execute(view)
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, dataset: str, view: str) -> list[str]:
@@ -107,13 +211,43 @@ def tables_of(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, 
 class Reader:
     """One dataset of a DuckDB file. Its methods give data frames."""
 
-    def __init__(self, database: str | Path, dataset: str | None = None) -> None:
+    def __init__(self, database: str | Path, dataset: str | None = None, selection: Selection = _ALL) -> None:
         self.database = Path(database)
+        self.selection = selection
         with open_dataset(self.database, dataset) as (_, name):
             self.dataset = name
 
     def __repr__(self) -> str:
-        return f"docruns.read({str(self.database)!r}, dataset={self.dataset!r})"
+        given = "".join(f", {name}={value!r}" for name, value in self.selection._asdict().items() if value)
+        chosen = f".where({given[2:]})" if given else ""
+        return f"docruns.read({str(self.database)!r}, dataset={self.dataset!r}){chosen}"
+
+    def where(
+        self,
+        *,
+        processor: str | Sequence[str] | None = None,
+        version: str | Sequence[str] | None = None,
+        source: str | Sequence[str] | None = None,
+        workflow: str | Sequence[str] | None = None,
+        since: str | date | datetime | None = None,
+        until: str | date | datetime | None = None,
+    ) -> Reader:
+        """The same dataset with some runs only: the models count what is left. What is not given stays as it is.
+
+        Processors and workflows are named by name or id. `since` (inclusive) and `until` (exclusive) are times of
+        `created_at`, UTC unless they say otherwise. A workflow run has no processor, version or source: these three
+        choose processor runs.
+        """
+        lists = {"processor": processor, "version": version, "source": source, "workflow": workflow}
+        given: dict[str, Any] = {
+            name: (names,) if isinstance(names, str) else tuple(names)
+            for name, names in lists.items()
+            if names is not None
+        }
+        given |= {
+            name: _time(name, time) for name, time in (("since", since), ("until", until)) if time is not None
+        }
+        return Reader(self.database, self.dataset, self.selection._replace(**given))
 
     def sql(self, query: str, parameters: Sequence[Any] = (), *, decimals: bool = False) -> pd.DataFrame:
         """The rows of a query. Names of tables and models need no schema; `?` stands for a parameter.
@@ -121,7 +255,10 @@ class Reader:
         Integers and booleans may be null (Int64, boolean), times are in UTC, texts that repeat are categories.
         `decimals`: sums of credits and other exact numbers stay `Decimal`; else they are floats.
         """
-        with open_dataset(self.database, self.dataset) as (connection, _):
+        with open_dataset(self.database, self.dataset, selection=self.selection, query=query) as (
+            connection,
+            _,
+        ):
             try:
                 result = connection.execute(query, list(parameters))
                 kinds = {name: str(kind) for name, kind, *_ in result.description or ()}
@@ -146,6 +283,12 @@ class Reader:
         """ConfigError where there is no view of that name."""
         with open_dataset(self.database, self.dataset) as (connection, dataset):
             columns_of(connection, dataset, name)
+
+    @property
+    def tables(self) -> dict[str, set[str]]:
+        """The columns of each table of the dataset. A table exists from its first row on."""
+        with open_dataset(self.database, self.dataset) as (connection, dataset):
+            return tables_of(connection, dataset)
 
     @property
     def models(self) -> dict[str, str]:

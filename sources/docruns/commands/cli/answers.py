@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -130,7 +131,7 @@ def report(
 
     It opens without a network: mail it, or put it into a wiki.
     """
-    from ...models.report import write_report
+    from ...models.report.page import write_report
     from ...store.target import Target, require_database
 
     require_database(Target("", database))
@@ -161,29 +162,45 @@ def _print_rows(
     require_output()
 
 
+class NotebookName(StrEnum):
+    """The notebooks."""
+
+    EXPLORE = "explore"
+    QUALITY = "quality"
+    OPERATIONS = "operations"
+
+
 @app.command()
 def notebook(
+    name: Annotated[NotebookName, typer.Argument(help="The notebook.")] = NotebookName.EXPLORE,
     database: Database = DEFAULT_DATABASE,
+    dataset: AnyDataset = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the page.", min=1, max=65_535, show_default="a free one")
+    ] = None,
     edit: Annotated[
         bool, typer.Option("--edit", help="Show the code of the notebook, to change it.")
     ] = False,
 ) -> None:
-    """Open the notebook in the browser.
+    """Open a notebook in the browser.
 
-    It shows scores against correctness, the fields that reviewers correct, and cost. The address holds a
-    token: nobody can read the page without it.
+    explore: a document, its fields, and where each was read. quality: accuracy, scores, thresholds. operations:
+    throughput, failures, reviewers, cost. The address holds a token: nobody can read the page without it.
     """
-    from ...store.target import Target, require_database
+    from ...models.reader import open_dataset
 
-    require_database(Target("", database))
-    path = Path(__file__).parents[4] / "notebooks" / "explore.py"
-    if not path.exists() or find_spec("marimo") is None:
+    with open_dataset(database, dataset, report_wait):
+        pass
+    path = _notebook_file(name)
+    if path is None or find_spec("marimo") is None or find_spec("altair") is None:
         raise DocrunsError(
-            "The notebook or marimo is not installed. They come with the repository: clone it and run `make setup` there."
+            "The notebooks need packages that are not installed: run pip install 'docruns[notebook]'."
         )
     mode = "edit" if edit else "run"
     command = [sys.executable, "-m", "marimo", mode, str(path), "--token-password-file", "-"]
+    command += [] if port is None else ["--port", str(port)]
     command += ["--", "--database", str(database)]
+    command += [] if dataset is None else ["--dataset", dataset]
     # other users of this machine reach the port, but may not read the database; marimo's own token for `run` is a
     # hash of the notebook. On stdin, because arguments are in the list of processes
     reader, writer = os.pipe()
@@ -191,3 +208,10 @@ def notebook(
     os.close(writer)
     os.dup2(reader, 0)
     os.execv(sys.executable, command)  # noqa: S606 # this interpreter; signals reach the notebook only
+
+
+def _notebook_file(name: str) -> Path | None:
+    """The file of a notebook: beside `sources` in a checkout, in the package where a wheel was installed."""
+    package = Path(__file__).parents[2]
+    places = (package / "notebooks", package.parents[1] / "notebooks")
+    return next((place / f"{name}.py" for place in places if (place / f"{name}.py").exists()), None)

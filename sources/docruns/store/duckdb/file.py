@@ -58,12 +58,46 @@ def open_database(
         raise ConfigError("--database", f"{path} contains a backslash, which DuckDB reads as a slash.")
     if path.is_dir():
         raise ConfigError("--database", f"{path} is a folder.", "Name a file.")
+
+    def connect() -> duckdb.DuckDBPyConnection:
+        if not (read_only or path.exists()):
+            _create(path, storage_version)
+        return duckdb.connect(str(path), read_only=read_only)
+
+    return _wait_for(path, connect, wait_s, on_wait)
+
+
+def attach_database(
+    path: Path, *, wait_s: float = WAIT_S, on_wait: Callable[[str], None] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A database in memory, with the DuckDB file attached to it read-only as `loaded`. It waits as `open_database` does.
+
+    Views over the file's tables can be made in it: a connection that only reads takes none.
+    """
+    check_path(path, "--database")
+
+    def connect() -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        try:
+            connection.execute("ATTACH '{}' AS loaded (READ_ONLY)".format(str(path).replace("'", "''")))
+        except duckdb.Error:
+            connection.close()
+            raise
+        return connection
+
+    return _wait_for(path, connect, wait_s, on_wait)
+
+
+def _wait_for(
+    path: Path,
+    connect: Callable[[], duckdb.DuckDBPyConnection],
+    wait_s: float,
+    on_wait: Callable[[str], None] | None,
+) -> duckdb.DuckDBPyConnection:
     started = time.monotonic()
     while True:
         try:
-            if not (read_only or path.exists()):
-                _create(path, storage_version)
-            return duckdb.connect(str(path), read_only=read_only)
+            return connect()
         except duckdb.Error as error:
             if not _is_locked(error):
                 known = from_duckdb(error, str(path))
