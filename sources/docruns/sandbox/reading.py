@@ -18,6 +18,12 @@ SCORES: Final = ((5, 0.62), (4, 0.18), (3, 0.10), (2, 0.06), (1, 0.04))
 WRONG: Final = {5: 0.012, 4: 0.05, 3: 0.16, 2: 0.38, 1: 0.62}
 """The share of the fields with that score that are wrong."""
 
+LOW: Final = 2
+"""The highest score that is low."""
+
+EVEN_SCORES: Final = (0.79, 0.99)
+"""The ends of scores that are about the share of right leaves on average, and say nothing about one leaf."""
+
 WRONG_BOASTFUL: Final = 0.36
 MISSED_ROW: Final = 0.09
 GHOST_ROW: Final = 0.07
@@ -105,6 +111,21 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
         entries[path] = _entry(rng, field, holder[key], score, sure, page, newer)
     entries[kind.rows] = Entry(4, 0.97, None if newer else 0.95, 1, None, (), ())
     return Reading(value, entries, wrong, missed, ghost, moved, pages)
+
+
+def with_even_scores(reading: Reading, rng: Random) -> Reading:
+    """The same reading with OCR confidences that do not depend on whether a leaf is right."""
+    entries = {
+        path: entry if entry.ocr is None else entry._replace(ocr=round(rng.uniform(*EVEN_SCORES), 3))
+        for path, entry in reading.entries.items()
+    }
+    return reading._replace(entries=entries)
+
+
+def has_low_scores(reading: Reading) -> bool:
+    """Whether at least an eighth of the scores are low."""
+    scores = [entry.score for entry in reading.entries.values() if entry.score is not None]
+    return 8 * sum(score <= LOW for score in scores) >= len(scores)
 
 
 def _row(path: str) -> int | None:
