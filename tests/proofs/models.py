@@ -46,6 +46,9 @@ SEED = 29
 DOCUMENTS = 4096
 """Documents of each kind: more than runs of a kind, so that few runs share one."""
 
+CLEAN = 0.6
+"""The share of documents that the model reads nearly without errors. Leaves of a document are alike by it."""
+
 EVALUATED = 400
 """Documents in each evaluation set."""
 
@@ -58,7 +61,7 @@ Connection = duckdb.DuckDBPyConnection
 def prove(folder: Path, runs: int) -> Figures:
     """The figures of a corpus of `runs` that people review as usual, and of two of a third as many."""
     figures: Figures = []
-    with loaded(folder / "some", runs, Corpus(DOCUMENTS)) as (sandbox, connection):
+    with loaded(folder / "some", runs, Corpus(DOCUMENTS, clean=CLEAN)) as (sandbox, connection):
         truth = known_leaves(sandbox.extend)
         figures += recovered(connection, truth)
         figures += held(sandbox.extend, connection, truth)

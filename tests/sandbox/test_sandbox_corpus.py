@@ -67,6 +67,21 @@ def test_who_reviews(reviews: Any) -> None:
     assert looked == total if reviews == "all" else 0.1 * total < looked < 0.5 * total
 
 
+def test_clean_documents() -> None:
+    """The share that was asked for has the highest scores only, and less than one wrong leaf in a hundred."""
+    extend = platform(Corpus(variants=1 << 15, clean=0.6))
+    samples = [extend.outputs(child).sample for _, child in extractions(extend)]
+    clean = [sample for sample in samples if sample.is_clean]
+    assert 0.5 < len(clean) / len(samples) < 0.7
+    entries = [
+        sample.reading.entries[path]
+        for sample in clean
+        for path, *_ in leaves(sample.kind, sample.reading.value)
+    ]
+    assert {entry.score for entry in entries} == {5, None}
+    assert 0 < sum(len(sample.reading.wrong) for sample in clean) < 0.01 * len(entries)
+
+
 def test_larger_evaluation_sets() -> None:
     """A set has as many items as asked for, with ids of their own, and takes its documents from runs."""
     with Sandbox(runs=400, seed=5, corpus=Corpus(evaluated=60)) as sandbox:

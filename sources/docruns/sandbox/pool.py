@@ -34,13 +34,15 @@ class Corpus(NamedTuple):
     model is often wrong ("graded"), or right on average and the same for right and wrong leaves ("even"). `reviews`:
     people review 60 % of the runs that end well and overlook 7 % of the wrong values ("some"), or overlook nothing in
     all of these runs ("all"), or in those of them with many low review-agent scores ("low_scores"). `evaluated` is the
-    number of items of each evaluation set.
+    number of items of each evaluation set. `clean` is the share of documents that the model reads nearly without errors
+    and with high scores, in tenths.
     """
 
     variants: int = VARIANTS
     scores: Literal["graded", "even"] = "graded"
     reviews: Literal["some", "all", "low_scores"] = "some"
     evaluated: int = 6
+    clean: float = 0.0
 
     @property
     def seen(self) -> float:
@@ -80,13 +82,19 @@ class Sample:
         """Whether the model of this document gives no log probabilities; true for two thirds of them."""
         return self.variant % 3 != 0
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether the model reads the document nearly without errors."""
+        return self.variant % 10 < 10 * self._corpus.clean
+
     @cached_property
     def true(self) -> Value:
         return truth(self.kind, self._dice(1), self.size)
 
     @cached_property
     def reading(self) -> Reading:
-        graded = read(self.kind, self.true, self._dice(2), newer=self.newer, pages=self.pages)
+        rng, clean = self._dice(2), self.is_clean
+        graded = read(self.kind, self.true, rng, newer=self.newer, pages=self.pages, clean=clean)
         return graded if self._corpus.scores == "graded" else with_even_scores(graded, self._dice(0))
 
     def reviewed(self, round: int) -> Reviewed:

@@ -25,6 +25,10 @@ EVEN_SCORES: Final = (0.79, 0.99)
 """The ends of scores that are about the share of right leaves on average, and say nothing about one leaf."""
 
 WRONG_BOASTFUL: Final = 0.36
+WRONG_CLEAN: Final = 0.006
+BEST: Final = (5, 0.985)
+"""The score of boastful fields and of clean documents, and the confidence that goes with it."""
+
 MISSED_ROW: Final = 0.09
 GHOST_ROW: Final = 0.07
 MOVED_ROW: Final = 0.04
@@ -71,8 +75,9 @@ class Reading(NamedTuple):
     pages: int
 
 
-def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Reading:
-    """Read a document as the model would; a `newer` model gives no log probabilities."""
+def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int, clean: bool = False) -> Reading:
+    """Read a document as the model would; a `newer` model gives no log probabilities, and a `clean` document has the
+    highest scores and few errors."""
     value = copy.deepcopy(true)
     rows: list[Value] = value[kind.rows]
     missed: tuple[tuple[int, Value], ...] = ()
@@ -80,6 +85,8 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
     moved: tuple[int, int] | None = None
     foreign: int | None = None
     chance, place = rng.random(), rng.randrange(max(len(rows), 1))
+    if clean:
+        chance = 1.0
     if chance < MISSED_ROW and len(rows) > 1:
         missed = ((place, rows.pop(place)),)
     elif chance < MISSED_ROW + GHOST_ROW:
@@ -100,10 +107,9 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
         page = 1 if row is None else 1 + row * pages // total
         if row is not None and key == first:
             entries[f"{kind.rows}[{row}]"] = _row_entry(rng, page, rows[row], newer)
-        score, sure = _score(rng, field)
-        if (row is not None and row == foreign) or rng.random() < (
-            WRONG_BOASTFUL if field.boastful else WRONG[score]
-        ):
+        score, sure = BEST if clean else _score(rng, field)
+        often = WRONG_CLEAN if clean else WRONG_BOASTFUL if field.boastful else WRONG[score]
+        if (row is not None and row == foreign) or rng.random() < often:
             bad = _misread(field, holder[key], rng)
             if bad != holder[key]:
                 wrong[path] = holder[key]
@@ -135,7 +141,7 @@ def _row(path: str) -> int | None:
 
 def _score(rng: Random, field: Field) -> tuple[int, float]:
     if field.boastful:
-        return 5, 0.985
+        return BEST
     draw = rng.random()
     for score, part in SCORES:
         draw -= part
