@@ -20,6 +20,7 @@ from docruns.models.model import ORDER, models
 from docruns.sandbox import Sandbox
 from docruns.store.duckdb.publish import publish_copy
 from docruns.store.target import Target
+from proofs.models import bill
 from support.loading import connect, query
 from support.other_duckdb import OLDEST, run_with
 
@@ -89,6 +90,16 @@ def test_what_counts(copied: Path) -> None:
     )
     waiting = f"SELECT count(*) {outermost} AND NOT is_final"
     assert query(copied, "SELECT count(*) FROM extend_answers.backlog") == query(copied, waiting)
+
+
+def test_cost_adds_up_to_the_bill(tmp_path: Path) -> None:
+    """The sum is that of all runs of the platform. A cancelled extraction has the parse run of its workflow run in its own
+    total, and its workflow run does not name it: it is not counted beside the workflow run."""
+    database = tmp_path / "c.duckdb"
+    with Sandbox(runs=40, seed=18, plextera_runs=0) as sandbox:
+        sandbox.extend.add(3, kind="invoice", status="CANCELLED")
+        load_runs(connect(sandbox, "extend"), Target("extend", database))
+        assert query(database, "SELECT sum(credits) FROM extend_answers.cost") == [(bill(sandbox),)]
 
 
 def test_the_same_rows_on_postgres(

@@ -77,6 +77,14 @@ def budget(runs: int, kills: int) -> Figures:
         return prove(folder, (5, 10, 75))
 
 
+def models(runs: int, kills: int) -> Figures:
+    """What the models say about a twentieth of `runs`, and about two smaller corpora, beside the known truth."""
+    from .models import prove
+
+    with _folder() as folder:
+        return prove(folder, runs // 20)
+
+
 # scale is first: the system never reports less memory for a process than its parent had at its
 # start
 PROOFS: dict[str, Callable[[int, int], Figures]] = {
@@ -86,6 +94,7 @@ PROOFS: dict[str, Callable[[int, int], Figures]] = {
     "exact": exact,
     "random": random,
     "postgres": postgres,
+    "models": models,
 }
 
 

@@ -146,5 +146,5 @@ def test_the_mixed_organisation_has_everything(calm: Sandbox, client: Client) ->
 
 def test_exported_names_are_the_promised_ones() -> None:
     """The package exports exactly the names in __all__."""
-    assert sorted(docruns.sandbox.__all__) == ["Fault", "Sandbox", "Stats", "serve_forever"]
+    assert sorted(docruns.sandbox.__all__) == ["Corpus", "Fault", "Sandbox", "Stats", "serve_forever"]
     assert all(hasattr(docruns.sandbox, name) for name in docruns.sandbox.__all__)

@@ -42,12 +42,13 @@ def make_tables(connection: duckdb.DuckDBPyConnection, leaves: pd.DataFrame) -> 
     make_views(connection)
 
 
-def make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """The views of the models over the tables."""
-    connection.execute(dialects.functions("duckdb", DATASET, {}))
+def make_views(connection: duckdb.DuckDBPyConnection, dataset: str = DATASET) -> None:
+    """The views of the models over the tables of a dataset."""
+    connection.execute(dialects.functions("duckdb", dataset, {}))
+    tables = tables_of(connection, dataset)
     for model in models():
-        query = dialects.translate(model.sql, "duckdb", DATASET, tables_of(connection, DATASET))
-        connection.execute(f"CREATE OR REPLACE VIEW {DATASET}_answers.{model.name} AS {query}")
+        query = dialects.translate(model.sql, "duckdb", dataset, tables)
+        connection.execute(f"CREATE OR REPLACE VIEW {dataset}_answers.{model.name} AS {query}")
 
 
 def documents_with_items(

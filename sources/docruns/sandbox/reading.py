@@ -18,7 +18,17 @@ SCORES: Final = ((5, 0.62), (4, 0.18), (3, 0.10), (2, 0.06), (1, 0.04))
 WRONG: Final = {5: 0.012, 4: 0.05, 3: 0.16, 2: 0.38, 1: 0.62}
 """The share of the fields with that score that are wrong."""
 
+LOW: Final = 2
+"""The highest score that is low."""
+
+EVEN_SCORES: Final = (0.79, 0.99)
+"""The ends of scores that are about the share of right leaves on average, and say nothing about one leaf."""
+
 WRONG_BOASTFUL: Final = 0.36
+WRONG_CLEAN: Final = 0.006
+BEST: Final = (5, 0.985)
+"""The score of boastful fields and of clean documents, and the confidence that goes with it."""
+
 MISSED_ROW: Final = 0.09
 GHOST_ROW: Final = 0.07
 MOVED_ROW: Final = 0.04
@@ -65,8 +75,9 @@ class Reading(NamedTuple):
     pages: int
 
 
-def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Reading:
-    """Read a document as the model would; a `newer` model gives no log probabilities."""
+def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int, clean: bool = False) -> Reading:
+    """Read a document as the model would; a `newer` model gives no log probabilities, and a `clean` document has the
+    highest scores and few errors."""
     value = copy.deepcopy(true)
     rows: list[Value] = value[kind.rows]
     missed: tuple[tuple[int, Value], ...] = ()
@@ -74,6 +85,8 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
     moved: tuple[int, int] | None = None
     foreign: int | None = None
     chance, place = rng.random(), rng.randrange(max(len(rows), 1))
+    if clean:
+        chance = 1.0
     if chance < MISSED_ROW and len(rows) > 1:
         missed = ((place, rows.pop(place)),)
     elif chance < MISSED_ROW + GHOST_ROW:
@@ -94,10 +107,9 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
         page = 1 if row is None else 1 + row * pages // total
         if row is not None and key == first:
             entries[f"{kind.rows}[{row}]"] = _row_entry(rng, page, rows[row], newer)
-        score, sure = _score(rng, field)
-        if (row is not None and row == foreign) or rng.random() < (
-            WRONG_BOASTFUL if field.boastful else WRONG[score]
-        ):
+        score, sure = BEST if clean else _score(rng, field)
+        often = WRONG_CLEAN if clean else WRONG_BOASTFUL if field.boastful else WRONG[score]
+        if (row is not None and row == foreign) or rng.random() < often:
             bad = _misread(field, holder[key], rng)
             if bad != holder[key]:
                 wrong[path] = holder[key]
@@ -107,6 +119,21 @@ def read(kind: Kind, true: Value, rng: Random, *, newer: bool, pages: int) -> Re
     return Reading(value, entries, wrong, missed, ghost, moved, pages)
 
 
+def with_even_scores(reading: Reading, rng: Random) -> Reading:
+    """The same reading with OCR confidences that do not depend on whether a leaf is right."""
+    entries = {
+        path: entry if entry.ocr is None else entry._replace(ocr=round(rng.uniform(*EVEN_SCORES), 3))
+        for path, entry in reading.entries.items()
+    }
+    return reading._replace(entries=entries)
+
+
+def has_low_scores(reading: Reading) -> bool:
+    """Whether at least an eighth of the scores are low."""
+    scores = [entry.score for entry in reading.entries.values() if entry.score is not None]
+    return 8 * sum(score <= LOW for score in scores) >= len(scores)
+
+
 def _row(path: str) -> int | None:
     start = path.find("[")
     return None if start < 0 else int(path[start + 1 : path.index("]")])
@@ -114,7 +141,7 @@ def _row(path: str) -> int | None:
 
 def _score(rng: Random, field: Field) -> tuple[int, float]:
     if field.boastful:
-        return 5, 0.985
+        return BEST
     draw = rng.random()
     for score, part in SCORES:
         draw -= part

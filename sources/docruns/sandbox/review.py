@@ -45,17 +45,17 @@ class Reviewed(NamedTuple):
         }
 
 
-def review(kind: Kind, reading: Reading, rng: Random, *, round: int) -> Reviewed:
+def review(kind: Kind, reading: Reading, rng: Random, *, round: int, seen: float) -> Reviewed:
     """Review a reading: correct values, delete the row that does not exist, insert the missed one, put the one that
     was read in the wrong place where it belongs.
 
-    In round 1 a person may overlook a wrong value and may find nothing to change. Every later round changes
-    something that earlier rounds did not change, and even rounds drop a row.
+    In round 1 a person finds the share `seen` of the wrong values, and may find nothing to change. Every later
+    round changes something that earlier rounds did not change, and even rounds drop a row.
     """
     value = copy.deepcopy(reading.value)
     edits: dict[str, Edit | None] = {}
     for path, field, holder, key in leaves(kind, value):
-        if path in reading.wrong and (round > 1 or rng.random() < 0.93):
+        if path in reading.wrong and (round > 1 or rng.random() < seen):
             true = copy.deepcopy(reading.wrong[path])
             edits[path] = Edit(holder[key], true, rng.choice(NOTES), reading.entries[path].page, field.type)
             holder[key] = true

@@ -16,6 +16,7 @@ from .gate import Gate
 from .moments import EPOCH_NOW, milliseconds
 from .plextera.mount import PlexteraMount
 from .plextera.platform import Plextera
+from .pool import USUAL, Corpus
 from .stats import Stats
 from .wire import Connection
 
@@ -28,7 +29,7 @@ class Sandbox:
     (default: `runs`). `latency` is in seconds per request, `rate_limit` in requests per second and platform
     (None: unlimited). With `api_keys` only those keys are accepted, else any key. The runs are spread over
     the sixty days before `now`. Equal arguments and an equal order of calls give equal bytes, timestamps
-    included.
+    included. `corpus` says what Extend's documents are like and who reviews them.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class Sandbox:
         standalone: int | None = None,
         now: datetime | str | int = EPOCH_NOW,
         plextera_runs: int | None = None,
+        corpus: Corpus = USUAL,
     ) -> None:
         self.host = host
         self.port = port
         moment = milliseconds(now)
         others = runs if plextera_runs is None else plextera_runs
-        self.extend = Extend(runs, seed, moment, document_size, standalone)
+        self.extend = Extend(runs, seed, moment, document_size, standalone, corpus)
         self._gate = Gate(
             ExtendMount(self.extend, api_keys),
             PlexteraMount(lambda: Plextera(others, seed, moment, document_size), seed, api_keys),

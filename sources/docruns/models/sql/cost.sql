@@ -1,7 +1,8 @@
 -- The bill of one month of UTC, by workflow, processor and product. It adds up to the whole bill, nothing twice.
 -- grain: month, workflow_name, processor_name, product
 -- credits: of workflow runs (which hold those of the runs inside) and of runs outside of workflow runs. product is null
--- where the platform does not itemise them; processor_name is null where the charge names no run of the tables.
+-- where the platform does not itemise them; processor_name is null where the charge names no run of the tables. A run
+-- that its source says came in a workflow run is inside one, also where no workflow run names it (a cancelled one).
 WITH bills AS (
     SELECT w.id, w.id AS workflow_run_id, w.created_at, w.credits, w.workflow_name, 'workflow' AS run_kind
     FROM src.workflow_runs w
@@ -9,7 +10,8 @@ WITH bills AS (
     UNION ALL
     SELECT r.id, NULL, r.created_at, coalesce(r.total_credits, r.credits), NULL, 'processor'
     FROM src.processor_runs r
-    WHERE r.workflow_run_id IS NULL AND coalesce(r.total_credits, r.credits) IS NOT NULL
+    WHERE r.workflow_run_id IS NULL AND r.source IS DISTINCT FROM 'WORKFLOW_RUN'
+      AND coalesce(r.total_credits, r.credits) IS NOT NULL
 ),
 itemised AS (
     SELECT b.id, sum(c.credits) AS credits

@@ -178,6 +178,11 @@ class ChildRuns(Parts):
             shown.append(split)
         return {"splits": shown, "isExternal": False}
 
+    def _parsed(self, child: Child) -> Any:
+        sample = self.platform.outputs(child).sample
+        key = ("parsed", child.documents, child.size, sample.variant)
+        return self.fixed(key, lambda: parsed(sample.text))
+
     def _parse(self, run: Run, child: Child, *, full: bool) -> dict[str, Any]:
         platform = self.platform
         done = child.status == "PROCESSED"
@@ -205,12 +210,7 @@ class ChildRuns(Parts):
             return {**shown, "createdAt": stamp(child.created), "updatedAt": stamp(child.updated)}
         return {
             **shown,
-            "output": self.fixed(
-                ("parsed", child.documents, child.size, child.variant),
-                lambda: parsed(platform.outputs(child).sample.text),
-            )
-            if done
-            else None,
+            "output": self._parsed(child) if done else None,
             "outputUrl": None,
             "config": {
                 "target": "markdown",

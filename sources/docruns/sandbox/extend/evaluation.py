@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from ..chance import mix, tag
 from ..kinds import KINDS
 from ..moments import DAY, MINUTE, stamp
-from ..pool import VARIANTS
+from ..pool import USUAL, VARIANTS
 from .catalog import INVOICE, LADING, REGION, SORTER, Processor
 from .runs import FileRef, Run, children_of, file_id
 
 if TYPE_CHECKING:
     from .state import State
 
-ITEMS: Final = 6
-"""Items of a set at the start."""
-
 EARLY: Final = 200
-"""Runs among which a set looks for its documents."""
+"""Runs among which a set looks for its documents; more where it has more items than usual."""
+
+PLACES: Final = 300
+"""The numbers that a set has for its items; more where it has more items than usual."""
 
 _SETS, _ITEMS = 8, 9
 _CONFIGURED: Final = (
@@ -84,23 +84,27 @@ class EvaluationSets:
             created,
             created + 7 * DAY,
         )
-        for run, kind, size, variant, files in islice(self._documents(processor.documents), ITEMS - 1):
+        wanted = self._state.corpus.evaluated
+        for run, kind, size, variant, files in islice(self._documents(processor.documents), wanted - 1):
             self._append(known, kind, size, variant, tuple((run, file) for file in files))
-        while len(known.items) < ITEMS:
+        while len(known.items) < wanted:
             self._invent(known)
         return known
 
     def _documents(self, kind: str) -> Any:
         """(run, kind, size, variant, files) of early extractions that have succeeded; '' is any kind."""
-        for run in islice(self._state.runs(), EARLY):
+        for run in islice(self._state.runs(), self._scaled(EARLY)):
             for child in children_of(self._state.seed, run):
                 if child.type == "extract" and child.status == "PROCESSED" and kind in ("", child.documents):
                     yield run, child.documents, child.size, child.variant, child.files
                     break
 
+    def _scaled(self, number: int) -> int:
+        return number * self._state.corpus.evaluated // USUAL.evaluated
+
     def _invent(self, known: EvaluationSet) -> Item:
         """Append an item with a document of its own; extractions of bills of lading have two files."""
-        place = known.number * 300 + known.made
+        place = known.number * self._scaled(PLACES) + known.made
         kind = known.processor.documents or list(KINDS)[place % len(KINDS)]
         variant = mix(self._state.seed, place, 61) % VARIANTS
         files = tuple((place, n) for n in range(2 if known.processor is LADING else 1))
@@ -110,7 +114,7 @@ class EvaluationSets:
         self, known: EvaluationSet, kind: str, size: str, variant: int, files: tuple[File, ...]
     ) -> Item:
         known.made += 1
-        id = f"evi_{self._tag(_ITEMS, known.number * 300 + known.made, 0)}"
+        id = f"evi_{self._tag(_ITEMS, known.number * self._scaled(PLACES) + known.made, 0)}"
         known.items.append(Item(id, known.created + known.made * MINUTE, kind, size, variant, files))
         return known.items[-1]
 

@@ -50,7 +50,7 @@ class Extend(State):
         workflow = choose(self.seed, index, self.size) if kind is None else _workflow(kind)
         usual = "normal" if self.size == "mixed" else self.size
         run = Run(index, workflow, "", size or usual, "PROCESSING", self.clock.tick())
-        settle(run, self.seed, index, limit=ENDLESS)
+        settle(run, self.seed, index, ENDLESS, self.looks)
         if status in ("PENDING", "PROCESSING"):
             run.status = status
             run.started = None if status == "PENDING" else run.started

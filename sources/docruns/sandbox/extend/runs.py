@@ -6,12 +6,13 @@ request. The child runs are cached until their run changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from ..chance import even, mix, share, tag
+from ..chance import even, mix, tag
 from ..kinds import KINDS
 from ..moments import DAY, HOUR, MINUTE
-from ..pool import VARIANTS
+from ..pool import VARIANT_NUMBERS, VARIANTS
 from .catalog import (
     MAILROOM,
     PACKAGE,
@@ -140,7 +141,13 @@ def anchor(index: int) -> int:
     return index - index % 17 if index % 17 < 3 else index
 
 
-def past(seed: int, index: int, workflow: Workflow | None, solo: str, size: str, now: int) -> Run:
+Looks = Callable[[Run, int], bool]
+"""Whether a person reviews a run that has ended well; the arguments are the run and its `anchor`."""
+
+
+def past(
+    seed: int, index: int, workflow: Workflow | None, solo: str, size: str, now: int, looks: Looks
+) -> Run:
     """A run from the sixty days before `now`; an unfinished one is at most a few hours old."""
     origin = anchor(index)
     status = status_of(seed, origin)
@@ -155,11 +162,11 @@ def past(seed: int, index: int, workflow: Workflow | None, solo: str, size: str,
     run = Run(index, workflow, solo, size, status, created)
     if origin != index or index % 17 == 0:
         run.batch = origin
-    settle(run, seed, origin, limit=now)
+    settle(run, seed, origin, now, looks)
     return run
 
 
-def settle(run: Run, seed: int, origin: int, limit: int) -> None:
+def settle(run: Run, seed: int, origin: int, limit: int, looks: Looks) -> None:
     """Give a new run the times, review and failure that its status implies; nothing happens after `limit`."""
     draw = mix(seed, origin, 3)
     if run.status == "PENDING":
@@ -172,8 +179,9 @@ def settle(run: Run, seed: int, origin: int, limit: int) -> None:
     run.updated = run.ended = min(machine, limit)
     if run.status == "FAILED":
         run.failure = FAILURES[draw % len(FAILURES)]
-    person = run.status == "REJECTED" or (run.status == "PROCESSED" and share(seed, origin, 4) < REVIEWED)
-    if person and run.solo in ("", "extract"):
+    if run.solo not in ("", "extract"):
+        return
+    if run.status == "REJECTED" or (run.status == "PROCESSED" and looks(run, origin)):
         run.round = 1
         run.reviewer = draw % len(REVIEWERS)
         run.reviewed_at = min(run.ended + 20 * MINUTE + draw % (3 * DAY), limit - 3_000)
@@ -202,7 +210,7 @@ def choose(seed: int, index: int, size: str) -> Workflow:
 
 
 def variant_of(seed: int, run: Run, position: int) -> int:
-    return mix(seed, run.index, 6, position) % VARIANTS
+    return mix(seed, run.index, 6, position) % VARIANT_NUMBERS
 
 
 def files_of(seed: int, run: Run) -> tuple[FileRef, ...]:
@@ -214,7 +222,7 @@ def files_of(seed: int, run: Run) -> tuple[FileRef, ...]:
             FileRef(2, f"packing-list-{serial}.pdf", 1),
         )
     if run.workflow is not MAILROOM:
-        pages = 1 + variant_of(seed, run, 0) % 6
+        pages = 1 + variant_of(seed, run, 0) % VARIANTS % 6
         return (FileRef(1, f"{documents_of(seed, run, 0).replace('_', '-')}-{serial}.pdf", pages),)
     parts: list[FileRef] = []
     page = 1

@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..chance import mix, tag, untag
+from ..chance import mix, share, tag, untag
 from ..moments import Clock
-from ..pool import Pool
+from ..pool import USUAL, Corpus, Pool
+from ..reading import has_low_scores
 from .catalog import Catalog
 from .errors import RefusedError
 from .evaluation import EvaluationSets
 from .outputs import Outputs
-from .runs import FINAL, Child, Run, children_of, choose, past
+from .runs import FINAL, REVIEWED, Child, Run, children_of, choose, past
 from .shelf import Shelf
 
 SLOTS = 256
@@ -82,13 +83,20 @@ class State:
     """
 
     def __init__(
-        self, runs: int, seed: int, now: int, size: str = "mixed", standalone: int | None = None
+        self,
+        runs: int,
+        seed: int,
+        now: int,
+        size: str = "mixed",
+        standalone: int | None = None,
+        corpus: Corpus = USUAL,
     ) -> None:
         self.seed = seed
         self.size = size
         self.clock = Clock(now)
         self.catalog = Catalog(seed, now)
-        self.pool = Pool(seed)
+        self.corpus = corpus
+        self.pool = Pool(seed, corpus)
         self.switches = Switches()
         self.lock = threading.RLock()
         self.started = now
@@ -99,11 +107,12 @@ class State:
         self._updates = 0
         document_size = "normal" if size == "mixed" else size
         for index in range(runs):
-            self._records.append(past(seed, index, choose(seed, index, size), "", document_size, now))
+            workflow = choose(seed, index, size)
+            self._records.append(past(seed, index, workflow, "", document_size, now, self.looks))
         solos = runs // 10 if standalone is None else standalone
         for index in range(runs, runs + solos):
             solo = ("extract", "extract", "classify", "split", "parse")[index % 5]
-            self._records.append(past(seed, index, None, solo, document_size, now))
+            self._records.append(past(seed, index, None, solo, document_size, now, self.looks))
         self.shelves = {
             "updatedAt": Shelf(
                 (run.updated, index * SLOTS)
@@ -119,8 +128,15 @@ class State:
         self._child_shelves: dict[tuple[str, str], Shelf] = {}
         self.evaluation = EvaluationSets(self)
 
+    def looks(self, run: Run, origin: int) -> bool:
+        """Whether a person reviews a run that has ended well."""
+        if self.corpus.reviews == "low_scores":
+            samples = (self.outputs(child).sample for child in self.children(run) if child.type == "extract")
+            return any(has_low_scores(sample.reading) for sample in samples)
+        return self.corpus.reviews == "all" or share(self.seed, origin, 4) < REVIEWED
+
     def outputs(self, child: Child) -> Outputs:
-        key = (child.documents, child.size, child.variant)
+        key = (child.documents, child.size, child.variant % self.corpus.variants)
         found = self._outputs.get(key)
         if found is None:
             found = self._outputs[key] = Outputs(
