@@ -152,6 +152,15 @@ def cell(value: Any) -> Any:
     return value
 
 
+def test_no_model_of_accuracy_counts_try_outs(copied: Path) -> None:
+    """A run that somebody made in Studio may have another configuration than the published one."""
+    models = ("leaves", "scores", "field_accuracy", "edits", "straight_through", "ground_truth_accuracy")
+    assert all(rows_of_duckdb(copied, f"extend_answers.{name}")[1] for name in models)
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("UPDATE extend.processor_runs SET source = 'STUDIO'")
+    assert [name for name in models if rows_of_duckdb(copied, f"extend_answers.{name}")[1]] == []
+
+
 def test_somebody_else_s_view_on_postgres(
     server: str,
     reviewed: Sandbox,

@@ -2,7 +2,8 @@
 -- reviewed.
 -- grain: processor_id, processor_version, field
 -- A document is found by the first five files of its item; its latest extraction by the set's processor counts, once a
--- version. Values are compared as numbers, dates and text; items of a list by their place in the model's output.
+-- version; try-outs in Studio are left out. Values are compared as numbers, dates and text; items of a list by their
+-- place in the model's output.
 -- accuracy_low, accuracy_high: as in field_accuracy.
 WITH latest AS (
     SELECT
@@ -17,6 +18,7 @@ WITH latest AS (
     JOIN src.processor_runs r ON r.id = f.run_id AND r.processor_id = s.processor_id
     WHERE i.deleted_at IS NULL AND s.deleted_at IS NULL AND r.type = 'EXTRACT' AND r.is_final
       AND r.status = 'PROCESSED' AND r.deleted_at IS NULL
+      AND r.source IS DISTINCT FROM 'STUDIO'
 ),
 given AS (
     SELECT
