@@ -46,13 +46,19 @@ class Child:
 
 
 class Children:
-    """Starts `docruns …` many times, one at a time; use it as a context manager."""
+    """Starts `docruns …` many times, one at a time; use it as a context manager.
+
+    `options` are options of Python, such as -X dev.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
 
     def __enter__(self) -> Self:
         script = Path(__file__).with_name("launcher.py")
         # -P: modules are not imported from the script's folder
         self._launcher = subprocess.Popen(
-            [sys.executable, "-P", str(script)],
+            [sys.executable, *self._options, "-P", str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

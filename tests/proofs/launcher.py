@@ -5,14 +5,15 @@ one line with the process id when the process runs, and one when it has ended: e
 seconds, peak memory in MB.
 
 With a point (see `points`) the process sends the signal to itself there. `file_bytes` is the maximum size of
-any file of the process, like a full disk or a quota; `open_files` is the maximum number of open files. `retry` has other arguments for `messages.Retry`, in its
-order.
+any file of the process, like a full disk or a quota; `open_files` is the maximum number of open files. `retry`
+has other arguments for `messages.Retry`, in its order. With `all_logs`, stderr has all logs of all libraries.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import resource
 import signal
@@ -23,22 +24,34 @@ from typing import Any
 GIVE_UP_S = 180
 
 # modules that a load imports later: a second per process
-_NEEDED = (
+NEEDED = (
     "docruns.providers.extend",
     "docruns.providers.plextera",
     "docruns.commands.load",
+    "docruns.commands.check",
+    "docruns.commands.status",
+    "docruns.commands.sweep",
+    "docruns.commands.verify",
     "docruns.commands.cli.progress",
+    "dlt.common.configuration.plugins",
+    "dlt.common.libs.pyarrow",
+    "dlt.common.libs.sql_alchemy_compat",
     "dlt.destinations.insert_job_client",
     "dlt.sources.helpers.requests",
     "pandas",
+    "pendulum.locales.en.locale",
+    "pyarrow.pandas_compat",
+    "pyarrow.parquet",
 )
+
+_LOGGERS = ("httpx", "httpcore", "aiohttp", "asyncio", "dlt", "docruns", "urllib3")
 
 
 def main() -> None:
     """Start processes until stdin ends."""
     from docruns.commands.cli import main as cli
 
-    for name in _NEEDED:
+    for name in NEEDED:
         importlib.import_module(name)
     for line in sys.stdin:
         asked = json.loads(line)
@@ -76,6 +89,10 @@ def _run(cli: Any, asked: dict[str, Any]) -> None:
         if asked.get("retry"):
             made, given = importlib.import_module("docruns.net.messages").Retry.__init__, asked["retry"]
             made.__defaults__ = (*given, *made.__defaults__[len(given) :])
+        if asked.get("all_logs"):
+            logging.basicConfig(level=logging.DEBUG)
+            for logger in _LOGGERS:
+                logging.getLogger(logger).setLevel(logging.DEBUG)
         sys.argv = ["docruns", *asked["arguments"]]
         cli.run()
         code = 0

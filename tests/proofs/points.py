@@ -93,10 +93,13 @@ def kill() -> None:
 
 
 def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
-    """Make this process send itself a signal at a point; use it only in processes that may die."""
+    """Make this process send itself a signal at a point; use it only in processes that may die.
+
+    A name like `module:Class.function` is the point before the first call of this function.
+    """
     global _sent
     _sent = sent
-    point = POINTS[name]
+    point = Point(name, after=False) if ":" in name else POINTS[name]
     if "deleted, not inserted" in name:
         _arm_inside_merge(point.call)
         return

@@ -88,19 +88,23 @@ def cells(database: Path) -> Iterator[Cells]:
         if (log := Path(f"{database}.wal")).exists():
             shutil.copy(log, f"{copy}.wal")
         with duckdb.connect(str(copy)) as connection:
-            columns = connection.execute(
-                "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
-            ).fetchall()
-            for schema, table, column, type_ in columns:
+            columns = defaultdict(list)
+            for schema, table, column, type_ in connection.execute(
+                "SELECT table_schema, table_name, column_name, data_type "
+                "FROM information_schema.columns ORDER BY table_schema, table_name, ordinal_position"
+            ).fetchall():
+                columns[schema, table].append((column, type_))
+            for (schema, table), described in columns.items():
+                # one query a table: a query a column would run the whole query of a view for each of its columns
                 found = connection.execute(
-                    f'SELECT DISTINCT CAST("{column}" AS VARCHAR) FROM "{schema}"."{table}" '
-                    f'WHERE "{column}" IS NOT NULL'
-                ).fetchall()
-                texts = [text for (text,) in found]
-                # dlt compresses its state and its schemas
-                packed = " ".join(texts).encode() if table.startswith("_dlt") else b""
-                inner = [more.decode(errors="replace") for more in unpacked(packed)]
-                yield f"{schema}.{table}", column, type_, texts + inner
+                    f'SELECT list(DISTINCT CAST(COLUMNS(*) AS VARCHAR)) FROM "{schema}"."{table}"'
+                ).fetchall()[0]
+                for (column, type_), distinct in zip(described, found, strict=True):
+                    texts = [text for text in distinct or () if text is not None]
+                    # dlt compresses its state and its schemas
+                    packed = " ".join(texts).encode() if table.startswith("_dlt") else b""
+                    inner = [more.decode(errors="replace") for more in unpacked(packed)]
+                    yield f"{schema}.{table}", column, type_, texts + inner
 
 
 _HEAD = 4

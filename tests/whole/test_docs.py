@@ -23,6 +23,7 @@ import multiprocessing
 import os
 import pty
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -41,6 +42,7 @@ import pytest
 
 import docruns
 from docruns.sandbox import Sandbox
+from proofs.launcher import NEEDED
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,6 +85,10 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         "docruns",
+        *NEEDED,
+        # for the destination that a document loads into
+        "dlt.destinations.impl.postgres.postgres",
+        "psycopg2",
         *(
             module.name
             for module in walk_packages(docruns.__path__, "docruns.")
@@ -472,17 +478,23 @@ def test_readme_is_short() -> None:
     ],
 )
 def test_job_to_schedule_says_what_is_missing(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    path: str,
+    said: str,
 ) -> None:
     """It ends with 3, as the command does, where a listed run or a list is missing."""
     monkeypatch.setenv("SOURCES__EXTEND__BASE_URL", sandbox.extend_url)
     run = next(run["id"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs")
     status = 404 if "{}" in path else 400
     sandbox.fault("status", path.format(run), status=status, times=None)
-    job = [sys.executable, str(ROOT / "pipelines" / "extend_to_duckdb.py")]
-    done = subprocess.run(job, capture_output=True, text=True, check=False)
+    # in this process: the test below starts it as cron does
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "pipelines" / "extend_to_duckdb.py"), run_name="__main__")
     sandbox.clear_faults()
-    assert (done.returncode, said in done.stdout) == (3, True), done.stdout + done.stderr
+    out, err = capfd.readouterr()
+    assert (end.value.code, said in out) == (3, True), out + err
 
 
 def test_job_to_schedule_runs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

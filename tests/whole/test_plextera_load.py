@@ -44,7 +44,7 @@ RUNS = 13
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Sandbox]:
     """A platform of a few pages with nested runs; tests change only its switches."""
-    with Sandbox(runs=1, plextera_runs=RUNS, seed=11) as sandbox:
+    with Sandbox(runs=1, plextera_runs=RUNS, seed=11, document_size="light") as sandbox:
         sandbox.plextera.add(1, depth=3)
         yield sandbox
 

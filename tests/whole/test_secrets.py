@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from docruns.sync.sync import Sync
+from proofs.children import Children
 from support.leftovers import cells, everything, quoted
 from support.loading import query
 
 KEY = "sk_live_0123456789abcdefghij"
 ODD_KEY = 'sk"live\\0/1+2&3=4%5_abcdef'
 SALT = "a key for hashes, as long as it should be"
+ALL_IS_TOLD = ("-X", "dev", "-W", "ignore")
 
 
 def forms(key: str) -> list[str]:
@@ -129,74 +131,88 @@ def echo() -> Iterator[str]:
         server.shutdown()
 
 
-# the installed command, with all logs of all its libraries
+# in a process of its own, which imports with the key in its environment
 COMMAND = """
-import logging, sys
-from docruns.commands.cli import app, main as cli
+import logging
+from docruns.commands.cli import main as cli
 logging.basicConfig(level=logging.DEBUG)
 import docruns.commands.load
 for name in ("httpx", "httpcore", "aiohttp", "asyncio", "dlt", "docruns", "urllib3"):
     logging.getLogger(name).setLevel(logging.DEBUG)
 cli.run()
 """
-KILLED = """
-import os, signal
-from dlt.destinations.job_client_impl import SqlLoadJob
-SqlLoadJob.run = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-"""
+
+MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
 
 
 class Place:
     """A folder with a home directory in which commands run, and their outputs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tellers: Children) -> None:
         self.folder = folder
+        self._tellers = tellers
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self.number = 0
 
-    def start(self, *arguments: str, before: str = "", **environment: str) -> subprocess.Popen[bytes]:
-        """Start a command with all logs on and a key from the environment."""
+    def environment(self, **more: str) -> dict[str, str]:
+        """The variables of a command whose libraries tell all that they can."""
+        return {
+            "HOME": str(self.home), "DLT_DATA_DIR": str(self.home / "dlt"),
+            "PYTHONASYNCIODEBUG": "1", "RUNTIME__LOG_LEVEL": "DEBUG",
+            "RUNTIME__HTTP_SHOW_ERROR_BODY": "true", "LOAD__DELETE_COMPLETED_JOBS": "false",
+            **more,
+        }  # fmt: skip
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a command with all logs on and a key from the environment, in a process that imports all."""
         self.number += 1
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOURCES__", "EXTEND_"))}
         with (self.folder / f"said_{self.number}").open("wb") as said:
             return subprocess.Popen(
-                [sys.executable, "-X", "dev", "-W", "ignore", "-c", before + COMMAND, *arguments],
+                [sys.executable, *ALL_IS_TOLD, "-c", COMMAND, *arguments],
                 cwd=self.folder, stdout=said, stderr=subprocess.STDOUT,
-                env={
-                    **kept, "HOME": str(self.home), "DLT_DATA_DIR": str(self.home / "dlt"),
-                    "PYTHONASYNCIODEBUG": "1", "RUNTIME__LOG_LEVEL": "DEBUG",
-                    "RUNTIME__HTTP_SHOW_ERROR_BODY": "true", "LOAD__DELETE_COMPLETED_JOBS": "false",
-                    **environment,
-                },
+                env={**kept, **self.environment(**environment)},
             )  # fmt: skip
 
-    def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """Run a command to its end; returns the outputs so far."""
-        process = self.start(*arguments, **environment)
-        assert process.wait(120) == code, self.said()
+    def run(self, *arguments: str, code: int = 0, point: str | None = None, **environment: str) -> str:
+        """Run a command to its end, the same way but forked; returns the outputs so far."""
+        self.number += 1
+        given = self.environment(**environment)
+        ended = self._tellers.run(self.folder, *arguments, environment=given, point=point, all_logs=True)
+        for name in ("out", "err"):
+            (self.folder / name).rename(self.folder / f"said_{self.number}_{name}")
+        assert ended.code == code, self.said()
         return self.said()
 
     def said(self) -> str:
         """The outputs of all commands."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("said_*")))
 
-    def traces(self, key: str, *kept: str) -> Mapping[str, set[str]]:
-        """The files that contain the key in any form, except those the user wrote it to."""
+    def traces(self, keys: Iterable[str], *kept: str) -> Mapping[str, set[str]]:
+        """The files that contain one of the keys in any form, except those the user wrote it to."""
         found = everything(self.folder)
+        written = [form for key in keys for form in forms(key)]
         mine = {str(self.folder / name) + mark for name in kept for mark in ("", "!")}
-        return quoted({name: body for name, body in found.items() if name not in mine}, forms(key))
+        return quoted({name: body for name, body in found.items() if name not in mine}, written)
+
+
+@pytest.fixture(scope="module")
+def tellers() -> Iterator[Children]:
+    """Starts commands in Python's development mode, in which asyncio logs what it does."""
+    with Children(*ALL_IS_TOLD) as starter:
+        yield starter
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, tellers: Children) -> Place:
     """A folder for one test."""
-    return Place(tmp_path / "place")
+    return Place(tmp_path / "place", tellers)
 
 
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("name", ["EXTEND_API_KEY", "API_KEY", "file"])
-def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None:
+def test_a_load_that_succeeds(name: str, few_runs: Sandbox, place: Place) -> None:
     """Wherever the key comes from, a load, a check, a sweep and a deep verify leave no trace of it."""
     environment = {"SOURCES__EXTEND__FIELD_VALUES": "hash", "SOURCES__EXTEND__HASH_KEY": SALT}
     if name == "file":
@@ -208,7 +224,7 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
         del environment["SOURCES__EXTEND__HASH_KEY"]
     else:
         environment[name] = KEY
-    url = ("--base-url", sandbox.extend_url)
+    url = ("--base-url", few_runs.extend_url)
     said = place.run("load", "extend", *url, "--json", **environment)
     assert json.loads(said.splitlines()[-1] if said.endswith("}\n") else "{}") is not None
     assert "DEBUG" in said
@@ -220,8 +236,7 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
         ):
             place.run(*command, *url, **environment)
         place.run("status", **environment)
-    assert place.traces(KEY, ".dlt/secrets.toml") == {}
-    assert place.traces(SALT, ".dlt/secrets.toml") == {}
+    assert place.traces((KEY, SALT), ".dlt/secrets.toml") == {}
     assert (place.folder / "docruns.duckdb").exists()
 
 
@@ -230,7 +245,6 @@ def test_a_load_that_succeeds(name: str, sandbox: Sandbox, place: Place) -> None
 def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
     """When answers echo the key, in loaded, quarantined, refused or missing runs, in rows of lists and in
     headers, tables, state and logs have stars in its place."""
-    commands: dict[subprocess.Popen[bytes], int] = {}
     for command, provider, mount, code in (
         ("load", "extend", "ok", 3),
         ("load", "extend", "broken", 1),
@@ -241,10 +255,8 @@ def test_servers_that_echo(key: str, echo: str, place: Place) -> None:
         database = [] if command == "check" else ["--database", f"{mount}.duckdb"]
         url = ["--base-url", f"{echo}/{mount}"]
         variable = {f"{provider.upper()}_API_KEY": key}
-        commands[place.start(command, provider, *url, *database, **variable)] = code
-    for process, code in commands.items():
-        assert process.wait(180) == code, place.said()
-    assert place.traces(key) == {}
+        place.run(command, provider, *url, *database, code=code, **variable)
+    assert place.traces([key]) == {}
     database = place.folder / "ok.duckdb"
     found = {
         id_: (message, detail)
@@ -269,7 +281,7 @@ def test_a_detail_that_refuses(echo: str, place: Place, monkeypatch: pytest.Monk
     monkeypatch.setattr(Echo, "rows", lambda *_: [{"id": "workflow_run_e403", "status": "PROCESSED"}])
     said = place.run("load", "extend", "--base-url", f"{echo}/ok", code=4, EXTEND_API_KEY=KEY)
     assert "403 ECHO: you sent" in said
-    assert place.traces(KEY) == {}
+    assert place.traces([KEY]) == {}
 
 
 @pytest.mark.fault(34)
@@ -293,7 +305,7 @@ def test_a_key_of_two_lines(place: Place, echo: str) -> None:
         arguments = ("load", provider, "--base-url", f"{echo}/ok")
         key = {f"{provider.upper()}_API_KEY": f"sk_live_0123456789\n{KEY}"}
         assert f"sources.{provider}.api_key" in place.run(*arguments, code=2, **key)
-    assert place.traces("sk_live_0123456789") == {}
+    assert place.traces(["sk_live_0123456789"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -304,46 +316,47 @@ def test_a_key_of_two_lines(place: Place, echo: str) -> None:
         f'api_key = ["{KEY}"]',
     ],
 )
-def test_a_secrets_file_that_cannot_be_read(line: str, sandbox: Sandbox, place: Place) -> None:
+def test_a_secrets_file_that_cannot_be_read(line: str, few_runs: Sandbox, place: Place) -> None:
     """No output quotes a secrets file that cannot be parsed."""
     (place.folder / ".dlt").mkdir()
     (place.folder / ".dlt" / "secrets.toml").write_text(f"[sources.extend]\n{line}\n")
-    process = place.start("load", "extend", "--base-url", sandbox.extend_url)
     # a list of keys is valid TOML, and loopback needs no key
-    assert process.wait(60) == (0 if line.endswith("]") else 2)
+    code = 0 if line.endswith("]") else 2
+    place.run("load", "extend", "--base-url", few_runs.extend_url, code=code)
     assert "Traceback" not in place.said()
-    assert place.traces(KEY, ".dlt/secrets.toml") == {}
-    assert place.traces(KEY[:12], ".dlt/secrets.toml") == {}
+    assert place.traces((KEY, KEY[:12]), ".dlt/secrets.toml") == {}
 
 
-def test_a_killed_load(sandbox: Sandbox, place: Place) -> None:
+def test_a_killed_load(few_runs: Sandbox, place: Place) -> None:
     """The working folder and the database's log after a kill contain no trace of the key."""
-    process = place.start(
-        "load", "extend", "--base-url", sandbox.extend_url, before=KILLED, EXTEND_API_KEY=KEY
-    )
-    assert process.wait(60) == -9, place.said()
+    arguments = ("load", "extend", "--base-url", few_runs.extend_url)
+    place.run(*arguments, code=-9, point=MERGE, EXTEND_API_KEY=KEY)
     assert list(place.home.rglob("*.parquet"))
-    assert place.traces(KEY) == {}
+    assert place.traces([KEY]) == {}
 
 
-def test_no_process_list_shows_it(sandbox: Sandbox, place: Place) -> None:
-    """No command takes the key as an argument, and a load starts no process with it as an argument."""
+def test_no_process_list_shows_it(few_runs: Sandbox, place: Place) -> None:
+    """No command takes the key as an argument, a load starts no process with it as an argument, and the imports
+    of that load leave no trace of it either."""
     for command in app.registered_commands:
         assert command.callback is not None
         assert not [name for name in command.callback.__annotations__ if "key" in name]
-    sandbox.set(latency=0.05)
+    few_runs.stats.reset()
+    few_runs.set(latency=0.05)
     process = place.start(
-        "load", "extend", "--base-url", sandbox.extend_url, EXTEND_API_KEY=KEY,
+        "load", "extend", "--base-url", few_runs.extend_url, EXTEND_API_KEY=KEY,
         SOURCES__EXTEND__CONCURRENCY="2",
     )  # fmt: skip
     until = time.monotonic() + 30
-    while sandbox.stats.details < 3 and time.monotonic() < until:
+    while few_runs.stats.details < 3 and time.monotonic() < until:
         time.sleep(0.01)
     shown = subprocess.run(["ps", "-e", "-ww", "-o", "args"], capture_output=True, check=True)
-    sandbox.set(latency=0.0)
+    few_runs.set(latency=0.0)
     assert process.wait(60) == 0
-    assert sandbox.extend_url.encode() in shown.stdout
+    assert few_runs.extend_url.encode() in shown.stdout
     assert KEY.encode() not in shown.stdout
+    assert "DEBUG" in place.said()
+    assert place.traces([KEY]) == {}
 
 
 def test_no_object_shows_it(sandbox: Sandbox) -> None:
