@@ -501,13 +501,14 @@ def test_notebook_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The notebook runs on hashed and on dropped databases."""
+    """The notebooks run on hashed and on dropped databases."""
     database: Path = request.getfixturevalue({"hash": "hashed", "drop": "dropped"}[mode])
-    notebook = str(Path(__file__).parents[2] / "notebooks" / "explore.py")
-    # as a script, but not in a process of its own, half of whose time are imports
-    monkeypatch.setattr(sys, "argv", [notebook, "--database", str(database), "--dataset", "extend"])
-    runpy.run_path(notebook, run_name="__main__")
-    assert " workflow runs" in capsys.readouterr().out
+    for name in ("explore", "quality", "operations"):
+        notebook = str(Path(__file__).parents[2] / "notebooks" / f"{name}.py")
+        # as a script, but not in a process of its own, half of whose time are imports
+        monkeypatch.setattr(sys, "argv", [notebook, "--database", str(database), "--dataset", "extend"])
+        runpy.run_path(notebook, run_name="__main__")
+        assert f"{database}, dataset extend" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mode", ["hash", "drop"])
