@@ -425,7 +425,8 @@ def test_next_load_completes_a_killed_one(sandbox: Sandbox) -> None:
 @pytest.mark.fault(13)
 def test_two_loads_at_once(sandbox: Sandbox, docruns: Run) -> None:
     """While a load runs, a second load or sweep exits with 1 at once, and `status` names the process."""
-    sandbox.set(latency=0.02)
+    # the load must not end before they have run, on a slow machine either
+    sandbox.set(latency=0.5)
     env = {**os.environ, "SOURCES__EXTEND__CONCURRENCY": "2"}
     with spawn("load", "extend", "--base-url", sandbox.extend_url, env=env) as process:
         until = time.monotonic() + 120

@@ -50,6 +50,7 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
                 has_advisory_locks=True,
                 models_dialect="postgres",
                 views_query=destinations._POSTGRES_VIEWS,
+                lock_timeout="SET LOCAL lock_timeout = '10s'",
                 comments_query=destinations._POSTGRES_COMMENTS,
             ),
             id="postgres",

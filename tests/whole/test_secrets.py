@@ -39,7 +39,7 @@ from support.loading import query
 KEY = "sk_live_0123456789abcdefghij"
 ODD_KEY = 'sk"live\\0/1+2&3=4%5_abcdef'
 SALT = "a key for hashes, as long as it should be"
-ALL_IS_TOLD = ("-X", "dev", "-W", "ignore")
+DEVELOPMENT_MODE = ("-X", "dev", "-W", "ignore")
 
 
 def forms(key: str) -> list[str]:
@@ -148,15 +148,15 @@ MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
 class Place:
     """A folder with a home directory in which commands run, and their outputs."""
 
-    def __init__(self, folder: Path, tellers: Children) -> None:
+    def __init__(self, folder: Path, launcher: Children) -> None:
         self.folder = folder
-        self._tellers = tellers
+        self._launcher = launcher
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self.number = 0
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The variables of a command whose libraries tell all that they can."""
+        """The variables of a command whose libraries log all that they can."""
         return {
             "HOME": str(self.home), "DLT_DATA_DIR": str(self.home / "dlt"),
             "PYTHONASYNCIODEBUG": "1", "RUNTIME__LOG_LEVEL": "DEBUG",
@@ -170,7 +170,7 @@ class Place:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SOURCES__", "EXTEND_"))}
         with (self.folder / f"said_{self.number}").open("wb") as said:
             return subprocess.Popen(
-                [sys.executable, *ALL_IS_TOLD, "-c", COMMAND, *arguments],
+                [sys.executable, *DEVELOPMENT_MODE, "-c", COMMAND, *arguments],
                 cwd=self.folder, stdout=said, stderr=subprocess.STDOUT,
                 env={**kept, **self.environment(**environment)},
             )  # fmt: skip
@@ -179,7 +179,7 @@ class Place:
         """Run a command to its end, the same way but forked; returns the outputs so far."""
         self.number += 1
         given = self.environment(**environment)
-        ended = self._tellers.run(self.folder, *arguments, environment=given, point=point, all_logs=True)
+        ended = self._launcher.run(self.folder, *arguments, environment=given, point=point, all_logs=True)
         for name in ("out", "err"):
             (self.folder / name).rename(self.folder / f"said_{self.number}_{name}")
         assert ended.code == code, self.said()
@@ -198,16 +198,16 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def tellers() -> Iterator[Children]:
+def launcher() -> Iterator[Children]:
     """Starts commands in Python's development mode, in which asyncio logs what it does."""
-    with Children(*ALL_IS_TOLD) as starter:
+    with Children(*DEVELOPMENT_MODE) as starter:
         yield starter
 
 
 @pytest.fixture
-def place(tmp_path: Path, tellers: Children) -> Place:
+def place(tmp_path: Path, launcher: Children) -> Place:
     """A folder for one test."""
-    return Place(tmp_path / "place", tellers)
+    return Place(tmp_path / "place", launcher)
 
 
 @pytest.mark.fault(34)
