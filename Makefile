@@ -48,7 +48,7 @@ check: setup ## check formatting, lint and types
 bench: setup ## compare with what people would use instead; takes half an hour
 	UV=$(UV) $(RUN)/python tests/benchmarks/bench.py
 
-prove: setup ## measure what the README promises; takes half an hour
+prove: setup ## measure what the README promises; takes an hour
 	PYTHONPATH=tests $(RUN)/python -m proofs
 
 soak: setup ## inject all faults at random for ten minutes, then compare the database with the platform

@@ -69,7 +69,7 @@ class Selection(NamedTuple):
     until: str | None = None
 
     def conditions(self) -> dict[str, str]:
-        """The condition on the rows of each table that the selection concerns."""
+        """The condition on the rows of each table that the selection concerns, each table after those that it reads."""
         times = [
             f"created_at {comparison} CAST({literal(time)} AS TIMESTAMPTZ)"
             for comparison, time in ((">=", self.since), ("<", self.until))
@@ -80,12 +80,20 @@ class Selection(NamedTuple):
             workflows.append(_is_one(self.workflow, "workflow_id", "workflow_name"))
             runs.append(f"workflow_run_id IN (SELECT id FROM workflow_runs WHERE {workflows[-1]})")
         if self.processor is not None:
-            runs.append(_is_one(self.processor, "processor_id", "processor_name"))
+            # the name that the models give it
+            name = "coalesce(processor_name, processor_id, 'inline')"
+            runs.append(_is_one(self.processor, "processor_id", name))
         if self.version is not None:
             runs.append(_is_one(self.version, "processor_version"))
         if self.source is not None:
             runs.append(_is_one(self.source, "source"))
-        return {"workflow_runs": " AND ".join(workflows), "processor_runs": " AND ".join(runs)}
+        inside = "processor_run_id IN (SELECT id FROM processor_runs)"
+        return {
+            "workflow_runs": " AND ".join(workflows) or "TRUE",
+            "workflow_steps": "workflow_run_id IN (SELECT id FROM workflow_runs)",
+            "processor_runs": " AND ".join(runs) or "TRUE",
+            **dict.fromkeys(("fields", "insights", "citations", "splits"), inside),
+        }
 
 
 def _is_one(names: Sequence[str], *columns: str) -> str:
@@ -144,15 +152,14 @@ def _select(connection: duckdb.DuckDBPyConnection, dataset: str, selection: Sele
     )
     conditions = selection.conditions()
     existing = tables_of(connection, dataset)
-    # processor runs are selected by workflow runs
-    for table in sorted(existing, key=lambda table: table != "workflow_runs"):
-        rows = f"FROM loaded.{quote(dataset)}.{quote(table)} WHERE {conditions.get(table) or 'TRUE'}"
+    for table in [*(table for table in conditions if table in existing), *(existing.keys() - conditions)]:
+        rows = f"FROM loaded.{quote(dataset)}.{quote(table)} WHERE {conditions.get(table, 'TRUE')}"
         try:
             connection.execute(f"CREATE VIEW {quote(table)} AS {rows}")
-        except duckdb.BinderException as error:
+        except (duckdb.BinderException, duckdb.CatalogException) as error:
             raise DocrunsError(
-                f"{dataset}.{table} lacks a column, because an earlier version has loaded it. Run `docruns load`. "
-                f"The cause: {first_line(error)}"
+                f"{dataset} lacks a table or a column by which runs are chosen: no such run is loaded, or an earlier "
+                f"version has loaded it. Run `docruns load`. The cause: {first_line(error)}"
             ) from error
     for name, parameters, body in connection.execute(
         "SELECT function_name, parameters, macro_definition FROM duckdb_functions() "
@@ -160,14 +167,14 @@ def _select(connection: duckdb.DuckDBPyConnection, dataset: str, selection: Sele
         [answers],
     ).fetchall():
         connection.execute(f"CREATE MACRO {quote(answers)}.{name}({', '.join(parameters)}) AS {body}")
-    text, views = query, []
+    text, views = query.lower(), []
     for name, sql in connection.execute(
         "SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'loaded' AND schema_name = ?",
         [answers],
     ).fetchall():
-        if name not in ORDER and name in query:
+        if name not in ORDER and name in text:
             # a processor's view
-            text += sql
+            text += sql.lower()
             views.append(sql)
     for model in reversed(models()):
         if model.name in text:
@@ -232,7 +239,8 @@ class Reader:
         since: str | date | datetime | None = None,
         until: str | date | datetime | None = None,
     ) -> Reader:
-        """The same dataset with some runs only: the models count what is left. What is not given stays as it is.
+        """The same dataset with some runs only: the models count what is left, and so do the tables of runs, steps,
+        fields, insights, citations and splits. What is not given stays as it is.
 
         Processors and workflows are named by name or id. `since` (inclusive) and `until` (exclusive) are times of
         `created_at`, UTC unless they say otherwise. A workflow run has no processor, version or source: these three

@@ -64,7 +64,10 @@ def choice_of_runs(data: Reader, *names: str) -> Any:
         values = [str(value) for value in data.sql(_CHOICES[name]).iloc[:, 0]]
         if values:
             elements[name] = mo.ui.dropdown([_ALL, *values], value=_ALL, label=name)
-    days = data.sql("SELECT min(created_at)::DATE AS first, max(created_at)::DATE AS last FROM workflow_runs")
+    days = data.sql("""
+        SELECT min(day) AS first, max(day) AS last
+        FROM (SELECT created_at::DATE AS day FROM documents UNION ALL SELECT day FROM throughput)
+    """)
     first, last = days.iloc[0]
     if str(first) != "NaT":
         span = (first.date(), last.date())

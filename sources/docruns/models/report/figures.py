@@ -38,10 +38,10 @@ class Figure(NamedTuple):
     is_wide: bool = False
 
 
-def _legend(title: str | None = None) -> Any:
+def _legend() -> Any:
     import altair as alt
 
-    return alt.Legend(orient="bottom", columns=2, labelLimit=150, title=title)
+    return alt.Legend(orient="bottom", columns=2, labelLimit=150)
 
 
 def _accuracy(rows: pd.DataFrame) -> Any:

@@ -85,7 +85,7 @@ def _html(figure: Figure, data: Reader) -> str:
 
 def _tiles(data: Reader) -> str:
     found = data.sql("""
-        SELECT (SELECT count(*) FROM workflow_runs WHERE deleted_at IS NULL AND coalesce(depth, 0) = 0) AS "workflow runs",
+        SELECT (SELECT coalesce(sum(runs), 0) FROM throughput) AS "outermost workflow runs",
                (SELECT count(*) FROM documents) AS extractions,
                (SELECT count(*) FROM documents WHERE reviewed) AS "of them reviewed",
                (SELECT round(100.0 * avg(CASE WHEN is_right THEN 1 ELSE 0 END), 1) FROM leaves WHERE is_reviewed)
