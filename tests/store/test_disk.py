@@ -330,7 +330,7 @@ def half_loaded(database: Path) -> set[str]:
     """The runs with rows of a package that was not committed."""
     return {
         id_
-        for table in RUN_TABLES[:8]
+        for table in RUN_TABLES[:9]
         for (id_,) in query(
             database,
             f"SELECT DISTINCT {table.set_of or 'id'} FROM extend.{table.name} "
