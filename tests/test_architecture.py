@@ -29,7 +29,7 @@ STARTS_SANDBOX = ("commands/demo", "commands/cli/app")
 
 STRANGERS = (
     ("providers/extend", "providers/plextera"),
-    ("commands/push", "commands/verify"),
+    ("commands/push", "commands/reconcile/verify"),
 )
 """Pairs that do not import each other."""
 
@@ -37,12 +37,12 @@ OWNERS = {
     "httpx": {"net/"},
     "httpx_aiohttp": {"net/"},
     "aiohttp": {"net/"},
-    "pyarrow": {"store/arrow", "store/memory"},
+    "pyarrow": {"store/arrow", "store/process/memory"},
     "duckdb": {
         "store/duckdb/",
         "store/failures",
         "models/",
-        "commands/status",
+        "commands/health/status",
         "commands/demo",
         "commands/push/rows",
     },

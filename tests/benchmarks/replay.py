@@ -22,7 +22,7 @@ from docruns.net.messages import Outcome, Reply, Request
 from docruns.providers import settings
 from docruns.providers.extend import connect_extend
 from docruns.store.duckdb.heap import limit_arenas
-from docruns.store.memory import hide_pandas
+from docruns.store.process.memory import hide_pandas
 from docruns.store.target import Target
 
 ANSWERS: list[Answers] = []

@@ -37,7 +37,7 @@ from docruns.commands.push import push as module
 from docruns.commands.push import report
 from docruns.commands.push.journal import Journal, read_records
 from docruns.commands.push.push import PushResult, push_rows
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.codec import Number, number_text
 from docruns.core.errors import (
     BusyError,

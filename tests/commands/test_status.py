@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from docruns.commands.status import reports
+from docruns.commands.health.status import reports
 from docruns.core.errors import LockedError
 from docruns.sandbox import Sandbox
 from docruns.store.target import LockHolder, Target, exclusive, lock_holders

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from docruns.commands.load import load_runs
-from docruns.commands.sweep import SweepResult, sweep_deleted
+from docruns.commands.reconcile.sweep import SweepResult, sweep_deleted
 from docruns.core.errors import ApiError, ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target

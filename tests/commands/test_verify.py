@@ -10,10 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns.commands import verify as module
 from docruns.commands.load import load_runs
-from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import VerifyResult, verify_runs
+from docruns.commands.reconcile import verify as module
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import VerifyResult, verify_runs
 from docruns.core.errors import ConfigError
 from docruns.core.tables import TABLES
 from docruns.providers.extend import connect_extend

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from docruns import extend, plextera
+from docruns.commands.health.status import reports
 from docruns.commands.load import load_runs
-from docruns.commands.status import reports
-from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import DocrunsError
 from docruns.net.messages import Retry
 from docruns.providers.extend import connect_extend

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from docruns.commands.status import reports
+from docruns.commands.health.status import reports
 from docruns.store.target import Target, working_folder
 from proofs.children import Child, Children, Ended, plain_environment
 from proofs.compare import doubled_keys, doubled_packages

@@ -162,7 +162,7 @@ def test_only_tables_with_rows_go_out_in_the_models_order() -> None:
 def test_pandas_is_left_out() -> None:
     """pyarrow does not import pandas where it is hidden, and not later; other code can then import it."""
     script = (
-        "import sys; import pyarrow as pa; from docruns.store.memory import hide_pandas\n"
+        "import sys; import pyarrow as pa; from docruns.store.process.memory import hide_pandas\n"
         "{}\n"
         "pa.array([1], pa.int64()); print('pandas' in sys.modules)\n"
         "import pandas; print(len(pandas.DataFrame({{'a': [1]}})))"

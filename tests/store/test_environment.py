@@ -18,13 +18,13 @@ import pytest
 
 from docruns.commands import load
 from docruns.commands.load import Summary, load_runs
-from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import DocrunsError
 from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store import pipeline
-from docruns.store.environment import private_files
+from docruns.store.process.environment import private_files
 from docruns.store.target import Target
 from support.loading import Loader
 

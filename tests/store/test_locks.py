@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import ConfigError, LockedError
 from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox

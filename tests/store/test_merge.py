@@ -18,7 +18,7 @@ from docruns.providers.resources import add_tables
 from docruns.store import arrow
 from docruns.store.arrow import Tables, to_tables
 from docruns.store.duckdb.merge import MergingDuckDb
-from docruns.store.merge_hints import CONTRACT, Hints
+from docruns.store.merges.hints import CONTRACT, Hints
 
 Runs = dict[str, int]
 

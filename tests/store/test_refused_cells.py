@@ -15,7 +15,7 @@ import pytest
 
 from docruns.commands.load import load_runs
 from docruns.commands.push.rows import read_rows
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target, working_folder

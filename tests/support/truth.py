@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docruns.commands.status import reports
+from docruns.commands.health.status import reports
 from docruns.sandbox import Sandbox
 from proofs.compare import doubled_keys, doubled_packages, missing_runs
 from proofs.stage import Platform

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from docruns.commands.check import check_access
+from docruns.commands.health.check import check_access
 from docruns.commands.load import Summary, load_runs
 from docruns.core.batch import Batch
 from docruns.core.errors import MissingError, RefusedError, ServerError

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from docruns.commands.load import Summary, load_runs
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import InvalidError, ShapeError
 from docruns.net.client import Client
 from docruns.net.messages import ConnectionSettings, Reply, Request, Retry

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docruns.commands.status import reports
+from docruns.commands.health.status import reports
 from docruns.sandbox import Sandbox
 from proofs.children import Children
 from proofs.compare import differences

@@ -36,7 +36,7 @@ from docruns.core.tables import RUN_TABLES, TABLES
 from docruns.sandbox import Sandbox
 from docruns.store import pipeline
 from docruns.store.duckdb.file import checkpoint, open_database
-from docruns.store.memory import gc_frozen
+from docruns.store.process.memory import gc_frozen
 from docruns.store.target import Target, working_folder
 from docruns.sync import sync as sync_module
 from docruns.sync.sync import Sync

@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.parsed import NestedLink
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from docruns.commands.sweep import sweep_deleted
-from docruns.commands.verify import VerifyResult, verify_runs
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import VerifyResult, verify_runs
 from docruns.core.errors import DocrunsError
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from docruns import extend, plextera
 from docruns.commands import load
 from docruns.commands.load import Summary, load_runs
-from docruns.commands.verify import verify_runs
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import ConfigError, DocrunsError
 from docruns.core.flatten.flatten import rebuild
 from docruns.core.privacy import Privacy, holds_json, make_privacy

@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from docruns.commands.health.status import reports
 from docruns.commands.load import load_runs
-from docruns.commands.status import reports
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query

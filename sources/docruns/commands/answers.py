@@ -15,8 +15,8 @@ from ..models.per_processor import FIELDS_QUERY, leaves_of, views
 from ..models.reader import columns_of, open_dataset, tables_of
 from ..store.destinations import sql_client
 from ..store.duckdb.file import quote
-from ..store.environment import private_files
 from ..store.pipeline import open_pipeline
+from ..store.process.environment import private_files
 from ..store.target import Target, exclusive
 from .after_load.views import Client, answer_settings, existing_columns, make_views
 

@@ -32,9 +32,7 @@ from ..providers.resources import make_source
 from ..store import lookup
 from ..store.destinations import sql_client, traits_of
 from ..store.duckdb.publish import check_place, publish_copy
-from ..store.environment import private_files
 from ..store.failures import is_out_of_memory, translate_errors
-from ..store.memory import gc_frozen, system_memory_pool
 from ..store.pipeline import (
     MEMORY,
     checkpoint_aside,
@@ -43,6 +41,8 @@ from ..store.pipeline import (
     load_package,
     open_pipeline,
 )
+from ..store.process.environment import private_files
+from ..store.process.memory import gc_frozen, system_memory_pool
 from ..store.target import Target, exclusive, working_folder
 from ..sync.lists import Platform
 from ..sync.metrics import Progress

@@ -1,7 +1,7 @@
 """Every table and column, declared once.
 
     tables ──► Arrow schemas (store/arrow.py)
-           ──► dlt hints (store/merge_hints.py)
+           ──► dlt hints (store/merges/hints.py)
            ──► data dictionary (`docruns tables`)
 
 A table declares its unique key (`key`), its columns, and the column with the run's id (`set_of`): when a run

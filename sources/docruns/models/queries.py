@@ -13,7 +13,7 @@ import duckdb
 
 from ..core.errors import ConfigError
 from ..store.duckdb.queries import only_query, query_error
-from ..store.environment import private_files
+from ..store.process.environment import private_files
 from .reader import open_dataset
 
 KEY = "QUERY"

@@ -28,7 +28,7 @@ from ..store.arrow import (
     to_arrow,
 )
 from ..store.destinations import traits_of
-from ..store.merge_hints import CONTRACT, Hints
+from ..store.merges.hints import CONTRACT, Hints
 from ..sync.lists import Platform
 from ..sync.sync import Sync
 from .identity import check_storage_mode

@@ -24,7 +24,7 @@ from ..core.settings import Settings, duration, is_loopback, moment
 from ..net.client import Client
 from ..net.messages import ConnectionSettings
 from ..net.shared_budget import Budget
-from ..store.environment import disable_telemetry, warn_of_readable_secrets
+from ..store.process.environment import disable_telemetry, warn_of_readable_secrets
 from ..sync.lists import Platform
 
 logger = logging.getLogger("docruns")

@@ -51,7 +51,7 @@ def models(
     They are in the schema <dataset>_answers. A load renews them by itself.
     """
     from ...models.reader import datasets_of, open_dataset
-    from ...store.environment import disable_telemetry
+    from ...store.process.environment import disable_telemetry
     from ...store.target import Target, require_database
     from ..answers import all_rows_of, renew_views, sql_of, views_of, write_dbt
 

@@ -100,7 +100,7 @@ def load(
     runs.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.memory import hide_pandas
+    from ...store.process.memory import hide_pandas
     from ..load import load_runs
     from .progress import show_progress
 
@@ -136,7 +136,7 @@ def check(provider: ProviderArgument, base_url: BaseUrl = None, api_version: Api
 
     Reads the first page of each list, and prints how many runs the key can see there.
     """
-    from ..check import check_access
+    from ..health.check import check_access
 
     for line in check_access(connect_platform(provider, {"base_url": base_url, "api_version": api_version})):
         print(line)
@@ -149,9 +149,9 @@ def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> No
     For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using
     it.
     """
-    from ...store.environment import disable_telemetry
+    from ...store.process.environment import disable_telemetry
     from ...store.target import Target, lock_holders, require_database
-    from ..status import reports
+    from ..health.status import reports
 
     disable_telemetry()
     require_database(Target("", database))
@@ -180,7 +180,7 @@ def sweep(
     Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for each run
     that is missing there. Only a run that answers 404 or 410 is marked, with the runs that were inside it.
     """
-    from ..sweep import sweep_deleted
+    from ..reconcile.sweep import sweep_deleted
     from .progress import show_progress
 
     target = make_target(provider, database, destination, dataset)
@@ -215,7 +215,7 @@ def verify(
     Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if they differ.
     Run it right after a load: runs that have changed since then count as differences.
     """
-    from ..verify import verify_runs
+    from ..reconcile.verify import verify_runs
     from .progress import show_progress
 
     target = make_target(provider, database, destination, dataset)

@@ -12,8 +12,8 @@ from ...core.tables import CLEARED, TABLES, Table
 if TYPE_CHECKING:
     from ...store.target import Target
     from ..load import Summary
-    from ..sweep import SweepResult
-    from ..verify import VerifyResult
+    from ..reconcile.sweep import SweepResult
+    from ..reconcile.verify import VerifyResult
 
 
 def say(text: str) -> None:
@@ -64,7 +64,7 @@ def show_sweep(result: SweepResult, target: Target) -> None:
 
 def show_verify(result: VerifyResult, target: Target) -> None:
     """Print where platform and database differ."""
-    from ..verify import KIND_TEXT, NAMED_DIFFERENCES
+    from ..reconcile.verify import KIND_TEXT, NAMED_DIFFERENCES
 
     for kind, differences in result.kinds.items():
         if differences:

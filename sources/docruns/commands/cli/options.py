@@ -101,7 +101,7 @@ def connect_platform(provider: Provider, options: dict[str, Any]) -> Platform:
     from ...providers.extend import connect_extend
     from ...providers.plextera import connect_plextera
     from ...providers.settings import refuse_unknown_settings
-    from ...store.environment import disable_telemetry
+    from ...store.process.environment import disable_telemetry
     from ..load import CHUNK_RUNS
 
     # must come before dlt reads its configuration

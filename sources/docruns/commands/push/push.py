@@ -34,10 +34,10 @@ from ...providers.changes import Change, Comparison, DesiredRun, Problem, Remote
 from ...providers.extend import updates
 from ...providers.identity import check_stored_identity
 from ...store.destinations import traits_of
-from ...store.environment import private_files
 from ...store.failures import translate_errors
 from ...store.lookup import Pipeline
 from ...store.pipeline import load_package, open_for_reading, open_pipeline
+from ...store.process.environment import private_files
 from ...store.target import Target, exclusive, require_database, working_folder
 from ...sync import quarantine
 from ...sync.inventory import check_stored_privacy

@@ -24,7 +24,7 @@ from ...providers.resources import add_tables, make_source
 from ...store import lookup
 from ...store.arrow import UNFIT_ERRORS, Tables, to_tables
 from ...store.lookup import Pipeline
-from ...store.merge_hints import Hints
+from ...store.merges.hints import Hints
 from ...sync.lists import KnownRuns, Platform
 from ...sync.plan import ListedRun
 from ...sync.sync import BATCH_ROWS

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ConfigError
-from ...store.environment import private_files
+from ...store.process.environment import private_files
 from ..reader import Reader
 from .figures import OPERATIONS, QUALITY, Figure
 

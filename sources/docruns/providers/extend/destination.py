@@ -19,7 +19,7 @@ from dlt.common.destination.exceptions import DestinationTerminalException, Dest
 from dlt.common.typing import TSecretStrValue
 
 from ...core.errors import ApiError, ConfigError, RefusedError, RowsError
-from ...store.environment import private_files
+from ...store.process.environment import private_files
 from ...sync.lists import Platform
 from ...sync.quarantine import redacted_message
 from .. import changes

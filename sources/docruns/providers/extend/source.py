@@ -22,7 +22,7 @@ from dlt.common.typing import TSecretStrValue
 from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, platform_of
 from ...store.arrow import Tables
-from ...store.merge_hints import CONTRACT, Hints
+from ...store.merges.hints import CONTRACT, Hints
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync

@@ -14,7 +14,7 @@ from dlt.common.typing import TSecretStrValue
 from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, platform_of
 from ...net.client import Client
-from ...store.merge_hints import CONTRACT
+from ...store.merges.hints import CONTRACT
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync

@@ -15,8 +15,8 @@ from typing import Any
 
 import dlt
 
-from ..core.tables import CLEARED, Table
-from .destinations import DestinationTraits, traits_of
+from ...core.tables import CLEARED, Table
+from ..destinations import DestinationTraits, traits_of
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """dlt's schema contract: a value of another type fails in extract, before anything is stored."""

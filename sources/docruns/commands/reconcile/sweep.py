@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..core.errors import (
+from ...core.errors import (
     ApiError,
     BusyError,
     ConfigError,
@@ -41,16 +41,16 @@ from ..core.errors import (
     RefusedError,
     UnreachableError,
 )
-from ..net.messages import Request
-from ..store import lookup
-from ..store.destinations import traits_of
-from ..store.environment import private_files
-from ..store.failures import translate_errors
-from ..store.pipeline import open_pipeline
-from ..store.target import Target, exclusive, require_database, working_folder
-from ..sync.inventory import InventoryRun, ListInventory, stored_runs
-from ..sync.lists import Platform
-from ..sync.metrics import Progress
+from ...net.messages import Request
+from ...store import lookup
+from ...store.destinations import traits_of
+from ...store.failures import translate_errors
+from ...store.pipeline import open_pipeline
+from ...store.process.environment import private_files
+from ...store.target import Target, exclusive, require_database, working_folder
+from ...sync.inventory import InventoryRun, ListInventory, stored_runs
+from ...sync.lists import Platform
+from ...sync.metrics import Progress
 
 CONFIRM = 1000
 """The default limit of requests for single runs."""

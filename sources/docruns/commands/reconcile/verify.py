@@ -23,22 +23,22 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core.codec import utc
-from ..core.flatten.values import NUL_SPELLED
-from ..core.parsed import NestedLink, ParentStep
-from ..core.tables import PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
-from ..store import lookup
-from ..store.destinations import traits_of
-from ..store.environment import private_files
-from ..store.failures import translate_errors
-from ..store.lookup import Pipeline
-from ..store.pipeline import open_for_reading
-from ..store.target import Target, require_database
-from ..sync.inventory import InventoryRun, ListInventory, check_stored_privacy, quarantined_runs, stored_runs
-from ..sync.lists import Platform
-from ..sync.metrics import Progress
-from ..sync.sync import Sample
-from .load import load_runs
+from ...core.codec import utc
+from ...core.flatten.values import NUL_SPELLED
+from ...core.parsed import NestedLink, ParentStep
+from ...core.tables import PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
+from ...store import lookup
+from ...store.destinations import traits_of
+from ...store.failures import translate_errors
+from ...store.lookup import Pipeline
+from ...store.pipeline import open_for_reading
+from ...store.process.environment import private_files
+from ...store.target import Target, require_database
+from ...sync.inventory import InventoryRun, ListInventory, check_stored_privacy, quarantined_runs, stored_runs
+from ...sync.lists import Platform
+from ...sync.metrics import Progress
+from ...sync.sync import Sample
+from ..load import load_runs
 
 NAMED_DIFFERENCES = 20
 """Differences of a kind that are named; all are counted."""

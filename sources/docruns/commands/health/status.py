@@ -9,12 +9,12 @@ from typing import Any
 
 import duckdb
 
-from ..core.errors import LockedError
-from ..core.tables import ROWS_VERSION
-from ..models.reader import datasets_of
-from ..store.duckdb.file import open_database, quote
-from ..store.failures import translate_errors
-from ..store.target import LockHolder
+from ...core.errors import LockedError
+from ...core.tables import ROWS_VERSION
+from ...models.reader import datasets_of
+from ...store.duckdb.file import open_database, quote
+from ...store.failures import translate_errors
+from ...store.target import LockHolder
 
 _WAIT_S = 5.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ..core.errors import ApiError, MissingError
-from ..sync.lists import Platform, is_about_list
+from ...core.errors import ApiError, MissingError
+from ...sync.lists import Platform, is_about_list
 
 PATIENCE_S = 3.0
 """Seconds in which a connection must be made: somebody waits for the answer."""
