@@ -18,7 +18,7 @@ import dlt
 
 from ..core.errors import ConfigError
 from ..core.privacy import storage_mode_error
-from ..store.destinations import traits_of
+from ..store.destinations import active_pipeline, traits_of
 from ..store.lookup import Pipeline, has_package
 from ..sync.lists import Platform
 
@@ -70,7 +70,7 @@ def forget_other_dataset(platform: Platform) -> None:
     that the other dataset lacks. So the state names the first package of its dataset, which the destination must
     have; where it cannot be asked, the name of the dataset must be the same.
     """
-    running, saved = dlt.current.pipeline(), dlt.current.source_state()
+    running, saved = active_pipeline(), dlt.current.source_state()
     if name := _dataset_of_run(running):
         running._set_dataset_name(name)
     load_id = dlt.current.load_package_state()["load_id"]
@@ -135,7 +135,7 @@ def check_identity(platform: Platform) -> None:
     changed = [name for name in now if before.get(name, now[name]) != now[name]]
     if changed:
         if not platform.settings.full or "api_version" in changed:
-            raise _identity_error(platform, changed[-1], before, dlt.current.pipeline().dataset_name)
+            raise _identity_error(platform, changed[-1], before, active_pipeline().dataset_name)
         saved.get("resources", {}).clear()
     saved["origin"] = dict(now)
 

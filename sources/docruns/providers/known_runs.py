@@ -13,7 +13,7 @@ import dlt
 
 from ..core.parsed import ParentStep, ParsedRun
 from ..store import lookup
-from ..store.destinations import traits_of
+from ..store.destinations import active_pipeline, traits_of
 from ..sync.lists import KnownRuns, RunList
 from ..sync.plan import OLDEST, ListedRun, State
 from ..sync.sync import Sync
@@ -24,7 +24,7 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
     An interrupted load has loaded them, or so many runs share one timestamp that the state does not list all.
     """
-    pipeline, ids = dlt.current.pipeline(), [run.id for run in due]
+    pipeline, ids = active_pipeline(), [run.id for run in due]
     if _is_refreshing():
         return set()
     if sync.platform.has_nested_runs:
@@ -37,7 +37,7 @@ def known_workflow_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
 
 def known_processor_runs(sync: Sync, due: Sequence[ListedRun]) -> set[str]:
     """Due processor runs that the destination holds as listed. Adds the others' parents to `sync.known`."""
-    pipeline, parents = dlt.current.pipeline(), sync.known.parents
+    pipeline, parents = active_pipeline(), sync.known.parents
     if _is_refreshing():
         return set()
     runs = [run for run in due if not sync.is_loaded(run.id)]
@@ -70,7 +70,7 @@ def stored_versions(ids: Sequence[str]) -> dict[str, datetime]:
     """The last change of those workflow runs of `ids` that the destination holds."""
     if _is_refreshing():
         return {}
-    stored = lookup.runs_by_id(dlt.current.pipeline(), "workflow_runs", ids)
+    stored = lookup.runs_by_id(active_pipeline(), "workflow_runs", ids)
     return {id_: run.updated_at for id_, run in stored.items() if run.is_whole and run.updated_at}
 
 
@@ -83,13 +83,13 @@ they are older than its watermark."""
 def read_half_loaded_again(sync: Sync) -> None:
     """After a full load that did not end, make the runs due whose rows it has stored in a part of the tables."""
     is_open = dlt.current.source_state().keys() >= FULL_LOAD_BEGUN.keys()
-    if sync.settings.full or not is_open or not traits_of(dlt.current.pipeline()).takes_updates:
+    if sync.settings.full or not is_open or not traits_of(active_pipeline()).takes_updates:
         return
     _, *others = sync.platform.lists
     of_others = dlt.current.resource_state("processor_runs")
     states = [of_others.setdefault(run_list.name, {}) for run_list in others]
     states.append(dlt.current.resource_state("workflow_runs"))
-    for id_, changed in lookup.half_loaded_runs(dlt.current.pipeline()).items():
+    for id_, changed in lookup.half_loaded_runs(active_pipeline()).items():
         for saved in states:
             state = State.load(saved)
             state.unsettled[id_] = changed or OLDEST, OLDEST
@@ -142,7 +142,7 @@ class UnlinkedRuns:
 
     def as_list(self, run_list: RunList) -> RunList:
         """A list of the unlinked runs. Each run that this load names is looked up once."""
-        pipeline, parents = dlt.current.pipeline(), self._sync.known.parents
+        pipeline, parents = active_pipeline(), self._sync.known.parents
         found = {made.id: made for made in lookup.unlinked(pipeline)}
         new = sorted(parents.keys() - self._looked_up)
         self._looked_up.update(new)

@@ -27,7 +27,7 @@ from ..store.arrow import (
     spell_out_nul,
     to_arrow,
 )
-from ..store.destinations import traits_of
+from ..store.destinations import active_pipeline, traits_of
 from ..store.merges.hints import CONTRACT, Hints
 from ..sync.lists import Platform
 from ..sync.sync import Sync
@@ -132,7 +132,7 @@ def _missing_tables() -> Iterator[tuple[Table, Any]]:
     So a query finds each table, also where the platform has sent no row for it or an older version of docruns
     has made it. Some of dlt's destinations, such as Postgres, take no table without a row.
     """
-    if not traits_of(dlt.current.pipeline()).is_staged_once:
+    if not traits_of(active_pipeline()).is_staged_once:
         return
     existing = dlt.current.source_schema().tables
     for table in RUN_TABLES:
@@ -167,19 +167,15 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     logging.getLogger("dlt").addFilter(_is_unexpected)
     rewrites = {table.name: privacy.rewrites(table) for table in TABLES}
 
-    # by package: dlt reads its settings again with each call of `dlt.current.pipeline`
-    holds_nul: dict[str, bool] = {}
-
     def open_batch(batch: Tables) -> Iterator[Any]:
         batch.taken()
         load_id = dlt.current.load_package_state()["load_id"]
-        if load_id not in holds_nul:
-            holds_nul[load_id] = traits_of(dlt.current.pipeline()).holds_nul
+        holds_nul = traits_of(active_pipeline()).holds_nul
         for table, cells in batch:
             rows = rewrite_matching(cells, _platform_texts(table), _SIGNS_OF_QUERY, strip_signed_urls)
             if not batch.is_stored:
                 rows = rewrite_columns(rows, rewrites[table.name])
-            if not holds_nul[load_id]:
+            if not holds_nul:
                 rows = spell_out_nul(table, rows)
             new_hints = hints.of(table, replaced_runs(table, rows), resource.name, load_id)
             rows = add_load_id(rows, load_id)

@@ -12,7 +12,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import dlt
+from dlt.common.configuration.container import Container
 from dlt.common.destination import Destination, TLoaderFileFormat
+from dlt.common.pipeline import PipelineContext
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
@@ -149,6 +151,12 @@ def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
     # dlt's own DuckDB destination, in somebody's own pipeline, merges from staging tables
     is_staged_once = traits.is_staged_once and isinstance(destination, MergingDuckDb)
     return replace(traits, is_staged_once=is_staged_once)
+
+
+def active_pipeline() -> dlt.Pipeline:
+    """The pipeline that runs now. `dlt.current.pipeline` returns the same one and reads dlt's configuration with each
+    call: the 22 calls of a first load took a fifteenth of it, where runs are few."""
+    return Container()[PipelineContext].pipeline()  # type: ignore[return-value]
 
 
 _clients: WeakKeyDictionary[dlt.Pipeline, tuple[str, Any, SqlClientBase[Any]]] = WeakKeyDictionary()

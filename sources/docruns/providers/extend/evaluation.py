@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import dlt
 from msgspec import Raw
 
 from ...core.codec import clean, json_text, timestamp, utc
@@ -34,7 +33,7 @@ from ...net.messages import Reply, Request, segment
 from ...net.redaction import strip_signed_urls
 from ...store import lookup
 from ...store.arrow import Tables
-from ...store.destinations import traits_of
+from ...store.destinations import active_pipeline, traits_of
 from ...sync.sync import Sync
 from ..answers import inspect_entry
 from . import api, entries
@@ -327,7 +326,7 @@ def _describe(each: _Set, answer: Payload) -> None:
 
 def _stored(table: Table, ids: list[str]) -> Iterator[Mapping[str, Any]]:
     """The rows that the destination has; none in a destination that keeps files."""
-    pipeline = dlt.current.pipeline()
+    pipeline = active_pipeline()
     if not ids or not traits_of(pipeline).takes_updates:
         return
     for cells in lookup.rows_of(pipeline, table, "id", ids):

@@ -16,7 +16,7 @@ from typing import Any
 import dlt
 
 from ...core.tables import CLEARED, Table
-from ..destinations import DestinationTraits, traits_of
+from ..destinations import DestinationTraits, active_pipeline, traits_of
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """dlt's schema contract: a value of another type fails in extract, before anything is stored."""
@@ -43,7 +43,7 @@ class Hints:
         """
         if load_id != self._load_id:
             self._load_id = load_id
-            self._traits = traits_of(dlt.current.pipeline())
+            self._traits = traits_of(active_pipeline())
             for memory in (self._last_hints, self._runs, self._repeated):
                 memory.clear()
         seen = self._runs[table.name]
