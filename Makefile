@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-dbt test-browser screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-whole test-dbt test-browser screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -18,8 +18,14 @@ setup: ## make .venv, with the command at .venv/bin/docruns
 demo: setup ## load invented runs into docruns.duckdb and answer three questions
 	@$(RUN)/docruns demo
 
-test: setup ## run every test
-	$(RUN)/python -m pytest -n 3 --dist worksteal
+# the tests of what runs as a whole: the command, the destinations, kills, full disks, PostgreSQL
+WHOLE := tests/commands tests/store tests/whole
+
+test: setup ## run the tests of the parts
+	$(RUN)/python -m pytest -n 3 --dist worksteal $(WHOLE:%=--ignore=%)
+
+test-whole: setup ## run the tests of the command, of destinations and of whole loads; takes half an hour
+	$(RUN)/python -m pytest -n 3 --dist worksteal $(WHOLE)
 
 test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL; dbt gets .venv-dbt
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-dbt
