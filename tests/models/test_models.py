@@ -102,6 +102,30 @@ def test_cost_adds_up_to_the_bill(tmp_path: Path) -> None:
         assert query(database, "SELECT sum(credits) FROM extend_answers.cost") == [(bill(sandbox),)]
 
 
+def test_cost_of_a_parse_run_that_an_extraction_started(copied: Path) -> None:
+    """Outside of workflow runs, the total of an extraction contains the parse run that it started, which is a run of
+    its own too. Where an extraction has no total, its parse run counts."""
+    total = "SELECT sum(credits) FROM extend_answers.cost"
+    alone = "FROM extend.processor_runs WHERE workflow_run_id IS NULL AND source = 'API' AND credits > 0 AND type ="
+    [(parse_id, credits)] = query(copied, f"SELECT id, credits {alone} 'PARSE' ORDER BY id LIMIT 1")
+    [(extract_id,)] = query(
+        copied, f"SELECT id {alone} 'EXTRACT' AND total_credits IS NOT NULL ORDER BY id LIMIT 1"
+    )
+    before = query(copied, total)
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute(
+            "UPDATE extend.processor_runs SET source = 'DOCUMENT_PROCESSOR_RUN' WHERE id = ?", [parse_id]
+        )
+        connection.execute(
+            "UPDATE extend.processor_runs SET parse_run_id = ?, total_credits = total_credits + ? WHERE id = ?",
+            [parse_id, credits, extract_id],
+        )
+    assert query(copied, total) == before
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("UPDATE extend.processor_runs SET total_credits = NULL WHERE id = ?", [extract_id])
+    assert query(copied, total) == before
+
+
 def test_the_same_rows_on_postgres(
     server: str, reviewed: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

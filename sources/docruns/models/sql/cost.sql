@@ -2,8 +2,13 @@
 -- grain: month, workflow_name, processor_name, product
 -- credits: of workflow runs (which hold those of the runs inside) and of runs outside of workflow runs. product is null
 -- where the platform does not itemise them; processor_name is null where the charge names no run of the tables. A run
--- that its source says came in a workflow run is inside one, also where no workflow run names it (a cancelled one).
-WITH bills AS (
+-- that its source says came in a workflow run is inside one, also where no workflow run names it (a cancelled one). A parse run that another run started counts in
+-- the total of that run, where it has one.
+WITH parses_in_totals AS (
+    SELECT parse_run_id AS id FROM src.processor_runs
+    WHERE parse_run_id IS NOT NULL AND (workflow_run_id IS NOT NULL OR total_credits IS NOT NULL)
+),
+bills AS (
     SELECT w.id, w.id AS workflow_run_id, w.created_at, w.credits, w.workflow_name, 'workflow' AS run_kind
     FROM src.workflow_runs w
     WHERE coalesce(w.depth, 0) = 0 AND w.credits IS NOT NULL
@@ -12,6 +17,7 @@ WITH bills AS (
     FROM src.processor_runs r
     WHERE r.workflow_run_id IS NULL AND r.source IS DISTINCT FROM 'WORKFLOW_RUN'
       AND coalesce(r.total_credits, r.credits) IS NOT NULL
+      AND NOT (r.source = 'DOCUMENT_PROCESSOR_RUN' AND r.id IN (SELECT id FROM parses_in_totals))
 ),
 itemised AS (
     SELECT b.id, sum(c.credits) AS credits
