@@ -51,6 +51,7 @@ OWNERS = {
         "providers/",
         "commands/load",
         "commands/after_load/",
+        "commands/copy",
         "commands/push/refresh",
         "commands/cli/options",
     },
@@ -66,7 +67,13 @@ NEVER_IN_CORE = {"os", "time", "random", "socket", "asyncio", "threading", "logg
 MAX_ENTRIES, MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 10, 400, 50, 7
 
 # dlt sources and commands have one parameter for each setting
-WIDE = {"providers/extend/source", "providers/plextera/source", "commands/cli/app", "commands/cli/answers"}
+WIDE = {
+    "providers/extend/source",
+    "providers/plextera/source",
+    "commands/cli/app",
+    "commands/cli/answers",
+    "commands/cli/warehouse",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 OWN = [path for path in FILES if "sandbox" not in path.relative_to(PACKAGE).parts]

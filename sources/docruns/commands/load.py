@@ -131,7 +131,7 @@ def load_runs(
     folder = working_folder(target)
     with translate_errors(target, folder), exclusive(target, f"docruns load {platform.name}"):
         sync = Sync(platform, progress, sample=sample)
-        source = make_source(platform, partial(platform.resources, sync))
+        source = make_source(platform.name, partial(platform.resources, sync))
         if sample is not None:
             source = source.with_resources(*RUN_RESOURCES)
         half_loaded = _load_with_limited_memory(source, sync, target, on_wait)
@@ -170,7 +170,7 @@ def _load_until_done(
         gc_frozen(),
         system_memory_pool(),
     ):
-        _check_provider(running, sync, target)
+        check_provider(running, sync.platform.name, target)
         if memory is not None and target.traits.has_file:
             limit_memory(running, memory)
         _load_packages(running, source, sync, target)
@@ -179,13 +179,18 @@ def _load_until_done(
             mend_links(running)
         if traits_of(running).takes_updates:
             lookup.link_failed_runs(running)
-        if traits_of(running).comments_query:
-            with sql_client(running) as client:
-                describe_tables(running, client)
-                _make_views(running, client)
+        describe_dataset(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
         return 0 if sync.is_complete and not is_window else lookup.count_half_loaded(running)
+
+
+def describe_dataset(running: dlt.Pipeline) -> None:
+    """Store the descriptions of tables and columns, and make the views of the models, where the destination has them."""
+    if traits_of(running).comments_query:
+        with sql_client(running) as client:
+            describe_tables(running, client)
+            _make_views(running, client)
 
 
 def _make_views(running: dlt.Pipeline, client: Client) -> None:
@@ -198,8 +203,9 @@ def _make_views(running: dlt.Pipeline, client: Client) -> None:
             logger.warning("docruns: %s", error)
 
 
-def _check_provider(running: dlt.Pipeline, sync: Sync, target: Target) -> None:
-    for other in lookup.providers(running) - {sync.platform.name}:
+def check_provider(running: dlt.Pipeline, provider: str, target: Target) -> None:
+    """ConfigError where the target's dataset holds runs of another platform."""
+    for other in lookup.providers(running) - {provider}:
         raise ConfigError(
             "--dataset",
             f"{target.dataset} holds runs of {other}.",

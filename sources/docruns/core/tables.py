@@ -711,3 +711,17 @@ RUN_TABLES: tuple[Table, ...] = (*TABLES[:9], QUARANTINE, SYNCS)
 those of evaluation sets and pushes exist once they have rows."""
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
+
+COPIED = _table(
+    "_copied",
+    "Of a copy: one row per run, and per row of the tables that are not of runs, as the source had it.",
+    "kind id",
+    [
+        _key(
+            "kind", "text", "The table: workflow_runs or processor_runs with the rows below them, or another."
+        ),
+        _key("id", "text", "The run's id; in other tables the key, its parts separated by slashes."),
+        Column("fingerprint", "text", "Hash of its rows in the source, in hexadecimal digits."),
+    ],
+)
+"""The memory of `docruns copy`, in the datasets that it fills: no table of a platform's data, so not one of TABLES."""

@@ -29,7 +29,6 @@ from ..store.arrow import (
 )
 from ..store.destinations import active_pipeline, traits_of
 from ..store.merges.hints import CONTRACT, Hints
-from ..sync.lists import Platform
 from ..sync.sync import Sync
 from .identity import check_storage_mode
 from .known_runs import (
@@ -42,9 +41,8 @@ from .known_runs import (
 )
 
 
-def make_source(platform: Platform, resources: Callable[[], list[Any]]) -> DltSource:
-    """A dlt source for one package or load of a platform, as `extend()` and `plextera()` make it."""
-    name = platform.name
+def make_source(name: str, resources: Callable[[], list[Any]]) -> DltSource:
+    """A dlt source for one package or load of the platform `name`, as `extend()` and `plextera()` make it."""
     return dlt.source(resources, name=name, section=name, schema_contract=CONTRACT)()
 
 
@@ -123,10 +121,10 @@ class _RunRows:
         while self._sync.active_resources:
             yield None
         note_complete(self._sync)
-        yield Tables([*self._sync.package_row(), *_missing_tables()])
+        yield Tables([*self._sync.package_row(), *missing_tables()])
 
 
-def _missing_tables() -> Iterator[tuple[Table, Any]]:
+def missing_tables() -> Iterator[tuple[Table, Any]]:
     """Empty tables, where the dataset lacks the table or a column of it.
 
     So a query finds each table, also where the platform has sent no row for it or an older version of docruns

@@ -32,7 +32,7 @@ def schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns])
 
 
-def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
+def to_arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
     """Rows, with their cells in the order of the table's columns. One of UNFIT_ERRORS on a wrong cell."""
     types = schema(table)
     if not rows:
@@ -40,6 +40,11 @@ def to_arrow(table: Table, rows: list[Row]) -> pa.Table:
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, type=f.type) for f, c in zip(types, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=types)
+
+
+def stored_rows(table: Table, rows: pa.RecordBatch) -> pa.Table:
+    """Rows of a database, with the columns of the table in their order, as an Arrow table with its schema."""
+    return pa.Table.from_arrays(rows.columns, names=rows.schema.names).cast(schema(table))
 
 
 class Tables:

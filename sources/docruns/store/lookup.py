@@ -350,7 +350,9 @@ def half_loaded_runs(pipeline: dlt.Pipeline) -> dict[str, datetime | None]:
     """Workflow and processor runs with rows of a package that was not committed to the end, and the runs around
     them, with their last change. Without deleted runs, which cannot be fetched again. Reads all tables of runs."""
     found: dict[str, datetime | None] = {}
-    new, seen = {id_ for table in RUN_TABLES for id_ in _uncommitted(pipeline, table)}, set[str]()
+    tables = [table for table in RUN_TABLES if table.set_of or table in (WORKFLOW_RUNS, PROCESSOR_RUNS)]
+    new = {id_ for table in tables for (id_,) in uncommitted(pipeline, table, (table.set_of or "id",))}
+    seen = set[str]()
     while new:
         ids, seen, new = sorted(new), seen | new, set()
         for table, around in ((WORKFLOW_RUNS, "parent_run_id"), (PROCESSOR_RUNS, "workflow_run_id")):
@@ -363,17 +365,14 @@ def half_loaded_runs(pipeline: dlt.Pipeline) -> dict[str, datetime | None]:
     return found
 
 
-def _uncommitted(pipeline: dlt.Pipeline, table: Table) -> Iterator[str]:
-    """The runs with rows of the table whose package was not committed to the end."""
-    if table.set_of is None and table not in (WORKFLOW_RUNS, PROCESSOR_RUNS):
-        return
+def uncommitted(pipeline: dlt.Pipeline, table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The distinct values of some columns in the rows of a table whose package was not committed to the end."""
     with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
-        run_id, load_id = map(client.escape_column_name, (table.set_of or "id", _LOAD_ID))
-        names = (table.name, "_dlt_loads")
-        rows, loads = map(client.make_qualified_table_name, names)
+        wanted = ", ".join(map(client.escape_column_name, columns))
+        rows, loads = map(client.make_qualified_table_name, (table.name, "_dlt_loads"))
         ended = f"SELECT {client.escape_column_name('load_id')} FROM {loads}"
-        query = f"SELECT DISTINCT {run_id} FROM {rows} WHERE {load_id} NOT IN ({ended})"
-        yield from (id_ for (id_,) in client.execute_sql(query) or ())
+        query = f"SELECT DISTINCT {wanted} FROM {rows} WHERE {client.escape_column_name(_LOAD_ID)} NOT IN ({ended})"
+        yield from map(tuple, client.execute_sql(query) or ())
 
 
 def count_half_loaded(pipeline: dlt.Pipeline) -> int:

@@ -1,4 +1,4 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | models | sql | report |
+"""The command: `docruns demo | load | check | status | verify | sweep | push | copy | models | sql | report |
 tables | sandbox | notebook`.
 
 Results go to stdout, progress and errors to stderr.
@@ -18,10 +18,11 @@ import typer
 
 from ...core.codec import rfc3339
 from ...core.errors import ConfigError
-from . import answers, console
+from . import answers, console, warehouse
 from .console import report_wait, say
 from .options import (
     DEFAULT_DATABASE,
+    QUARANTINED,
     ApiVersion,
     AsJson,
     BaseUrl,
@@ -50,8 +51,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 everything is loaded, 1 failed, 2 wrong use or configuration, 3 loaded but some runs are "
     "quarantined, or pushed but some runs were refused or not confirmed, 4 the API refused the key.",
 )
-
-QUARANTINED = 3
 
 
 def _print_version(wanted: bool) -> None:
@@ -208,9 +207,19 @@ def verify(
             help="Seed of the --deep sample: the same seed picks the same runs.", show_default="random"
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare every cell with that of another DuckDB file or destination, without the platform.",
+            show_default=False,
+        ),
+    ] = None,
+    against_dataset: Annotated[
+        str | None, typer.Option(help="Schema of the tables there.", show_default="that of --dataset")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the database with the platform.
+    """Compare the database with the platform, or with another database.
 
     Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if they differ.
     Run it right after a load: runs that have changed since then count as differences.
@@ -219,6 +228,17 @@ def verify(
     from .progress import show_progress
 
     target = make_target(provider, database, destination, dataset)
+    if against is not None:
+        of_platform = {"--deep": deep, "--seed": seed, "--base-url": base_url, "--api-version": api_version}
+        warehouse.verify_against(
+            provider,
+            target,
+            against,
+            against_dataset,
+            [name for name, given in of_platform.items() if given],
+            as_json,
+        )
+        return
     platform = connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
         result = verify_runs(platform, target, progress, deep=deep, seed=seed, on_wait=report_wait)
@@ -322,3 +342,4 @@ def demo(
 
 
 app.add_typer(answers.app)
+app.add_typer(warehouse.app)

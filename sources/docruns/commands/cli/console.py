@@ -11,6 +11,7 @@ from ...core.tables import CLEARED, TABLES, Table
 
 if TYPE_CHECKING:
     from ...store.target import Target
+    from ..copy import CopySummary
     from ..load import Summary
     from ..reconcile.sweep import SweepResult
     from ..reconcile.verify import VerifyResult
@@ -35,6 +36,19 @@ def show_summary(summary: Summary, target: Target) -> None:
         + (f", {rate:g} a second (limit {allowed:g})" if allowed else "")
         + ("" if summary.complete else f" (not complete: {_missing(summary)})")
     )
+    _show_rows(summary, target)
+
+
+def show_copy(summary: CopySummary, target: Target) -> None:
+    """Print what a copy did."""
+    print(
+        f"{summary.provider}: {summary.copied:,} runs copied, {summary.unchanged:,} unchanged, "
+        f"in {summary.seconds:.1f} s"
+    )
+    _show_rows(summary, target)
+
+
+def _show_rows(summary: Summary | CopySummary, target: Target) -> None:
     for table, rows in sorted(summary.rows.items()):
         if rows:
             print(f"  {target.dataset}.{table:<20} {rows:>12,} rows")
@@ -62,8 +76,8 @@ def show_sweep(result: SweepResult, target: Target) -> None:
         print(f"  {result.unconfirmed:,} are missing from the lists, and could not be checked: not marked")
 
 
-def show_verify(result: VerifyResult, target: Target) -> None:
-    """Print where platform and database differ."""
+def show_verify(result: VerifyResult, target: Target, other: Target | None = None) -> None:
+    """Print where the platform, or the `other` database, and the database differ."""
     from ..reconcile.verify import KIND_TEXT, NAMED_DIFFERENCES
 
     for kind, differences in result.kinds.items():
@@ -74,10 +88,13 @@ def show_verify(result: VerifyResult, target: Target) -> None:
         if len(differences) > NAMED_DIFFERENCES:
             print(f"  and {len(differences) - NAMED_DIFFERENCES:,} more")
     compared = f"{sum(result.listed.values()):,} listed runs"
-    if result.sampled:
+    if other is not None:
+        compared = f"{result.rows_compared:,} rows cell by cell"
+    elif result.sampled:
         compared += f", {result.rows_compared:,} rows of {result.sampled:,} runs cell by cell"
     verdict = "differs from" if result.differs else "agrees with"
-    print(f"{target} ({target.dataset}) {verdict} the platform: {compared}")
+    whom = "the platform" if other is None else f"{other} ({other.dataset})"
+    print(f"{target} ({target.dataset}) {verdict} {whom}: {compared}")
 
 
 def notices(summary: Summary, target: Target) -> Iterator[str]:

@@ -65,6 +65,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 DEFAULT_DATABASE = Path("docruns.duckdb")
 
+QUARANTINED = 3
+"""The exit code where runs are in quarantine, refused or not confirmed."""
+
 
 def make_target(
     provider: Provider | Writable, database: Path, destination: str, dataset: str | None

@@ -16,6 +16,9 @@ from ...sync.metrics import Progress
 
 _PLAIN_EVERY_S = 5.0
 
+_RATED = ("fetching", "copying")
+_STEPS = ("listing", "comparing", *_RATED)
+
 
 @contextmanager
 def show_progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress | None]:
@@ -45,10 +48,10 @@ class _LiveBars:
         self._rate = _Rate()
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None:
-        if stage in ("listing", "fetching"):
+        if stage in _STEPS:
             if name not in self._tasks:
                 self._tasks[name] = self.progress.add_task(name, total=total or done, rate="")
-            rate = self._rate(name, done) if stage == "fetching" else "listed"
+            rate = "listed" if stage == "listing" else self._rate(name, done)
             self.progress.update(self._tasks[name], completed=done, total=total or done, rate=rate)
         elif line := _line(stage, name, done):
             self.progress.console.print(line)
@@ -61,11 +64,11 @@ class _PlainLines:
         self._rate = _Rate()
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None:
-        rate = self._rate(name, done) if stage == "fetching" else ""
+        rate = self._rate(name, done) if stage in _RATED else ""
         now = time.monotonic()
         if line := _line(stage, name, done):
             print(line, file=self._out, flush=True)
-        elif stage in ("listing", "fetching") and now - self._last >= _PLAIN_EVERY_S:
+        elif stage in _STEPS and now - self._last >= _PLAIN_EVERY_S:
             self._last = now
             of = "" if total is None else f" of {total:,}"
             left = self._rate.left(done, total)

@@ -73,7 +73,7 @@ def refresh_source(
     hints = Hints()
     # private columns of `pushes` were rewritten before the journal was written
     pair = [add_tables(runs_again, platform.settings.privacy, hints), add_tables(pushes, KEEP, hints)]
-    return make_source(platform, lambda: pair)
+    return make_source(platform.name, lambda: pair)
 
 
 def _fetch(

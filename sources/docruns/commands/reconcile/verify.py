@@ -61,19 +61,23 @@ _LINKS = {*NestedLink._fields}
 
 
 class Difference(NamedTuple):
-    """A cell or a row that differs. `column` is None if a whole row is missing on one side."""
+    """A cell or a row that differs. `column` is None if a whole row is missing on one side. `platform` is what the
+    platform has, or the `other` database."""
 
     table: str
     key: tuple[Any, ...]
     column: str | None
     database: Any
     platform: Any
+    other: str = "platform"
 
     def __str__(self) -> str:
         where = f"{self.table} {' '.join(map(str, self.key))}"
         if self.column is None:
-            return f"{where}: only in the {'database' if self.platform is None else 'platform'}"
-        return f"{where} {self.column}: database {_short(self.database)}, platform {_short(self.platform)}"
+            return f"{where}: only in the {'database' if self.platform is None else self.other}"
+        return (
+            f"{where} {self.column}: database {_short(self.database)}, {self.other} {_short(self.platform)}"
+        )
 
 
 class DoubledKey(NamedTuple):
@@ -275,7 +279,7 @@ def _compare_cells(result: VerifyResult, running: Pipeline, fresh: Pipeline) -> 
         run_ids = _ids_of(table, ids)
         ours, theirs = (_by_key(p, table, by, run_ids) for p in (running, fresh))
         if not traits_of(running).holds_nul:
-            theirs = {key: _without_nul(table, row) for key, row in theirs.items()}
+            theirs = {key: without_nul(table, row) for key, row in theirs.items()}
         result.rows_compared += len(theirs)
         for key in sorted(ours.keys() | theirs.keys(), key=str):
             result.cells += (
@@ -307,7 +311,8 @@ def _by_key(
     return {tuple(row[name] for name in table.key): row for row in rows}
 
 
-def _without_nul(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+def without_nul(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    """The row as a database stores it whose text holds no NUL."""
     spell = {column.name: NUL_SPELLED.get(column.type, str) for column in table.columns}
     return {name: spell[name](cell) if isinstance(cell, str) else cell for name, cell in row.items()}
 
@@ -322,14 +327,14 @@ def _differences(
         if column.name in _NOT_COMPARED or column.name not in ours:
             # an earlier version of docruns has made the table, without this column
             continue
-        stored, fresh = (_plain(column, row[column.name]) for row in (ours, theirs))
+        stored, fresh = (plain(column, row[column.name]) for row in (ours, theirs))
         # for a run inside another one only lists give these, and a load does not read lists to their ends
         only_listed = column.name in _FROM_LISTS and stored is None and ours.get("workflow_run_id")
         if stored != fresh and not only_listed:
             yield Difference(table.name, key, column.name, stored, fresh)
 
 
-def _plain(column: Column, value: Any) -> Any:
+def plain(column: Column, value: Any) -> Any:
     """A cell as a value that does not depend on the destination."""
     if value is None:
         return None
