@@ -15,7 +15,9 @@ from typing import Annotated
 import typer
 
 from ...core.errors import ConfigError, DocrunsError
-from .console import report_wait, say
+from ...core.settings import DESTINATION
+from .console import report_wait
+from .logs import say
 from .options import DEFAULT_DATABASE, Database, Destination
 from .streams import print_answer, require_output
 
@@ -35,7 +37,7 @@ def models(
         str | None, typer.Argument(help="A model, to print its rows.", show_default=False)
     ] = None,
     database: Database = DEFAULT_DATABASE,
-    destination: Destination = "duckdb",
+    destination: Destination = DESTINATION,
     dataset: AnyDataset = None,
     show_sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of the model.")] = False,
     as_csv: AsCsv = False,

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.tables import CLEARED, TABLES, Table
+from .logs import say
 
 if TYPE_CHECKING:
     from ...store.target import Target
     from ..load import Summary
     from ..reconcile.sweep import SweepResult
     from ..reconcile.verify import VerifyResult
-
-
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def report_wait(text: str) -> None:
