@@ -1,4 +1,4 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | models | sql | report |
+"""The command: `docruns demo | load | check | status | doctor | verify | sweep | push | models | sql | report |
 tables | sandbox | notebook`.
 
 Results go to stdout, progress and errors to stderr.
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...core.codec import rfc3339
 from ...core.errors import LACKS_RUNS, ConfigError
 from ...core.settings import CONFIRM, DESTINATION
 from . import answers, console
@@ -156,23 +155,6 @@ def check(provider: ProviderArgument, base_url: BaseUrl = None, api_version: Api
     settings = {"base_url": base_url, "api_version": api_version}
     for line in check_access(connect_platform(provider.value, settings)):
         print(line)
-
-
-@app.command()
-def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show what a DuckDB file holds.
-
-    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using
-    it.
-    """
-    from ...store.process.environment import disable_telemetry
-    from ...store.target import Target, lock_holders, require_database
-    from ..health.status import reports
-
-    disable_telemetry()
-    require_database(Target("", database))
-    datasets = reports(database, lambda: lock_holders(database))
-    print_answer(json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, database))
 
 
 @app.command()
