@@ -9,30 +9,25 @@ did not show all runs.
 """
 
 import sys
-from pathlib import Path
 
-from docruns.commands.load import load_runs
-from docruns.core.errors import DocrunsError
-from docruns.providers.extend import connect_extend
-from docruns.store.target import Target
+import docruns
 
-TARGET = Target(dataset="extend", database=Path("docruns.duckdb"))
+DATABASE = "docruns.duckdb"
 SINCE = None  # with "2026-01-01" older runs are not loaded
-CHUNK_RUNS = 1000  # per commit
 
 
 def main() -> int:
     """Load and print one line. Returns the exit code."""
     try:
-        summary = load_runs(connect_extend(since=SINCE, chunk_runs=CHUNK_RUNS), TARGET)
-    except DocrunsError as error:
+        summary = docruns.load("extend", database=DATABASE, since=SINCE)
+    except docruns.DocrunsError as error:
         print(f"extend: {error}", file=sys.stderr)
         return error.exit_code
     print(
         f"extend: {summary.fetched} runs fetched, {summary.quarantined} quarantined, {summary.gone} gone, "
-        f"lists that lack runs: {', '.join([*summary.failed_lists, *summary.incomplete_lists]) or 'none'}, {TARGET}"
+        f"lists that lack runs: {', '.join([*summary.failed_lists, *summary.incomplete_lists]) or 'none'}, {DATABASE}"
     )
-    return 3 if summary.lacks_runs else 0
+    return summary.exit_code
 
 
 if __name__ == "__main__":

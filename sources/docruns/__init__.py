@@ -7,7 +7,8 @@
 
 `extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables` declares every
 table and column. `extend_workflow_runs()` is a dlt destination that writes names and metadata back to Extend.
-`read()` opens a loaded DuckDB file for data frames of pandas.
+`read()` opens a loaded DuckDB file for data frames of pandas. `load()`, `verify()`, `sweep()` and `copy()` are the commands
+as calls, for schedulers; their errors are `DocrunsError`.
 
 `import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first used.
 """
@@ -18,19 +19,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .commands.calls.public import copy, load, sweep, verify
+    from .core.errors import DocrunsError
     from .models.reader import read
     from .providers.extend import extend, extend_workflow_runs
     from .providers.plextera import plextera
 
-__all__ = ["extend", "extend_workflow_runs", "plextera", "read"]
+__all__ = [
+    "DocrunsError",
+    "copy",
+    "extend",
+    "extend_workflow_runs",
+    "load",
+    "plextera",
+    "read",
+    "sweep",
+    "verify",
+]
 
 __version__: str
 
 _MODULES = {
+    "DocrunsError": ".core.errors",
+    "copy": ".commands.calls.public",
     "extend": ".providers.extend",
     "extend_workflow_runs": ".providers.extend",
+    "load": ".commands.calls.public",
     "plextera": ".providers.plextera",
     "read": ".models.reader",
+    "sweep": ".commands.calls.public",
+    "verify": ".commands.calls.public",
 }
 """The module of each public name."""
 

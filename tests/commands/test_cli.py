@@ -139,7 +139,7 @@ def test_load_as_json(docruns: Run, sandbox: Sandbox) -> None:
     found = json.loads(out.splitlines()[-1])
     assert set(found) == {
         "provider", "complete", "listed", "fetched", "unchanged", "quarantined", "gone", "left_out",
-        "failed_lists", "incomplete_lists", "requests", "retries", "throttled_s", "per_second", "allowed_per_second", "seconds",
+        "failed_lists", "incomplete_lists", "requests", "retries", "refusals", "throttled_s", "per_second", "allowed_per_second", "seconds",
         "watermark", "rows",
     }  # fmt: skip
     assert found["provider"] == "extend"

@@ -498,7 +498,7 @@ def test_a_connection_that_is_never_made(
             assert http.usage.requests == QUICK.attempts
     assert named in str(caught.value)
     assert [record.message for record in caplog.records] == [
-        f"docruns: GET /workflow_runs: {named}: docruns tries again"
+        f"GET /workflow_runs: {named}: docruns tries again"
     ]
 
 

@@ -25,7 +25,7 @@ import dlt
 from dlt.sources import DltSource
 
 from ..core.codec import rfc3339
-from ..core.errors import ConfigError, DocrunsError
+from ..core.errors import LACKS_RUNS, ConfigError, DocrunsError
 from ..core.privacy import KEEP
 from ..core.tables import COPIED, PROCESSOR_RUNS, TABLES, WORKFLOW_RUNS
 from ..providers.resources import add_tables, make_source, missing_tables
@@ -74,6 +74,11 @@ class CopySummary:
     seconds: float = 0.0
     watermark: str | None = None
     rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 0, or 3 where the file lacks runs."""
+        return LACKS_RUNS if self.quarantined else 0
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""

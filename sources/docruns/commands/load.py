@@ -25,7 +25,8 @@ import dlt
 from dlt.sources import DltSource
 
 from ..core.codec import rfc3339
-from ..core.errors import ConfigError, DocrunsError
+from ..core.errors import LACKS_RUNS, ConfigError, DocrunsError, TransientError
+from ..core.tables import QUARANTINE, WORKFLOW_RUNS
 from ..net.messages import Usage
 from ..providers.known_runs import FULL_LOAD_BEGUN
 from ..providers.resources import make_source
@@ -53,9 +54,6 @@ from .after_load.views import Client, answer_settings, make_views
 
 logger = logging.getLogger("docruns")
 
-CHUNK_RUNS = 1000
-"""Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
-
 RUN_RESOURCES = ("workflow_runs", "processor_runs")
 """The resources that load runs. The others load the catalogue, once a load."""
 
@@ -65,7 +63,7 @@ class Summary:
     """What one load did. `watermark` is RFC 3339; seconds are wall-clock seconds.
 
     `per_second` is the rate of requests over the last ten seconds in which requests were sent, or over the
-    whole load. `allowed_per_second` is the limit at the end of the load; None is no limit.
+    whole load. `refusals` are answers 429. `allowed_per_second` is the limit at the end of the load; None is no limit.
 
     `complete`: every run that the lists show is in the tables, but for those in quarantine. `gone`: listed runs
     whose details answered 404; the next load tries them again. `left_out`: lists that could not be read;
@@ -84,6 +82,7 @@ class Summary:
     failed_lists: list[str] = field(default_factory=list)
     requests: int = 0
     retries: int = 0
+    refusals: int = 0
     throttled_s: float = 0.0
     per_second: float = 0.0
     allowed_per_second: float | None = None
@@ -97,9 +96,38 @@ class Summary:
         """Runs are missing in the tables although the load has ended: the command exits with 3."""
         return bool(self.quarantined or self.gone or self.failed_lists or self.incomplete_lists)
 
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 0, or 3 where runs are missing."""
+        return LACKS_RUNS if self.lacks_runs else 0
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Package:
+    """What one package has committed. `rows` are those of this package, by table; `watermark` is RFC 3339.
+
+    `summary` is what the load has done so far. Of the whole dataset: `quarantine` counts runs in quarantine,
+    `unfinished` workflow runs that are not final; both are 0 where the destination takes no SQL.
+    """
+
+    provider: str
+    dataset: str
+    load_id: str
+    rows: dict[str, int]
+    watermark: str | None
+    summary: Summary
+    quarantine: int
+    unfinished: int
+
+
+OnPackage = Callable[[Package], None]
+
+Committed = Callable[[dlt.Pipeline], None]
+"""Called after a package is committed."""
 
 
 @private_files()
@@ -111,8 +139,11 @@ def load_runs(
     publish: Path | None = None,
     sample: Sample | None = None,
     on_wait: Callable[[str], None] | None = None,
+    on_package: OnPackage | None = None,
 ) -> Summary:
     """Load all runs that are due, or those of a `sample`.
+
+    `on_package` is called after each package is committed. An error that it raises ends the load.
 
     `publish` is the file that gets a copy of the finished database, replaced in one step; see
     `store/duckdb/publish`. `on_wait` gets a line when another process has the database open and the load
@@ -122,45 +153,91 @@ def load_runs(
     LockedError before it does anything if another process loads into the target.
     """
     if publish is not None:
-        if not target.traits.has_file:
-            raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
-        check_place(target.database, publish)
+        _check_publish(target, publish)
     # a wrong setting is an error before anything is loaded
     answer_settings()
     started, used_before = time.monotonic(), replace(platform.client.usage)
+
+    def summarize() -> Summary:
+        return _summarize(sync, used_before, time.monotonic() - started)
+
+    def committed(running: dlt.Pipeline) -> None:
+        # the package costs two queries
+        if sample is None and (on_package is not None or logger.isEnabledFor(logging.INFO)):
+            _tell(_package(running, sync, target, summarize()), on_package)
+
     folder = working_folder(target)
     with translate_errors(target, folder), exclusive(target, f"docruns load {platform.name}"):
         sync = Sync(platform, progress, sample=sample)
         source = make_source(platform.name, partial(platform.resources, sync))
         if sample is not None:
             source = source.with_resources(*RUN_RESOURCES)
-        half_loaded = _load_with_limited_memory(source, sync, target, on_wait)
+        half_loaded = _load_with_limited_memory(source, sync, target, on_wait, committed)
         if publish is not None:
             if half_loaded:
-                raise DocrunsError(
+                raise TransientError(
                     f"--publish: no copy was made: a killed load left {half_loaded} runs at two versions in {target}. "
                     "Load again until the summary no longer says that runs are due."
                 )
             publish_copy(target.database, publish, folder.name, on_wait)
-    return _summarize(sync, used_before, time.monotonic() - started)
+    return summarize()
+
+
+def _check_publish(target: Target, publish: Path) -> None:
+    if not target.traits.has_file:
+        raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
+    check_place(target.database, publish)
+
+
+def _package(running: dlt.Pipeline, sync: Sync, target: Target, summary: Summary) -> Package:
+    """The package that was committed last."""
+    return Package(
+        provider=sync.platform.name,
+        dataset=target.dataset,
+        load_id=sync.load_id,
+        rows=sync.metrics.package_rows(),
+        watermark=summary.watermark,
+        summary=summary,
+        quarantine=lookup.count_rows(running, QUARANTINE, "resolved_at IS NULL"),
+        unfinished=lookup.count_rows(running, WORKFLOW_RUNS, "is_final = %s AND deleted_at IS NULL", False),
+    )
+
+
+def _tell(package: Package, on_package: OnPackage | None) -> None:
+    about = {name: getattr(package, name) for name in _LOGGED}
+    logger.info(
+        "%s: a package with %s rows is committed, watermark %s",
+        package.provider, f"{sum(package.rows.values()):,}", package.watermark or "-", extra=about,
+    )  # fmt: skip
+    if on_package is not None:
+        on_package(package)
+
+
+_LOGGED = ("provider", "dataset", "load_id", "rows", "watermark", "quarantine", "unfinished")
+"""The figures of a package that its log record has as attributes."""
 
 
 def _load_with_limited_memory(
-    source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None
+    source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None, committed: Committed
 ) -> int:
     """Load with a limit on DuckDB's memory. If that is not enough, load once more without it."""
     try:
-        return _load_until_done(source, sync, target, on_wait, MEMORY)
+        return _load_until_done(source, sync, target, on_wait, committed, MEMORY)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
     # the package is undone as after a crash
     sync.start_over()
-    return _load_until_done(source, sync, target, on_wait, None)
+    return _load_until_done(source, sync, target, on_wait, committed, None)
 
 
 def _load_until_done(
-    source: DltSource, sync: Sync, target: Target, on_wait: Callable[[str], None] | None, memory: str | None
+    source: DltSource,
+    sync: Sync,
+    target: Target,
+    on_wait: Callable[[str], None] | None,
+    committed: Committed,
+    memory: str | None,
 ) -> int:
     """Load all packages. Returns how many runs a killed load has left at two versions."""
     # the sync stays open from one package to the next: the next runs are fetched while dlt loads
@@ -173,7 +250,7 @@ def _load_until_done(
         check_provider(running, sync.platform.name, target)
         if memory is not None and target.traits.has_file:
             limit_memory(running, memory)
-        _load_packages(running, source, sync, target)
+        _load_packages(running, source, sync, target, committed)
         _mark_gone(running, sync)
         if sync.platform.has_nested_runs and not sync.is_sample and traits_of(running).takes_updates:
             mend_links(running)
@@ -200,7 +277,7 @@ def _make_views(running: dlt.Pipeline, client: Client) -> None:
         try:
             make_views(client, traits_of(running), columns)
         except DocrunsError as error:
-            logger.warning("docruns: %s", error)
+            logger.warning("%s", error)
 
 
 def check_provider(running: dlt.Pipeline, provider: str, target: Target) -> None:
@@ -213,17 +290,21 @@ def check_provider(running: dlt.Pipeline, provider: str, target: Target) -> None
         )
 
 
-def _load_packages(running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target) -> None:
+def _load_packages(
+    running: dlt.Pipeline, source: DltSource, sync: Sync, target: Target, committed: Committed
+) -> None:
     """Load packages, at least one. While one is extracted, the one before is checkpointed."""
     with ThreadPoolExecutor(1, "docruns-checkpoint") as executor:
         if sync.settings.full and not sync.is_sample and traits_of(running).takes_updates:
             commit_state(running, sync.platform.name, FULL_LOAD_BEGUN)
         load_package(running, source, target)
+        committed(running)
         checkpoint = checkpoint_aside(running, target, executor)
         # the first package has loaded the catalogue
         runs = source.with_resources(*RUN_RESOURCES)
         while sync.may_go_on:
             load_package(running, runs, target)
+            committed(running)
             checkpoint.result()
             checkpoint = checkpoint_aside(running, target, executor)
         checkpoint.result()
@@ -254,6 +335,7 @@ def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:
         failed_lists=sync.plans.failed_lists,
         requests=requests,
         retries=used.retries - before.retries,
+        refusals=used.refusals - before.refusals,
         throttled_s=round(used.throttled_s - before.throttled_s, 3),
         per_second=round(used.per_second or requests / max(seconds, 0.001), 2),
         allowed_per_second=used.allowed_per_second and round(used.allowed_per_second, 2),

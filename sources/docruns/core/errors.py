@@ -10,10 +10,24 @@ UNAUTHORIZED = 401
 """The key itself is refused; 403 may be about what is asked for."""
 
 
+LACKS_RUNS = 3
+"""The exit code of a load, a push or a verification that ended, and some runs are missing."""
+
+
 class DocrunsError(Exception):
-    """Base of all errors of docruns; `exit_code` is what the command ends with."""
+    """Base of all errors of docruns; `exit_code` is what the command ends with.
+
+    `retryable`: the same call may succeed later although nobody has changed anything.
+    """
 
     exit_code = 1
+    retryable = False
+
+
+class TransientError(DocrunsError):
+    """Something outside of docruns has failed that may work again by itself."""
+
+    retryable = True
 
 
 class ConfigError(DocrunsError):
@@ -38,6 +52,8 @@ class RowsError(ConfigError):
 class LockedError(DocrunsError):
     """Another process holds the database or the pipeline; nothing was changed."""
 
+    retryable = True
+
 
 class ApiError(DocrunsError):
     """An answer that cannot be used.
@@ -47,7 +63,6 @@ class ApiError(DocrunsError):
     message also contains the advice.
     """
 
-    retryable = False
     advice = "Check base_url and api_version."
     """What the reader of the message can do."""
 

@@ -13,6 +13,18 @@ from .codec import timestamp
 from .errors import ConfigError
 from .privacy import KEEP, Privacy
 
+DATABASE = "docruns.duckdb"
+"""The default DuckDB file, in the working directory."""
+
+DESTINATION = "duckdb"
+"""The default dlt destination."""
+
+CHUNK_RUNS = 1000
+"""Runs per load package unless `chunk_runs` is set. A kill costs at most these and those ahead."""
+
+CONFIRM = 1000
+"""The default limit of a sweep's requests for single runs."""
+
 _PRINTABLE = re.compile(r"[!-~]+")
 LONGEST = timedelta(days=36_500)
 """Longer durations are cut to 100 years: no run is older, and dates end at year 1."""

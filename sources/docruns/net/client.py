@@ -174,8 +174,10 @@ class Client:
         async with self._places:
             while True:
                 attempt += 1
+                if (too_late := await self._take_turn(call)) is not None:
+                    too_late.host = self._host
+                    return too_late
                 try:
-                    await self._take_turn(call)
                     return await self._exchange(request)
                 except ApiError as error:
                     error.host = self._host
@@ -194,7 +196,7 @@ class Client:
         """Say once that the platform is silent: the tries may take minutes."""
         if isinstance(error, UnreachableError) and not self._has_warned:
             self._has_warned = True
-            logger.warning("docruns: %s: %s: docruns tries again", error.request, error.message)
+            logger.warning("%s: %s: docruns tries again", error.request, error.message)
 
     def _pause(self, error: ApiError, attempt: int, call: _Call) -> float:
         """Seconds until the next try. It is 0 after a 429: the budget then stops all requests."""
@@ -203,12 +205,13 @@ class Client:
         if error.retry_after is not None:
             wait = max(wait if error.retry_after else 0.0, error.retry_after)
         if isinstance(error, BusyError):
+            self.usage.refusals += 1
             self.usage.throttled_s += self._budget.pause(time.monotonic(), wait, call.epoch)
             return 0.0
         return wait
 
-    async def _take_turn(self, call: _Call) -> None:
-        """Wait until this request may be sent. BusyError if that is past its deadline."""
+    async def _take_turn(self, call: _Call) -> BusyError | None:
+        """Wait until this request may be sent. The error if that is past its deadline."""
         # one at a time asks: the others need not wake up to see that they must wait
         async with self._gate:
             while True:
@@ -217,15 +220,14 @@ class Client:
                 wait, call.epoch, allowed = self._budget.take_turn(now)
                 if wait <= 0:
                     self._count(now, allowed)
-                    return
+                    return None
                 if now + wait > call.since + self._settings.retry.deadline:
-                    raise BusyError(
+                    return BusyError(
                         f"asked to wait, {wait:,.0f} s from now, longer than the "
                         f"{self._settings.retry.deadline:g} s that a request may take",
                         request=str(call.request),
                         status=429,
                         retry_after=wait,
-                        retryable=False,
                     )
                 await asyncio.sleep(wait)
 

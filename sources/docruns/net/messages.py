@@ -48,6 +48,8 @@ class Usage:
 
     requests: int = 0
     retries: int = 0
+    refusals: int = 0
+    """Answers 429."""
     throttled_s: float = 0.0
     """Seconds in which the platform allowed no requests, by its 429 answers."""
     bytes: int = 0

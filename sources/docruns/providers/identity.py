@@ -45,7 +45,7 @@ def check_storage_mode(platform: Platform) -> None:
     if saved.get("drop_columns", []) != privacy.emptied:
         if has_rows:
             logger.warning(
-                "docruns: sources.%s.drop_columns has changed: existing rows stay as they are", platform.name
+                "sources.%s.drop_columns has changed: existing rows stay as they are", platform.name
             )
         saved["drop_columns"] = privacy.emptied
     _check_content(platform, saved, has_rows)
@@ -57,7 +57,7 @@ def _check_content(platform: Platform, saved: dict[str, Any], has_rows: bool) ->
         before = saved.setdefault("content", {}).setdefault(name, value)
         if before != value and has_rows and not platform.settings.full:
             logger.warning(
-                "docruns: sources.%s.%s was %s and is %s now: loaded runs keep their rows; --full reads them again",
+                "sources.%s.%s was %s and is %s now: loaded runs keep their rows; --full reads them again",
                 platform.name, name, json.dumps(before), json.dumps(value),
             )  # fmt: skip
         saved["content"][name] = value
@@ -81,7 +81,7 @@ def forget_other_dataset(platform: Platform) -> None:
         return
     if first:
         logger.warning(
-            "docruns: %s does not hold what the pipeline's state says of it: %s is loaded from the beginning",
+            "%s does not hold what the pipeline's state says of it: %s is loaded from the beginning",
             running.dataset_name, platform.name,
         )  # fmt: skip
         saved.clear()

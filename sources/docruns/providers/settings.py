@@ -205,13 +205,13 @@ def refuse_unknown_settings(provider: str, known: Iterable[str]) -> None:
         for name, value in values.items():
             # a nested table is a setting of dlt, such as one of a resource
             if name not in names and not isinstance(value, dict):
-                raise _unknown(f"sources.{provider}.{name}", name, names)
+                raise unknown_setting(f"sources.{provider}.{name}", name, names)
     if provider == "extend":
         _refuse_beside_secrets()
     for variable in os.environ:
         name = variable.removeprefix(start).lower()
         if variable.startswith(start) and "__" not in name and name not in names:
-            raise _unknown(variable, name, names)
+            raise unknown_setting(variable, name, names)
 
 
 def _refuse_beside_secrets() -> None:
@@ -232,7 +232,7 @@ def warn_of_unread_settings() -> None:
         _WARNED.append(unread)
         names = ", ".join(f"[{'.'.join(section)}]" for section in unread)
         logger.warning(
-            "docruns: nothing reads %s: the sections of docruns are %s",
+            "nothing reads %s: the sections of docruns are %s",
             names,
             ", ".join(f"[sources.{name}]" for name in PROVIDERS),
         )
@@ -267,7 +267,8 @@ def _is_unread(section: tuple[str, ...]) -> bool:
     )
 
 
-def _unknown(key: str, name: str, names: set[str]) -> ConfigError:
+def unknown_setting(key: str, name: str, names: set[str]) -> ConfigError:
+    """The error for a setting that does not exist, with the nearest one that does."""
     close = get_close_matches(name, names, 1)
     hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(sorted(names))}."
     return ConfigError(key, "is no setting.", hint)

@@ -36,14 +36,25 @@ from dlt.common.configuration.exceptions import (
     LookupTraces,
     ValueNotSecretException,
 )
-from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
+from dlt.common.destination.exceptions import (
+    DestinationException,
+    DestinationTransientException,
+    UnknownDestinationModule,
+)
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.runtime.run_context import active
 from dlt.common.storages.exceptions import LoadPackageNotFound
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ..core.errors import ConfigError, DocrunsError, causes_of, is_file_limit, is_memory_limit
+from ..core.errors import (
+    ConfigError,
+    DocrunsError,
+    TransientError,
+    causes_of,
+    is_file_limit,
+    is_memory_limit,
+)
 from .duckdb.errors import first_line, forbidden_error, from_duckdb, no_space_error
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -55,6 +66,10 @@ _FOREIGN = (PipelineStepFailed, DestinationException, duckdb.Error)
 
 # the class of a SQLSTATE: the server is away, full, shutting down, or does not let the user in
 _UNREACHABLE_CODES = ("08", "28", "3D", "53", "57")
+# the user is unknown, the database does not exist, the disk of the server is full
+_LASTING_CODES = ("28", "3D", "53100")
+# a driver gives no code where the connection is refused
+_LASTING_TEXT = re.compile("authentication failed|does not exist|pg_hba|could not translate host")
 # all that a message about an encoding may quote: the bytes of one character
 _ENCODING_TEXT = re.compile(
     r'character with byte sequence [0-9a-fx ]+ in encoding "\w+" has no equivalent in encoding "\w+"'
@@ -149,10 +164,12 @@ def _set_aside(error: Exception, causes: list[BaseException], database: str, kep
         where = f"The whole error, which may quote documents, is in {kept}; only you can read it."
     except OSError as problem:
         where = f"The whole error is lost: {kept} cannot be written ({problem.strerror})."
-    return DocrunsError(
+    text = (
         f"{database}: failed{table} ({reason}). {hint}{where} "
         "Committed runs stay; the next load continues after them."
     )
+    is_transient = any(isinstance(cause, DestinationTransientException) for cause in causes)
+    return TransientError(text) if is_transient else DocrunsError(text)
 
 
 def _sqlstate(cause: BaseException) -> str | None:
@@ -192,7 +209,9 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
     code = _sqlstate(cause)
     if type(cause).__name__ == "OperationalError" and (code is None or code.startswith(_UNREACHABLE_CODES)):
         # the class has this name in every driver of a database server
-        return DocrunsError(f"{database}: cannot be reached: {first_line(cause)}")
+        text = f"{database}: cannot be reached: {first_line(cause)}"
+        is_lasting = (code or "").startswith(_LASTING_CODES) or _LASTING_TEXT.search(str(cause))
+        return DocrunsError(text) if is_lasting else TransientError(text)
     return from_dlt_config(cause)
 
 
@@ -271,7 +290,7 @@ def _from_system(cause: OSError, folder: Path | None) -> DocrunsError | None:
 
 
 def _removed(place: str, reason: str, hint: str = "") -> DocrunsError:
-    return DocrunsError(
+    return TransientError(
         f"{place}: {reason}. Was it removed or replaced during the load? Run this again.{hint}"
     )
 

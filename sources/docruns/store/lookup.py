@@ -200,6 +200,15 @@ def rows_where(
         yield from (tuple(row) for row in client.execute_sql(query) or ())
 
 
+def count_rows(pipeline: dlt.Pipeline, table: Table, condition: str, *values: Any) -> int:
+    """The rows that meet an SQL condition; 0 where the table does not exist, or the destination takes no SQL."""
+    with suppress(DestinationException, PipelineException), sql_client(pipeline) as client:
+        query = f"SELECT count(*) FROM {client.make_qualified_table_name(table.name)} WHERE {condition}"
+        found: Any = client.execute_sql(query, *values)
+        return int(found[0][0])
+    return 0
+
+
 def rows_by_id(
     pipeline: dlt.Pipeline, table: Table, names: Sequence[str], ids: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import dlt
@@ -126,14 +127,29 @@ def open_pipeline(
 def _no_retries(target: Target) -> Iterator[None]:
     """Keep dlt from retrying, unless the environment says otherwise, for a file that this process opens: the
     transaction that failed may still be open in it."""
-    is_new = target.traits.has_file and _RAISE not in os.environ
-    if is_new:
-        os.environ[_RAISE] = "1"
+    if not target.traits.has_file:
+        yield
+        return
+    with _raising:
+        if not _loads and _RAISE in os.environ:
+            is_ours = False
+        else:
+            is_ours = True
+            os.environ[_RAISE] = "1"
+            _loads.append(target)
     try:
         yield
     finally:
-        if is_new:
-            os.environ.pop(_RAISE, None)
+        with _raising:
+            if is_ours:
+                _loads.remove(target)
+                if not _loads:
+                    os.environ.pop(_RAISE, None)
+
+
+_raising = Lock()
+_loads: list[Target] = []
+"""The loads of this process for which `_RAISE` is set: the last one to end removes it."""
 
 
 @contextmanager

@@ -30,7 +30,8 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.common.runtime.run_context import active
 from filelock import FileLock, Timeout
 
-from ..core.errors import ConfigError, DocrunsError, LockedError
+from ..core.errors import ConfigError, LockedError, TransientError
+from ..core.settings import DATABASE, DESTINATION
 from .destinations import DestinationTraits, location_of, sql_client, traits_by_name, traits_of
 from .duckdb.file import check_name
 from .failures import check_folder
@@ -71,8 +72,8 @@ class Target:
     """
 
     dataset: str
-    database: Path = Path("docruns.duckdb")
-    destination: str = "duckdb"
+    database: Path = Path(DATABASE)
+    destination: str = DESTINATION
 
     def __post_init__(self) -> None:
         if self.traits.has_file:
@@ -236,7 +237,7 @@ def _check_lock(client: Any, target: Target) -> None:
     try:
         client.execute_sql("SELECT 1")
     except DestinationException as error:
-        raise DocrunsError(
+        raise TransientError(
             f"{target} ({target.dataset}): the connection that held the lock of the dataset was lost. Nothing was "
             "written since. Run this again: it goes on from what is committed."
         ) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from ..core.errors import ApiError, MissingError
 from ..net.messages import Usage
 
 logger = logging.getLogger("docruns")
@@ -39,8 +40,9 @@ class RunCounts:
 class Metrics:
     """Counts of a load, and rows by table; `usage` is what its client has used."""
 
-    def __init__(self, usage: Usage, now: datetime) -> None:
+    def __init__(self, usage: Usage, now: datetime, provider: str = "") -> None:
         self.counts, self.rows = RunCounts(), Counter[str]()
+        self._provider = provider
         self._usage = usage
         self.start_package(now)
 
@@ -54,12 +56,20 @@ class Metrics:
         """Undo what was counted in this package. Requests stay counted: they were sent."""
         self.counts, self.rows = replace(self._before), Counter(self._rows_before)
 
-    def note_failed(self, resource: str, run_id: str, why: str, is_missing: bool) -> None:
-        """Count a run that could not be loaded, and log the first few. `is_missing`: it answered 404."""
+    def note_failed(self, resource: str, run_id: str, error: Exception, message: str) -> None:
+        """Count a run that could not be loaded, and log the first few, with the redacted `message` of the error."""
+        is_missing = isinstance(error, MissingError)
         self.counts.gone += is_missing
         self.counts.quarantined += not is_missing
+        # other libraries quote the value that they refuse
+        why = message if isinstance(error, ApiError) else type(error).__name__
         if self.counts.quarantined + self.counts.gone <= NAMED:
-            logger.warning("docruns: %s %s is quarantined: %s", resource, run_id, why)
+            about = {"provider": self._provider, "resource": resource, "run_id": run_id}
+            logger.warning("%s %s is quarantined: %s", resource, run_id, why, extra=about)
+
+    def package_rows(self) -> dict[str, int]:
+        """The rows of this package, by table."""
+        return dict(self.rows - self._rows_before)
 
     def package_row(self) -> dict[str, Any]:
         """What this package has done so far, by column of `syncs`."""

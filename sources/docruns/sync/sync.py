@@ -54,7 +54,7 @@ class Sync:
         self.platform, self.client = platform, platform.client
         self.settings, self.clock = platform.settings, platform.clock
         self._sample = sample
-        self.metrics = Metrics(self.client.usage, self.clock())
+        self.metrics = Metrics(self.client.usage, self.clock(), platform.name)
         self.plans = ListPlans(self.settings, self.metrics, self.clock, progress)
         self.known = KnownRuns()
         self.versions = Versions()
@@ -350,7 +350,7 @@ class _ListLoad:
     def _quarantine(self, run: ListedRun, error: Exception, body: bytes) -> Batch:
         name = type(error).__name__
         message = quarantine.redacted_message(error, self._privacy)
-        self._sync.metrics.note_failed(self._list.name, run.id, message, isinstance(error, MissingError))
+        self._sync.metrics.note_failed(self._list.name, run.id, error, message)
         run = run._replace(source=run.source or self._sync.known.sources.get(run.id))
         failure = self._state.not_loaded(run, name, message, self._overlap, self._planned.walked_at)
         return quarantine.failed_row(self._list.name, failure, body, self._sync.clock())

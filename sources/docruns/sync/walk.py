@@ -106,7 +106,8 @@ class ListPlans:
         self.tell(stage, name, 0, None)
         if stage == "failed":
             why = quarantine.redacted_message(error, self._settings.privacy)
-            logger.warning("docruns: the list %s could not be read, its runs are missing: %s", name, why)
+            about = {"list": name, "stage": stage}
+            logger.warning("the list %s could not be read, its runs are missing: %s", name, why, extra=about)
 
     @property
     def failed_lists(self) -> list[str]:
@@ -149,7 +150,7 @@ class ListPlans:
             if not is_about_list(error):
                 raise
             why = quarantine.redacted_message(error, self._settings.privacy)
-            logger.warning("docruns: what made the runs of %s is not known: %s", run_list.name, why)
+            logger.warning("what made the runs of %s is not known: %s", run_list.name, why)
             return {}
 
     def _walk_list(self, run_list: RunList, saved: SavedState) -> Iterator[bool]:

@@ -1,7 +1,8 @@
-"""The commands that read a database: `docruns models | sql | report | notebook`."""
+"""The commands that read a database: `docruns status | doctor | models | sql | report | notebook`."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -14,9 +15,13 @@ from typing import Annotated
 
 import typer
 
+from ...core.codec import rfc3339
 from ...core.errors import ConfigError, DocrunsError
-from .console import report_wait, say
-from .options import DEFAULT_DATABASE, Database, Destination
+from ...core.settings import DESTINATION
+from . import console
+from .console import report_wait
+from .logs import say
+from .options import DEFAULT_DATABASE, AsJson, Database, Destination
 from .streams import print_answer, require_output
 
 app = typer.Typer()
@@ -30,12 +35,60 @@ Output = Annotated[Path | None, typer.Option(help="Write a Parquet file.", show_
 
 
 @app.command()
+def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+    """Show what a DuckDB file holds.
+
+    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using
+    it.
+    """
+    from ...store.process.environment import disable_telemetry
+    from ...store.target import Target, lock_holders, require_database
+    from ..health.status import reports
+
+    disable_telemetry()
+    require_database(Target("", database))
+    datasets = reports(database, lambda: lock_holders(database))
+    print_answer(json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, database))
+
+
+@app.command()
+def doctor(
+    database: Database = DEFAULT_DATABASE,
+    max_age: Annotated[str, typer.Option(help="The last load must not be older, e.g. 90m, 26h, 2d.")] = "1d",
+    days: Annotated[int, typer.Option(help="Name runs that are not final for longer.", min=0)] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a DuckDB file and its loads, and what to do.
+
+    Exits with 0 where nothing is to be done, 1 where somebody must act, 3 where runs are missing, 4 where a key is
+    refused: a monitor can call it. Sends one request to each platform.
+    """
+    from datetime import timedelta
+
+    from ...core.settings import duration
+    from ...store.process.environment import disable_telemetry
+    from ...store.target import Target, require_database
+    from ..health.doctor import Limits, examine, exit_code
+
+    disable_telemetry()
+    require_database(Target("", database))
+    findings = examine(database, Limits(duration(max_age, "--max-age"), timedelta(days=days)))
+    code = exit_code(findings)
+    if as_json:
+        print_answer(json.dumps({"exit_code": code, "findings": [each.as_dict() for each in findings]}))
+    else:
+        print_answer(console.as_page(findings))
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
 def models(
     name: Annotated[
         str | None, typer.Argument(help="A model, to print its rows.", show_default=False)
     ] = None,
     database: Database = DEFAULT_DATABASE,
-    destination: Destination = "duckdb",
+    destination: Destination = DESTINATION,
     dataset: AnyDataset = None,
     show_sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of the model.")] = False,
     as_csv: AsCsv = False,

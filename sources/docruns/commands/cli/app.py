@@ -1,5 +1,5 @@
-"""The command: `docruns demo | load | check | status | verify | sweep | push | copy | models | sql | report |
-tables | sandbox | notebook`.
+"""The command: `docruns demo | load | check | status | doctor | verify | sweep | push | copy | models | sql |
+report | tables | sandbox | notebook`.
 
 Results go to stdout, progress and errors to stderr.
 
@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...core.codec import rfc3339
-from ...core.errors import ConfigError
+from ...core.errors import LACKS_RUNS, ConfigError
+from ...core.settings import CONFIRM, DESTINATION
 from . import answers, console, warehouse
-from .console import report_wait, say
+from .console import report_wait
+from .logs import say
 from .options import (
     DEFAULT_DATABASE,
-    QUARANTINED,
     ApiVersion,
     AsJson,
     BaseUrl,
     Database,
     Dataset,
     Destination,
-    Provider,
+    LogFormat,
+    LogFormatOption,
     ProviderArgument,
     WritableArgument,
-    connect_platform,
-    make_target,
 )
 from .streams import print_answer
 from .surroundings import require_address_space
@@ -51,6 +50,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 everything is loaded, 1 failed, 2 wrong use or configuration, 3 loaded but some runs are "
     "quarantined, or pushed but some runs were refused or not confirmed, 4 the API refused the key.",
 )
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,7 +82,7 @@ def global_options(
 def load(
     provider: ProviderArgument,
     database: Database = DEFAULT_DATABASE,
-    destination: Destination = "duckdb",
+    destination: Destination = DESTINATION,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -91,7 +95,12 @@ def load(
     publish: Annotated[
         Path | None, typer.Option(help="Copy the database to this file when all is loaded.")
     ] = None,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(help="Write the figures of the load to this file, in Prometheus' text format."),
+    ] = None,
     as_json: AsJson = False,
+    log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 # its callback sets it
 ) -> None:
     """Load every new or changed run.
 
@@ -100,23 +109,29 @@ def load(
     """
     from ...store.duckdb.heap import limit_arenas
     from ...store.process.memory import hide_pandas
-    from ..load import load_runs
+    from ..calls import public
+    from ..calls.connect import make_target
     from .progress import show_progress
 
-    target = make_target(provider, database, destination, dataset)
-    options = {
-        "base_url": base_url,
-        "api_version": api_version,
-        "since": since,
-        "until": until,
-        "max_runs": max_runs,
-        "full": full or None,
-    }
+    target = make_target(provider.value, database, destination, dataset)
     limit_arenas()
-    platform = connect_platform(provider, options)
     hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
     with hidden, show_progress() as progress:
-        summary = load_runs(platform, target, progress, publish=publish, on_wait=report_wait)
+        summary = public.load(
+            provider.value,
+            database=database,
+            destination=destination,
+            dataset=dataset,
+            since=since,
+            until=until,
+            max_runs=max_runs,
+            full=full,
+            publish=publish,
+            metrics_file=metrics_file,
+            on_progress=progress,
+            base_url=base_url,
+            api_version=api_version,
+        )
     if as_json:
         print(json.dumps(summary.as_dict()))
     else:
@@ -125,8 +140,7 @@ def load(
         say(f"docruns: copied {target.database} to {publish}")
     for notice in console.notices(summary, target):
         say(f"docruns: {notice}")
-    if summary.lacks_runs:
-        raise typer.Exit(QUARANTINED)
+    _exit(summary.exit_code)
 
 
 @app.command()
@@ -135,68 +149,65 @@ def check(provider: ProviderArgument, base_url: BaseUrl = None, api_version: Api
 
     Reads the first page of each list, and prints how many runs the key can see there.
     """
+    from ..calls.connect import connect_platform
     from ..health.check import check_access
 
-    for line in check_access(connect_platform(provider, {"base_url": base_url, "api_version": api_version})):
+    settings = {"base_url": base_url, "api_version": api_version}
+    for line in check_access(connect_platform(provider.value, settings)):
         print(line)
-
-
-@app.command()
-def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show what a DuckDB file holds.
-
-    For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using
-    it.
-    """
-    from ...store.process.environment import disable_telemetry
-    from ...store.target import Target, lock_holders, require_database
-    from ..health.status import reports
-
-    disable_telemetry()
-    require_database(Target("", database))
-    datasets = reports(database, lambda: lock_holders(database))
-    print_answer(json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, database))
 
 
 @app.command()
 def sweep(
     provider: ProviderArgument,
     database: Database = DEFAULT_DATABASE,
-    destination: Destination = "duckdb",
+    destination: Destination = DESTINATION,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
     confirm: Annotated[
         int, typer.Option(help="Send at most this many requests for missing runs, or stop.", min=0)
-    ] = 1000,
+    ] = CONFIRM,
     yes: Annotated[
         bool, typer.Option("--yes", help="Continue even if many runs, or all of a list, are missing.")
     ] = False,
     as_json: AsJson = False,
+    log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 # its callback sets it
 ) -> None:
     """Mark runs that the platform has deleted.
 
     Sets `deleted_at` and deletes no row. Reads all lists to their ends, then sends one request for each run
     that is missing there. Only a run that answers 404 or 410 is marked, with the runs that were inside it.
     """
-    from ..reconcile.sweep import sweep_deleted
+    from ..calls import public
+    from ..calls.connect import make_target
     from .progress import show_progress
 
-    target = make_target(provider, database, destination, dataset)
-    platform = connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
-        result = sweep_deleted(platform, target, progress, confirm=confirm, yes=yes, on_wait=report_wait)
+        result = public.sweep(
+            provider.value,
+            database=database,
+            destination=destination,
+            dataset=dataset,
+            confirm=confirm,
+            yes=yes,
+            on_progress=progress,
+            base_url=base_url,
+            api_version=api_version,
+        )
+    target = make_target(provider.value, database, destination, dataset)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
         console.show_sweep(result, target)
+    _exit(result.exit_code)
 
 
 @app.command()
 def verify(
     provider: ProviderArgument,
     database: Database = DEFAULT_DATABASE,
-    destination: Destination = "duckdb",
+    destination: Destination = DESTINATION,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -218,39 +229,42 @@ def verify(
         str | None, typer.Option(help="Schema of the tables there.", show_default="that of --dataset")
     ] = None,
     as_json: AsJson = False,
+    log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 # its callback sets it
 ) -> None:
     """Compare the database with the platform, or with another database.
 
     Compares id and last change of every run, and every cell of the --deep runs. Exits with 1 if they differ.
     Run it right after a load: runs that have changed since then count as differences.
     """
-    from ..reconcile.verify import verify_runs
+    from ..calls import public
+    from ..calls.connect import make_target, other_target
     from .progress import show_progress
 
-    target = make_target(provider, database, destination, dataset)
-    if against is not None:
-        of_platform = {"--deep": deep, "--seed": seed, "--base-url": base_url, "--api-version": api_version}
-        warehouse.verify_against(
-            provider,
-            target,
-            against,
-            against_dataset,
-            [name for name, given in of_platform.items() if given],
-            as_json,
-        )
-        return
-    platform = connect_platform(provider, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
-        result = verify_runs(platform, target, progress, deep=deep, seed=seed, on_wait=report_wait)
+        result = public.verify(
+            provider.value,
+            database=database,
+            destination=destination,
+            dataset=dataset,
+            deep=deep,
+            seed=seed,
+            against=against,
+            against_dataset=against_dataset,
+            on_progress=progress,
+            base_url=base_url,
+            api_version=api_version,
+        )
+    target = make_target(provider.value, database, destination, dataset)
+    other = (
+        None if against is None else other_target(provider.value, against, against_dataset or target.dataset)
+    )
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
-        console.show_verify(result, target)
-    if result.differs:
-        raise typer.Exit(1)
-    if result.quarantined:
+        console.show_verify(result, target, other)
+    if result.quarantined and not result.differs:
         say(f"docruns: {console.quarantine_notice(len(result.quarantined), target)}")
-        raise typer.Exit(QUARANTINED)
+    _exit(result.exit_code)
 
 
 @app.command()
@@ -260,7 +274,7 @@ def push(
         str, typer.Option("--from", help="Rows to push: a query, or a .csv, .jsonl, .parquet or .sql file.")
     ],
     database: Database = DEFAULT_DATABASE,
-    destination: Destination = "duckdb",
+    destination: Destination = DESTINATION,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -274,18 +288,17 @@ def push(
     The rows have the column `id`, and `name`, `metadata` (a JSON object) or `metadata.<key>`. Only
     differences are sent, and each one once. You can stop it at any time and run it again.
     """
+    from ..calls.connect import connect_platform, make_target
     from ..push import report
     from ..push.push import push_rows
     from .progress import show_progress
 
-    target = make_target(provider, database, destination, dataset)
-    options = {"base_url": base_url, "api_version": api_version}
-    platform = connect_platform(Provider(provider), options)
+    target = make_target(provider.value, database, destination, dataset)
+    platform = connect_platform(provider.value, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
         result = push_rows(platform, target, source, progress, dry_run=dry_run, on_wait=report_wait)
     report.show(result, target, dry_run=dry_run, as_json=as_json)
-    if result.refused or result.unconfirmed:
-        raise typer.Exit(QUARANTINED)
+    _exit(LACKS_RUNS if result.refused or result.unconfirmed else 0)
 
 
 @app.command()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.tables import CLEARED, TABLES, Table
+from .logs import say
 
 if TYPE_CHECKING:
     from ...store.target import Target
     from ..copy import CopySummary
+    from ..health.doctor import Finding
     from ..load import Summary
     from ..reconcile.sweep import SweepResult
     from ..reconcile.verify import VerifyResult
-
-
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def report_wait(text: str) -> None:
@@ -130,6 +126,18 @@ def as_report(datasets: list[dict[str, Any]], database: Path) -> str:
             if name != "dataset":
                 lines.append(f"  {name:<22} {value if value is not None else '-'}")
     return "\n".join(lines) or f"{database}: nothing is loaded yet"
+
+
+def as_page(findings: Sequence[Finding]) -> str:
+    """Findings of `doctor`, by dataset: those to act on are marked, and have their advice below."""
+    lines: list[str] = []
+    for dataset in dict.fromkeys(finding.dataset for finding in findings):
+        lines.append(dataset or "this machine")
+        for finding in findings:
+            if finding.dataset == dataset:
+                lines.append(f"{'!' if finding.exit_code else ' '} {finding.topic:<11} {finding.text}")
+                lines += [f"  {'':<11} {finding.advice}"] if finding.advice else []
+    return "\n".join(lines)
 
 
 PRIVATE = (

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.errors import DocrunsError
 from .app import app
-from .console import say
+from .logs import say, set_format
 from .streams import lost_output, prepare_streams
 from .surroundings import limit_error, prepare_environment
 
@@ -26,6 +26,7 @@ def run() -> None:
     atexit.register(_silence_teardown)
     logging.getLogger("dlt").addFilter(_OneLinePerProblem())
     prepare_streams()
+    set_format("text")
     prepare_environment()
     if "_DOCRUNS_COMPLETE" in os.environ:
         # without rich, which takes 0.6 s of CPU to render the help texts; None: not installed
@@ -38,14 +39,16 @@ def run() -> None:
         if signals.received is not None and getattr(error, "code", 1) != 0:
             # any error after a signal comes from the signal
             name = signals.received.name
-            say(f"docruns: stopped by {name}. Committed runs stay; the next load continues there.")
-            sys.exit(128 + signals.received)
+            code = 128 + signals.received
+            text = f"docruns: stopped by {name}. Committed runs stay; the next load continues there."
+            say(text, logging.ERROR, exit_code=code, retryable=True)
+            sys.exit(code)
         known = _as_docruns_error(error)
         if known is None:
             if isinstance(error, SystemExit):
                 _report_lost_output()
             raise
-        say(f"docruns: {known}")
+        say(f"docruns: {known}", logging.ERROR, exit_code=known.exit_code, retryable=known.retryable)
         sys.exit(known.exit_code)
 
 

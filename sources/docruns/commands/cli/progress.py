@@ -1,10 +1,10 @@
-"""Progress of a load on stderr: live bars on a terminal, elsewhere a line every 5 seconds."""
+"""Progress of a load on stderr: live bars on a terminal, elsewhere a line every 5 seconds, as JSON with `--log-format json`."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
 
 from ...sync.metrics import Progress
+from .logs import is_json, say
 
 _PLAIN_EVERY_S = 5.0
 
@@ -26,12 +27,14 @@ def show_progress(quiet: bool = False, stream: TextIO | None = None) -> Iterator
     out = stream or sys.stderr
     if quiet:
         yield None
+    elif stream is None and is_json():
+        yield _PlainLines(say)
     elif out.isatty():
         bars = _LiveBars(out)
         with bars.progress:
             yield bars
     else:
-        yield _PlainLines(out)
+        yield _PlainLines(lambda line, **_: print(line, file=out, flush=True))
 
 
 class _LiveBars:
@@ -58,21 +61,24 @@ class _LiveBars:
 
 
 class _PlainLines:
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    """Writes lines; as JSON objects they have the figures of the line as keys."""
+
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
         self._last = time.monotonic()
         self._rate = _Rate()
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None:
         rate = self._rate(name, done) if stage in _RATED else ""
         now = time.monotonic()
+        about = {"stage": stage, "list": name, "done": done, "total": total}
         if line := _line(stage, name, done):
-            print(line, file=self._out, flush=True)
+            self._write(line, **about)
         elif stage in _STEPS and now - self._last >= _PLAIN_EVERY_S:
             self._last = now
             of = "" if total is None else f" of {total:,}"
             left = self._rate.left(done, total)
-            print(f"{name}: {stage} {done:,}{of} {rate} {left}".rstrip(), file=self._out, flush=True)
+            self._write(f"{name}: {stage} {done:,}{of} {rate} {left}".rstrip(), **about)
 
 
 def _line(stage: str, name: str, done: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DocrunsError, causes_of, is_file_limit, is_memory_limit
-from .console import say
+from .logs import say
 
 _resource: Any = import_module("resource") if find_spec("resource") else None
 """None on Windows, which has no such limits."""

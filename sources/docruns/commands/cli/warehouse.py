@@ -9,25 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...core.errors import ConfigError
 from . import console
-from .console import report_wait, say
+from .logs import say
 from .options import (
     DEFAULT_DATABASE,
-    QUARANTINED,
     AsJson,
     Database,
     Dataset,
     Destination,
-    Provider,
     ProviderArgument,
-    make_target,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...store.target import Target
+    pass
 
 app = typer.Typer()
 
@@ -51,55 +45,30 @@ def copy(
     at any time and run it again. `docruns load` can go on in the copy where the file was.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.process.environment import disable_telemetry
     from ...store.process.memory import hide_pandas
-    from ..copy import copy_runs
+    from ..calls import public
+    from ..calls.connect import make_target
     from .progress import show_progress
 
-    disable_telemetry()
     limit_arenas()
-    target = make_target(provider, database, destination, dataset)
-    loaded = make_target(provider, source, "duckdb", from_dataset or dataset)
+    target = make_target(provider.value, database, destination, dataset)
     hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
     with hidden, show_progress() as progress:
-        summary = copy_runs(loaded, target, provider.value, progress, full=full, on_wait=report_wait)
+        summary = public.copy(
+            provider.value,
+            source,
+            database=database,
+            destination=destination,
+            dataset=dataset,
+            from_dataset=from_dataset,
+            full=full,
+            on_progress=progress,
+        )
     if as_json:
         print(json.dumps(summary.as_dict()))
     else:
         console.show_copy(summary, target)
     if summary.quarantined:
         say(f"docruns: {console.quarantine_notice(summary.quarantined, target)}")
-        raise typer.Exit(QUARANTINED)
-
-
-def verify_against(
-    provider: Provider,
-    target: Target,
-    against: str,
-    dataset: str | None,
-    excluded: Sequence[str],
-    as_json: bool,
-) -> None:
-    """Compare a target with another DuckDB file or destination. `excluded` are options that are given and are about
-    the platform."""
-    from ...store.process.environment import disable_telemetry
-    from ..reconcile.against import verify_against
-    from .progress import show_progress
-
-    if excluded:
-        raise ConfigError(
-            "--against", f"excludes {' and '.join(excluded)}: it asks no platform.", "Choose one."
-        )
-    disable_telemetry()
-    # the name of a destination has neither dot nor slash
-    is_file = not against.isidentifier() or Path(against).exists()
-    place = (Path(against), "duckdb") if is_file else (DEFAULT_DATABASE, against)
-    other = make_target(provider, place[0], place[1], dataset or target.dataset)
-    with show_progress() as progress:
-        result = verify_against(provider, target, other, progress, on_wait=report_wait)
-    if as_json:
-        print(json.dumps(result.as_dict()))
-    else:
-        console.show_verify(result, target, other)
-    if result.differs:
-        raise typer.Exit(1)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def _as_json(holder: LockHolder | None) -> dict[str, Any] | None:
 
 def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any]:
     """One dataset as plain values. Counts are of rows; ages are in seconds."""
-    tables = _Tables(connection, dataset)
+    tables = Tables(connection, dataset)
     runs, unfinished, deleted, newest = tables.workflow_runs()
     provider, watermark, last_load_at, complete = tables.last_sync()
     return {
@@ -71,7 +71,7 @@ def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any
     }
 
 
-class _Tables:
+class Tables:
     """Queries on the tables of one dataset. A table exists only from its first row on."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
@@ -85,7 +85,7 @@ class _Tables:
 
     def workflow_runs(self) -> tuple[Any, ...]:
         """How many there are, how many of them are unfinished and deleted, and the latest change."""
-        return self._first_row(
+        return self.first_row(
             "workflow_runs",
             "SELECT count(*), count(*) FILTER (NOT is_final AND deleted_at IS NULL), "
             "count(*) FILTER (deleted_at IS NOT NULL), max(updated_at) FROM {table}",
@@ -94,7 +94,7 @@ class _Tables:
 
     def last_sync(self) -> tuple[Any, ...]:
         """Provider, watermark, end and completeness of the last package."""
-        return self._first_row(
+        return self.first_row(
             "syncs",
             "SELECT provider, watermark, finished_at, complete FROM {table} "
             "ORDER BY finished_at DESC LIMIT 1",
@@ -103,7 +103,7 @@ class _Tables:
 
     def half_loaded_packages(self) -> int:
         """Packages that a killed load has merged in part: dlt does not list them as loaded."""
-        row = self._first_row(
+        row = self.first_row(
             "workflow_runs",
             # a run that is deleted on the platform stays as it is, since it cannot be fetched again
             "SELECT count(DISTINCT _dlt_load_id) FROM {table} WHERE deleted_at IS NULL AND "
@@ -130,10 +130,20 @@ class _Tables:
 
     def count(self, table: str, where: str = "") -> int:
         """The rows of a table."""
-        return int(self._first_row(table, f"SELECT count(*) FROM {{table}} {where}", (0,))[0])
+        return int(self.first_row(table, f"SELECT count(*) FROM {{table}} {where}", (0,))[0])
 
-    def _first_row(self, table: str, sql: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
+    def doubled(self, table: str, key: Sequence[str]) -> int:
+        """The keys of a table that more than one row has."""
+        columns = ", ".join(map(quote, key))
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {{table}} GROUP BY {columns} HAVING count(*) > 1)"
+        return int(self.first_row(table, sql, (0,))[0])
+
+    def rows(self, table: str, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query, in which `{table}` stands for the table; none where the table does not exist."""
         if table not in self._names:
-            return default
-        query = sql.format(table=f"{self._quoted}.{table}")
-        return self._connection.execute(query).fetchone() or default
+            return []
+        return self._connection.execute(sql.format(table=f"{self._quoted}.{table}")).fetchall()
+
+    def first_row(self, table: str, sql: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The first row of such a query."""
+        return next(iter(self.rows(table, sql)), default)

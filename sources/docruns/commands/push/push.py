@@ -27,7 +27,7 @@ from typing import Any
 
 from ...core.codec import rfc3339
 from ...core.errors import ApiError, ConfigError, RowsError
-from ...core.settings import is_loopback
+from ...core.settings import CHUNK_RUNS, is_loopback
 from ...core.tables import Row
 from ...providers import changes
 from ...providers.changes import Change, Comparison, DesiredRun, Problem, RemoteRun, Stored
@@ -43,7 +43,6 @@ from ...sync import quarantine
 from ...sync.inventory import check_stored_privacy
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
-from ..load import CHUNK_RUNS
 from .journal import Journal, JournalState, read_records
 from .records import Record, private_text, recorded_change, to_rows
 from .refresh import refresh_source

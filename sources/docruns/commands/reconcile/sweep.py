@@ -39,8 +39,10 @@ from ...core.errors import (
     DocrunsError,
     MissingError,
     RefusedError,
+    TransientError,
     UnreachableError,
 )
+from ...core.settings import CONFIRM
 from ...net.messages import Request
 from ...store import lookup
 from ...store.destinations import traits_of
@@ -51,9 +53,6 @@ from ...store.target import Target, exclusive, require_database, working_folder
 from ...sync.inventory import InventoryRun, ListInventory, stored_runs
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
-
-CONFIRM = 1000
-"""The default limit of requests for single runs."""
 
 FEW = 10
 """A list may lose all of up to this many runs. More are probably those of another workspace."""
@@ -72,6 +71,11 @@ class SweepResult:
     unconfirmed: int = 0
     requests: int = 0
     seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: a sweep that does not raise has done its work."""
+        return 0
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -135,7 +139,7 @@ def _check_one_workspace(runs: Iterable[InventoryRun]) -> None:
 
 def _check_whole(lists: ListInventory) -> None:
     for name, doubt in lists.incomplete_lists.items():
-        raise DocrunsError(
+        raise TransientError(
             f"{name}: the list may lack runs: {doubt}. Nothing was marked. Sweep again later. If it says the same, add "
             "--yes: a run that the list does not show is then marked if it answers 404."
         )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core.codec import utc
+from ...core.errors import LACKS_RUNS
 from ...core.flatten.values import NUL_SPELLED
 from ...core.parsed import NestedLink, ParentStep
 from ...core.tables import PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
@@ -125,6 +126,11 @@ class VerifyResult:
     def differs(self) -> bool:
         """There is a difference; quarantined runs are none."""
         return any(self.kinds.values())
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 0, 1 where there is a difference, or 3 where runs are in quarantine."""
+        return 1 if self.differs else LACKS_RUNS if self.quarantined else 0
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values: the count of each kind, and its first differences."""

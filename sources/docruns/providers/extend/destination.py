@@ -98,7 +98,7 @@ def _push(platform: Platform, rows: list[Mapping[str, Any]]) -> None:
             unanswered.append(outcome)
             return
         logger.warning(
-            "docruns: row %d (%s) was refused: %s",
+            "row %d (%s) was refused: %s",
             change.wish.row,
             change.wish.id,
             redacted_message(outcome, platform.settings.privacy),

@@ -198,7 +198,7 @@ class _Walk:
         else:
             return
         logger.warning(
-            "docruns: %s: %s, and the list has %s runs on %s pages; docruns has read them all",
+            "%s: %s, and the list has %s runs on %s pages; docruns has read them all",
             self.runs.name, stated, f"{len(self.seen):,}", f"{self.count:,}",
         )  # fmt: skip
 

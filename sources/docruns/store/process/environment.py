@@ -80,4 +80,4 @@ def warn_of_readable_secrets() -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             _warned.add(path.absolute())
-            logger.warning("docruns: %s can be read by others (mode %o): chmod 600 %s", path, mode, path)
+            logger.warning("%s can be read by others (mode %o): chmod 600 %s", path, mode, path)

@@ -1,0 +1,97 @@
+"""The platform and the target that a call or a command names by options and settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import dlt
+
+from ...core.errors import ConfigError
+from ...core.settings import CHUNK_RUNS, DATABASE, DESTINATION
+from ...providers.extend import connect_extend
+from ...providers.plextera import connect_plextera
+from ...providers.settings import refuse_unknown_settings, unknown_setting
+from ...store.failures import from_dlt_config
+from ...store.process.environment import disable_telemetry
+from ...store.target import Target
+from ...sync.lists import Platform
+
+PROVIDERS: dict[str, Callable[..., Platform]] = {"extend": connect_extend, "plextera": connect_plextera}
+"""The platforms that docruns loads."""
+
+_RESERVED = re.compile("temp|system|information_schema|pg_.*")
+"""Schemas that DuckDB and Postgres keep for themselves."""
+
+_DLT_SETTINGS = ("max_table_nesting", "root_key", "schema_contract", "section", "parallelized")
+"""Settings that dlt accepts for any source."""
+
+
+def make_target(
+    provider: str,
+    database: Path | str = DATABASE,
+    destination: str = DESTINATION,
+    dataset: str | None = None,
+) -> Target:
+    """Where the rows are. ConfigError for a dataset name that dlt would change.
+
+    Queries with the given name would not find the tables of such a dataset.
+    """
+    if not destination:
+        raise ConfigError("--destination", "is empty.", "Name a dlt destination, or leave it out for DuckDB.")
+    name = provider if dataset is None else dataset
+    if not re.fullmatch("[a-z_][a-z0-9_]*", name) or "__" in name or name.endswith("_"):
+        plain = re.sub("_+", "_", re.sub("[^a-z0-9]", "_", name.lower())).strip("_") or "runs"
+        raise ConfigError(
+            "--dataset",
+            f"{name!r} is not a plain schema name, and dlt would change it.",
+            f"Use lower-case letters, digits and single underscores, for example {plain}.",
+        )
+    if _RESERVED.fullmatch(name):
+        raise ConfigError(
+            "--dataset",
+            f"{name} is a schema of the database itself, which takes no tables there.",
+            f"Use another name, for example {name}_runs.".replace("pg_", "my_"),
+        )
+    return Target(name, Path(database), destination)
+
+
+def other_target(provider: str, place: Path | str, dataset: str) -> Target:
+    """A DuckDB file or another destination, from one word: the name of a destination has neither dot nor slash."""
+    is_file = not str(place).isidentifier() or Path(place).exists()
+    database, destination = (place, DESTINATION) if is_file else (DATABASE, str(place))
+    return make_target(provider, database, destination, dataset)
+
+
+def connect_platform(provider: str, settings: Mapping[str, Any]) -> Platform:
+    """The platform with these settings; those that are missing or None come from dlt's configuration.
+
+    ConfigError for a setting that the platform does not have, here or in the configuration.
+    """
+    # must come before dlt reads its configuration
+    disable_telemetry()
+    connect = PROVIDERS.get(provider)
+    if connect is None:
+        near = get_close_matches(str(provider), PROVIDERS, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(PROVIDERS)}."
+        raise ConfigError("provider", f"{provider} is no platform.", hint)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if provider == "plextera" and given.pop("api_version", "v1") != "v1":
+        raise ConfigError("--api-version", "Plextera's API has one version, v1.", "Leave the option out.")
+    names = set(signature(connect).parameters)
+    for name in given:
+        if name not in names:
+            raise unknown_setting(name, name, names)
+    try:
+        refuse_unknown_settings(provider, [*names, *_DLT_SETTINGS])
+        if dlt.config.get(f"sources.{provider}.chunk_runs") is None:
+            given.setdefault("chunk_runs", CHUNK_RUNS)
+        return connect(**given)
+    except Exception as error:
+        if (known := from_dlt_config(error)) is None:
+            raise
+        raise known from error
