@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-whole test-dbt test-browser screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-whole test-dbt test-browser test-lakes screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -36,6 +36,10 @@ test-browser: setup ## open the notebooks in Chromium, on a phone's screen and o
 	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium
 	$(UV) sync --frozen --quiet --group browser
 	$(RUN)/python -m pytest tests/browser/pages.py
+
+test-lakes: setup ## load into Delta and Iceberg tables, and compare each cell with DuckDB
+	$(UV) sync --frozen --quiet --group lakes
+	$(RUN)/python -m pytest -n 3 --dist worksteal tests/destinations/matrix.py tests/lakes/lakes.py
 
 screenshots: export SCREENSHOTS = screenshots
 screenshots: test-browser ## store a picture of each page of the notebooks in screenshots/

@@ -24,7 +24,7 @@ FLOORS = (
 )
 """The layers of folders from the bottom up; a folder imports only folders of lower layers."""
 
-STARTS_SANDBOX = ("commands/demo", "commands/cli/app")
+STARTS_SANDBOX = ("commands/calls/demo", "commands/cli/app")
 """The only modules that import the sandbox."""
 
 STRANGERS = (
@@ -37,13 +37,15 @@ OWNERS = {
     "httpx": {"net/"},
     "httpx_aiohttp": {"net/"},
     "aiohttp": {"net/"},
-    "pyarrow": {"store/arrow", "store/process/memory"},
+    "pyarrow": {"store/arrow", "store/merges/lakes/", "store/process/memory"},
+    "deltalake": {"store/merges/lakes/delta"},
+    "pyiceberg": {"store/merges/lakes/iceberg"},
     "duckdb": {
         "store/duckdb/",
         "store/failures",
         "models/",
         "commands/health/status",
-        "commands/demo",
+        "commands/calls/demo",
         "commands/push/rows",
     },
     "dlt": {
@@ -51,12 +53,13 @@ OWNERS = {
         "providers/",
         "commands/load",
         "commands/after_load/",
-        "commands/copy",
+        "commands/answers/views",
+        "commands/warehouse/copy",
         "commands/push/refresh",
         "commands/calls/connect",
     },
     "typer": {"commands/cli/"},
-    "rich": {"commands/cli/", "commands/demo", "commands/push/report"},
+    "rich": {"commands/cli/", "commands/calls/demo", "commands/push/report"},
     "msgspec": {"core/", "net/", "providers/", "commands/push/"},
     "sqlglot": {"commands/push/rows", "models/dialects"},
 }
@@ -261,7 +264,7 @@ def test_inner_packages_are_empty() -> None:
 
 def test_exported_names() -> None:
     """The package exports exactly the names in __all__, and each one has a docstring."""
-    calls = ["load", "sweep", "verify"]
+    calls = ["copy", "load", "sweep", "verify"]
     assert docruns.__all__ == sorted(
         ["DocrunsError", "extend", "extend_workflow_runs", "plextera", "read", *calls]
     )

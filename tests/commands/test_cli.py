@@ -63,11 +63,14 @@ def test_load_prints_a_summary(docruns: Run, sandbox: Sandbox) -> None:
     assert Path("docruns.duckdb").exists()
 
 
+FILES = ("--destination", "filesystem", "--table-format", "none")
+
+
 @pytest.mark.parametrize(
     ("destination", "message"),
     [
         ("postgres", "destination.postgres.credentials: is missing. Put it into .dlt/secrets.toml"),
-        ("filesystem", "destination.filesystem.bucket_url: is missing."),
+        ("filesystem", "--table-format: is missing, and filesystem cannot replace the rows of a changed run"),
         ("nosuch", "--destination: nosuch is not a destination of dlt."),
         ("snowflake", "--destination: snowflake needs a package that is not installed: No module named"),
     ],
@@ -308,7 +311,7 @@ def test_publish(docruns: Run, sandbox: Sandbox) -> None:
     assert docruns(*arguments, "--publish", "copy.duckdb")[0] == 0
     count = "SELECT count(*) FROM extend.fields"
     assert query(Path("copy.duckdb"), count) == query(Path("docruns.duckdb"), count)
-    code, _, err = docruns(*arguments, "--publish", "copy.duckdb", "--destination", "filesystem")
+    code, _, err = docruns(*arguments, "--publish", "copy.duckdb", *FILES)
     assert code == 2
     assert "--publish" in err
 
@@ -358,12 +361,21 @@ def test_only_the_owner_can_read_the_database(docruns: Run, sandbox: Sandbox) ->
 def test_other_destination_by_name(
     docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`--destination` accepts any dlt destination; here files in a folder."""
+    """`--destination` accepts any dlt destination; here files in a folder, without the rows that clear others in a
+    table. The setting does what the option does."""
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (tmp_path / "lake").as_uri())
-    arguments = ("load", "extend", "--base-url", sandbox.extend_url, "--destination", "filesystem")
-    code, _, err = docruns(*arguments)
+    code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url, *FILES)
     assert code == 0, err
-    assert list((tmp_path / "lake" / "extend" / "fields").iterdir())
+    assert "rows are only added" in err
+    files = f"'{tmp_path}/lake/extend/fields/*.parquet'"
+    ((rows, paths),) = duckdb.sql(f"SELECT count(*), count(*) FILTER (path = ']') FROM {files}").fetchall()
+    assert rows > 100 and paths == 0
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "none")
+    code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url, *FILES[:2])
+    assert code == 0, err
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "parquet")
+    code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url, *FILES[:2])
+    assert (code, err) == (2, "docruns: --table-format: is 'parquet'. Write delta, iceberg or none.\n")
 
 
 PROGRESS = re.compile(r"\w+: ([\d,]+ listed|(listing|fetching) [\d,/]+.*)")

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import duckdb
 import psycopg2
 
-from docruns.commands.answers import write_dbt
+from docruns.commands.answers.dataset_views import write_dbt
 from docruns.commands.load import load_runs
 from docruns.models.model import models
 from docruns.sandbox import Sandbox

@@ -13,7 +13,7 @@ import duckdb
 import psycopg2
 import pytest
 
-from docruns.commands.answers import renew_views, views_of
+from docruns.commands.answers.dataset_views import renew_views, views_of
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, DocrunsError
 from docruns.models.model import ORDER, models

@@ -20,7 +20,7 @@ from pandas.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 import docruns
-from docruns.commands.answers import views_of
+from docruns.commands.answers.dataset_views import views_of
 from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ConfigError, DocrunsError

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dlt
 import pytest
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.pipeline.exceptions import PipelineStepFailed
 
+from docruns import extend
+from docruns.core.errors import ConfigError
+from docruns.sandbox import Sandbox
 from docruns.store import destinations
-from docruns.store.destinations import KNOWN, DestinationTraits, traits_by_name, traits_of
+from docruns.store.destinations import FORMATS, KNOWN, DestinationTraits, traits_by_name, traits_of
 from docruns.store.duckdb.merge import MergingDuckDb
+from docruns.store.merges.lakes import tables
+from docruns.store.merges.lakes.destination import DESTINATIONS
 from docruns.store.target import Target
 
 PACKAGE = Path(destinations.__file__).parents[1]
@@ -56,7 +63,11 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
             id="postgres",
         ),
         pytest.param("redshift", DestinationTraits(takes_updates=True, holds_nul=False), id="redshift"),
-        pytest.param("filesystem", DestinationTraits(has_tables_in_schema_only=True), id="filesystem"),
+        pytest.param(
+            "filesystem",
+            DestinationTraits(has_tables_in_schema_only=True, has_formats=True),
+            id="filesystem",
+        ),
     ],
 )
 def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path) -> None:
@@ -69,6 +80,66 @@ def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path
     assert issubclass(destination.client_class, SqlJobClientBase) == traits.takes_updates
     found = traits_of(pipeline(tmp_path, MergingDuckDb() if traits.has_file else destination))
     assert found == traits
+
+
+LAKE = DestinationTraits(file_format="parquet", takes_updates=True, is_staged_once=True, has_formats=True)
+LOG = DestinationTraits(has_tables_in_schema_only=True, has_formats=True, table_format="none")
+
+
+@pytest.mark.parametrize(
+    ("table_format", "traits"),
+    [
+        ("delta", replace(LAKE, table_format="delta")),
+        ("iceberg", replace(LAKE, table_format="iceberg")),
+        ("none", LOG),
+    ],
+)
+def test_table_formats(table_format: str, traits: DestinationTraits, tmp_path: Path) -> None:
+    """With a table format the filesystem is a lake, whose rows are replaced, or a log."""
+    assert traits_by_name("filesystem", table_format) == FORMATS[table_format] == traits
+    assert traits_of(pipeline(tmp_path, DESTINATIONS[table_format](bucket_url=str(tmp_path)))) == traits
+    assert traits.is_log != traits.is_lake
+    assert traits_by_name("postgres", table_format) == KNOWN["postgres"]
+
+
+def test_a_log_in_a_pipeline_of_somebody_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt's own filesystem destination is a log where the setting says so."""
+    running = pipeline(tmp_path, dlt.destinations.filesystem(bucket_url=str(tmp_path)))
+    assert traits_of(running) == KNOWN["filesystem"]
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "none")
+    assert traits_of(running) == LOG
+
+
+def test_a_pipeline_that_would_only_add_rows_is_refused(tmp_path: Path, few_runs: Sandbox) -> None:
+    """`pipeline.run(extend())` on dlt's own filesystem destination is refused before any request, with the command
+    that replaces rows."""
+    few_runs.stats.reset()
+    running = pipeline(tmp_path, dlt.destinations.filesystem(bucket_url=str(tmp_path / "lake")))
+    with pytest.raises(
+        PipelineStepFailed, match="docruns load extend --destination filesystem --table-format"
+    ):
+        running.run(extend(base_url=few_runs.extend_url), table_format="delta")
+    assert few_runs.stats.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("destination", "table_format", "message"),
+    [
+        ("filesystem", "hudi", r"--table-format: is 'hudi'\. Write delta, iceberg or none\."),
+        ("postgres", "delta", r"--table-format: postgres has no table formats\."),
+    ],
+)
+def test_wrong_table_formats(destination: str, table_format: str, message: str) -> None:
+    """A table format that a destination does not have is refused."""
+    with pytest.raises(ConfigError, match=message):
+        Target("d", destination=destination, table_format=table_format)
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line names the package and how to install it."""
+    monkeypatch.setattr(tables, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs the package deltalake, .*pip install 'docruns\[lakes\]'"):
+        Target("d", destination="filesystem", table_format="delta")
 
 
 def test_every_known_destination_has_a_row() -> None:

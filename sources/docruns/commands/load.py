@@ -34,6 +34,7 @@ from ..store import lookup
 from ..store.destinations import sql_client, traits_of
 from ..store.duckdb.publish import check_place, publish_copy
 from ..store.failures import is_out_of_memory, translate_errors
+from ..store.merges import updates
 from ..store.pipeline import (
     MEMORY,
     checkpoint_aside,
@@ -50,7 +51,7 @@ from ..sync.metrics import Progress
 from ..sync.sync import Sample, Sync
 from .after_load.descriptions import describe_tables
 from .after_load.links import mend_links
-from .after_load.views import Client, answer_settings, make_views
+from .answers.views import Client, answer_settings, make_views
 
 logger = logging.getLogger("docruns")
 
@@ -255,7 +256,7 @@ def _load_until_done(
         if sync.platform.has_nested_runs and not sync.is_sample and traits_of(running).takes_updates:
             mend_links(running)
         if traits_of(running).takes_updates:
-            lookup.link_failed_runs(running)
+            updates.link_failed_runs(running)
         describe_dataset(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None
@@ -316,7 +317,7 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
     for name, run_id in sync.gone:
         gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
     if sync.gone and traits_of(running).takes_updates:
-        lookup.mark_deleted(running, gone, {}, sync.clock())
+        updates.mark_deleted(running, gone, {}, sync.clock())
 
 
 def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:

@@ -32,6 +32,7 @@ def check_storage_mode(platform: Platform) -> None:
 
     Each resource begins with this call. In a new dataset the first call writes both to the state.
     """
+    _check_format(platform)
     forget_other_dataset(platform)
     check_identity(platform)
     saved, privacy = dlt.current.source_state(), platform.settings.privacy
@@ -49,6 +50,18 @@ def check_storage_mode(platform: Platform) -> None:
             )
         saved["drop_columns"] = privacy.emptied
     _check_content(platform, saved, has_rows)
+
+
+def _check_format(platform: Platform) -> None:
+    """ConfigError in a pipeline of somebody's own that would only add rows, and has not been told to."""
+    traits = traits_of(dlt.current.pipeline())
+    if traits.has_formats and traits.table_format is None:
+        raise ConfigError(
+            "destination.filesystem.table_format",
+            "is missing, and dlt's own filesystem destination cannot replace the rows of a changed run.",
+            f"Run `docruns load {platform.name} --destination filesystem --table-format delta` (or iceberg), or set it "
+            "to none for a log of files, to which rows are only added.",
+        )
 
 
 def _check_content(platform: Platform, saved: dict[str, Any], has_rows: bool) -> None:

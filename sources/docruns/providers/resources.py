@@ -26,6 +26,7 @@ from ..store.arrow import (
     rewrite_matching,
     spell_out_nul,
     to_arrow,
+    without_clearing_rows,
 )
 from ..store.destinations import active_pipeline, traits_of
 from ..store.merges.hints import CONTRACT, Hints
@@ -168,14 +169,16 @@ def add_tables(resource: Any, privacy: Privacy, hints: Hints) -> Any:
     def open_batch(batch: Tables) -> Iterator[Any]:
         batch.taken()
         load_id = dlt.current.load_package_state()["load_id"]
-        holds_nul = traits_of(active_pipeline()).holds_nul
+        traits = traits_of(active_pipeline())
         for table, cells in batch:
             rows = rewrite_matching(cells, _platform_texts(table), _SIGNS_OF_QUERY, strip_signed_urls)
             if not batch.is_stored:
                 rows = rewrite_columns(rows, rewrites[table.name])
-            if not holds_nul:
+            if not traits.holds_nul:
                 rows = spell_out_nul(table, rows)
             new_hints = hints.of(table, replaced_runs(table, rows), resource.name, load_id)
+            if traits.is_log:
+                rows = without_clearing_rows(table, rows)
             rows = add_load_id(rows, load_id)
             if new_hints is None:
                 yield dlt.mark.with_table_name(rows, table.name)

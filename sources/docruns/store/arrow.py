@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, reduce
+from typing import Any
 
 import pyarrow as pa
 
@@ -93,12 +94,29 @@ def replaced_runs(table: Table, rows: pa.Table) -> list[str]:
     return ids
 
 
+def without_clearing_rows(table: Table, rows: pa.Table) -> pa.Table:
+    """The rows that are to stay, for a log of plain files: there no merge drops the others."""
+    return rows.filter(rows.column(CLEARED).is_null()) if table.set_of else rows
+
+
 def add_load_id(rows: pa.Table, load_id: str) -> pa.Table:
     """The rows with dlt's column for their package. dlt can add it by a setting, but that holds for the whole
     process: tables of other pipelines in it would reject their rows."""
     field = pa.field("_dlt_load_id", pa.string(), nullable=False)
     # pa.repeat imports pandas
     return rows.append_column(field, pa.array([load_id] * rows.num_rows, field.type))
+
+
+def with_cells(rows: pa.Table, by: str, wanted: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+    """The rows with new cells for those whose column `by` is a key of `wanted`. A column that the rows lack is left
+    out."""
+    keys = rows.column(by).to_pylist()
+    for name in {name for cells in wanted.values() for name in cells} & set(rows.column_names):
+        at = rows.schema.get_field_index(name)
+        field, old = rows.schema.field(at), rows.column(at).to_pylist()
+        new = [wanted.get(key, {}).get(name, cell) for key, cell in zip(keys, old, strict=True)]
+        rows = rows.set_column(at, field, pa.array(new, field.type))
+    return rows
 
 
 def rewrite_columns(rows: pa.Table, rewrites: Mapping[str, Callable[[str], str] | None]) -> pa.Table:

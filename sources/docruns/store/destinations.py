@@ -20,6 +20,8 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from ..core.errors import ConfigError
 from .duckdb.merge import MergingDuckDb
+from .merges.lakes.destination import Files
+from .merges.lakes.tables import NO_FORMAT, Format
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,20 @@ class DestinationTraits:
     parameters are the schema. None: the destination has no comments."""
     may_use_pandas: bool = True
     """dlt's client for it may make data frames."""
+    has_formats: bool = False
+    """It needs to be told a table format: without one, dlt only adds rows."""
+    table_format: Format | None = None
+    """The table format, where it has been told one."""
+
+    @property
+    def is_lake(self) -> bool:
+        """It has tables whose rows docruns replaces in commits of their own: SQL only reads them."""
+        return self.table_format in ("delta", "iceberg")
+
+    @property
+    def is_log(self) -> bool:
+        """It keeps plain files, to which rows are only added."""
+        return self.table_format == NO_FORMAT
 
 
 _DUCKDB_COMMENTS = """
@@ -106,14 +122,64 @@ KNOWN = {
         comments_query=_POSTGRES_COMMENTS,
     ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),
-    "filesystem": DestinationTraits(has_tables_in_schema_only=True),
+    "filesystem": DestinationTraits(has_tables_in_schema_only=True, has_formats=True),
 }
 """By the name that dlt gives the destination's type."""
 
 
-def traits_by_name(name: str) -> DestinationTraits:
+def _lake(table_format: Format) -> DestinationTraits:
+    return DestinationTraits(
+        file_format="parquet",
+        takes_updates=True,
+        # the rows of a run are replaced, also those of a first attempt
+        is_staged_once=True,
+        has_formats=True,
+        table_format=table_format,
+    )
+
+
+FORMATS: dict[str, DestinationTraits] = {
+    "delta": _lake("delta"),
+    "iceberg": _lake("iceberg"),
+    NO_FORMAT: DestinationTraits(has_tables_in_schema_only=True, has_formats=True, table_format=NO_FORMAT),
+}
+"""The traits of a destination that has table formats, by table format."""
+
+
+def traits_by_name(name: str, table_format: str | None = None) -> DestinationTraits:
     """The traits of a destination that is known by its name only, before dlt has set it up."""
-    return KNOWN.get(name, DestinationTraits())
+    traits = KNOWN.get(name, DestinationTraits())
+    return FORMATS.get(table_format or "", traits) if traits.has_formats else traits
+
+
+def format_setting(name: str) -> str | None:
+    """The table format that the configuration sets for the destination `name`, or None where it has none. ConfigError
+    where it needs one."""
+    if not traits_by_name(name).has_formats:
+        return None
+    found: str | None = dlt.config.get(f"destination.{name}.table_format", str)
+    if found is None:
+        raise ConfigError(
+            "--table-format",
+            f"is missing, and {name} cannot replace the rows of a changed run in plain files.",
+            "Write --table-format delta, or iceberg; or none, for a log to which rows are only added.",
+        )
+    return found
+
+
+_KEEP_DAYS = 7
+"""Days for which older versions of a table of a lake can be read, where the setting `keep_days` is missing."""
+
+
+def keep_days(name: str) -> int:
+    """The setting `keep_days` of the destination `name`. ConfigError where it is no number of days."""
+    found: Any = dlt.config.get(f"destination.{name}.keep_days")
+    if found is None:
+        return _KEEP_DAYS
+    if not str(found).isdecimal() or int(found) < 1:
+        hint = "Write a whole number of days, at least 1."
+        raise ConfigError(f"destination.{name}.keep_days", f"is {found!r}.", hint)
+    return int(found)
 
 
 def location_of(name: str) -> str:
@@ -136,6 +202,8 @@ def location_of(name: str) -> str:
 def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
     """The traits of a pipeline's destination, whatever name its configuration gives it."""
     destination = pipeline.destination
+    if isinstance(destination, Files):
+        return FORMATS[destination.table_format]
     type_ = destination.destination_type.rpartition(".")[2]
     traits = KNOWN.get(type_)
     if traits is None:
@@ -148,6 +216,9 @@ def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
                 f"pip install 'dlt[{type_}]'",
             ) from error
         return DestinationTraits(takes_updates=has_sql)
+    if traits.has_formats and dlt.config.get(f"destination.{type_}.table_format", str) == NO_FORMAT:
+        # in somebody's own pipeline: dlt keeps such files by itself
+        return FORMATS[NO_FORMAT]
     # dlt's own DuckDB destination, in somebody's own pipeline, merges from staging tables
     is_staged_once = traits.is_staged_once and isinstance(destination, MergingDuckDb)
     return replace(traits, is_staged_once=is_staged_once)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,13 +15,15 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from ..core.codec import utc
 from ..core.parsed import NestedLink
-from ..core.tables import BY_NAME, CLEARED, PROCESSOR_RUNS, RUN_TABLES, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
+from ..core.tables import CLEARED, PROCESSOR_RUNS, RUN_TABLES, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
 from .destinations import sql_client, traits_of
 
 Pipeline = dlt.Pipeline
 """The type for modules that only pass a pipeline on, and do not import dlt."""
 
-_AT_ONCE = 500
+AT_ONCE = 500
+"""Ids in one query."""
+
 _LOAD_ID = "_dlt_load_id"
 _FETCH_ROWS = 10_000
 
@@ -133,8 +135,8 @@ def _select(
         also = f" AND {client.escape_column_name(unlike[0])} <> %s" if unlike else ""
         name = client.make_qualified_table_name(table)
         wanted = ", ".join(map(client.escape_column_name, columns))
-        for start in range(0, len(ids), _AT_ONCE):
-            some = ids[start : start + _AT_ONCE]
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
             marks = ", ".join(["%s"] * len(some))
             query = f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
             bound = (*some, unlike[1]) if unlike else some
@@ -256,73 +258,6 @@ def list_cells(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, tuple[st
     """The stored source and risk level of processor runs, by id: only lists show them, and not for ever."""
     rows = _rows(pipeline, PROCESSOR_RUNS.name, ("source", "risk_level"), ids)
     return {id_: (source, level) for id_, source, level in rows}
-
-
-def link_failed_runs(pipeline: dlt.Pipeline) -> int:
-    """Give failed processor runs that name no workflow run the one that their parse run came in. Returns how many."""
-    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
-        runs = client.make_qualified_table_name(PROCESSOR_RUNS.name)
-        query = (
-            f"SELECT r.id, p.workflow_run_id FROM {runs} r JOIN {runs} p ON p.id = r.parse_run_id "
-            "WHERE r.workflow_run_id IS NULL AND r.status = 'FAILED' AND r.deleted_at IS NULL "
-            "AND p.workflow_run_id IS NOT NULL AND coalesce(r.source, 'WORKFLOW_RUN') = 'WORKFLOW_RUN'"
-        )
-        found = [(id_, run_id) for id_, run_id in client.execute_sql(query) or ()]
-        for start in range(0, len(found), _AT_ONCE):
-            some = found[start : start + _AT_ONCE]
-            case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(some))} END"
-            cells = f"workflow_run_id = {case}, source_id = {case}, source = 'WORKFLOW_RUN'"
-            values = [cell for pair in some for cell in pair]
-            where = ", ".join(["%s"] * len(some))
-            ids = [id_ for id_, _ in some]
-            client.execute_sql(f"UPDATE {runs} SET {cells} WHERE id IN ({where})", *values, *values, *ids)
-        return len(found)
-    return 0
-
-
-class Change(NamedTuple):
-    """New cells for the rows of a table whose column `by` is `value`."""
-
-    table: Table
-    by: str
-    value: str
-    cells: dict[str, Any]
-
-
-def update_rows(pipeline: dlt.Pipeline, changes: Sequence[Change]) -> None:
-    """Make all changes in one transaction."""
-    if not changes:
-        return
-    with sql_client(pipeline) as client, client.begin_transaction():
-        for change in changes:
-            name = client.make_qualified_table_name(change.table.name)
-            cells = ", ".join(f"{client.escape_column_name(cell)} = %s" for cell in change.cells)
-            query = f"UPDATE {name} SET {cells} WHERE {client.escape_column_name(change.by)} = %s"
-            client.execute_sql(query, *change.cells.values(), change.value)
-
-
-def mark_deleted(
-    pipeline: dlt.Pipeline, gone: Mapping[str, Sequence[str]], back: Mapping[str, Sequence[str]], at: datetime
-) -> None:
-    """Set `deleted_at` of runs that are gone and clear it for those that are back, by table, in one
-    transaction.
-
-    A table may be missing: a first load may have found only runs that are gone.
-    """
-    marks = [
-        (table, value, stored[start : start + _AT_ONCE])
-        for value, runs in ((at, gone), (None, back))
-        for table, ids in runs.items()
-        for stored in [[row["id"] for row in rows_of(pipeline, BY_NAME[table], "id", ids, ("id",))]]
-        for start in range(0, len(stored), _AT_ONCE)
-    ]
-    with sql_client(pipeline) as client, client.begin_transaction():
-        deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
-        for table, value, some in marks:
-            name = client.make_qualified_table_name(table)
-            wanted = ", ".join(["%s"] * len(some))
-            query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({wanted})"
-            client.execute_sql(query, value, *some)
 
 
 def stored_privacy(pipeline: dlt.Pipeline) -> str | None:

@@ -21,6 +21,7 @@ from . import lookup
 from .destinations import sql_client
 from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.merge import MergingDuckDb
+from .merges.lakes.destination import DESTINATIONS
 from .target import Target, hold_dataset, lock_holders, working_folder
 
 MEMORY = "120MB"
@@ -235,7 +236,8 @@ def _destination(
 ) -> Iterator[Any]:
     if not target.traits.has_file:
         with _utf8():
-            yield target.destination
+            table_format = target.traits.table_format
+            yield DESTINATIONS[table_format]() if table_format else target.destination
         return
     # duckdb names the file's catalog by the file's name up to the first dot, and cannot tell it
     # from a schema

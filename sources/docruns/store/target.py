@@ -32,9 +32,10 @@ from filelock import FileLock, Timeout
 
 from ..core.errors import ConfigError, LockedError, TransientError
 from ..core.settings import DATABASE, DESTINATION
-from .destinations import DestinationTraits, location_of, sql_client, traits_by_name, traits_of
+from .destinations import FORMATS, DestinationTraits, location_of, sql_client, traits_by_name, traits_of
 from .duckdb.file import check_name
 from .failures import check_folder
+from .merges.lakes.tables import check_installed
 
 _PATIENCE_S = 0.3
 """Seconds to try a lock that is taken: `lock_holder` takes each one for an instant to see whether it is
@@ -68,16 +69,26 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 class Target:
     """Where rows go: a DuckDB file, or any dlt destination by name with its own configuration.
 
-    ConfigError where the name of the file is that of a database in memory.
+    `table_format` is delta, iceberg, or none for plain files. ConfigError where the name of the file is that of a
+    database in memory, and for a table format that the destination does not have, or whose package is missing.
     """
 
     dataset: str
     database: Path = Path(DATABASE)
     destination: str = DESTINATION
+    table_format: str | None = None
 
     def __post_init__(self) -> None:
         if self.traits.has_file:
             check_name(self.database, "--database")
+        if self.table_format is None:
+            return
+        if not self.traits.has_formats:
+            problem = f"{self.destination} has no table formats."
+            raise ConfigError("--table-format", problem, "Leave the option out.")
+        if self.table_format not in FORMATS:
+            raise ConfigError("--table-format", f"is {self.table_format!r}.", "Write delta, iceberg or none.")
+        check_installed(self.table_format)
 
     def __str__(self) -> str:
         return str(self.database) if self.traits.has_file else self.destination
@@ -85,7 +96,7 @@ class Target:
     @property
     def traits(self) -> DestinationTraits:
         """What its destination can do."""
-        return traits_by_name(self.destination)
+        return traits_by_name(self.destination, self.table_format)
 
 
 def working_folder(target: Target) -> Path:

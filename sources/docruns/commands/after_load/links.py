@@ -23,6 +23,7 @@ from ...core.parsed import NestedLink
 from ...core.tables import FIELDS, PROCESSOR_RUNS, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...store import lookup
 from ...store.lookup import Pipeline
+from ...store.merges import updates
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -47,11 +48,11 @@ def mend_links(running: Pipeline) -> int:
         # an earlier version of docruns has made the table: what it says of nested runs is not enough
         return 0
     changes = [*_nested_changes(running), *_extraction_changes(running)]
-    lookup.update_rows(running, changes)
+    updates.update_rows(running, changes)
     return len(changes)
 
 
-def _nested_changes(running: Pipeline) -> Iterable[lookup.Change]:
+def _nested_changes(running: Pipeline) -> Iterable[updates.Change]:
     names = ("workflow_run_id", "position", "step_id", "nested_run_ids")
     steps = list(lookup.rows_where(running, WORKFLOW_STEPS, names, "nested_run_count > 0"))
     columns = ("id", "created_at", *NestedLink._fields)
@@ -74,7 +75,7 @@ def _nested_changes(running: Pipeline) -> Iterable[lookup.Change]:
     for id_, (_, _, *now) in stored.items():
         link = links.get(id_) or (None, None, id_, 0)
         if tuple(now) != tuple(link):
-            yield lookup.Change(WORKFLOW_RUNS, "id", id_, dict(zip(NestedLink._fields, link, strict=True)))
+            yield updates.Change(WORKFLOW_RUNS, "id", id_, dict(zip(NestedLink._fields, link, strict=True)))
 
 
 def nested_links(parents: dict[str, Claim]) -> dict[str, NestedLink]:
@@ -95,7 +96,7 @@ def nested_links(parents: dict[str, Claim]) -> dict[str, NestedLink]:
     return links
 
 
-def _extraction_changes(running: Pipeline) -> Iterable[lookup.Change]:
+def _extraction_changes(running: Pipeline) -> Iterable[updates.Change]:
     several: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     names = ("workflow_run_id", "position", "processor_run_ids")
     for run_id, position, ids in lookup.rows_where(
@@ -120,9 +121,9 @@ def _extraction_changes(running: Pipeline) -> Iterable[lookup.Change]:
             "source": claim and "WORKFLOW_RUN",
             "source_id": run_id,
         }
-        yield lookup.Change(PROCESSOR_RUNS, "id", id_, cells)
+        yield updates.Change(PROCESSOR_RUNS, "id", id_, cells)
         if has_fields:
-            yield lookup.Change(FIELDS, "processor_run_id", id_, {"workflow_run_id": run_id})
+            yield updates.Change(FIELDS, "processor_run_id", id_, {"workflow_run_id": run_id})
 
 
 def _claim(created: dict[str, datetime | None], run_id: str, position: int, step_id: str | None) -> Claim:

@@ -16,6 +16,7 @@ from ...core.settings import CHUNK_RUNS, DATABASE, DESTINATION
 from ...providers.extend import connect_extend
 from ...providers.plextera import connect_plextera
 from ...providers.settings import refuse_unknown_settings, unknown_setting
+from ...store.destinations import format_setting, traits_by_name
 from ...store.failures import from_dlt_config
 from ...store.process.environment import disable_telemetry
 from ...store.target import Target
@@ -36,8 +37,12 @@ def make_target(
     database: Path | str = DATABASE,
     destination: str = DESTINATION,
     dataset: str | None = None,
+    table_format: str | None = None,
+    *,
+    is_database: bool = False,
 ) -> Target:
-    """Where the rows are. ConfigError for a dataset name that dlt would change.
+    """Where the rows are, with the table format of the option or of the setting. ConfigError for a dataset name that
+    dlt would change, and for files where it must be a database.
 
     Queries with the given name would not find the tables of such a dataset.
     """
@@ -57,7 +62,11 @@ def make_target(
             f"{name} is a schema of the database itself, which takes no tables there.",
             f"Use another name, for example {name}_runs.".replace("pg_", "my_"),
         )
-    return Target(name, Path(database), destination)
+    if is_database and traits_by_name(destination).has_formats:
+        raise ConfigError(
+            "--destination", f"{destination} keeps files, and `pushes` must be a table of a database."
+        )
+    return Target(name, Path(database), destination, table_format or format_setting(destination))
 
 
 def other_target(provider: str, place: Path | str, dataset: str) -> Target:

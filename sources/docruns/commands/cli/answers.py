@@ -106,7 +106,7 @@ def models(
     from ...models.reader import datasets_of, open_dataset
     from ...store.process.environment import disable_telemetry
     from ...store.target import Target, require_database
-    from ..answers import all_rows_of, renew_views, sql_of, views_of, write_dbt
+    from ..answers.dataset_views import all_rows_of, renew_views, sql_of, views_of, write_dbt
 
     disable_telemetry()
     rows = {"--csv": as_csv, "--json": as_json, "--output": output is not None}

@@ -32,6 +32,7 @@ from .options import (
     LogFormat,
     LogFormatOption,
     ProviderArgument,
+    TableFormat,
     WritableArgument,
 )
 from .streams import print_answer
@@ -83,6 +84,7 @@ def load(
     provider: ProviderArgument,
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
+    table_format: TableFormat = None,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -113,7 +115,7 @@ def load(
     from ..calls.connect import make_target
     from .progress import show_progress
 
-    target = make_target(provider.value, database, destination, dataset)
+    target = make_target(provider.value, database, destination, dataset, table_format)
     limit_arenas()
     hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
     with hidden, show_progress() as progress:
@@ -121,6 +123,7 @@ def load(
             provider.value,
             database=database,
             destination=destination,
+            table_format=table_format,
             dataset=dataset,
             since=since,
             until=until,
@@ -162,6 +165,7 @@ def sweep(
     provider: ProviderArgument,
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
+    table_format: TableFormat = None,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -188,6 +192,7 @@ def sweep(
             provider.value,
             database=database,
             destination=destination,
+            table_format=table_format,
             dataset=dataset,
             confirm=confirm,
             yes=yes,
@@ -195,7 +200,7 @@ def sweep(
             base_url=base_url,
             api_version=api_version,
         )
-    target = make_target(provider.value, database, destination, dataset)
+    target = make_target(provider.value, database, destination, dataset, table_format)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
@@ -208,6 +213,7 @@ def verify(
     provider: ProviderArgument,
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
+    table_format: TableFormat = None,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -245,6 +251,7 @@ def verify(
             provider.value,
             database=database,
             destination=destination,
+            table_format=table_format,
             dataset=dataset,
             deep=deep,
             seed=seed,
@@ -254,7 +261,7 @@ def verify(
             base_url=base_url,
             api_version=api_version,
         )
-    target = make_target(provider.value, database, destination, dataset)
+    target = make_target(provider.value, database, destination, dataset, table_format)
     other = (
         None if against is None else other_target(provider.value, against, against_dataset or target.dataset)
     )
@@ -293,7 +300,7 @@ def push(
     from ..push.push import push_rows
     from .progress import show_progress
 
-    target = make_target(provider.value, database, destination, dataset)
+    target = make_target(provider.value, database, destination, dataset, is_database=True)
     platform = connect_platform(provider.value, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
         result = push_rows(platform, target, source, progress, dry_run=dry_run, on_wait=report_wait)
@@ -346,7 +353,7 @@ def demo(
 
     Needs no key. The database stays: open it with DuckDB or any notebook.
     """
-    from ..demo import run_demo
+    from ..calls.demo import run_demo
     from .progress import show_progress
 
     with show_progress() as progress:

@@ -11,11 +11,11 @@ from .logs import say
 
 if TYPE_CHECKING:
     from ...store.target import Target
-    from ..copy import CopySummary
     from ..health.doctor import Finding
     from ..load import Summary
     from ..reconcile.sweep import SweepResult
     from ..reconcile.verify import VerifyResult
+    from ..warehouse.copy import CopySummary
 
 
 def report_wait(text: str) -> None:
@@ -95,6 +95,11 @@ def show_verify(result: VerifyResult, target: Target, other: Target | None = Non
 
 def notices(summary: Summary, target: Target) -> Iterator[str]:
     """What a load could not load, and what happens with it."""
+    if target.traits.is_log:
+        yield (
+            f"{target}: rows are only added to these files, so the older rows of a run that is loaded again stay. Those "
+            "of its newest package (_dlt_load_id in the table of its run) count"
+        )
     if summary.quarantined:
         yield quarantine_notice(summary.quarantined, target)
     if summary.gone:

@@ -50,6 +50,13 @@ ApiVersion = Annotated[
         help="Extend's API version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="newest"
     ),
 ]
+TableFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="delta or iceberg, for the destination filesystem; none: files, to which rows are only added.",
+        show_default="the setting",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 

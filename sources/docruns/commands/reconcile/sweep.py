@@ -44,9 +44,9 @@ from ...core.errors import (
 )
 from ...core.settings import CONFIRM
 from ...net.messages import Request
-from ...store import lookup
 from ...store.destinations import traits_of
 from ...store.failures import translate_errors
+from ...store.merges.updates import mark_deleted
 from ...store.pipeline import open_pipeline
 from ...store.process.environment import private_files
 from ...store.target import Target, exclusive, require_database, working_folder
@@ -118,7 +118,7 @@ def sweep_deleted(
         search = _Search(platform, lists, result, progress, None if yes else confirm)
         gone = search.find_deleted(workflows, processors)
         back = search.find_restored(workflows, processors)
-        lookup.mark_deleted(running, gone, back, platform.clock())
+        mark_deleted(running, gone, back, platform.clock())
     result.marked = {table: len(ids) for table, ids in gone.items()}
     result.restored = {table: len(ids) for table, ids in back.items()}
     result.requests = platform.client.usage.requests

@@ -62,7 +62,7 @@ class _Client(DuckDbClient):
 
     def create_load_job(self, table: Any, file_path: str, load_id: str, restore: bool = False) -> LoadJob:
         if _is_merged(table) and ParsedLoadJobFileName.parse(file_path).file_format == "parquet":
-            return _FinishedJob(file_path)
+            return FinishedJob(file_path)
         if SqlLoadJob.is_sql_job(file_path):
             return _Merge(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
@@ -79,7 +79,7 @@ class _Client(DuckDbClient):
         return [_MergeRequest(table_chain, _FromFiles(self, files))] if files else []
 
 
-class _FinishedJob(RunnableLoadJob, HasFollowupJobs):
+class FinishedJob(RunnableLoadJob, HasFollowupJobs):
     """The job of a file that the merge reads where it is. It is run, though it does nothing, because dlt
     waits a second for a job that is complete from the start; a job that runs reports its end at once."""
 

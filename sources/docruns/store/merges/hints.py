@@ -4,7 +4,7 @@
     INSERT INTO fields SELECT … FROM staged WHERE _cleared is not true
 
 Tables with `set_of` are merged by the run's id: the rows of a run are replaced as a set. Rows of the other
-tables are merged one by one, by their key.
+tables are merged one by one, by their key. To a log of plain files rows are added, and nothing is merged.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Hints:
 
     def _hints(self, table: Table) -> Any:
         columns: dict[str, Any] = {c.name: {"data_type": "json"} for c in table.columns if c.type == "json"}
+        if self._traits.is_log:
+            return dlt.mark.make_hints(table_name=table.name, write_disposition="append", columns=columns)
         columns |= {c.name: {"dedup_sort": "desc"} for c in table.columns if c.decides}
         merge: dict[str, Any] = {"disposition": "merge", "strategy": "delete-insert"}
         merge_key, more = table.set_of, dict[str, Any]()
@@ -68,7 +70,7 @@ class Hints:
             columns[CLEARED] = {"data_type": "bool", "hard_delete": True}
             # as a table hint, because dlt ignores the argument "deduplicated" where it is False
             more[_DEDUPLICATED] = self._traits.is_staged_once and table.name not in self._repeated
-            if self._traits.takes_updates:
+            if self._traits.takes_updates and not self._traits.is_lake:
                 # dlt turns a merge key into "by the key or by the run's id", for which DuckDB reads
                 # every row of the table: at 20,000 heavy runs 6 ms of each new one, with this
                 # condition 0.1
@@ -82,5 +84,6 @@ class Hints:
             primary_key=list(table.key),
             merge_key=merge_key,
             columns=columns,
+            table_format=self._traits.table_format if self._traits.is_lake else None,  # type: ignore[arg-type]
             additional_table_hints=more,
         )

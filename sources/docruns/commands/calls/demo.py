@@ -9,15 +9,15 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from ..core.errors import ConfigError
-from ..models import questions
-from ..providers.extend import connect_extend
-from ..providers.plextera import connect_plextera
-from ..sandbox import Sandbox
-from ..store.duckdb.file import open_database, quote
-from ..store.target import Target
-from ..sync.metrics import Progress
-from .load import load_runs
+from ...core.errors import ConfigError
+from ...models import questions
+from ...providers.extend import connect_extend
+from ...providers.plextera import connect_plextera
+from ...sandbox import Sandbox
+from ...store.duckdb.file import open_database, quote
+from ...store.target import Target
+from ...sync.metrics import Progress
+from ..load import load_runs
 
 DATASETS = ("extend", "plextera")
 WORKSPACE = "sandbox"

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import ConfigError
-from ..models.dbt import write_project
-from ..models.dialects import WRITTEN_IN, translate
-from ..models.model import ORDER, models, schema_name
-from ..models.per_processor import FIELDS_QUERY, leaves_of, views
-from ..models.reader import columns_of, open_dataset, tables_of
-from ..store.destinations import sql_client
-from ..store.duckdb.file import quote
-from ..store.pipeline import open_pipeline
-from ..store.process.environment import private_files
-from ..store.target import Target, exclusive
-from .after_load.views import Client, answer_settings, existing_columns, make_views
+from ...core.errors import ConfigError
+from ...models.dbt import write_project
+from ...models.dialects import WRITTEN_IN, translate
+from ...models.model import ORDER, models, schema_name
+from ...models.per_processor import FIELDS_QUERY, leaves_of, views
+from ...models.reader import columns_of, open_dataset, tables_of
+from ...store.destinations import sql_client
+from ...store.duckdb.file import quote
+from ...store.pipeline import open_pipeline
+from ...store.process.environment import private_files
+from ...store.target import Target, exclusive
+from .views import Client, answer_settings, existing_columns, make_views
 
 
 class ListedView(NamedTuple):

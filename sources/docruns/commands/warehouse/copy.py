@@ -24,17 +24,17 @@ from typing import Any, NamedTuple, TypeVar
 import dlt
 from dlt.sources import DltSource
 
-from ..core.codec import rfc3339
-from ..core.errors import LACKS_RUNS, ConfigError, DocrunsError
-from ..core.privacy import KEEP
-from ..core.tables import COPIED, PROCESSOR_RUNS, TABLES, WORKFLOW_RUNS
-from ..providers.resources import add_tables, make_source, missing_tables
-from ..store import lookup
-from ..store.arrow import Tables, stored_rows, to_arrow
-from ..store.duckdb.loaded import LoadedFile, Package, Unit, id_columns, open_loaded, sets_of
-from ..store.failures import is_out_of_memory, translate_errors
-from ..store.merges.hints import Hints
-from ..store.pipeline import (
+from ...core.codec import rfc3339
+from ...core.errors import LACKS_RUNS, ConfigError, DocrunsError
+from ...core.privacy import KEEP
+from ...core.tables import COPIED, PROCESSOR_RUNS, TABLES, WORKFLOW_RUNS
+from ...providers.resources import add_tables, make_source, missing_tables
+from ...store import lookup
+from ...store.arrow import Tables, stored_rows, to_arrow
+from ...store.duckdb.loaded import LoadedFile, Package, Unit, id_columns, open_loaded, sets_of
+from ...store.failures import is_out_of_memory, translate_errors
+from ...store.merges.hints import Hints
+from ...store.pipeline import (
     MEMORY,
     checkpoint_aside,
     limit_memory,
@@ -42,11 +42,11 @@ from ..store.pipeline import (
     open_for_reading,
     open_pipeline,
 )
-from ..store.process.environment import private_files
-from ..store.process.memory import gc_frozen, system_memory_pool
-from ..store.target import Target, exclusive, working_folder
-from ..sync.metrics import Progress
-from .load import check_provider, describe_dataset
+from ...store.process.environment import private_files
+from ...store.process.memory import gc_frozen, system_memory_pool
+from ...store.target import Target, exclusive, working_folder
+from ...sync.metrics import Progress
+from ..load import check_provider, describe_dataset
 
 RUNS = (WORKFLOW_RUNS.name, PROCESSOR_RUNS.name)
 
