@@ -58,6 +58,7 @@ OWNERS = {
         "commands/push/refresh",
         "commands/calls/connect",
     },
+    "sqlalchemy": {"store/merges/mysql"},
     "typer": {"commands/cli/"},
     "rich": {"commands/cli/", "commands/calls/demo", "commands/push/report"},
     "msgspec": {"core/", "net/", "providers/", "commands/push/"},

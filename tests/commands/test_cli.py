@@ -72,7 +72,11 @@ FILES = ("--destination", "filesystem", "--table-format", "none")
         ("postgres", "destination.postgres.credentials: is missing. Put it into .dlt/secrets.toml"),
         ("filesystem", "--table-format: is missing, and filesystem cannot replace the rows of a changed run"),
         ("nosuch", "--destination: nosuch is not a destination of dlt."),
-        ("snowflake", "--destination: snowflake needs a package that is not installed: No module named"),
+        ("snowflake", "--destination: snowflake is not tested: nobody has compared its rows"),
+        (
+            "snowflake --untested",
+            "--destination: snowflake needs a package that is not installed: No module named",
+        ),
     ],
 )
 def test_destination_that_is_not_set_up(
@@ -80,7 +84,7 @@ def test_destination_that_is_not_set_up(
 ) -> None:
     """One line names the key and what to do, and no request is sent."""
     address = ("--base-url", sandbox.extend_url)
-    code, _, err = docruns("load", "extend", *address, "--destination", destination)
+    code, _, err = docruns("load", "extend", *address, "--destination", *destination.split())
     assert code == 2
     assert err.splitlines()[-1].startswith(f"docruns: {message}")
     assert "Traceback" not in err

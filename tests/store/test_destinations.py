@@ -11,12 +11,21 @@ import dlt
 import pytest
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.exceptions import PipelineStepFailed
+from typer.testing import CliRunner
 
 from docruns import extend
+from docruns.commands.cli.app import app
 from docruns.core.errors import ConfigError
 from docruns.sandbox import Sandbox
 from docruns.store import destinations
-from docruns.store.destinations import FORMATS, KNOWN, DestinationTraits, traits_by_name, traits_of
+from docruns.store.destinations import (
+    FORMATS,
+    KNOWN,
+    DestinationTraits,
+    require_tested,
+    traits_by_name,
+    traits_of,
+)
 from docruns.store.duckdb.merge import MergingDuckDb
 from docruns.store.merges.lakes import tables
 from docruns.store.merges.lakes.destination import DESTINATIONS
@@ -36,6 +45,7 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
         pytest.param(
             "duckdb",
             DestinationTraits(
+                is_tested=True,
                 file_format="parquet",
                 takes_updates=True,
                 is_staged_once=True,
@@ -50,10 +60,13 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
         pytest.param(
             "postgres",
             DestinationTraits(
+                is_tested=True,
                 file_format="parquet",
                 takes_updates=True,
                 holds_nul=False,
                 parses_json=True,
+                encoding_query="SHOW server_encoding",
+                encodings=frozenset({"UTF8", "SQL_ASCII"}),
                 has_advisory_locks=True,
                 models_dialect="postgres",
                 views_query=destinations._POSTGRES_VIEWS,
@@ -62,10 +75,21 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
             ),
             id="postgres",
         ),
+        pytest.param(
+            "sqlalchemy",
+            DestinationTraits(
+                is_tested=True,
+                file_format="parquet",
+                takes_updates=True,
+                has_json_type=False,
+                has_zones=False,
+            ),
+            id="sqlalchemy",
+        ),
         pytest.param("redshift", DestinationTraits(takes_updates=True, holds_nul=False), id="redshift"),
         pytest.param(
             "filesystem",
-            DestinationTraits(has_tables_in_schema_only=True, has_formats=True),
+            DestinationTraits(is_tested=True, has_tables_in_schema_only=True, has_formats=True),
             id="filesystem",
         ),
     ],
@@ -180,3 +204,33 @@ def test_no_other_module_compares_destinations(path: Path) -> None:
         if isinstance(node, ast.Compare | ast.MatchValue | ast.Dict):
             words = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
             assert not words & KNOWN.keys(), f"{path}:{node.lineno}"
+
+
+def test_untested_destinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination whose rows nobody has compared is refused in one line, unless the option or the setting allows it.
+    A name of the user's own counts as its type."""
+    with pytest.raises(ConfigError, match="snowflake is not tested: nobody has compared its rows") as caught:
+        require_tested("snowflake", is_allowed=False)
+    assert "Add --untested, or set untested = true in [destination.snowflake]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    require_tested("snowflake", is_allowed=True)
+    monkeypatch.setenv("DESTINATION__SNOWFLAKE__UNTESTED", "true")
+    require_tested("snowflake", is_allowed=False)
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__DESTINATION_TYPE", "postgres")
+    require_tested("warehouse", is_allowed=False)
+
+
+@pytest.mark.parametrize("command", ["load", "verify", "sweep", "push"])
+def test_commands_take_untested_destinations(command: str) -> None:
+    """Each command that has a destination refuses an untested one before anything, and takes the option."""
+    words = [
+        command,
+        "extend",
+        "--destination",
+        "snowflake",
+        *(("--from", "x.csv") if command == "push" else ()),
+    ]
+    refused = CliRunner().invoke(app, words)
+    assert "nobody has compared its rows" in str(refused.exception)
+    allowed = CliRunner().invoke(app, [*words, "--untested"])
+    assert str(allowed.exception).startswith("sources.extend.api_key")

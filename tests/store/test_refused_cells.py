@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
+import sqlite3
 import stat
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,7 @@ from docruns.sandbox import Sandbox
 from docruns.store.target import Target, working_folder
 from proofs.children import Children
 from support.loading import connect
+from support.postgres import rows
 
 PLANTED = "PLANTED"
 RUN = """{"object": "workflow_run", "id": "refused", "status": "PROCESSED", "name": "PLANTED-1971-04-03 \\u0142",
@@ -88,21 +90,36 @@ def fail(
     return str(caught.value)
 
 
-def test_postgres_lacks_a_letter(
-    server: str,
+def test_postgres_lacks_letters(server: str, refused: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database in LATIN1 is refused before the first request, and nothing is stored in it."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", database_in(server, "LATIN1"))
+    with pytest.raises(ConfigError, match="the database has the encoding LATIN1") as caught:
+        load_runs(connect(refused, "extend"), Target("extend", destination="postgres"))
+    assert str(caught.value).startswith("destination.postgres.credentials: ")
+    assert refused.stats.requests == 0
+    schema = "SELECT 1 FROM pg_namespace WHERE nspname = 'extend'"
+    assert rows(server.replace("/postgres?", "/in_latin1?"), schema) == []
+
+
+def test_sqlite_refuses_a_row(
     refused: Sandbox,
     children: Children,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A database in LATIN1 refuses a letter: no cell is on stdout, on stderr or in a log, and the message says
-    what to do. Expected fields have such letters too, and PostgreSQL loads the tables side by side."""
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", database_in(server, "LATIN1"))
-    text = fail(refused, Target("extend", destination="postgres"), caplog, children, tmp_path / "child")
-    table = "(workflow_runs|expected_fields)"
-    assert re.search(rf"failed in rows of {table} \(DataError, SQLSTATE 22P05: character with byte", text)
-    assert "Load into a database with the encoding UTF8." in text
+    """A rule that somebody has added: SQLAlchemy quotes the rows that the statement inserts, and nobody else does."""
+    monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    target = Target("extend", destination="sqlalchemy")
+    load_runs(connect(refused, "extend", until="2020-01-01"), target)
+    with closing(sqlite3.connect(tmp_path / "runs__extend_staging.sqlite")) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS workflow_runs (name text)")
+        connection.execute(
+            f"CREATE TRIGGER plain BEFORE INSERT ON workflow_runs WHEN NEW.name LIKE '%{PLANTED}%' "
+            f"BEGIN SELECT raise(ABORT, '{PLANTED}'); END"
+        )
+    text = fail(refused, target, caplog, children, tmp_path / "child")
+    assert "failed in rows of workflow_runs (IntegrityError)" in text
 
 
 def test_postgres_refuses_a_row(

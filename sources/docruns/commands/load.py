@@ -35,6 +35,7 @@ from ..store.destinations import sql_client, traits_of
 from ..store.duckdb.publish import check_place, publish_copy
 from ..store.failures import is_out_of_memory, translate_errors
 from ..store.merges import updates
+from ..store.merges.suitable import prepare
 from ..store.pipeline import (
     MEMORY,
     checkpoint_aside,
@@ -249,6 +250,8 @@ def _load_until_done(
         system_memory_pool(),
     ):
         check_provider(running, sync.platform.name, target)
+        # before the first request; the sources do so too, for pipelines that run without the command
+        prepare(running)
         if memory is not None and target.traits.has_file:
             limit_memory(running, memory)
         _load_packages(running, source, sync, target, committed)

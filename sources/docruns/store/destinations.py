@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.destination import Destination, TLoaderFileFormat
+from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.pipeline import PipelineContext
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
@@ -28,6 +29,8 @@ from .merges.lakes.tables import NO_FORMAT, Format
 class DestinationTraits:
     """What one destination can do, and how docruns loads into it."""
 
+    is_tested: bool = False
+    """Tests compare its rows with DuckDB's: tests/destinations/matrix.py. Others need `--untested`."""
     file_format: TLoaderFileFormat | None = None
     """The format of the files that dlt loads from; None is dlt's default for the destination."""
     takes_updates: bool = False
@@ -36,6 +39,14 @@ class DestinationTraits:
     """Its text columns hold the character NUL."""
     parses_json: bool = False
     """Its driver returns JSON as Python objects, where the others return text."""
+    has_json_type: bool = True
+    """A column of JSON can have a type of its own. Otherwise it is a text column, whose text is the JSON."""
+    has_zones: bool = True
+    """Its moments know their time zone. Otherwise it holds them in UTC, and returns text or moments without a zone."""
+    encoding_query: str = ""
+    """A query for the encoding of the database that the dataset is in."""
+    encodings: frozenset[str] = frozenset()
+    """The encodings that hold every letter."""
     is_staged_once: bool = False
     """Merges read each file once: a file that is loaded again after a failure adds no second copy of its
     rows."""
@@ -55,6 +66,8 @@ class DestinationTraits:
     comments_query: str | None = None
     """A query for the tables of a schema, their columns (null: the table itself) and the comments on them. Both
     parameters are the schema. None: the destination has no comments."""
+    extensions: tuple[str, ...] = ()
+    """The extensions of DuckDB with which dlt opens it, the main one first."""
     may_use_pandas: bool = True
     """dlt's client for it may make data frames."""
     has_formats: bool = False
@@ -99,6 +112,7 @@ _POSTGRES_COMMENTS = """
 
 KNOWN = {
     "duckdb": DestinationTraits(
+        is_tested=True,
         # dlt's default, INSERT statements, is 20 times slower and takes 13 times the memory
         file_format="parquet",
         takes_updates=True,
@@ -110,25 +124,46 @@ KNOWN = {
         may_use_pandas=False,
     ),
     "postgres": DestinationTraits(
+        is_tested=True,
         # dlt's default, CSV, turns every empty string into NULL
         file_format="parquet",
         takes_updates=True,
         holds_nul=False,
         parses_json=True,
+        encoding_query="SHOW server_encoding",
+        # SQL_ASCII keeps the bytes of UTF-8 as they are
+        encodings=frozenset({"UTF8", "SQL_ASCII"}),
         has_advisory_locks=True,
         models_dialect="postgres",
         views_query=_POSTGRES_VIEWS,
         lock_timeout="SET LOCAL lock_timeout = '10s'",
         comments_query=_POSTGRES_COMMENTS,
     ),
+    "ducklake": DestinationTraits(
+        is_tested=True,
+        file_format="parquet",
+        takes_updates=True,
+        extensions=("ducklake", "sqlite_scanner", "postgres_scanner"),
+    ),
+    # SQLite, MySQL and MariaDB are tested
+    "sqlalchemy": DestinationTraits(
+        is_tested=True,
+        # text in dlt's default, jsonl, may begin with a character that marks a type there
+        file_format="parquet",
+        takes_updates=True,
+        # the client would store the text of a JSON column as a JSON string
+        has_json_type=False,
+        has_zones=False,
+    ),
     "redshift": DestinationTraits(takes_updates=True, holds_nul=False),
-    "filesystem": DestinationTraits(has_tables_in_schema_only=True, has_formats=True),
+    "filesystem": DestinationTraits(is_tested=True, has_tables_in_schema_only=True, has_formats=True),
 }
 """By the name that dlt gives the destination's type."""
 
 
 def _lake(table_format: Format) -> DestinationTraits:
     return DestinationTraits(
+        is_tested=True,
         file_format="parquet",
         takes_updates=True,
         # the rows of a run are replaced, also those of a first attempt
@@ -141,7 +176,9 @@ def _lake(table_format: Format) -> DestinationTraits:
 FORMATS: dict[str, DestinationTraits] = {
     "delta": _lake("delta"),
     "iceberg": _lake("iceberg"),
-    NO_FORMAT: DestinationTraits(has_tables_in_schema_only=True, has_formats=True, table_format=NO_FORMAT),
+    NO_FORMAT: DestinationTraits(
+        is_tested=True, has_tables_in_schema_only=True, has_formats=True, table_format=NO_FORMAT
+    ),
 }
 """The traits of a destination that has table formats, by table format."""
 
@@ -182,6 +219,30 @@ def keep_days(name: str) -> int:
     return int(found)
 
 
+def require_tested(name: str, is_allowed: bool) -> None:
+    """Raise ConfigError for a destination that no test compares with DuckDB, unless the option or the setting says so.
+
+    A name of the user's own counts as the type that the configuration gives it.
+    """
+    section = f"destination.{name}"
+    type_ = dlt.config.get(f"{section}.destination_type", str) if name not in KNOWN else None
+    type_ = (type_ or name).rpartition(".")[2]
+    if is_allowed or traits_by_name(type_).is_tested or dlt.config.get(f"{section}.untested", bool):
+        return
+    with suppress(UnknownDestinationModule):
+        Destination.from_reference(type_)
+        raise _untested_error(type_, section)
+
+
+def _untested_error(type_: str, section: str) -> ConfigError:
+    tested = ", ".join(sorted(name for name, traits in KNOWN.items() if traits.is_tested))
+    return ConfigError(
+        "--destination",
+        f"{type_} is not tested: nobody has compared its rows with those of DuckDB. Tested are {tested}.",
+        f"Add --untested, or set untested = true in [{section}], and compare the rows with `docruns verify --deep 100`.",
+    )
+
+
 def location_of(name: str) -> str:
     """Where the destination `name` of dlt's configuration keeps its data: server, port and database, without user
     and secrets. Empty where the configuration does not say: the destination names what is missing when it is opened.
@@ -191,6 +252,8 @@ def location_of(name: str) -> str:
         destination: Any = Destination.from_reference(name)
         config = destination.configuration(None, accept_partial=True)
     credentials = getattr(config, "credentials", None)
+    # of DuckLake, it is that of the catalog
+    credentials = getattr(credentials, "catalog", None) or credentials
     parts: list[object] = [getattr(config, "bucket_url", None)]
     parts += [getattr(credentials, part, None) for part in ("host", "port", "database", "project_id")]
     # a socket's folder is in the query

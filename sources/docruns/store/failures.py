@@ -64,12 +64,20 @@ _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _FOREIGN = (PipelineStepFailed, DestinationException, duckdb.Error)
 """Errors whose text may quote cells."""
 
+_DRIVERS = {"sqlalchemy", "pymysql", "MySQLdb", "sqlite3", "psycopg2", "adbc_driver_manager"}
+"""Packages whose errors dlt does not wrap everywhere: their text may quote cells, too."""
+
 # the class of a SQLSTATE: the server is away, full, shutting down, or does not let the user in
 _UNREACHABLE_CODES = ("08", "28", "3D", "53", "57")
 # the user is unknown, the database does not exist, the disk of the server is full
 _LASTING_CODES = ("28", "3D", "53100")
+# of MySQL: the disk is full, no access, a wrong password, no such database, a table is full
+_LASTING_NUMBERS = {1021, 1044, 1045, 1049, 1114}
 # a driver gives no code where the connection is refused
 _LASTING_TEXT = re.compile("authentication failed|does not exist|pg_hba|could not translate host")
+# so do these errors of MySQL, the client's own (2000 to 2999), and these of SQLite
+_UNREACHABLE_NUMBERS = {*_LASTING_NUMBERS, 1040, 1129, 1130, 1203, 1205, 1213, 1290, *range(2000, 3000)}
+_UNREACHABLE_FILES = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
 # all that a message about an encoding may quote: the bytes of one character
 _ENCODING_TEXT = re.compile(
     r'character with byte sequence [0-9a-fx ]+ in encoding "\w+" has no equivalent in encoding "\w+"'
@@ -117,13 +125,17 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         if known is not None:
             raise known from error
         is_limit = any(is_file_limit(cause) or is_memory_limit(cause) for cause in causes)
-        if is_limit or not any(isinstance(cause, _FOREIGN) for cause in causes):
+        if is_limit or not any(map(_may_quote, causes)):
             raise
         unknown = _set_aside(error, causes, str(database), kept)
     finally:
         log.removeFilter(_hide_exceptions)
     # Python would print the causes of an error that nobody catches
     raise unknown from None
+
+
+def _may_quote(cause: BaseException) -> bool:
+    return isinstance(cause, _FOREIGN) or type(cause).__module__.partition(".")[0] in _DRIVERS
 
 
 def _error_file(folder: Path | None) -> Path:
@@ -148,13 +160,10 @@ def _set_aside(error: Exception, causes: list[BaseException], database: str, kep
     """The error that names the table and the kind of an unknown error, and the file with all of its text."""
     job = next((found for cause in causes if (found := getattr(cause, "job_id", None))), None)
     table = f" in rows of {str(job).partition('.')[0]}" if job else ""
-    code = next((found for cause in causes if (found := _sqlstate(cause))), None)
+    code = next((f"SQLSTATE {found}" for cause in causes if (found := _sqlstate(cause))), None)
+    code = code or next((f"error {found}" for cause in causes if (found := _number(cause))), None)
     about = next((found for cause in causes if (found := _ENCODING_TEXT.search(str(cause)))), None)
-    reason = (
-        type(causes[-1]).__name__
-        + (f", SQLSTATE {code}" if code else "")
-        + (f": {about[0]}" if about else "")
-    )
+    reason = type(causes[-1]).__name__ + (f", {code}" if code else "") + (f": {about[0]}" if about else "")
     hint = "Load into a database with the encoding UTF8. " if about else ""
     try:
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -176,6 +185,27 @@ def _sqlstate(cause: BaseException) -> str | None:
     """The code of a server's error, under its names in psycopg2 and in ADBC."""
     code = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None)
     return code if isinstance(code, str) else None
+
+
+def _number(cause: BaseException) -> int | None:
+    """The number of a MySQL server's or client's error."""
+    number = cause.args[0] if type(cause).__module__ in ("pymysql.err", "MySQLdb") and cause.args else None
+    return number if isinstance(number, int) else None
+
+
+def _unreachable(cause: BaseException) -> str | None:
+    """The text of an error of a database that is away, full or locked. It quotes no cell, as others may."""
+    if type(cause).__name__ != "OperationalError":
+        return None
+    code, package = _sqlstate(cause), type(cause).__module__.partition(".")[0]
+    if (number := _number(cause)) is not None:
+        return str(cause.args[-1]) if number in _UNREACHABLE_NUMBERS else None
+    if package == "sqlite3":
+        return (
+            str(cause) if str(getattr(cause, "sqlite_errorname", "")).startswith(_UNREACHABLE_FILES) else None
+        )
+    is_away = code.startswith(_UNREACHABLE_CODES) if code else package == "psycopg2"
+    return first_line(cause) if is_away else None
 
 
 def _wrapped(cause: BaseException) -> BaseException | None:
@@ -206,12 +236,14 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
         return _from_system(cause, folder)
     if isinstance(cause, duckdb.Error):
         return from_duckdb(cause, database)
-    code = _sqlstate(cause)
-    if type(cause).__name__ == "OperationalError" and (code is None or code.startswith(_UNREACHABLE_CODES)):
-        # the class has this name in every driver of a database server
-        text = f"{database}: cannot be reached: {first_line(cause)}"
-        is_lasting = (code or "").startswith(_LASTING_CODES) or _LASTING_TEXT.search(str(cause))
-        return DocrunsError(text) if is_lasting else TransientError(text)
+    if (text := _unreachable(cause)) is not None:
+        is_lasting = (
+            (_sqlstate(cause) or "").startswith(_LASTING_CODES)
+            or _number(cause) in _LASTING_NUMBERS
+            or _LASTING_TEXT.search(str(cause)) is not None
+        )
+        message = f"{database}: cannot be reached: {text}"
+        return DocrunsError(message) if is_lasting else TransientError(message)
     return from_dlt_config(cause)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from ..core.codec import utc
 from ..core.parsed import NestedLink
-from ..core.tables import CLEARED, PROCESSOR_RUNS, RUN_TABLES, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
+from ..core.tables import BY_NAME, CLEARED, PROCESSOR_RUNS, RUN_TABLES, WORKFLOW_RUNS, WORKFLOW_STEPS, Table
 from .destinations import sql_client, traits_of
 
 Pipeline = dlt.Pipeline
@@ -105,7 +105,9 @@ def unlinked(pipeline: dlt.Pipeline) -> list[ProducedRun]:
                 f"FROM {runs} p JOIN {steps} s ON s.processor_run_id = p.id "
                 "WHERE p.workflow_run_id IS NULL AND p.deleted_at IS NULL"
             )
-            return [ProducedRun(*row) for row in client.execute_sql(query) or ()]
+            found = client.execute_sql(query) or ()
+        names = ("id", "workflow_run_id", "position", "status", "updated_at")
+        return [ProducedRun(*row) for row in _read(pipeline, PROCESSOR_RUNS.name, names, found)]
     except (DestinationException, PipelineException):
         return []
 
@@ -140,7 +142,24 @@ def _select(
             marks = ", ".join(["%s"] * len(some))
             query = f"SELECT {wanted} FROM {name} WHERE {client.escape_column_name(by)} IN ({marks})"
             bound = (*some, unlike[1]) if unlike else some
-            yield from (tuple(row) for row in client.execute_sql(query + also, *bound) or ())
+            yield from _read(pipeline, table, columns, client.execute_sql(query + also, *bound) or ())
+
+
+def _read(
+    pipeline: dlt.Pipeline, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows, with moments as such: SQLite returns text, MySQL moments without a zone. Both hold UTC."""
+    if traits_of(pipeline).has_zones:
+        yield from map(tuple, rows)
+        return
+    types = {column.name: column.type for column in BY_NAME[table].columns} if table in BY_NAME else {}
+    moments = {at for at, name in enumerate(columns) if types.get(name) == "timestamp"}
+    for row in rows:
+        yield tuple(_moment(cell) if at in moments else cell for at, cell in enumerate(row))
+
+
+def _moment(cell: str | datetime | None) -> datetime | None:
+    return utc(datetime.fromisoformat(cell) if isinstance(cell, str) else cell)
 
 
 def columns_of(pipeline: dlt.Pipeline, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -150,7 +169,7 @@ def columns_of(pipeline: dlt.Pipeline, table: str, columns: Sequence[str]) -> It
         query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table)}"
         with client.execute_query(query) as cursor:
             while rows := cursor.fetchmany(_FETCH_ROWS):
-                yield from map(tuple, rows)
+                yield from _read(pipeline, table, columns, rows)
 
 
 def rows_of(
@@ -199,7 +218,7 @@ def rows_where(
     with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         wanted = ", ".join(map(client.escape_column_name, names))
         query = f"SELECT {wanted} FROM {client.make_qualified_table_name(table.name)} WHERE {condition}"
-        yield from (tuple(row) for row in client.execute_sql(query) or ())
+        yield from _read(pipeline, table.name, names, client.execute_sql(query) or ())
 
 
 def count_rows(pipeline: dlt.Pipeline, table: Table, condition: str, *values: Any) -> int:
@@ -221,23 +240,23 @@ def rows_by_id(
 
 def columns_in(pipeline: dlt.Pipeline, table: Table) -> list[str]:
     """Those columns of the table model that the destination has: an earlier version may have made the table."""
-    with suppress(DestinationException), sql_client(pipeline) as client:
-        query = f"SELECT * FROM {client.make_qualified_table_name(table.name)} WHERE 1 = 0"
-        with client.execute_query(query) as cursor:
-            found = {column[0] for column in cursor.description or ()}
-        return [name for name in table.names if name in found and name != CLEARED]
-    return [name for name in table.names if name != CLEARED]
+    found = _column_names(pipeline, table.name)
+    return [name for name in table.names if (found is None or name in found) and name != CLEARED]
 
 
 def has_column(pipeline: dlt.Pipeline, table: Table, name: str) -> bool:
     """Whether the destination has the table, with the column."""
-    try:
-        with sql_client(pipeline) as client:
-            where = f"{client.make_qualified_table_name(table.name)} WHERE 1 = 0"
-            client.execute_sql(f"SELECT {client.escape_column_name(name)} FROM {where}")
-        return True
-    except DestinationException:
-        return False
+    return name in (_column_names(pipeline, table.name) or ())
+
+
+def _column_names(pipeline: dlt.Pipeline, table: str) -> set[str] | None:
+    """The columns of a table; None where there is no such table, or no SQL. A query for a column would not do: SQLite
+    takes a quoted name that it does not know for a text."""
+    with suppress(DestinationException, PipelineException), sql_client(pipeline) as client:
+        query = f"SELECT * FROM {client.make_qualified_table_name(table)} WHERE 1 = 0"
+        with client.execute_query(query) as cursor:
+            return {*cursor.columns_schema}
+    return None
 
 
 def doubtful_links(pipeline: dlt.Pipeline) -> list[str]:
@@ -262,13 +281,10 @@ def list_cells(pipeline: dlt.Pipeline, ids: Sequence[str]) -> dict[str, tuple[st
 
 def stored_privacy(pipeline: dlt.Pipeline) -> str | None:
     """The mark of how the last package stored private columns; None where there is no package."""
-    names = ("load_id", "finished_at", "privacy")
-    try:
-        rows = list(columns_of(pipeline, "syncs", names))
-    except DestinationException:
-        # an earlier version loaded it, which had no such column
-        rows = list(columns_of(pipeline, "syncs", (*names[:2], "load_id")))
-        rows = [(*row[:2], None) for row in rows]
+    # an earlier version had no such column
+    mark = "privacy" if has_column(pipeline, BY_NAME["syncs"], "privacy") else None
+    names = ("load_id", "finished_at", *filter(None, [mark]))
+    rows = [(*row, None)[:3] for row in columns_of(pipeline, "syncs", names)]
     last = max(rows, key=lambda row: (row[1], row[0]), default=None)
     return None if last is None else last[2] or "keep"
 
@@ -277,12 +293,7 @@ def has_row_ids(pipeline: dlt.Pipeline) -> bool | None:
     """Whether the dataset was begun with dlt's row ids, by its setting ADD_DLT_ID; None where it takes no SQL."""
     if not traits_of(pipeline).takes_updates:
         return None
-    try:
-        list(_select(pipeline, WORKFLOW_RUNS.name, ("_dlt_id",), [""]))
-    except (DestinationException, PipelineException):
-        # no such column, or no such table yet
-        return False
-    return True
+    return "_dlt_id" in (_column_names(pipeline, WORKFLOW_RUNS.name) or ())
 
 
 def providers(pipeline: dlt.Pipeline) -> set[str]:

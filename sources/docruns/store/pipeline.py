@@ -19,6 +19,7 @@ from dlt.common.configuration.utils import get_resolved_traces
 from ..core.errors import ConfigError, LockedError
 from . import lookup
 from .destinations import sql_client
+from .duckdb.extensions import require_extensions
 from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.merge import MergingDuckDb
 from .merges.lakes.destination import DESTINATIONS
@@ -235,6 +236,8 @@ def _destination(
     target: Target, on_wait: Callable[[str], None] | None, read_only: bool = False
 ) -> Iterator[Any]:
     if not target.traits.has_file:
+        if target.traits.extensions:
+            require_extensions(target.traits.extensions, below=2)
         with _utf8():
             table_format = target.traits.table_format
             yield DESTINATIONS[table_format]() if table_format else target.destination

@@ -16,7 +16,7 @@ from ...core.settings import CHUNK_RUNS, DATABASE, DESTINATION
 from ...providers.extend import connect_extend
 from ...providers.plextera import connect_plextera
 from ...providers.settings import refuse_unknown_settings, unknown_setting
-from ...store.destinations import format_setting, traits_by_name
+from ...store.destinations import format_setting, require_tested, traits_by_name
 from ...store.failures import from_dlt_config
 from ...store.process.environment import disable_telemetry
 from ...store.target import Target
@@ -38,16 +38,21 @@ def make_target(
     destination: str = DESTINATION,
     dataset: str | None = None,
     table_format: str | None = None,
+    untested: bool = False,
     *,
     is_database: bool = False,
 ) -> Target:
     """Where the rows are, with the table format of the option or of the setting. ConfigError for a dataset name that
-    dlt would change, and for files where it must be a database.
+    dlt would change, for a destination that is neither tested nor allowed as `untested`, and for files where it must be
+    a database.
 
     Queries with the given name would not find the tables of such a dataset.
     """
     if not destination:
         raise ConfigError("--destination", "is empty.", "Name a dlt destination, or leave it out for DuckDB.")
+    # must come before dlt reads its configuration
+    disable_telemetry()
+    require_tested(destination, untested)
     name = provider if dataset is None else dataset
     if not re.fullmatch("[a-z_][a-z0-9_]*", name) or "__" in name or name.endswith("_"):
         plain = re.sub("_+", "_", re.sub("[^a-z0-9]", "_", name.lower())).strip("_") or "runs"

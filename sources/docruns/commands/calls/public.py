@@ -41,6 +41,7 @@ def load(
     database: Path | str = DATABASE,
     destination: str = DESTINATION,
     table_format: str | None = None,
+    untested: bool = False,
     dataset: str | None = None,
     since: str | date | None = None,
     until: str | date | None = None,
@@ -59,6 +60,7 @@ def load(
         database: DuckDB file.
         destination: Name of any dlt destination. Set it up in dlt's configuration.
         table_format: `delta`, `iceberg` or `none`, for the destination `filesystem`. Default: its setting.
+        untested: Use a destination whose rows nobody has compared with DuckDB's.
         dataset: Schema for the tables. Default: the platform's name.
         since: Load only runs last changed at or after this time: RFC 3339, a date or a datetime.
         until: Load only runs last changed before this time.
@@ -77,7 +79,7 @@ def load(
     Raises:
         DocrunsError: What was committed by then stays, and the next load continues there.
     """
-    target = make_target(provider, database, destination, dataset, table_format)
+    target = make_target(provider, database, destination, dataset, table_format, untested)
     window = {"since": _as_text(since), "until": _as_text(until), "max_runs": max_runs, "full": full or None}
     with MetricsFile.or_none(metrics_file, provider, target.dataset) as metrics:
         platform = connect_platform(provider, {**settings, **window})
@@ -107,6 +109,7 @@ def verify(
     database: Path | str = DATABASE,
     destination: str = DESTINATION,
     table_format: str | None = None,
+    untested: bool = False,
     dataset: str | None = None,
     deep: int = 0,
     seed: int | None = None,
@@ -122,7 +125,7 @@ def verify(
     `exit_code` of the result is 0, 1 where they differ, or 3 where runs are in quarantine. The other keywords are those
     of `load`.
     """
-    target = make_target(provider, database, destination, dataset, table_format)
+    target = make_target(provider, database, destination, dataset, table_format, untested)
     if against is not None:
         given = {"deep": deep, "seed": seed, **settings}
         if names := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
@@ -142,6 +145,7 @@ def sweep(
     database: Path | str = DATABASE,
     destination: str = DESTINATION,
     table_format: str | None = None,
+    untested: bool = False,
     dataset: str | None = None,
     confirm: int = CONFIRM,
     yes: bool = False,
@@ -153,7 +157,7 @@ def sweep(
     At most `confirm` requests are sent for runs that no list shows, or any number with `yes`. The other keywords are
     those of `load`.
     """
-    target = make_target(provider, database, destination, dataset, table_format)
+    target = make_target(provider, database, destination, dataset, table_format, untested)
     platform = connect_platform(provider, settings)
     return sweep_deleted(platform, target, on_progress, confirm=confirm, yes=yes, on_wait=logger.warning)
 
@@ -165,6 +169,7 @@ def copy(
     database: Path | str = DATABASE,
     destination: str = DESTINATION,
     table_format: str | None = None,
+    untested: bool = False,
     dataset: str | None = None,
     from_dataset: str | None = None,
     full: bool = False,
@@ -176,7 +181,7 @@ def copy(
     `exit_code` of the summary is 0, or 3 where the file lacks runs. The other keywords are those of `load`.
     """
     disable_telemetry()
-    target = make_target(provider, database, destination, dataset, table_format)
+    target = make_target(provider, database, destination, dataset, table_format, untested)
     loaded = make_target(provider, source, DESTINATION, from_dataset or dataset)
     return copy_runs(loaded, target, provider, on_progress, full=full, on_wait=logger.warning)
 

@@ -21,7 +21,7 @@ from ...core.settings import DESTINATION
 from . import console
 from .console import report_wait
 from .logs import say
-from .options import DEFAULT_DATABASE, AsJson, Database, Destination
+from .options import DEFAULT_DATABASE, AsJson, Database, Destination, Provider, TableFormat, Untested
 from .streams import print_answer, require_output
 
 app = typer.Typer()
@@ -35,20 +35,37 @@ Output = Annotated[Path | None, typer.Option(help="Write a Parquet file.", show_
 
 
 @app.command()
-def status(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
-    """Show what a DuckDB file holds.
+def status(
+    database: Database = DEFAULT_DATABASE,
+    destination: Destination = DESTINATION,
+    table_format: TableFormat = None,
+    untested: Untested = False,
+    dataset: Annotated[
+        str | None, typer.Option(help="Schema of the tables.", show_default="all that are found")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a database holds.
 
     For each dataset: runs, watermark, unfinished, deleted and quarantined runs, and the process that is using
-    it.
+    it. In other destinations than DuckDB these are the datasets extend and plextera, or the one that is named.
     """
-    from ...store.process.environment import disable_telemetry
-    from ...store.target import Target, lock_holders, require_database
+    from ...store.target import lock_holders, require_database
+    from ..calls.connect import make_target
+    from ..health.elsewhere import reports_elsewhere
     from ..health.status import reports
 
-    disable_telemetry()
-    require_database(Target("", database))
-    datasets = reports(database, lambda: lock_holders(database))
-    print_answer(json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, database))
+    names = [each.value for each in Provider] if dataset is None else [dataset]
+    targets = [make_target(name, database, destination, name, table_format, untested) for name in names]
+    require_database(targets[0])
+    if targets[0].traits.has_file:
+        datasets = reports(database, lambda: lock_holders(database))
+        datasets = [each for each in datasets if dataset in (None, each["dataset"])]
+    else:
+        datasets = reports_elsewhere(targets)
+    print_answer(
+        json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, str(targets[0]))
+    )
 
 
 @app.command()

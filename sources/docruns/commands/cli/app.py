@@ -33,6 +33,7 @@ from .options import (
     LogFormatOption,
     ProviderArgument,
     TableFormat,
+    Untested,
     WritableArgument,
 )
 from .streams import print_answer
@@ -85,6 +86,7 @@ def load(
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
     table_format: TableFormat = None,
+    untested: Untested = False,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -115,7 +117,7 @@ def load(
     from ..calls.connect import make_target
     from .progress import show_progress
 
-    target = make_target(provider.value, database, destination, dataset, table_format)
+    target = make_target(provider.value, database, destination, dataset, table_format, untested)
     limit_arenas()
     hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
     with hidden, show_progress() as progress:
@@ -124,6 +126,7 @@ def load(
             database=database,
             destination=destination,
             table_format=table_format,
+            untested=untested,
             dataset=dataset,
             since=since,
             until=until,
@@ -166,6 +169,7 @@ def sweep(
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
     table_format: TableFormat = None,
+    untested: Untested = False,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -193,6 +197,7 @@ def sweep(
             database=database,
             destination=destination,
             table_format=table_format,
+            untested=untested,
             dataset=dataset,
             confirm=confirm,
             yes=yes,
@@ -200,7 +205,7 @@ def sweep(
             base_url=base_url,
             api_version=api_version,
         )
-    target = make_target(provider.value, database, destination, dataset, table_format)
+    target = make_target(provider.value, database, destination, dataset, table_format, untested)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
@@ -214,6 +219,7 @@ def verify(
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
     table_format: TableFormat = None,
+    untested: Untested = False,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -252,6 +258,7 @@ def verify(
             database=database,
             destination=destination,
             table_format=table_format,
+            untested=untested,
             dataset=dataset,
             deep=deep,
             seed=seed,
@@ -261,7 +268,7 @@ def verify(
             base_url=base_url,
             api_version=api_version,
         )
-    target = make_target(provider.value, database, destination, dataset, table_format)
+    target = make_target(provider.value, database, destination, dataset, table_format, untested)
     other = (
         None if against is None else other_target(provider.value, against, against_dataset or target.dataset)
     )
@@ -282,6 +289,7 @@ def push(
     ],
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
+    untested: Untested = False,
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
@@ -300,7 +308,7 @@ def push(
     from ..push.push import push_rows
     from .progress import show_progress
 
-    target = make_target(provider.value, database, destination, dataset, is_database=True)
+    target = make_target(provider.value, database, destination, dataset, None, untested, is_database=True)
     platform = connect_platform(provider.value, {"base_url": base_url, "api_version": api_version})
     with show_progress() as progress:
         result = push_rows(platform, target, source, progress, dry_run=dry_run, on_wait=report_wait)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.tables import CLEARED, TABLES, Table
@@ -122,8 +121,8 @@ def quarantine_notice(number: int, target: Target) -> str:
     return f"{runs} quarantined, see {target.dataset}.quarantine; each load tries them again. Why: {query}"
 
 
-def as_report(datasets: list[dict[str, Any]], database: Path) -> str:
-    """What a DuckDB file holds, one value a line."""
+def as_report(datasets: list[dict[str, Any]], database: str) -> str:
+    """What a database holds, one value a line."""
     lines: list[str] = []
     for dataset in datasets:
         lines.append(dataset["dataset"])

@@ -38,6 +38,9 @@ Destination = Annotated[
 Dataset = Annotated[
     str | None, typer.Option(help="Schema for the tables.", show_default="the platform's name")
 ]
+AnyDataset = Annotated[
+    str | None, typer.Option(help="Schema of the tables.", show_default="all that are found")
+]
 BaseUrl = Annotated[
     str | None,
     typer.Option(
@@ -49,6 +52,9 @@ ApiVersion = Annotated[
     typer.Option(
         help="Extend's API version: 2026-02-09, 2025-04-21, 2024-12-23 or v1.", show_default="newest"
     ),
+]
+Untested = Annotated[
+    bool, typer.Option("--untested", help="Use a destination whose rows nobody has compared with DuckDB's.")
 ]
 TableFormat = Annotated[
     str | None,

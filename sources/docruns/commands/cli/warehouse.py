@@ -20,6 +20,7 @@ from .options import (
     Destination,
     ProviderArgument,
     TableFormat,
+    Untested,
 )
 
 app = typer.Typer()
@@ -32,6 +33,7 @@ def copy(
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
     table_format: TableFormat = None,
+    untested: Untested = False,
     dataset: Dataset = None,
     from_dataset: Annotated[
         str | None, typer.Option(help="Schema of the tables in that file.", show_default="that of --dataset")
@@ -51,7 +53,7 @@ def copy(
     from .progress import show_progress
 
     limit_arenas()
-    target = make_target(provider.value, database, destination, dataset, table_format)
+    target = make_target(provider.value, database, destination, dataset, table_format, untested)
     hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
     with hidden, show_progress() as progress:
         summary = public.copy(
@@ -60,6 +62,7 @@ def copy(
             database=database,
             destination=destination,
             table_format=table_format,
+            untested=untested,
             dataset=dataset,
             from_dataset=from_dataset,
             full=full,

@@ -38,12 +38,15 @@ def reports(
     except LockedError:
         if not busy:
             raise
-        return [{"dataset": dataset, "at_work": _as_json(holder)} for dataset, holder in sorted(busy.items())]
+        return [
+            {"dataset": dataset, "at_work": at_work_of(holder)} for dataset, holder in sorted(busy.items())
+        ]
     busy = at_work()
-    return [{**each, "at_work": _as_json(busy.get(each["dataset"]))} for each in all_reports]
+    return [{**each, "at_work": at_work_of(busy.get(each["dataset"]))} for each in all_reports]
 
 
-def _as_json(holder: LockHolder | None) -> dict[str, Any] | None:
+def at_work_of(holder: LockHolder | None) -> dict[str, Any] | None:
+    """The process that loads into a dataset, as JSON values."""
     if holder is None:
         return None
     return {name: getattr(holder, name) for name in LockHolder._fields[:3]}

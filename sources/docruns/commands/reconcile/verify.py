@@ -348,8 +348,12 @@ def plain(column: Column, value: Any) -> Any:
         return json.loads(value) if isinstance(value, (str, bytes)) else value
     if column.type == "timestamp":
         return utc(value)
-    if column.type == "date" and isinstance(value, datetime):
-        return value.date()
+    if column.type == "date":
+        if isinstance(value, str):
+            return date.fromisoformat(value)
+        return value.date() if isinstance(value, datetime) else value
+    if column.type == "bool":
+        return bool(value)
     if column.type == "double":
         return float(value)
     return value

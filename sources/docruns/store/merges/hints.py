@@ -17,6 +17,7 @@ import dlt
 
 from ...core.tables import CLEARED, Table
 from ..destinations import DestinationTraits, active_pipeline, traits_of
+from .suitable import prepare
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """dlt's schema contract: a value of another type fails in extract, before anything is stored."""
@@ -43,7 +44,9 @@ class Hints:
         """
         if load_id != self._load_id:
             self._load_id = load_id
-            self._traits = traits_of(active_pipeline())
+            pipeline = active_pipeline()
+            prepare(pipeline)
+            self._traits = traits_of(pipeline)
             for memory in (self._last_hints, self._runs, self._repeated):
                 memory.clear()
         seen = self._runs[table.name]
@@ -60,7 +63,10 @@ class Hints:
         return self._hints(table)
 
     def _hints(self, table: Table) -> Any:
-        columns: dict[str, Any] = {c.name: {"data_type": "json"} for c in table.columns if c.type == "json"}
+        json_type = "json" if self._traits.has_json_type else "text"
+        columns: dict[str, Any] = {
+            c.name: {"data_type": json_type} for c in table.columns if c.type == "json"
+        }
         if self._traits.is_log:
             return dlt.mark.make_hints(table_name=table.name, write_disposition="append", columns=columns)
         columns |= {c.name: {"dedup_sort": "desc"} for c in table.columns if c.decides}
@@ -85,5 +91,6 @@ class Hints:
             merge_key=merge_key,
             columns=columns,
             table_format=self._traits.table_format if self._traits.is_lake else None,  # type: ignore[arg-type]
+            file_format=self._traits.file_format,
             additional_table_hints=more,
         )

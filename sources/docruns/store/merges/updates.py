@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from ...core.codec import utc
 from ...core.tables import BY_NAME, PROCESSOR_RUNS, Table
 from ..arrow import with_cells
 from ..destinations import sql_client, traits_of
@@ -113,10 +114,12 @@ def mark_deleted(
         for stored in [[row["id"] for row in rows_of(pipeline, BY_NAME[table], "id", ids, ("id",))]]
         for start in range(0, len(stored), AT_ONCE)
     ]
+    has_zones = traits_of(pipeline).has_zones
     with sql_client(pipeline) as client, client.begin_transaction():
         deleted_at, key = map(client.escape_column_name, ("deleted_at", "id"))
         for table, value, some in marks:
             name = client.make_qualified_table_name(table)
             wanted = ", ".join(["%s"] * len(some))
             query = f"UPDATE {name} SET {deleted_at} = %s WHERE {key} IN ({wanted})"
-            client.execute_sql(query, value, *some)
+            plain = value if has_zones or value is None else f"{utc(value):%Y-%m-%d %H:%M:%S.%f}"
+            client.execute_sql(query, plain, *some)
