@@ -106,8 +106,8 @@ def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path
     assert found == traits
 
 
-LAKE = DestinationTraits(file_format="parquet", takes_updates=True, is_staged_once=True, has_formats=True)
-LOG = DestinationTraits(has_tables_in_schema_only=True, has_formats=True, table_format="none")
+LAKE = DestinationTraits(is_tested=True, file_format="parquet", takes_updates=True, is_staged_once=True, has_formats=True)
+LOG = DestinationTraits(is_tested=True, has_tables_in_schema_only=True, has_formats=True, table_format="none")
 
 
 @pytest.mark.parametrize(
