@@ -14,8 +14,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from docruns.commands.copy import copy_runs
 from docruns.commands.health.status import reports
 from docruns.commands.load import load_runs
+from docruns.commands.reconcile.against import verify_against
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
@@ -77,3 +79,12 @@ def test_what_only_a_full_load_fills(
     assert query(database, f"SELECT count(*) FROM {provider}.charges") == [(0,)]
     columns = "SELECT count(source), count(processing_ms), count(risk_level) FROM {}.processor_runs"
     assert query(database, columns.format(provider))[0][1:] == (0, 0)
+
+
+@pytest.mark.parametrize("provider", ["extend", "plextera"])
+def test_a_copy_of_a_database_from_before(provider: str, database: Path, tmp_path: Path) -> None:
+    """It has all rows; columns that the file lacks are empty."""
+    target = Target(provider, tmp_path / "copy.duckdb")
+    assert copy_runs(Target(provider, database), target, provider).copied > 0
+    assert not verify_against(provider, target, Target(provider, database)).differs
+    assert copy_runs(Target(provider, database), target, provider).packages == 0

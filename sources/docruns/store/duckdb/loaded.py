@@ -185,6 +185,8 @@ class LoadedFile:
             yield [Unit(*row) for row in rows]
 
     def _in_packages(self) -> str:
+        """The query for `planned`. A workflow run is never without its processor runs: a load that goes on in a copy
+        would fetch them by themselves, and not know what made them. So what has one owner is in one package."""
         ranks = dict.fromkeys(_RUNS, 2) | {name: 3 + place for place, name in enumerate(_LAST)}
         rank = " ".join(f"WHEN '{name}' THEN {place}" for name, place in ranks.items())
         columns = self._columns.get(PROCESSOR_RUNS.name, set())
@@ -203,7 +205,7 @@ class LoadedFile:
                 LEFT JOIN {runs} w ON w.kind = '{WORKFLOW_RUNS.name}' AND w.id = r.owner
             )
             SELECT kind, id, fingerprint, number, (sum(number) OVER (
-                ORDER BY rank, created NULLS FIRST, owner, kind DESC, id ROWS UNBOUNDED PRECEDING
+                ORDER BY rank, created NULLS FIRST, owner RANGE UNBOUNDED PRECEDING
             ) - 1)::BIGINT // {PACKAGE_ROWS} AS package FROM placed
         """
 
