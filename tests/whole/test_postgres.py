@@ -79,6 +79,29 @@ def test_rows_are_those_of_duckdb(provider: str, server: str, sandbox: Sandbox, 
     docruns("verify", provider, "--dataset", schema, "--deep", "1000")
 
 
+def test_copied(server: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    r"""A copy of a DuckDB file has its cells, with `\u0000` in place of NUL, also after a review, and a load goes on in
+    it without a request for details."""
+    sandbox.extend.put(
+        r"""{"object": "workflow_run", "id": "nul", "status": "PROCESSED", "name": "a\u0000b"}"""
+    )
+    database = str(tmp_path / "d.duckdb")
+    copying = ("copy", "extend", "--from", database, "--dataset", "copied", "--json")
+    loading = ["load", "extend", "--database", database, "--dataset", "copied"]
+    assert CliRunner().invoke(app, loading).exit_code == 0
+    assert json.loads(docruns(*copying))["unchanged"] == 0
+    reviewed = sandbox.extend.review(5)
+    assert CliRunner().invoke(app, loading).exit_code == 0
+    docruns(*copying)
+    newest = "WHERE _dlt_load_id = (SELECT max(load_id) FROM copied._dlt_loads)"
+    assert rows(server, f"SELECT count(*) FROM copied.workflow_runs {newest}") == [(len(reviewed),)]
+    assert docruns("verify", "extend", "--dataset", "copied", "--against", database).startswith(
+        "postgres (copied) agrees"
+    )
+    assert rows(server, "SELECT name FROM copied.workflow_runs WHERE id = 'nul'") == [(r"a\u0000b",)]
+    assert json.loads(docruns("load", "extend", "--dataset", "copied", "--json"))["fetched"] == 0
+
+
 def test_swept(server: str, sandbox: Sandbox) -> None:
     """`sweep` marks a deleted run in PostgreSQL too."""
     docruns("load", "extend", "--dataset", "swept")

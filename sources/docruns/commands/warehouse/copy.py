@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -151,12 +152,13 @@ def _copy_with_limited_memory(
                 with open_pipeline(provider, target, on_wait) as running, gc_frozen(), system_memory_pool():
                     if memory is not None and target.traits.has_file:
                         limit_memory(running, memory)
-                    # what the first try has committed is not copied again
-                    _Copy(summary, found, running, target, progress).run(full and not summary.packages)
+                    _Copy(summary, found, running, target, progress).run(full)
                     return summary
         except Exception as error:
             if memory is None or not is_out_of_memory(error):
                 raise
+            if full:
+                summary = CopySummary(provider)
     raise AssertionError
 
 
@@ -207,6 +209,7 @@ class _Copy:
         self._package: Package | None = None
         self._is_last = False
         self._to_copy = 0
+        self._written = Counter[str]()
 
     def run(self, full: bool) -> None:
         """Copy all packages."""
@@ -258,6 +261,8 @@ class _Copy:
                 load_package(self._running, source, self._target)
                 checkpoint_aside(self._running, self._target, aside).result()
                 self._summary.packages += 1
+                for name, written in self._written.items():
+                    self._summary.rows[name] = self._summary.rows.get(name, 0) + written
                 self._summary.copied += sum(package.units.get(kind, 0) for kind in RUNS)
         if not packages and not is_known:
             self._package, self._is_last = None, True
@@ -294,7 +299,7 @@ class _Copy:
 
     def _rows(self, package: Package) -> Iterator[Tables]:
         """The rows of the runs, those that clear what the copy has of them, and their fingerprints."""
-        file, rows = self._source.file, self._summary.rows
+        file, self._written = self._source.file, Counter()
         for units in file.units(package):
             yield _stored(COPIED, to_arrow(COPIED, units))
         done, of_runs = self._summary.copied, sum(package.units.get(kind, 0) for kind in RUNS)
@@ -302,7 +307,7 @@ class _Copy:
         for table, batch in file.batches(package):
             found = stored_rows(table, batch)
             written = found.num_rows - len(replaced_runs(table, found))
-            rows[table.name] = rows.get(table.name, 0) + written
+            self._written[table.name] += written
             number += written
             self._report("copying", "runs", done + of_runs * number // package.rows, self._to_copy)
             yield _stored(table, found)
