@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-whole test-dbt test-browser test-lakes screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-whole test-dbt test-browser test-lakes test-destinations screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -31,6 +31,12 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-dbt
 	$(UV) pip install --quiet --python .venv-dbt/bin/python -r tests/dbt_build/requirements.txt
 	DBT=.venv-dbt/bin/dbt PYTHONPATH=tests $(RUN)/python -m dbt_build
+
+test-destinations: setup ## compare PostgreSQL, SQLite, MariaDB and DuckLake with DuckDB; they get .venv-destinations
+	@command -v mariadbd >/dev/null || apt-get install --yes --quiet --no-install-recommends mariadb-server
+	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-destinations
+	$(UV) pip install --quiet --python .venv-destinations/bin/python -r tests/destinations/requirements.txt
+	PYTHONPATH=tests .venv-destinations/bin/python -m pytest tests/destinations/matrix.py
 
 test-browser: setup ## open the notebooks in Chromium, on a phone's screen and on a wide one
 	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium
@@ -73,4 +79,4 @@ format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff check --fix
 
 clean: ## remove .venv, .uv and caches; databases stay
-	rm -rf .venv .venv-dbt .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache
+	rm -rf .venv .venv-dbt .venv-destinations .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache

@@ -90,7 +90,7 @@ def lake_settings(catalog: str) -> Callable[[Path, ExitStack], dict[str, str]]:
         url = f"{catalog}:///{folder / 'catalog'}"
         if catalog == "postgres":
             # DuckDB takes the folder of a server's socket as its host
-            url = stack.enter_context(postgres.running_server(folder / "server"))
+            url = stack.enter_context(postgres.running_server(folder))
         (folder / "url").write_text(url)
         section = "DESTINATION__DUCKLAKE__CREDENTIALS__"
         return {f"{section}CATALOG": url, f"{section}STORAGE": str(folder / "files")}

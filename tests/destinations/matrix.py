@@ -158,6 +158,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.mark.timeout(3600)  # DuckDB checks the signatures of DuckLake's extensions for each connection
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
 def test_seven_steps(provider: str, destination: Destination, platform: Sandbox, tmp_path: Path) -> None:
     """A destination holds what DuckDB holds, after loads, changes and deletions."""

@@ -76,6 +76,19 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
             id="postgres",
         ),
         pytest.param(
+            "ducklake",
+            DestinationTraits(
+                is_tested=True,
+                file_format="parquet",
+                takes_updates=True,
+                models_dialect="duckdb",
+                views_query=destinations._DUCKDB_VIEWS,
+                comments_query=destinations._DUCKDB_COMMENTS,
+                extensions=("ducklake", "sqlite_scanner", "postgres_scanner"),
+            ),
+            id="ducklake",
+        ),
+        pytest.param(
             "sqlalchemy",
             DestinationTraits(
                 is_tested=True,

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dlt
 import psycopg2
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 from typer.testing import CliRunner
 
+from docruns import extend
 from docruns.commands.cli.app import app
 from docruns.core.errors import RefusedError
 from docruns.core.tables import CLEARED, SYNCS, TABLES, Column
@@ -100,6 +103,33 @@ def test_copied(server: str, sandbox: Sandbox, tmp_path: Path) -> None:
     )
     assert rows(server, "SELECT name FROM copied.workflow_runs WHERE id = 'nul'") == [(r"a\u0000b",)]
     assert json.loads(docruns("load", "extend", "--dataset", "copied", "--json"))["fetched"] == 0
+
+
+def test_a_plain_pipeline(server: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A pipeline that names no file format keeps empty strings, which dlt's CSV would make NULL."""
+    sandbox.extend.put(
+        """{"object": "workflow_run", "id": "empty", "status": "PROCESSED", "name": "", "metadata": {"a": ""}}"""
+    )
+    postgres = dlt.destinations.postgres(server)
+    pipeline = dlt.pipeline("plain", pipelines_dir=str(tmp_path), destination=postgres, dataset_name="plain")
+    pipeline.run(extend())
+    found = rows(server, "SELECT name, metadata FROM plain.workflow_runs WHERE id = 'empty'")
+    assert found == [("", {"a": ""})]
+
+
+def test_a_plain_pipeline_without_the_driver(
+    server: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the package that loads Parquet, dlt would only log that it takes CSV: the pipeline is refused instead,
+    with what to install."""
+    monkeypatch.setattr(
+        "dlt.destinations._adbc_jobs.has_adbc_driver", lambda driver: (False, "not installed")
+    )
+    postgres = dlt.destinations.postgres(server)
+    pipeline = dlt.pipeline("bare", pipelines_dir=str(tmp_path), destination=postgres, dataset_name="bare")
+    with pytest.raises(PipelineStepFailed, match=r"pip install 'docruns\[postgres\]'"):
+        pipeline.run(extend())
+    assert rows(server, "SELECT 1 FROM pg_namespace WHERE nspname = 'bare'") == []
 
 
 def test_swept(server: str, sandbox: Sandbox) -> None:

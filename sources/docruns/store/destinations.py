@@ -143,6 +143,9 @@ KNOWN = {
         is_tested=True,
         file_format="parquet",
         takes_updates=True,
+        models_dialect="duckdb",
+        views_query=_DUCKDB_VIEWS,
+        comments_query=_DUCKDB_COMMENTS,
         extensions=("ducklake", "sqlite_scanner", "postgres_scanner"),
     ),
     # SQLite, MySQL and MariaDB are tested
