@@ -88,9 +88,6 @@ def lake_settings(catalog: str) -> Callable[[Path, ExitStack], dict[str, str]]:
 
     def settings(folder: Path, stack: ExitStack) -> dict[str, str]:
         url = f"{catalog}:///{folder / 'catalog'}"
-        if catalog == "postgres":
-            # DuckDB takes the folder of a server's socket as its host
-            url = stack.enter_context(postgres.running_server(folder))
         (folder / "url").write_text(url)
         section = "DESTINATION__DUCKLAKE__CREDENTIALS__"
         return {f"{section}CATALOG": url, f"{section}STORAGE": str(folder / "files")}
@@ -101,14 +98,9 @@ def lake_settings(catalog: str) -> Callable[[Path, ExitStack], dict[str, str]]:
 def lake_rows(folder: Path, dataset: str, table: Table) -> Rows | None:
     """The rows of a table in a lake, by DuckDB."""
     url = (folder / "url").read_text()
-    kind, more = "", ""
-    if url.startswith("sqlite"):
-        more = ", META_TYPE 'sqlite'"
-    elif url.startswith("postgres"):
-        kind, more = "postgres:", ", METADATA_SCHEMA 'ducklake'"
-    place = url if kind else folder / "catalog"
+    more = ", META_TYPE 'sqlite'" if url.startswith("sqlite") else ""
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH 'ducklake:{kind}{place}' AS lake (READ_ONLY{more})")
+        connection.execute(f"ATTACH 'ducklake:{folder / 'catalog'}' AS lake (READ_ONLY{more})")
         held = "SELECT column_name FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?"
         names = [name for (name,) in connection.execute(held, [dataset, table.name]).fetchall()]
         quoted = ", ".join(f'"{name}"' for name in names)

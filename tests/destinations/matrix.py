@@ -129,7 +129,7 @@ DESTINATIONS = [
             databases.lake_settings(catalog),
             needs=("duckdb_extension_ducklake",),
         )
-        for catalog in ("duckdb", "sqlite", "postgres")
+        for catalog in ("duckdb", "sqlite")
     ),
 ]
 
