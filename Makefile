@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-dbt test-browser screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-dbt test-jobs test-browser screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -25,6 +25,15 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-dbt
 	$(UV) pip install --quiet --python .venv-dbt/bin/python -r tests/dbt_build/requirements.txt
 	DBT=.venv-dbt/bin/dbt PYTHONPATH=tests $(RUN)/python -m dbt_build
+
+test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; one after the other in .venv-jobs
+	PYTHONPATH=tests $(RUN)/python -m jobs
+	@for name in dagster airflow; do \
+		rm -rf .venv-jobs && $(UV) venv --quiet --python $(RUN)/python .venv-jobs && \
+		$(UV) pip install --quiet --python .venv-jobs/bin/python -e . -r tests/jobs/$$name.txt && \
+		JOBS=.venv-jobs PYTHONPATH=tests $(RUN)/python -m jobs $$name || exit 1; \
+	done
+	@rm -rf .venv-jobs
 
 test-browser: setup ## open the notebooks in Chromium, on a phone's screen and on a wide one
 	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium
@@ -63,4 +72,4 @@ format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff check --fix
 
 clean: ## remove .venv, .uv and caches; databases stay
-	rm -rf .venv .venv-dbt .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache
+	rm -rf .venv .venv-dbt .venv-jobs .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache
