@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-whole test-dbt test-browser test-lakes test-destinations screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-whole test-dbt test-browser test-lakes test-destinations test-jobs screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -37,6 +37,15 @@ test-destinations: setup ## compare PostgreSQL, SQLite, MariaDB and DuckLake wit
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-destinations
 	$(UV) pip install --quiet --python .venv-destinations/bin/python -r tests/destinations/requirements.txt
 	PYTHONPATH=tests .venv-destinations/bin/python -m pytest tests/destinations/matrix.py
+
+test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; one after the other in .venv-jobs
+	PYTHONPATH=tests $(RUN)/python -m jobs
+	@for name in dagster airflow; do \
+		rm -rf .venv-jobs && $(UV) venv --quiet --python $(RUN)/python .venv-jobs && \
+		$(UV) pip install --quiet --python .venv-jobs/bin/python -e . -r tests/jobs/$$name.txt && \
+		JOBS=.venv-jobs PYTHONPATH=tests $(RUN)/python -m jobs $$name || exit 1; \
+	done
+	@rm -rf .venv-jobs
 
 test-browser: setup ## open the notebooks in Chromium, on a phone's screen and on a wide one
 	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium
@@ -79,4 +88,4 @@ format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff check --fix
 
 clean: ## remove .venv, .uv and caches; databases stay
-	rm -rf .venv .venv-dbt .venv-destinations .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache
+	rm -rf .venv .venv-dbt .venv-destinations .venv-jobs .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache

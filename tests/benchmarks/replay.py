@@ -16,7 +16,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from benchmarks.corpus import Answers, Corpus
-from docruns.commands.load import CHUNK_RUNS, load_runs
+from docruns.commands.load import load_runs
+from docruns.core.settings import CHUNK_RUNS
 from docruns.net.client import Client
 from docruns.net.messages import Outcome, Reply, Request
 from docruns.providers import settings

@@ -9,11 +9,11 @@ from typing import Any
 
 import duckdb
 import pytest
+from docruns.commands.copy import CopySummary, copy_runs
 from typer.testing import CliRunner
 
 from docruns.commands import copy
 from docruns.commands.cli.app import app
-from docruns.commands.copy import CopySummary, copy_runs
 from docruns.commands.load import load_runs
 from docruns.commands.reconcile.against import verify_against
 from docruns.core.errors import ConfigError, DocrunsError

@@ -119,7 +119,9 @@ def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path
     assert found == traits
 
 
-LAKE = DestinationTraits(is_tested=True, file_format="parquet", takes_updates=True, is_staged_once=True, has_formats=True)
+LAKE = DestinationTraits(
+    is_tested=True, file_format="parquet", takes_updates=True, is_staged_once=True, has_formats=True
+)
 LOG = DestinationTraits(is_tested=True, has_tables_in_schema_only=True, has_formats=True, table_format="none")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-
 from docruns.commands.copy import copy_runs
+
 from docruns.commands.health.status import reports
 from docruns.commands.load import load_runs
 from docruns.commands.reconcile.against import verify_against

@@ -100,13 +100,17 @@ def _versions() -> Iterator[Finding]:
 
 
 def _disk(database: Path) -> Iterator[Finding]:
-    size = database.stat().st_size
-    for place in (database.absolute().parent, working_folder(Target("", database)).parent):
+    size = f"the database, of {database.stat().st_size / 1e9:,.3f} GB"
+    places = {
+        f"beside {size}": database.absolute().parent,
+        "for the working folder": working_folder(Target("", database)).parent,
+    }
+    for name, place in places.items():
         there = next(folder for folder in (place, *place.parents) if folder.exists())
         free = shutil.disk_usage(there).free
-        text = f"{free / 1e9:,.1f} GB are free in {place}, the database has {size / 1e9:,.3f} GB"
+        text = f"{free / 1e9:,.1f} GB are free {name}"
         low = free < FREE_BYTES
-        advice = "Free some space, or move the database or DLT_DATA_DIR." if low else ""
+        advice = f"Free some space in {there}, or move the database or DLT_DATA_DIR." if low else ""
         yield Finding("", "disk", int(low), text, advice)
 
 
