@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-whole test-dbt test-browser test-lakes test-destinations test-jobs screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -10,7 +10,7 @@ RUN := .venv/bin
 help: ## list these targets
 	@echo "make TARGET, or make PYTHON=python3.13 TARGET with another Python (3.11 to 3.14)"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' Makefile | while IFS=@ read -r name text; do \
-		printf '  %-12s %s\n' $$name "$$text"; done
+		printf '  %-17s %s\n' $$name "$$text"; done
 
 setup: ## make .venv, with the command at .venv/bin/docruns
 	@sh .ci/setup
@@ -38,7 +38,7 @@ test-destinations: setup ## compare PostgreSQL, SQLite, MariaDB and DuckLake wit
 	$(UV) pip install --quiet --python .venv-destinations/bin/python -r tests/destinations/requirements.txt
 	PYTHONPATH=tests .venv-destinations/bin/python -m pytest tests/destinations/matrix.py
 
-test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; one after the other in .venv-jobs
+test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; these get .venv-jobs
 	PYTHONPATH=tests $(RUN)/python -m jobs
 	@for name in dagster airflow; do \
 		rm -rf .venv-jobs && $(UV) venv --quiet --python $(RUN)/python .venv-jobs && \

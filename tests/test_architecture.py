@@ -37,7 +37,8 @@ OWNERS = {
     "httpx": {"net/"},
     "httpx_aiohttp": {"net/"},
     "aiohttp": {"net/"},
-    "pyarrow": {"store/arrow", "store/merges/lakes/", "store/process/memory"},
+    "fsspec": {"store/archive/"},
+    "pyarrow": {"store/arrow", "store/archive/", "store/merges/lakes/", "store/process/memory"},
     "deltalake": {"store/merges/lakes/delta"},
     "pyiceberg": {"store/merges/lakes/iceberg"},
     "duckdb": {
@@ -57,6 +58,7 @@ OWNERS = {
         "commands/warehouse/copy",
         "commands/push/refresh",
         "commands/calls/connect",
+        "commands/calls/stored",
     },
     "sqlalchemy": {"store/merges/mysql"},
     "typer": {"commands/cli/"},
@@ -265,9 +267,9 @@ def test_inner_packages_are_empty() -> None:
 
 def test_exported_names() -> None:
     """The package exports exactly the names in __all__, and each one has a docstring."""
-    calls = ["copy", "load", "sweep", "verify"]
+    calls = ["copy", "load", "replay", "sweep", "verify"]
     assert docruns.__all__ == sorted(
-        ["DocrunsError", "extend", "extend_workflow_runs", "plextera", "read", *calls]
+        ["DocrunsError", "extend", "extend_workflow_runs", "plextera", "read", "rows", *calls]
     )
     for name in docruns.__all__:
         assert getattr(docruns, name).__doc__

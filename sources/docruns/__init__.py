@@ -7,8 +7,9 @@
 
 `extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables` declares every
 table and column. `extend_workflow_runs()` is a dlt destination that writes names and metadata back to Extend.
-`read()` opens a loaded DuckDB file for data frames of pandas. `load()`, `verify()`, `sweep()` and `copy()` are the commands
-as calls, for schedulers; their errors are `DocrunsError`.
+`read()` opens a loaded DuckDB file for data frames of pandas. `load()`, `verify()`, `sweep()`, `copy()` and `replay()`
+are the commands as calls, for schedulers; their errors are `DocrunsError`. `rows()` gives the function that turns one
+answer of a platform into rows.
 
 `import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first used.
 """
@@ -19,9 +20,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .commands.calls.public import copy, load, sweep, verify
+    from .commands.calls.public import copy, load, replay, sweep, verify
     from .core.errors import DocrunsError
     from .models.reader import read
+    from .providers.answers import Read
     from .providers.extend import extend, extend_workflow_runs
     from .providers.plextera import plextera
 
@@ -33,6 +35,8 @@ __all__ = [
     "load",
     "plextera",
     "read",
+    "replay",
+    "rows",
     "sweep",
     "verify",
 ]
@@ -47,10 +51,41 @@ _MODULES = {
     "load": ".commands.calls.public",
     "plextera": ".providers.plextera",
     "read": ".models.reader",
+    "replay": ".commands.calls.public",
     "sweep": ".commands.calls.public",
     "verify": ".commands.calls.public",
 }
 """The module of each public name."""
+
+
+def rows(provider: str, api_version: str | None = None, workspace: str | None = None) -> Read:
+    """The reader of one platform's answers: `reader(body, listed)` gives a `docruns.core.parsed.ParsedRun`.
+
+    It is pure: it opens no file and no connection, and imports none of dlt, pyarrow and httpx, so that the workers of
+    Spark or another engine can use it. `body` is the answer to a detail request as bytes, `listed` the row of the run
+    in an archive as a mapping, or a `docruns.sync.plan.ListedRun`. `ParsedRun.batch.dicts(table)` gives the rows of a
+    table of `docruns.core.tables`. What only other answers know is not there: the workflow run of a processor run
+    that was fetched alone, and dates of nested runs that only lists have.
+
+    Args:
+        provider: extend or plextera.
+        api_version: Of Extend, by default the newest one. Plextera has one.
+        workspace: The value of the column `workspace`.
+
+    Raises:
+        ConfigError: There is no such provider or version.
+        ApiError, ValueError, RecursionError: The reader raises one of these for an answer that it cannot read.
+    """
+    if provider == "extend":
+        from .providers.extend import api, workflow_runs
+        from .providers.extend.processor_runs import Context
+
+        version = api.version(api_version or api.VERSIONS[0], "api_version")
+        return workflow_runs.reader(Context(version, workspace))
+    from .providers.plextera import runs
+
+    runs.check_names(provider, api_version)
+    return runs.reader(runs.Context(workspace))
 
 
 def __getattr__(name: str) -> Any:

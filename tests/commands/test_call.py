@@ -112,7 +112,9 @@ def test_which_errors_a_retry_may_help(few_runs: Sandbox, impatient: None, tmp_p
 
 
 class OperationalError(Exception):
-    """Has the name that every driver of a database server gives to this error."""
+    """Has the name that every driver of a database server gives to this error, and the module of one."""
+
+    __module__ = "psycopg2.errors"
 
     def __init__(self, text: str, code: str | None) -> None:
         super().__init__(text)

@@ -9,13 +9,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from docruns.commands.copy import CopySummary, copy_runs
 from typer.testing import CliRunner
 
-from docruns.commands import copy
 from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.commands.reconcile.against import verify_against
+from docruns.commands.warehouse import copy
+from docruns.commands.warehouse.copy import CopySummary, copy_runs
 from docruns.core.errors import ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.duckdb import loaded as loaded_file

@@ -26,7 +26,12 @@ from docruns.commands.cli.app import app
 from docruns.commands.load import load_runs
 from docruns.core.errors import ApiError, ConfigError
 from docruns.net.client import Client
-from docruns.net.redaction import make_redactor, strip_signed_urls, strip_url_queries
+from docruns.net.redaction import (
+    make_redactor,
+    strip_signed_urls,
+    strip_signed_urls_of_json,
+    strip_url_queries,
+)
 from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
@@ -506,6 +511,11 @@ def test_no_presigned_url_is_stored(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_strip_signed_urls(text: str, kept: str) -> None:
     """A URL with a signature or a token loses its query; other text stays to the letter."""
     assert strip_signed_urls(text) == kept
+    # the same text as it is in JSON, alone and as one of many
+    for value, expected in ((text, kept), ({"a": [text, 1], text: "="}, {"a": [kept, 1], kept: "="})):
+        for spelled in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+            found = json.loads(strip_signed_urls_of_json(spelled.encode()))
+            assert found == json.loads(strip_signed_urls(spelled)) == expected
 
 
 @pytest.mark.parametrize(

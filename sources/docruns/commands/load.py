@@ -256,6 +256,8 @@ def _load_until_done(
             limit_memory(running, memory)
         _load_packages(running, source, sync, target, committed)
         _mark_gone(running, sync)
+        if sync.platform.replay is not None:
+            sync.platform.replay.finish(running)
         if sync.platform.has_nested_runs and not sync.is_sample and traits_of(running).takes_updates:
             mend_links(running)
         if traits_of(running).takes_updates:
@@ -320,7 +322,10 @@ def _mark_gone(running: dlt.Pipeline, sync: Sync) -> None:
     for name, run_id in sync.gone:
         gone["workflow_runs" if name == "workflow_runs" else "processor_runs"].append(run_id)
     if sync.gone and traits_of(running).takes_updates:
-        updates.mark_deleted(running, gone, {}, sync.clock())
+        at = sync.clock()
+        if sync.platform.archive is not None:
+            sync.platform.archive.mark_deleted([id_ for _, id_ in sync.gone], (), at)
+        updates.mark_deleted(running, gone, {}, at)
 
 
 def _summarize(sync: Sync, before: Usage, seconds: float) -> Summary:

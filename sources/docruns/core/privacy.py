@@ -137,6 +137,26 @@ def _dropped(names: Iterable[str], setting: str) -> Mapping[str, frozenset[str]]
     return MappingProxyType({table: frozenset(some) for table, some in found.items()})
 
 
+def refuse_archive(privacy: Privacy, section: str) -> None:
+    """ConfigError where an archive, which holds whole answers, would keep what the settings hash or drop."""
+    key = None
+    if not privacy.keeps:
+        key, is_ = "field_values", f"is {privacy.field_values}"
+    elif private := [name for name in privacy.emptied if _is_private(name)]:
+        key, is_ = "drop_columns", f"drops {private[0]}"
+    if key is not None:
+        raise ConfigError(
+            f"{section}.{key}",
+            f"{is_}, and {section}.archive would keep these values in the answers as they came.",
+            f"Remove {section}.archive (or --archive), or keep the values.",
+        )
+
+
+def _is_private(name: str) -> bool:
+    table, _, column = name.partition(".")
+    return any(each.name == column and bool(each.private) for each in BY_NAME[table].columns)
+
+
 def storage_mode_error(before: str, now: str, section: str) -> ConfigError:
     """The error for rows that were stored in another way; the marks show which setting changed."""
     old, new = before.split()[0], now.split()[0]

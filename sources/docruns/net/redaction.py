@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 SHORTEST = 8
@@ -75,3 +75,50 @@ def strip_url_queries(text: str) -> str:
     """
     text = _URL.sub(lambda url: f"{url[1]}?…" if url[2] else url[0], text)
     return _ENCODED.sub(lambda url: f"{url[1]}%3F…" if url[2] else url[0], text)
+
+
+_SECRET_NAMES = (b"signature", b"credential", b"token", b"sig", b"key")
+
+
+def strip_signed_urls_of_json(body: bytes) -> bytes:
+    """`strip_signed_urls` of a whole JSON text, many times faster: only strings with a parameter that may be a
+    signature are searched for URLs. UnicodeDecodeError where such a string is not UTF-8."""
+    done, parts = 0, list[bytes]()
+    # a search for one byte takes a hundredth of the time of any other search
+    for at in sorted([*_places(body, b"="), *_places(body, b"%")]):
+        is_equals = body[at : at + 1] == b"=" or body[at : at + 3].lower() == b"%3d"
+        if at < done or not is_equals or not body[max(done, at - 10) : at].lower().endswith(_SECRET_NAMES):
+            continue
+        start, end = _quote_before(body, at, done), _quote_after(body, at)
+        parts += [body[done:start], strip_signed_urls(body[start:end].decode()).encode()]
+        done = end
+    return b"".join([*parts, body[done:]]) if parts else body
+
+
+def _places(body: bytes, sign: bytes) -> Iterator[int]:
+    at = body.find(sign)
+    while at >= 0:
+        yield at
+        at = body.find(sign, at + 1)
+
+
+def _quote_before(body: bytes, at: int, least: int) -> int:
+    """Where the JSON string begins that holds `at`."""
+    while (at := body.rfind(b'"', least, at)) >= 0:
+        if not _is_escaped(body, at):
+            return at
+    return least
+
+
+def _quote_after(body: bytes, at: int) -> int:
+    """Where the JSON string ends that holds `at`."""
+    while (at := body.find(b'"', at)) >= 0:
+        if not _is_escaped(body, at):
+            return at
+        at += 1
+    return len(body)
+
+
+def _is_escaped(body: bytes, at: int) -> bool:
+    before = body[max(0, at - 64) : at]
+    return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1

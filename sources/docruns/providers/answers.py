@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -11,6 +13,7 @@ from ..core.batch import Batch
 from ..core.codec import clean
 from ..core.errors import ApiError, ShapeError
 from ..core.flatten.flatten import FlatRows
+from ..core.parsed import ParsedRun
 from ..core.payload import Payload
 from ..core.tables import CHARGES, CITATIONS, FIELDS, INSIGHTS, RUN_FILES, SPLITS
 from ..net.http_errors import refusal
@@ -31,6 +34,34 @@ PROCESSOR_RUN_TABLES = (FIELDS, INSIGHTS, CITATIONS, SPLITS, RUN_FILES, CHARGES)
 """Tables with the rows of a processor run, beside its own row."""
 
 _decode_any = msgspec.json.Decoder(Raw).decode
+
+
+Read = Callable[[bytes | None, ListedRun | Mapping[str, Any]], ParsedRun]
+"""Turns the answer about a run into rows. The second argument is how a list has shown the run, or its row in an
+archive. The answer is None for a run of a list without details."""
+
+
+def as_listed(listed: ListedRun | Mapping[str, Any]) -> ListedRun:
+    """A row of an archive as a list has shown the run: `summary` is JSON text or decoded, times are in UTC."""
+    if isinstance(listed, ListedRun):
+        return listed
+    summary = listed.get("summary")
+    told = dict((json.loads(summary) if isinstance(summary, str) else summary) or {})
+    source = told.pop("source", None)
+    return ListedRun(
+        listed["id"],
+        listed.get("status"),
+        listed.get("created_at"),
+        listed.get("updated_at"),
+        bool(listed.get("is_final")),
+        told or None,
+        source,
+    )
+
+
+def body_of(body: bytes | None, listed: ListedRun) -> bytes:
+    """The answer about a run, or its row in the list where there is none."""
+    return body if body is not None else str((listed.summary or {}).get("row", "")).encode()
 
 
 def check_answer(

@@ -147,7 +147,8 @@ def check_identity(platform: Platform) -> None:
     # a name that the state lacks was no setting when the dataset was loaded
     changed = [name for name in now if before.get(name, now[name]) != now[name]]
     if changed:
-        if not platform.settings.full or "api_version" in changed:
+        is_refused = platform.replay is not None or "api_version" in changed
+        if is_refused or not platform.settings.full:
             raise _identity_error(platform, changed[-1], before, active_pipeline().dataset_name)
         saved.get("resources", {}).clear()
     saved["origin"] = dict(now)

@@ -14,7 +14,7 @@ import dlt
 from ..core.parsed import ParentStep, ParsedRun
 from ..store import lookup
 from ..store.destinations import active_pipeline, traits_of
-from ..sync.lists import KnownRuns, RunList
+from ..sync.lists import ASTRAY, KnownRuns, RunList
 from ..sync.plan import OLDEST, ListedRun, State
 from ..sync.sync import Sync
 
@@ -111,6 +111,9 @@ def _is_refreshing() -> bool:
 
 
 def _is_current(sync: Sync, stored: lookup.StoredRun, run: ListedRun) -> bool:
+    if sync.platform.replay is not None:
+        # it was loaded since from the platform itself
+        return stored.is_whole and (stored.updated_at or OLDEST) > run.changed
     if sync.settings.full or run.id in sync.plans.must_fetch or not stored.is_whole:
         return False
     if run.updated_at is None and run.created_at is not None:
@@ -159,7 +162,7 @@ class UnlinkedRuns:
                 rows.append(ListedRun(made.id, made.status, None, made.updated_at))
         return replace(
             self.recording(run_list),
-            name=f"{run_list.name} astray",
+            name=f"{run_list.name}{ASTRAY}",
             pages=lambda _: iter([rows]),
             is_stored=True,
             doubt=lambda: None,

@@ -80,7 +80,7 @@ class _RunRows:
             with sync.open_client():
                 if "processor_runs" in selected:
                     yield from self._walk_all()
-                batches = sync.batches(self._main, dlt.current.resource_state(), is_known)
+                batches = sync.batches(self._main, self._states()[self._main.name], is_known)
                 yield from one_batch_at_a_time(batches)
             if "processor_runs" not in selected:
                 yield from self._end_package()
@@ -89,15 +89,13 @@ class _RunRows:
 
     def processor_runs(self) -> Iterator[Tables | None]:
         """Processor runs outside of workflow runs, after these: so no run is fetched twice."""
-        sync, selected = self._sync, self._begin()
-        states = dlt.current.resource_state()
+        sync, selected, states = self._sync, self._begin(), self._states()
         while "workflow_runs" in selected and not sync.workflow_runs_are_done:
             yield None
         is_known = partial(known_processor_runs, sync)
         with sync.open_client():
             for run_list in map(self._unlinked.recording, self._others):
-                state = states.setdefault(run_list.name, {})
-                yield from one_batch_at_a_time(sync.batches(run_list, state, is_known))
+                yield from one_batch_at_a_time(sync.batches(run_list, states[run_list.name], is_known))
                 if sync.platform.has_nested_runs:
                     unlinked = self._unlinked.as_list(run_list)
                     yield from sync.batches(unlinked, {}, may_prefetch=False)
@@ -106,22 +104,36 @@ class _RunRows:
     def _begin(self) -> Any:
         """Each resource begins with this call. Gives the names of the selected resources."""
         check_storage_mode(self._sync.platform)
-        self._sync.start_package(dlt.current.load_package_state()["load_id"])
+        load_id = dlt.current.load_package_state()["load_id"]
+        self._sync.start_package(load_id)
+        if self._sync.platform.archive is not None:
+            self._sync.platform.archive.begin(load_id, self._states())
         read_half_loaded_again(self._sync)
         return dlt.current.source().resources.selected
 
     def _walk_all(self) -> Iterator[None]:
         """Walk all lists first: in some versions only lists have the dates of nested runs."""
-        states = dlt.current.resource_state("processor_runs")
-        lists = [(run_list, states.setdefault(run_list.name, {})) for run_list in self._others]
-        main = (self._main, dlt.current.resource_state("workflow_runs"))
-        yield from self._sync.plans.walk_lists((*lists, main))
+        states = self._states()
+        lists = [(run_list, states[run_list.name]) for run_list in (*self._others, self._main)]
+        yield from self._sync.plans.walk_lists(lists)
         self._sync.note_listed(self._others)
+
+    def _states(self) -> dict[str, Any]:
+        """The state of each list, as dlt stores it; a replay has states of its own."""
+        replay = self._sync.platform.replay
+        if replay is not None:
+            return {each.name: replay.states.setdefault(each.name, {}) for each in self._sync.platform.lists}
+        of_others = dlt.current.resource_state("processor_runs")
+        states = {run_list.name: of_others.setdefault(run_list.name, {}) for run_list in self._others}
+        return {**states, self._main.name: dlt.current.resource_state("workflow_runs")}
 
     def _end_package(self) -> Iterator[Tables | None]:
         while self._sync.active_resources:
             yield None
         note_complete(self._sync)
+        if self._sync.platform.archive is not None:
+            # before dlt commits the package: what is in the destination is in the archive
+            self._sync.platform.archive.finish(self._states())
         yield Tables([*self._sync.package_row(), *missing_tables()])
 
 

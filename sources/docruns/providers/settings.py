@@ -19,11 +19,13 @@ from dlt.common.configuration.providers.doc import BaseDocProvider
 from dlt.common.runtime.run_context import active
 
 from ..core.errors import ApiError, ConfigError, RefusedError
-from ..core.privacy import make_privacy
+from ..core.privacy import make_privacy, refuse_archive
 from ..core.settings import Settings, duration, is_loopback, moment
 from ..net.client import Client
 from ..net.messages import ConnectionSettings
+from ..net.redaction import strip_signed_urls_of_json
 from ..net.shared_budget import Budget
+from ..store.archive.writing import ArchiveWriter
 from ..store.process.environment import disable_telemetry, warn_of_readable_secrets
 from ..sync.lists import Platform
 
@@ -154,6 +156,16 @@ class LoadOptions:
             origin=origin,
             content=content,
         )
+
+
+def make_archive(
+    provider: str, url: str | None, settings: Settings, api_version: str, workspace: str | None
+) -> ArchiveWriter | None:
+    """Where a load keeps raw answers; None where it keeps none. ConfigError where `field_values` forbids it."""
+    if not url:
+        return None
+    refuse_archive(settings.privacy, f"sources.{provider}")
+    return ArchiveWriter(url, provider, workspace, api_version, settings.origin, strip_signed_urls_of_json)
 
 
 def find_api_key(provider: str, api_key: str | None, base_url: str) -> str:

@@ -13,6 +13,8 @@ from ..core.parsed import NestedLink, ParentStep, ParsedRun
 from ..core.settings import Settings
 from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
+from ..net.stored import Answers, RecordingClient
+from ..store.archive.writing import ArchiveWriter, Entry
 from .plan import ListedRun, Order, State, floor, scan
 
 
@@ -157,6 +159,19 @@ class RunList:
         return outcome.body if isinstance(outcome, Reply) else b""
 
 
+ASTRAY = " astray"
+"""The end of the name of a list of stored runs that lack their link."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A load from an archive. `states` are those of its lists, apart from dlt's: only `finish` gives dlt the states
+    that the archive holds. dlt's pipeline is its argument."""
+
+    finish: Callable[[Any], None]
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Platform:
     """A platform that can be loaded: where it is, what it lists, how its answers are parsed.
@@ -173,8 +188,40 @@ class Platform:
     resources: Callable[[Any], list[Any]]
     has_nested_runs: bool = False
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    archive: ArchiveWriter | None = None
+    """Where raw answers are kept."""
+    replay: Replay | None = None
+    """The answers come from an archive."""
 
     @property
     def workflow_runs(self) -> RunList:
         """The list of workflow runs."""
         return self.lists[0]
+
+    @property
+    def answers(self) -> Answers:
+        """The client for what is not about a run; the archive keeps its answers."""
+        if self.archive is None:
+            return self.client
+        return RecordingClient(self.client, self._keep_answer)
+
+    def _keep_answer(self, request: Request, body: bytes) -> None:
+        if self.archive is not None:
+            self.archive.add_answer(*answer_key(request), body)
+
+    def keep(self, run_list: RunList, run: ListedRun, outcome: Outcome | None, known: KnownRuns) -> None:
+        """Keep in the archive what is listed of a run, and the answer about it where one was read."""
+        if self.archive is not None:
+            source = run.source or known.sources.get(run.id)
+            summary = {**(run.summary or {}), **({"source": source} if source else {})}
+            body = outcome.body if isinstance(outcome, Reply) and run_list.detail is not None else None
+            name = run_list.name.removesuffix(ASTRAY)
+            self.archive.add(Entry(name, *run[:5], summary or None), body)
+
+
+def answer_key(request: Request) -> tuple[str, str]:
+    """The feed and the id of an answer that is not about a run: the path, and the parameters but for the size of
+    pages."""
+    path = request.path.lstrip("/")
+    params = [f"{name}={value}" for name, value in request.params if name not in ("maxPageSize", "limit")]
+    return path.partition("/")[0], "&".join([path, *params])

@@ -185,13 +185,9 @@ class Sync:
         self.known.sources |= self.plans.find_sources(run_list, planned, main, self.is_loaded)
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
+        reserve = partial(self.quota.reserve, may_prefetch)
         context = FetchContext(
-            self.client,
-            run_list,
-            is_known,
-            self.is_loaded,
-            partial(self.quota.reserve, may_prefetch),
-            self.quota.prefetch_limit,
+            self.client, run_list, is_known, self.is_loaded, reserve, self.quota.prefetch_limit
         )
         yield from load.batches(context)
         is_full = may_prefetch and self.quota.is_package_full
@@ -254,6 +250,7 @@ class _ListLoad:
         """All batches but the last one."""
         rows = 0
         for run, outcome in self._planned.take(context, self._sync.quota.remaining):
+            self._sync.platform.keep(self._list, run, outcome, self._sync.known)
             if outcome is None:
                 self._sync.metrics.counts.unchanged += 1
                 self._note_loaded(run, run.is_final)

@@ -1,4 +1,4 @@
-"""The commands `load`, `verify`, `sweep` and `copy` as Python calls. The commands are thin layers over them.
+"""The commands `load`, `verify`, `sweep`, `copy` and `replay` as Python calls. The commands are thin layers over them.
 
     import docruns
 
@@ -31,6 +31,7 @@ from ..reconcile.verify import VerifyResult, verify_runs
 from ..warehouse.copy import CopySummary, copy_runs
 from .connect import connect_platform, make_target, other_target
 from .metrics_file import MetricsFile
+from .stored import connect_stored, open_stored
 
 logger = logging.getLogger("docruns")
 
@@ -49,6 +50,7 @@ def load(
     full: bool = False,
     publish: Path | str | None = None,
     metrics_file: Path | str | None = None,
+    archive: str | None = None,
     on_package: OnPackage | None = None,
     on_progress: Progress | None = None,
     **settings: Any,
@@ -68,6 +70,7 @@ def load(
         full: Fetch every run again, also unchanged ones.
         publish: Copy the database to this file when all is loaded.
         metrics_file: Write the figures of the load to this file, in Prometheus' text format.
+        archive: Folder or URL that keeps every answer. Default: the setting.
         on_package: Is called with a `Package` after each commit. An error that it raises ends the load.
         on_progress: Is called with each step: stage, list, number done, total or None.
         **settings: Settings of the platform, by the names that docs/configuration.md lists.
@@ -80,7 +83,13 @@ def load(
         DocrunsError: What was committed by then stays, and the next load continues there.
     """
     target = make_target(provider, database, destination, dataset, table_format, untested)
-    window = {"since": _as_text(since), "until": _as_text(until), "max_runs": max_runs, "full": full or None}
+    window = {
+        "since": _as_text(since),
+        "until": _as_text(until),
+        "max_runs": max_runs,
+        "full": full or None,
+        "archive": archive,
+    }
     with MetricsFile.or_none(metrics_file, provider, target.dataset) as metrics:
         platform = connect_platform(provider, {**settings, **window})
 
@@ -184,6 +193,31 @@ def copy(
     target = make_target(provider, database, destination, dataset, table_format, untested)
     loaded = make_target(provider, source, DESTINATION, from_dataset or dataset)
     return copy_runs(loaded, target, provider, on_progress, full=full, on_wait=logger.warning)
+
+
+def replay(
+    provider: str,
+    *,
+    archive: str | None = None,
+    database: Path | str = DATABASE,
+    destination: str = DESTINATION,
+    table_format: str | None = None,
+    untested: bool = False,
+    dataset: str | None = None,
+    since: str | date | None = None,
+    until: str | date | None = None,
+    on_progress: Progress | None = None,
+    **settings: Any,
+) -> Summary:
+    """Load every table from an archive of raw answers: what `docruns replay` does.
+
+    Sends no request and needs no key. `archive` is a folder or a URL, by default the setting. The other keywords and the
+    summary are those of `load`.
+    """
+    target = make_target(provider, database, destination, dataset, table_format, untested)
+    window = {"since": _as_text(since), "until": _as_text(until)}
+    platform = connect_stored(provider, open_stored(provider, archive), {**settings, **window})
+    return load_runs(platform, target, on_progress, on_wait=logger.warning)
 
 
 def _as_text(at: str | date | None) -> str | None:

@@ -1,5 +1,5 @@
-"""The command: `docruns demo | load | check | status | doctor | verify | sweep | push | copy | models | sql |
-report | tables | sandbox | notebook`.
+"""The command: `docruns demo | load | check | verify | sweep | push | tables | sandbox`, and those of `answers` and
+`warehouse`.
 
 Results go to stdout, progress and errors to stderr.
 
@@ -24,6 +24,7 @@ from .logs import say
 from .options import (
     DEFAULT_DATABASE,
     ApiVersion,
+    Archive,
     AsJson,
     BaseUrl,
     Database,
@@ -103,6 +104,7 @@ def load(
         Path | None,
         typer.Option(help="Write the figures of the load to this file, in Prometheus' text format."),
     ] = None,
+    archive: Archive = None,
     as_json: AsJson = False,
     log_format: LogFormatOption = LogFormat.text,  # noqa: ARG001 # its callback sets it
 ) -> None:
@@ -134,6 +136,7 @@ def load(
             full=full,
             publish=publish,
             metrics_file=metrics_file,
+            archive=archive,
             on_progress=progress,
             base_url=base_url,
             api_version=api_version,

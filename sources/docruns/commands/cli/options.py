@@ -63,6 +63,13 @@ TableFormat = Annotated[
         show_default="the setting",
     ),
 ]
+Archive = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of raw answers: a path, or a URL such as s3://bucket/docruns.",
+        show_default="the setting archive",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 

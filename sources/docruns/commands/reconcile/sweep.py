@@ -30,6 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from ...core.errors import (
@@ -118,7 +119,10 @@ def sweep_deleted(
         search = _Search(platform, lists, result, progress, None if yes else confirm)
         gone = search.find_deleted(workflows, processors)
         back = search.find_restored(workflows, processors)
-        mark_deleted(running, gone, back, platform.clock())
+        at = platform.clock()
+        if platform.archive is not None:
+            platform.archive.mark_deleted(chain(*gone.values()), chain(*back.values()), at)
+        mark_deleted(running, gone, back, at)
     result.marked = {table: len(ids) for table, ids in gone.items()}
     result.restored = {table: len(ids) for table, ids in back.items()}
     result.requests = platform.client.usage.requests

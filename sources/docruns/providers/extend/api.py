@@ -11,6 +11,7 @@ An unknown id, a path that a version lacks and a removed path all answer 404 or 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from msgspec import Raw
 from ...core.codec import clean
 from ...core.errors import ApiError, ConfigError, InvalidError, ShapeError
 from ...core.payload import Payload, is_usable
-from ...net.client import Client
 from ...net.messages import Request, segment
+from ...net.stored import Answers
 from ...sync.plan import ListedRun
 from ..answers import MAX_STATUS, Circle, Params, check_answer, explain_refusal, inspect_entry
 from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
@@ -227,9 +228,15 @@ class Pager:
     fewer, at last for its default.
     """
 
-    def __init__(self, client: Client, size: int = PAGE_SIZE) -> None:
+    def __init__(self, client: Answers, size: int = PAGE_SIZE) -> None:
         self.client = client
         self._sizes = [size, *(smaller for smaller in SMALLER_PAGES if smaller < size), None]
+
+    def through(self, client: Answers) -> Pager:
+        """The same pages, asked for with another client."""
+        other = copy(self)
+        other.client = client
+        return other
 
     def runs(
         self, runs: ListEndpoint, status: str | None = None, source: str | None = None

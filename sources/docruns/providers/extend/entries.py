@@ -175,12 +175,12 @@ class EntryList(ABC):
     def send_ahead(self, due: Sequence[Detail]) -> Iterator[None]:
         """Send the first requests, and let other resources go on."""
         if due:
-            self.sync.client.begin(detail.request for detail in due[:AT_ONCE])
+            self.pager.client.begin(detail.request for detail in due[:AT_ONCE])
             yield None
 
     def bodies(self, due: Sequence[Detail]) -> Iterator[tuple[Detail, bytes]]:
         """Good answers. Entries that no longer exist are left out; a refused key is raised."""
-        outcomes = self.sync.client.get_many(detail.request for detail in due)
+        outcomes = self.pager.client.get_many(detail.request for detail in due)
         for detail, (_, outcome) in zip(due, outcomes, strict=True):
             if isinstance(outcome, Reply):
                 yield detail, clean(outcome.body)

@@ -197,7 +197,7 @@ class _EvaluationSets(EntryList):
                 by_path[self._processor_path(each.processor_id)].append(each)
         due = [Detail(path, path, Request(path, subject=path)) for path in by_path]
         yield from self.send_ahead(due)
-        outcomes = self.sync.client.get_many(detail.request for detail in due)
+        outcomes = self.pager.client.get_many(detail.request for detail in due)
         for sets, (_, outcome) in zip(by_path.values(), outcomes, strict=True):
             if isinstance(outcome, MissingError | RefusedError):
                 # the values have types too

@@ -28,7 +28,7 @@ from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources
-from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key
+from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key, make_archive
 from . import api, catalogue, evaluation, workflow_runs
 from .processor_runs import Context
 
@@ -57,6 +57,7 @@ def connect_extend(
     field_values: str = "keep",
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
+    archive: str | None = None,
 ) -> Platform:
     """Workflow runs, processor runs, their fields and all other rows of a run, from Extend.
 
@@ -92,6 +93,7 @@ def connect_extend(
         field_values: keep, hash or drop values of private columns (`docruns tables` marks them).
         hash_key: The key of these hashes, a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
+        archive: A folder, or a URL of fsspec, that keeps every answer as it came but for signed URLs.
 
     Raises:
         ConfigError: A setting is missing or wrong. The message names its key.
@@ -133,7 +135,8 @@ def connect_extend(
     pager = api.Pager(client, page_size)
     lists = _lists(pager, context, list_processor_runs)
     resources = partial(_resources, context=context, pager=pager)
-    return Platform("extend", client, settings, lists, resources)
+    keeper = make_archive("extend", archive, settings, version, workspace)
+    return Platform("extend", client, settings, lists, resources, archive=keeper)
 
 
 @dlt.source(name="extend", section="extend", schema_contract=CONTRACT)
@@ -192,7 +195,7 @@ def _resources(sync: Sync, context: Context, pager: api.Pager) -> list[Any]:
     def of_catalogue(saved: MutableMapping[str, Any], of_workflows: bool) -> Iterator[Tables | None]:
         return catalogue.load(sync, pager, context, saved, of_workflows)
 
-    hints = Hints()
+    hints, pager = Hints(), pager.through(sync.platform.answers)
     return [
         *run_resources(sync),
         resource("workflows", partial(of_catalogue, of_workflows=True)),

@@ -14,15 +14,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
+from msgspec import Raw
+
 from ...core.batch import Batch
 from ...core.codec import clean, number_text, safe_text
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import CHARGES, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
-from ..answers import check_id
+from ..answers import Read, as_listed, body_of, check_id, inspect_entry
 from .processor_runs import Context, add_processor_run, run_type
-from .shapes.parts import add_files, credit_cells
+from .shapes.parts import TYPES, add_files, credit_cells
 
 FINAL_STATUS = frozenset({"PROCESSED", "FAILED", "CANCELLED", "REJECTED", "REVIEWED"})
 
@@ -112,6 +114,23 @@ def processor_run(
     batch = Batch()
     own = add_processor_run(run, batch, context, parent, listed)
     return ParsedRun(batch, own.status, own.is_final, updated_at=own.updated_at)
+
+
+def reader(context: Context) -> Read:
+    """A function that reads the answer about any run, which says itself whether it is a workflow run."""
+
+    def read(body: bytes | None, listed: ListedRun | Mapping[str, Any]) -> ParsedRun:
+        run = as_listed(listed)
+        text = clean(body_of(body, run))
+        answer = inspect_entry(Raw(text))
+        if "workflowRun" in answer or answer.peek("object") == "workflow_run":
+            return workflow_run(text, run, context)
+        feed = "" if isinstance(listed, ListedRun) else str(listed.get("feed") or "")
+        type_ = feed.removesuffix("_runs").upper()
+        listed_type = type_ if type_ in TYPES.values() else None
+        return processor_run(text, run, context._replace(listed_type=listed_type))
+
+    return read
 
 
 def _unwrap(body: bytes, envelope: str) -> Payload:

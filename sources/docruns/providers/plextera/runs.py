@@ -10,20 +10,20 @@ rows go into `ParsedRun.partial`, and the load fetches it by its id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import Raw
 
 from ...core.batch import Batch
 from ...core.codec import clean, decode, encode, safe_text, timestamp
-from ...core.errors import ShapeError
+from ...core.errors import ConfigError, ShapeError
 from ...core.flatten.flatten import flatten_outputs
 from ...core.parsed import NestedLink, ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import PROCESSOR_RUNS, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
 from ...sync.plan import ListedRun
-from ..answers import PROCESSOR_RUN_TABLES, add_fields, check_id
+from ..answers import PROCESSOR_RUN_TABLES, Read, add_fields, as_listed, body_of, check_id, inspect_entry
 from . import outputs
 from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS
 
@@ -63,6 +63,27 @@ def workflow_run(body: bytes, listed: ListedRun, context: Context) -> ParsedRun:
         parents=reader.parents,
         updated_at=updated_at,
     )
+
+
+def check_names(provider: str, api_version: str | None) -> None:
+    """ConfigError where this is no platform, or no version of Plextera's API."""
+    if provider != "plextera":
+        raise ConfigError("provider", f"{provider!r} is no platform.", "Known: extend, plextera.")
+    if api_version not in (None, API_VERSION):
+        raise ConfigError("api_version", f"{api_version!r} is not a version of Plextera's API.", "Known: v1.")
+
+
+def reader(context: Context) -> Read:
+    """A function that reads the answer about any run, which says itself whether it is a workflow run."""
+
+    def read(body: bytes | None, listed: ListedRun | Mapping[str, Any]) -> ParsedRun:
+        run = as_listed(listed)
+        text = clean(body_of(body, run))
+        answer = inspect_entry(Raw(text))
+        is_workflow_run = "workflow" in answer or "steps" in answer or "workflowId" in answer
+        return (workflow_run if is_workflow_run else extraction)(text, run, context)
+
+    return read
 
 
 class _Reader:

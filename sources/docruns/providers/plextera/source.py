@@ -19,9 +19,9 @@ from ...sync.lists import KnownRuns, Parse, Platform, RunList
 from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
-from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key
+from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key, make_archive
 from . import api, pages
-from .runs import MAX_DEPTH, Context, extraction, workflow_run
+from .runs import API_VERSION, MAX_DEPTH, Context, extraction, workflow_run
 
 
 @configured("plextera")
@@ -49,6 +49,7 @@ def connect_plextera(
     field_values: str = "keep",
     hash_key: TSecretStrValue | None = None,
     drop_columns: list[str] | None = None,
+    archive: str | None = None,
 ) -> Platform:
     """Workflow runs, nested ones among them, their steps, and extractions with their fields, from Plextera.
 
@@ -86,6 +87,7 @@ def connect_plextera(
         field_values: keep, hash or drop values of private columns (`docruns tables` marks them).
         hash_key: The key of these hashes, a secret like api_key.
         drop_columns: Columns that stay empty, as `column` or `table.column`.
+        archive: A folder, or a URL of fsspec, that keeps every answer as it came but for signed URLs.
 
     Raises:
         ConfigError: A setting is missing or wrong. The message names its key.
@@ -130,7 +132,8 @@ def connect_plextera(
         workspace,
         max_depth,
     )
-    return Platform("plextera", client, settings, lists, run_resources, has_nested_runs=True)
+    keeper = make_archive("plextera", archive, settings, API_VERSION, workspace)
+    return Platform("plextera", client, settings, lists, run_resources, has_nested_runs=True, archive=keeper)
 
 
 @dlt.source(name="plextera", section="plextera", schema_contract=CONTRACT)

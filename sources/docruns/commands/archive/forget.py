@@ -1,0 +1,188 @@
+"""Remove runs from everywhere that docruns has put them: the archive, the tables, the published copy.
+
+    ids ──► with what ran inside them ──► archive, rewritten ──► DELETEs and a record, in one transaction
+        ──► the DuckDB file, written anew ──► the published copy, replaced
+
+A command that was stopped is run again: the archive comes first, because the tables say what ran inside a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import ConfigError
+from ...core.tables import BY_NAME, RUN_TABLES, Table
+from ...store import lookup
+from ...store.archive.folder import Folder
+from ...store.archive.rewriting import remove_runs
+from ...store.destinations import sql_client, traits_of
+from ...store.duckdb.publish import check_place, publish_copy
+from ...store.duckdb.rewrite import rewrite_database
+from ...store.failures import translate_errors
+from ...store.pipeline import commit_state, open_pipeline
+from ...store.process.environment import private_files
+from ...store.target import Target, exclusive, working_folder
+
+_AT_ONCE = 500
+"""Ids in a statement."""
+
+RECORD = "forgotten"
+"""The table with a row for each time that runs were forgotten."""
+
+_BY_ID = ("workflow_runs", "processor_runs", "quarantine", "pushes")
+"""Tables whose column `id` is the run's; in the others it is the column of the set."""
+
+
+@dataclass
+class Forgotten:
+    """What was removed. `runs`: the named runs that were found, and those inside them. `answers`: rows of the archive."""
+
+    runs: int = 0
+    rows: int = 0
+    answers: int = 0
+    tables: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def read_ids(given: Iterable[str], source: Path | None) -> set[str]:
+    """The ids of the options. ConfigError where there is none."""
+    ids = {text.strip() for text in given}
+    if source is not None:
+        try:
+            ids |= {line.strip() for line in source.read_text().splitlines()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError("--from", f"{source} cannot be read as text: {error}") from error
+    ids.discard("")
+    if not ids:
+        raise ConfigError("--id", "names no run.", "Give --id, or a file of ids with --from.")
+    return ids
+
+
+@private_files()
+def forget_runs(
+    provider: str,
+    ids: set[str],
+    target: Target,
+    *,
+    archive: str | None = None,
+    publish: Path | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> Forgotten:
+    """Remove runs, with all that ran inside them. Raises DocrunsError, and then the command is to be run again."""
+    has_file = target.traits.has_file
+    if publish is not None:
+        if not has_file:
+            raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
+        check_place(target.database, publish)
+    done, folder = Forgotten(), working_folder(target)
+    with translate_errors(target, folder), exclusive(target, f"docruns forget {provider}"):
+        if has_file and not target.database.exists():
+            if archive is None:
+                raise ConfigError(
+                    "--database", f"{target.database} does not exist.", "Name it, or an --archive."
+                )
+            done.answers = remove_runs(Folder(archive, provider), ids).rows
+            return done
+        with open_pipeline(provider, target, on_wait) as running:
+            if not traits_of(running).takes_updates:
+                reason = f"{target.destination} keeps files, whose rows cannot be changed."
+                raise ConfigError("--destination", reason)
+            every = _with_inner_runs(running, ids)
+            if archive is not None:
+                done.answers = remove_runs(Folder(archive, provider), every).rows
+            _forget_failures(running, provider, every)
+            _delete(running, every, done)
+        if has_file:
+            rewrite_database(target.database, on_wait=on_wait)
+        if publish is not None:
+            publish_copy(target.database, publish, folder.name, on_wait)
+    return done
+
+
+def _with_inner_runs(running: lookup.Pipeline, ids: set[str]) -> set[str]:
+    """The runs and those inside them. ConfigError for a run inside another one, whose answer contains it."""
+    workflows, processors = BY_NAME["workflow_runs"], BY_NAME["processor_runs"]
+    rows = lookup.rows_of
+    for row in rows(running, workflows, "id", sorted(ids), ("id", "parent_run_id", "root_run_id")):
+        if row["parent_run_id"] is not None and row["root_run_id"] not in ids:
+            raise _inside(row["id"], row["root_run_id"])
+    for row in rows(running, processors, "id", sorted(ids), ("id", "workflow_run_id")):
+        if row["workflow_run_id"] is not None and row["workflow_run_id"] not in ids:
+            raise _inside(row["id"], row["workflow_run_id"])
+    nested = {row["id"] for row in rows(running, workflows, "root_run_id", sorted(ids), ("id",))}
+    outer = sorted(ids | nested)
+    made = {row["id"] for row in rows(running, processors, "workflow_run_id", outer, ("id",))}
+    steps = rows(running, BY_NAME["workflow_steps"], "workflow_run_id", outer, ("processor_run_id",))
+    made |= {row["processor_run_id"] for row in steps if row["processor_run_id"] is not None}
+    return ids | nested | made
+
+
+def _inside(run_id: str, outer: str) -> ConfigError:
+    return ConfigError(
+        "--id",
+        f"{run_id} ran inside {outer}, whose answer contains it.",
+        f"Forget {outer}; nothing was removed.",
+    )
+
+
+def _forget_failures(running: lookup.Pipeline, provider: str, ids: set[str]) -> None:
+    """Remove what dlt's state says of runs that failed: a message can quote a document."""
+    running.sync_destination()
+    sources: Mapping[str, Any] = running.state.get("sources", {})
+    resources = dict(sources.get(provider, {}).get("resources", {}))
+    others = resources.get("processor_runs", {})
+    states = [resources.get("workflow_runs", {}), *others.values()]
+    if not any(ids & state.get("failed", {}).keys() for state in states):
+        return
+    for state in states:
+        state["failed"] = {id_: why for id_, why in state.get("failed", {}).items() if id_ not in ids}
+    commit_state(running, provider, {"resources": resources})
+    with sql_client(running) as client:
+        name = client.make_qualified_table_name("_dlt_pipeline_state")
+        client.execute_sql(f"DELETE FROM {name} WHERE version < (SELECT max(version) FROM {name})")
+
+
+def _delete(running: lookup.Pipeline, ids: set[str], done: Forgotten) -> None:
+    """Delete all rows of the runs, and record it in the same transaction."""
+    found = sorted(ids)
+    known: set[str] = set()
+    for name in ("workflow_runs", "processor_runs"):
+        known |= {row["id"] for row in lookup.rows_of(running, BY_NAME[name], "id", found, ("id",))}
+    done.runs = len(known)
+    with sql_client(running) as client, client.begin_transaction():
+        for table in (*RUN_TABLES, BY_NAME["pushes"]):
+            column = _column_of(table)
+            if column is None or not lookup.has_column(running, table, column):
+                continue
+            name, key = client.make_qualified_table_name(table.name), client.escape_column_name(column)
+            for start in range(0, len(found), _AT_ONCE):
+                some = found[start : start + _AT_ONCE]
+                where = f"{name} WHERE {key} IN ({', '.join(['%s'] * len(some))})"
+                ((number,),) = client.execute_sql(f"SELECT count(*) FROM {where}", *some) or [(0,)]
+                if number:
+                    client.execute_sql(f"DELETE FROM {where}", *some)
+                    done.tables[table.name] = done.tables.get(table.name, 0) + int(number)
+        done.rows = sum(done.tables.values())
+        record = client.make_qualified_table_name(RECORD)
+        client.execute_sql(
+            f"CREATE TABLE IF NOT EXISTS {record} "
+            "(forgotten_at TIMESTAMP WITH TIME ZONE, runs BIGINT, deleted_rows BIGINT, archive_rows BIGINT)"
+        )
+        client.execute_sql(
+            f"INSERT INTO {record} VALUES (%s, %s, %s, %s)",
+            datetime.now(UTC),
+            done.runs,
+            done.rows,
+            done.answers,
+        )
+
+
+def _column_of(table: Table) -> str | None:
+    return "id" if table.name in _BY_ID else table.set_of

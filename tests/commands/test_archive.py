@@ -1,0 +1,255 @@
+"""What an archive keeps, and what a replay makes of it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from docruns.sandbox import Sandbox
+from proofs.children import Children, Ended
+from proofs.compare import differences
+from support.loading import query
+
+ARCHIVE = "answers"
+"""The folder of the archive, in the working directory of the commands."""
+
+
+def parts(folder: Path) -> list[Path]:
+    """The parts of an archive, oldest first."""
+    return sorted((folder / ARCHIVE).rglob("*.parquet"))
+
+
+class Place:
+    """A platform and a folder in which commands run."""
+
+    def __init__(self, children: Children, sandbox: Sandbox, folder: Path, provider: str) -> None:
+        self.children, self.sandbox, self.folder, self.provider = children, sandbox, folder, provider
+        self.url = sandbox.extend_url if provider == "extend" else sandbox.plextera_url
+
+    def run(self, command: str, *arguments: str, **how: Any) -> Ended:
+        """A command about the provider."""
+        return self.children.run(self.folder, command, self.provider, *arguments, **how)
+
+    def load(self, *arguments: str, **how: Any) -> Ended:
+        """A load that keeps its answers."""
+        return self.run("load", "--base-url", self.url, "--archive", ARCHIVE, *arguments, **how)
+
+    def archive(self, command: str, *arguments: str) -> Ended:
+        """A command about the archive."""
+        options = ("archive", command, self.provider, "--archive", ARCHIVE, *arguments)
+        return self.children.run(self.folder, *options)
+
+    def differences(self, database: str) -> list[str]:
+        """Where the tables of `database` differ from those that were loaded."""
+        return differences(self.folder / "docruns.duckdb", self.folder / database, self.provider)
+
+
+@pytest.fixture(params=["extend", "plextera"])
+def place(request: pytest.FixtureRequest, children: Children, tmp_path: Path) -> Iterator[Place]:
+    """A small platform."""
+    with Sandbox(runs=30, seed=3, standalone=6, plextera_runs=25) as sandbox:
+        yield Place(children, sandbox, tmp_path, request.param)
+
+
+def change(place: Place) -> None:
+    """Reviews, new runs, finished runs and two deletions."""
+    if place.provider == "extend":
+        extend = place.sandbox.extend
+        extend.review(8)
+        extend.add(3)
+        gone = [run["id"] for run in extend.truth() if run["resource"] == "workflow_runs"][:2]
+        for run_id in gone:
+            extend.delete(run_id)
+        return
+    plextera = place.sandbox.plextera
+    plextera.reprocess(5)
+    plextera.add(3)
+    gone = [run["id"] for run in plextera.truth() if run["resource"] == "workflow_runs"][:2]
+    for run_id in gone:
+        plextera.delete(run_id)
+
+
+def test_replay_equals_the_loads(place: Place) -> None:
+    """After loads with changes, deletions and a kill in the archive's write, a replay makes equal tables, and the load
+    after it asks for no run."""
+    assert place.load(environment={f"SOURCES__{place.provider}__CHUNK_RUNS".upper(): "20"}).code == 0
+    change(place)
+    killed = place.load(point="docruns.store.archive.writing:PartFile.finish")
+    assert killed.code == -9
+    orphan = place.load(point="dlt.pipeline.pipeline:Pipeline.normalize")
+    assert orphan.code == -9
+    assert place.load().code == 0
+    swept = place.run("sweep", "--base-url", place.url, environment=setting(place))
+    assert swept.code == 0, swept.err
+    assert json.loads(place.load("--json").out.splitlines()[-1])["fetched"] == 0
+    marked = f"SELECT count(*) FROM {place.provider}.workflow_runs WHERE deleted_at IS NOT NULL"
+    assert query(place.folder / "docruns.duckdb", marked)[0][0] >= 2
+
+    replayed = place.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb", "--json")
+    assert replayed.code == 0, replayed.err
+    assert json.loads(replayed.out.splitlines()[-1])["requests"] == 0
+    assert place.differences("again.duckdb") == []
+    place.sandbox.stats.reset()
+    after = place.run("load", "--base-url", place.url, "--database", "again.duckdb", "--json")
+    assert after.code == 0, after.err
+    assert json.loads(after.out.splitlines()[-1])["complete"]
+    assert place.sandbox.stats.details == 0
+    assert place.differences("again.duckdb") == []
+
+    before = held(place)
+    assert before["is_whole"]
+    assert place.archive("compact").code == 0
+    assert held(place) == before | {"parts": 1, "size": held(place)["size"]}
+    assert held(place)["size"] < before["size"]
+    # a replay into a database that is loaded changes nothing, and keeps its state
+    assert place.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb").code == 0
+    assert place.differences("again.duckdb") == []
+    assert place.run("replay", "--archive", ARCHIVE, "--database", "compacted.duckdb").code == 0
+    assert place.differences("compacted.duckdb") == []
+
+
+def held(place: Place) -> dict[str, Any]:
+    """What `archive status` says."""
+    (found,) = json.loads(place.archive("status", "--json").out)
+    assert isinstance(found, dict)
+    return found
+
+
+def setting(place: Place) -> dict[str, str]:
+    """The environment in which `archive` is a setting."""
+    return {f"SOURCES__{place.provider}__ARCHIVE".upper(): ARCHIVE}
+
+
+@pytest.fixture
+def extend(children: Children, tmp_path: Path) -> Iterator[Place]:
+    """A platform of few light runs."""
+    with Sandbox(runs=12, seed=5, standalone=3, document_size="light", plextera_runs=0) as sandbox:
+        yield Place(children, sandbox, tmp_path, "extend")
+
+
+PLANTED = "a7Qz-planted-0123456789-PLANTED-9876543210-x"
+"""A text that is in one run, in fields, names and messages."""
+
+
+def planted_run(place: Place, id_: str) -> None:
+    """Add a run that contains the text, with a processor run inside it, and URLs that are signed."""
+    url = "https://files.invalid/a.pdf?X-Amz-Signature=4f1c"
+    step = {"object": "workflow_step_run", "id": f"{id_}_s", "result": {"text": PLANTED, "url": url}}
+    run = {
+        "object": "workflow_run", "id": id_, "status": "FAILED", "name": PLANTED, "metadata": {"who": PLANTED},
+        "failureMessage": f"{PLANTED} {url}", "other": [url, "https://b.invalid/c?page=1"], "stepRuns": [step],
+    }  # fmt: skip
+    place.sandbox.extend.put(json.dumps(run), {"id": id_, "status": "FAILED"})
+
+
+def texts(folder: Path) -> str:
+    """All that the parts of an archive hold, as one text."""
+    return "\n".join(repr(pq.read_table(path).to_pylist()) for path in parts(folder))
+
+
+def test_forget_leaves_no_byte(extend: Place) -> None:
+    """A run that is forgotten is in no table, in no part of the archive, in no file, and in no later replay."""
+    planted_run(extend, "workflow_run_planted")
+    unreadable = {"id": "another", "name": PLANTED}
+    extend.sandbox.extend.put(json.dumps(unreadable), {"id": "workflow_run_bad", "status": "FAILED"})
+    assert extend.load("--publish", "copy.duckdb").code == 3
+    files = [path for path in extend.folder.rglob("*") if path.is_file()]
+    assert sum(PLANTED.encode() in path.read_bytes() for path in files) >= 2
+    assert PLANTED in texts(extend.folder)
+    tables = {"workflow_runs", "workflow_steps", "quarantine"}
+    (inner,) = query(
+        extend.folder / "docruns.duckdb",
+        "SELECT id, workflow_run_id FROM extend.processor_runs WHERE workflow_run_id IS NOT NULL LIMIT 1",
+    )
+    refused = extend.run("forget", "--id", inner[0])
+    assert (refused.code, inner[1] in refused.err) == (2, True)
+
+    (extend.folder / "ids").write_text("workflow_run_planted\nworkflow_run_bad\n")
+    options = ("--from", "ids", "--archive", ARCHIVE, "--publish", "copy.duckdb", "--json")
+    done = extend.run("forget", *options)
+    assert done.code == 0, done.err
+    result = json.loads(done.out.splitlines()[-1])
+    assert result["runs"] == 1
+    assert result["tables"].keys() == tables
+    for path in extend.folder.rglob("*"):
+        assert not path.is_file() or PLANTED.encode() not in path.read_bytes(), path
+    assert PLANTED not in texts(extend.folder)
+    for name in ("docruns.duckdb", "copy.duckdb"):
+        (record,) = query(
+            extend.folder / name, "SELECT runs, deleted_rows, archive_rows FROM extend.forgotten"
+        )
+        assert record == (1, result["rows"], result["answers"])
+    assert extend.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb").code == 0
+    assert [text for text in extend.differences("again.duckdb") if not text.startswith("forgotten")] == []
+
+
+def test_what_is_kept_is_private(extend: Place) -> None:
+    """The archive holds neither the key nor a signed URL, and only its owner reads it; with hashed or dropped values
+    there is none."""
+    planted_run(extend, "workflow_run_planted")
+    extend.sandbox.extend.put('{"id": "another"}', {"id": "workflow_run_bad", "status": "FAILED"})
+    key = {"EXTEND_API_KEY": "sk_live_0123456789abcdef"}
+    assert extend.load(environment=key).code == 3
+    kept = texts(extend.folder)
+    assert key["EXTEND_API_KEY"] not in kept
+    assert "4f1c" not in kept
+    assert "https://b.invalid/c?page=1" in kept
+    for path in (extend.folder / ARCHIVE).rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    for name, value in (("FIELD_VALUES", "drop"), ("DROP_COLUMNS", '["fields.value_json"]')):
+        refused = extend.load("--database", "other.duckdb", environment={f"SOURCES__EXTEND__{name}": value})
+        assert refused.code == 2
+        assert f"sources.extend.{name.lower()}" in refused.err
+        assert "sources.extend.archive" in refused.err
+    # an archive may be read into a database that keeps less
+    hidden = {"SOURCES__EXTEND__FIELD_VALUES": "drop"}
+    replayed = extend.run("replay", "--archive", ARCHIVE, "--database", "less.duckdb", environment=hidden)
+    assert replayed.code == 3, replayed.err
+    assert query(extend.folder / "less.duckdb", "SELECT count(value_json) FROM extend.fields") == [(0,)]
+    # the run that cannot be read is the only one that the next load asks for
+    extend.sandbox.stats.reset()
+    options = ("--base-url", extend.url, "--database", "less.duckdb")
+    assert extend.run("load", *options, environment=hidden).code == 3
+    assert extend.sandbox.stats.details == 1
+
+
+def test_an_archive_with_a_gap_hides_no_run(extend: Place) -> None:
+    """What a load without an archive has read is asked for after the replay, and nothing else."""
+    assert extend.run("load", "--base-url", extend.url).code == 0
+    extend.sandbox.extend.review(2)
+    extend.sandbox.extend.add(2)
+    assert extend.load().code == 0
+    assert not held(extend)["is_whole"]
+    kept = sum(number for feed, number in held(extend)["runs"].items() if feed.endswith("_runs"))
+    assert extend.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb").code == 0
+    after = extend.run("load", "--base-url", extend.url, "--database", "again.duckdb", "--json")
+    assert after.code == 0, after.err
+    fresh = extend.run("load", "--base-url", extend.url, "--database", "fresh.duckdb", "--json")
+    fetched = [json.loads(each.out.splitlines()[-1])["fetched"] for each in (after, fresh)]
+    assert 0 < kept == fetched[1] - fetched[0]
+    assert extend.differences("again.duckdb") == []
+
+
+def test_a_write_that_fails_stops_the_load(extend: Place) -> None:
+    """Where the archive cannot be written, nothing is committed, and the message names it; old answers expire."""
+    (extend.folder / ARCHIVE).write_text("a file")
+    failed = extend.load()
+    assert failed.code == 1
+    assert "archive" in failed.err
+    assert "Traceback" not in failed.err
+    counted = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'workflow_runs'"
+    assert query(extend.folder / "docruns.duckdb", counted) == [(0,)]
+    (extend.folder / ARCHIVE).unlink()
+    assert extend.load("--max-runs", "3").code == 0
+    (day,) = (extend.folder / ARCHIVE).rglob("day=*")
+    day.rename(day.with_name("day=2020-01-31"))
+    assert extend.archive("expire", "--older-than", "30d").code == 0
+    assert parts(extend.folder) == []
+    empty = extend.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb")
+    assert (empty.code, "holds no answers" in empty.err) == (2, True)
