@@ -13,11 +13,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from docruns.commands.copy import copy_runs
 
 from docruns.commands.health.status import reports
 from docruns.commands.load import load_runs
 from docruns.commands.reconcile.against import verify_against
+from docruns.commands.warehouse.copy import copy_runs
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
