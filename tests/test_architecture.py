@@ -55,6 +55,7 @@ OWNERS = {
         "commands/load",
         "commands/after_load/",
         "commands/answers/views",
+        "commands/answers/over_lake",
         "commands/warehouse/copy",
         "commands/push/refresh",
         "commands/calls/connect",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from destinations.matrix import delta_rows, docruns, iceberg_rows, lake, lake_options
 from docruns.commands.cli.app import app
+from docruns.core.errors import ConfigError
 from docruns.core.tables import BY_NAME, TABLES
 from docruns.sandbox import Sandbox
 from proofs.children import Children
@@ -24,7 +26,7 @@ READERS = {"delta": delta_rows, "iceberg": iceberg_rows}
 def table_format(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A table format, set in the configuration."""
     found: str = request.param
-    for name, value in lake(tmp_path).items():
+    for name, value in lake(tmp_path, ExitStack()).items():
         monkeypatch.setenv(name, value)
     return found
 
@@ -99,6 +101,27 @@ def maintain(folder: Path, table_format: str, name: str, days: int) -> None:
     )
     with running.destination_client() as client:
         open_table(client, name).maintain(days)
+
+
+def test_models_over_a_lake(table_format: str, platform: Sandbox, tmp_path: Path) -> None:
+    """The models over a lake have the rows of those in a DuckDB file, also after another load and another call."""
+    reference, answers = tmp_path / "reference.duckdb", tmp_path / "answers.duckdb"
+    options, over = lake_options(table_format), ("--over", str(tmp_path / "lake"), "--database", str(answers))
+    for reviewed in (6, 3):
+        platform.extend.review(reviewed)
+        docruns("load", "extend", *options)
+        docruns("load", "extend", "--database", str(reference))
+        for side in (over, ("--database", str(reference))):
+            assert CliRunner().invoke(app, ["models", *side]).exit_code == 0
+        for name in ("documents", "field_accuracy", "cost", "scores", "throughput", "doc_receipt"):
+            ask = f"SELECT * FROM {name} ORDER BY ALL"
+            sides = [
+                CliRunner().invoke(app, ["sql", ask, "--csv", "--database", str(path)]).stdout
+                for path in (reference, answers)
+            ]
+            assert sides[0] == sides[1] and sides[0].count("\n") > 1, name
+    for wrong in (("--over", str(tmp_path), *over[2:]), (*over[:2], "--database", str(reference))):
+        assert isinstance(CliRunner().invoke(app, ["models", *wrong]).exception, ConfigError)
 
 
 def test_readers(table_format: str, platform: Sandbox, tmp_path: Path) -> None:

@@ -115,6 +115,12 @@ def models(
         Path | None,
         typer.Option(help="Write the models as a dbt project into this folder.", show_default=False),
     ] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(
+            help="Make them over the tables of a lake, in a file for that alone.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Make the views that answer questions, and list them; or print the rows of one.
 
@@ -124,6 +130,7 @@ def models(
     from ...store.process.environment import disable_telemetry
     from ...store.target import Target, require_database
     from ..answers.dataset_views import all_rows_of, renew_views, sql_of, views_of, write_dbt
+    from ..answers.over_lake import view_lake
 
     disable_telemetry()
     rows = {"--csv": as_csv, "--json": as_json, "--output": output is not None}
@@ -133,6 +140,9 @@ def models(
     if name is None and (show_sql or any(rows.values())):
         raise ConfigError("NAME", "is missing: --sql, --csv, --json and --output are about one model.")
     target = Target(dataset or "extend", database, destination)
+    if over is not None:
+        _refuse_mixed({"--over": True, "NAME": name is not None, "--dbt": dbt is not None})
+        say(f"docruns: {target.dataset}: {view_lake(target, over)} tables of {over}")
     require_database(target)
     if name is not None:
         if not target.traits.has_file:

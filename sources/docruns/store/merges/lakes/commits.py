@@ -21,6 +21,10 @@ class LakeTable(Protocol):
     def dataset(self) -> Any | None:
         """A pyarrow dataset of the newest commit; None where there is no table yet."""
 
+    def files(self) -> list[str]:
+        """The paths or URLs of the Parquet files that hold the rows of the newest commit. DocrunsError where other files
+        say which of these rows are deleted."""
+
     def write(self, rows: pa.Table, by: Sequence[str], gone: Sequence[tuple[str, ...]]) -> None:
         """Remove the rows whose columns `by` have one of the values `gone`, and add `rows`, in one commit. Makes the
         table, and columns that it lacks."""

@@ -35,6 +35,11 @@ class Delta:
         found = self._open()
         return None if found is None else found.to_pyarrow_dataset()
 
+    def files(self) -> list[str]:
+        """The files of the newest version."""
+        found = self._open()
+        return [] if found is None else [uri.removeprefix("file://") for uri in found.file_uris()]
+
     def write(self, rows: pa.Table, by: Sequence[str], gone: Sequence[tuple[str, ...]]) -> None:
         """One version more, with `rows` in place of those that are `gone`."""
         from deltalake import write_deltalake

@@ -15,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from ....core.errors import DocrunsError
+
 PACKAGE = "pyiceberg"
 """The package that reads and writes the format."""
 
@@ -91,6 +93,17 @@ class Iceberg:
             if paths
             else ds.dataset(schema.empty_table())
         )
+
+    def files(self) -> list[str]:
+        """The files of the newest snapshot. DocrunsError where another program has marked rows of them as deleted."""
+        found = self._open()
+        tasks = [] if found is None else list(found.scan().plan_files())
+        if any(task.delete_files for task in tasks):
+            raise DocrunsError(
+                f"{self._location}: another program has marked rows as deleted, which only Iceberg's readers see. "
+                "Run `docruns maintain`, which writes the table anew."
+            )
+        return [task.file.file_path.removeprefix("file://") for task in tasks]
 
     def write(self, rows: pa.Table, by: Sequence[str], gone: Sequence[tuple[str, ...]]) -> None:
         """One metadata file more, with `rows` in place of those that are `gone`."""
