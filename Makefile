@@ -18,13 +18,13 @@ setup: ## make .venv, with the command at .venv/bin/docruns
 demo: setup ## load invented runs into docruns.duckdb and answer three questions
 	@$(RUN)/docruns demo
 
-# the tests of what runs as a whole: the command, the destinations, kills, full disks, PostgreSQL
-WHOLE := tests/commands tests/store tests/whole
+# the tests of what runs as a whole: the command, the models, the destinations, kills, full disks, PostgreSQL
+WHOLE := tests/commands tests/models tests/store tests/whole
 
 test: setup ## run the tests of the parts
 	$(RUN)/python -m pytest -n 3 --dist worksteal $(WHOLE:%=--ignore=%)
 
-test-whole: setup ## run the tests of the command, of destinations and of whole loads; takes half an hour
+test-whole: setup ## run the tests of the command, of models, destinations and whole loads; takes half an hour
 	$(RUN)/python -m pytest -n 3 --dist worksteal $(WHOLE)
 
 test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL; dbt gets .venv-dbt
