@@ -729,7 +729,8 @@ def test_what_is_committed_leaves_the_log(
 
     def counted(*about: Any) -> None:
         commit(*about)
-        before.append(log.stat().st_size)
+        # the checkpoint of the package before may empty it at this moment
+        before.append(log.stat().st_size if log.exists() else 0)
 
     def waited(_running: Any, _committed: int) -> None:
         until = time.monotonic() + 20
@@ -741,7 +742,7 @@ def test_what_is_committed_leaves_the_log(
     _committed_with(monkeypatch, waited)
     load_extend(tmp_path / "l.duckdb", chunk_runs=10)
     assert len(after) >= 3
-    assert min(before) > 0
+    assert before[0] > 0
     assert max(after) == 0
     assert not log.exists()
 
