@@ -36,7 +36,8 @@ test-destinations: setup ## compare PostgreSQL, SQLite, MariaDB and DuckLake wit
 	@command -v mariadbd >/dev/null || apt-get install --yes --quiet --no-install-recommends mariadb-server
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-destinations
 	$(UV) pip install --quiet --python .venv-destinations/bin/python -r tests/destinations/requirements.txt
-	PYTHONPATH=tests .venv-destinations/bin/python -m pytest tests/destinations/matrix.py
+	DESTINATIONS="duckdb postgres sqlite mariadb ducklake-duckdb ducklake-sqlite" PYTHONPATH=tests \
+		.venv-destinations/bin/python -m pytest tests/destinations/matrix.py
 
 test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; these get .venv-jobs
 	PYTHONPATH=tests $(RUN)/python -m jobs
@@ -54,7 +55,7 @@ test-browser: setup ## open the notebooks in Chromium, on a phone's screen and o
 
 test-lakes: setup ## load into Delta and Iceberg tables, and compare each cell with DuckDB
 	$(UV) sync --frozen --quiet --group lakes
-	$(RUN)/python -m pytest -n 3 --dist worksteal tests/destinations/matrix.py tests/lakes/lakes.py
+	DESTINATIONS="duckdb delta iceberg" $(RUN)/python -m pytest -n 3 --dist worksteal tests/destinations/matrix.py tests/lakes/lakes.py
 
 screenshots: export SCREENSHOTS = screenshots
 screenshots: test-browser ## store a picture of each page of the notebooks in screenshots/

@@ -11,7 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from docruns.commands.archive.forget import forget_runs
+from docruns.core.errors import ConfigError
 from docruns.sandbox import Sandbox
+from docruns.store.target import Target
 from proofs.children import Children, Ended
 from proofs.compare import differences
 from support.loading import query
@@ -170,12 +173,12 @@ def test_forget_leaves_no_byte(extend: Place) -> None:
     refused = extend.run("forget", "--id", inner[0])
     assert (refused.code, inner[1] in refused.err) == (2, True)
 
-    (extend.folder / "ids").write_text("workflow_run_planted\nworkflow_run_bad\n")
+    (extend.folder / "ids").write_text("workflow_run_planted\nworkflow_run_bad\nworkflow_run_nowhere\n")
     options = ("--from", "ids", "--archive", ARCHIVE, "--publish", "copy.duckdb", "--json")
     done = extend.run("forget", *options)
     assert done.code == 0, done.err
     result = json.loads(done.out.splitlines()[-1])
-    assert result["runs"] == 1
+    assert (result["runs"], result["unknown"]) == (1, 1)
     assert result["tables"].keys() == tables
     for path in extend.folder.rglob("*"):
         assert not path.is_file() or PLANTED.encode() not in path.read_bytes(), path
@@ -187,6 +190,13 @@ def test_forget_leaves_no_byte(extend: Place) -> None:
         assert record == (1, result["rows"], result["answers"])
     assert extend.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb").code == 0
     assert [text for text in extend.differences("again.duckdb") if not text.startswith("forgotten")] == []
+
+
+@pytest.mark.parametrize("destination", ["sqlalchemy", "ducklake", "filesystem"])
+def test_forget_where_deleted_rows_stay(destination: str) -> None:
+    """A destination that may keep older versions of its tables is refused before anything is removed."""
+    with pytest.raises(ConfigError, match="older versions of its tables"):
+        forget_runs("extend", {"any"}, Target("extend", destination=destination, table_format=None))
 
 
 def test_what_is_kept_is_private(extend: Place) -> None:

@@ -36,6 +36,12 @@ def everything_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "PASSING", {"_copied"})
 
 
+def test_a_file_that_is_not_complete(load_extend: Loader, tmp_path: Path) -> None:
+    """A copy of a file whose last load left runs due is not complete either."""
+    load_extend(tmp_path / "t.duckdb", max_runs=3)
+    assert not copied(tmp_path / "t.duckdb", tmp_path / "copy.duckdb").complete
+
+
 def test_only_what_has_changed_is_copied_again(
     sandbox: Sandbox, load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +71,7 @@ def test_only_what_has_changed_is_copied_again(
         (id_,) for id_ in sorted({*reviewed, gone, named})
     ]
     assert changed.copied + changed.unchanged == 40 + runs_in(source)
+    assert changed.complete
 
     summary, _ = load_extend(to)
     assert (summary.complete, summary.fetched) == (True, 0)

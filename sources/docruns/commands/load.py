@@ -113,7 +113,7 @@ class Package:
     """What one package has committed. `rows` are those of this package, by table; `watermark` is RFC 3339.
 
     `summary` is what the load has done so far. Of the whole dataset: `quarantine` counts runs in quarantine,
-    `unfinished` workflow runs that are not final; both are 0 where the destination takes no SQL.
+    `unfinished` workflow runs that are not final; both are None where the destination takes no SQL.
     """
 
     provider: str
@@ -122,8 +122,8 @@ class Package:
     rows: dict[str, int]
     watermark: str | None
     summary: Summary
-    quarantine: int
-    unfinished: int
+    quarantine: int | None
+    unfinished: int | None
 
 
 OnPackage = Callable[[Package], None]

@@ -68,6 +68,8 @@ class DestinationTraits:
     parameters are the schema. None: the destination has no comments."""
     extensions: tuple[str, ...] = ()
     """The extensions of DuckDB with which dlt opens it, the main one first."""
+    forgets: bool = False
+    """A deleted row leaves nothing for good: no older version of the table, no file that docruns cannot write anew."""
     may_use_pandas: bool = True
     """dlt's client for it may make data frames."""
     has_formats: bool = False
@@ -121,6 +123,7 @@ KNOWN = {
         models_dialect="duckdb",
         views_query=_DUCKDB_VIEWS,
         comments_query=_DUCKDB_COMMENTS,
+        forgets=True,
         may_use_pandas=False,
     ),
     "postgres": DestinationTraits(
@@ -138,6 +141,7 @@ KNOWN = {
         views_query=_POSTGRES_VIEWS,
         lock_timeout="SET LOCAL lock_timeout = '10s'",
         comments_query=_POSTGRES_COMMENTS,
+        forgets=True,
     ),
     "ducklake": DestinationTraits(
         is_tested=True,

@@ -97,7 +97,8 @@ def check_folder(folder: Path) -> None:
     for place in folder.parents:
         if place.is_dir():
             return
-        if place.exists():
+        # another load may make it between two looks
+        if place.exists() and not place.is_dir():
             raise ConfigError(key, f"the working folder would be in {place}, which is a file.", hint)
 
 

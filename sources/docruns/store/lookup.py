@@ -221,9 +221,11 @@ def rows_where(
         yield from _read(pipeline, table.name, names, client.execute_sql(query) or ())
 
 
-def count_rows(pipeline: dlt.Pipeline, table: Table, condition: str, *values: Any) -> int:
-    """The rows that meet an SQL condition; 0 where the table does not exist, or the destination takes no SQL."""
-    with suppress(DestinationException, PipelineException), sql_client(pipeline) as client:
+def count_rows(pipeline: dlt.Pipeline, table: Table, condition: str, *values: Any) -> int | None:
+    """The rows that meet an SQL condition: 0 where the table does not exist, None where the destination takes no SQL."""
+    if not traits_of(pipeline).takes_updates:
+        return None
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         query = f"SELECT count(*) FROM {client.make_qualified_table_name(table.name)} WHERE {condition}"
         found: Any = client.execute_sql(query, *values)
         return int(found[0][0])

@@ -19,7 +19,7 @@ from ...core.tables import BY_NAME, RUN_TABLES, Table
 from ...store import lookup
 from ...store.archive.folder import Folder
 from ...store.archive.rewriting import remove_runs
-from ...store.destinations import sql_client, traits_of
+from ...store.destinations import sql_client
 from ...store.duckdb.publish import check_place, publish_copy
 from ...store.duckdb.rewrite import rewrite_database
 from ...store.failures import translate_errors
@@ -39,9 +39,11 @@ _BY_ID = ("workflow_runs", "processor_runs", "quarantine", "pushes")
 
 @dataclass
 class Forgotten:
-    """What was removed. `runs`: the named runs that were found, and those inside them. `answers`: rows of the archive."""
+    """What was removed. `runs`: the named runs that were found, and those inside them. `unknown`: named runs of which no
+    table had a row. `answers`: rows of the archive."""
 
     runs: int = 0
+    unknown: int = 0
     rows: int = 0
     answers: int = 0
     tables: dict[str, int] = field(default_factory=dict)
@@ -77,6 +79,12 @@ def forget_runs(
 ) -> Forgotten:
     """Remove runs, with all that ran inside them. Raises DocrunsError, and then the command is to be run again."""
     has_file = target.traits.has_file
+    if not target.traits.forgets:
+        raise ConfigError(
+            "--destination",
+            f"{target.destination} may keep what is deleted, in older versions of its tables. Nothing was removed.",
+            "docruns forgets runs in DuckDB and PostgreSQL; elsewhere, delete the rows with the destination's own tools.",
+        )
     if publish is not None:
         if not has_file:
             raise ConfigError("--publish", f"needs a DuckDB database, not {target.destination}.")
@@ -88,17 +96,15 @@ def forget_runs(
                 raise ConfigError(
                     "--database", f"{target.database} does not exist.", "Name it, or an --archive."
                 )
+            done.unknown = len(ids)
             done.answers = remove_runs(Folder(archive, provider), ids).rows
             return done
         with open_pipeline(provider, target, on_wait) as running:
-            if not traits_of(running).takes_updates:
-                reason = f"{target.destination} keeps files, whose rows cannot be changed."
-                raise ConfigError("--destination", reason)
             every = _with_inner_runs(running, ids)
             if archive is not None:
                 done.answers = remove_runs(Folder(archive, provider), every).rows
             _forget_failures(running, provider, every)
-            _delete(running, every, done)
+            done.unknown = len(ids) - _delete(running, every, done, ids)
         if has_file:
             rewrite_database(target.database, on_wait=on_wait)
         if publish is not None:
@@ -149,13 +155,14 @@ def _forget_failures(running: lookup.Pipeline, provider: str, ids: set[str]) -> 
         client.execute_sql(f"DELETE FROM {name} WHERE version < (SELECT max(version) FROM {name})")
 
 
-def _delete(running: lookup.Pipeline, ids: set[str], done: Forgotten) -> None:
-    """Delete all rows of the runs, and record it in the same transaction."""
+def _delete(running: lookup.Pipeline, ids: set[str], done: Forgotten, named: set[str]) -> int:
+    """Delete all rows of the runs, and record it in the same transaction. Returns how many of the `named` had rows."""
     found = sorted(ids)
     known: set[str] = set()
     for name in ("workflow_runs", "processor_runs"):
         known |= {row["id"] for row in lookup.rows_of(running, BY_NAME[name], "id", found, ("id",))}
     done.runs = len(known)
+    failed = {row["id"] for row in lookup.rows_of(running, BY_NAME["quarantine"], "id", found, ("id",))}
     with sql_client(running) as client, client.begin_transaction():
         for table in (*RUN_TABLES, BY_NAME["pushes"]):
             column = _column_of(table)
@@ -182,6 +189,7 @@ def _delete(running: lookup.Pipeline, ids: set[str], done: Forgotten) -> None:
             done.rows,
             done.answers,
         )
+    return len(named & (known | failed))
 
 
 def _column_of(table: Table) -> str | None:

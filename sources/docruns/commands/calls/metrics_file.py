@@ -88,13 +88,12 @@ class MetricsFile:
 
     def write_package(self, package: Package) -> None:
         """Write the figures of a load that goes on."""
-        self._write(
-            {
-                **_of_load(package.summary),
-                ("docruns_quarantine_runs", ""): package.quarantine,
-                ("docruns_unfinished_runs", ""): package.unfinished,
-            }
-        )
+        counted = {
+            "docruns_quarantine_runs": package.quarantine,
+            "docruns_unfinished_runs": package.unfinished,
+        }
+        of_dataset = {(name, ""): number for name, number in counted.items() if number is not None}
+        self._write({**_of_load(package.summary), **of_dataset})
 
     def write_end(self, summary: Summary) -> None:
         """Write the figures of a load that has ended."""

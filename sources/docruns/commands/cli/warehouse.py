@@ -280,5 +280,9 @@ def forget(
     print(
         f"{provider.value}: {result.runs:,} runs forgotten, with {result.rows:,} rows and {result.answers:,} rows of the archive"
     )
+    if result.unknown:
+        say(
+            f"docruns: {result.unknown:,} of the named runs are in no table: check their ids, and the dataset"
+        )
     for name, number in result.tables.items():
         print(f"  {target.dataset}.{name:<20} {number:>12,} rows")

@@ -66,7 +66,7 @@ _Item = TypeVar("_Item")
 class CopySummary:
     """What one copy did. `copied` and `unchanged` count workflow and processor runs; `rows` counts written rows by
     table. `quarantined`: runs that the file lacks, or has as they were before. `watermark` is the file's, RFC 3339.
-    `complete`: the copy has all that the file has.
+    `complete`: the copy has all that the file has, and the file's last load was complete.
     """
 
     provider: str
@@ -316,9 +316,11 @@ class _Copy:
         file, summary = self._source.file, self._summary
         summary.unchanged = sum(map(file.count, RUNS)) - summary.copied
         ((summary.quarantined,),) = file.rows("SELECT count(*) FROM {}.quarantine WHERE resolved_at IS NULL")
-        ((mark,),) = file.rows("SELECT arg_max(watermark, (finished_at, load_id)) FROM {}.syncs")
+        ((mark, complete),) = file.rows(
+            "SELECT arg_max(watermark, (finished_at, load_id)), arg_max(complete, (finished_at, load_id)) FROM {}.syncs"
+        )
         summary.watermark = rfc3339(mark) if mark else None
-        summary.complete = True
+        summary.complete = bool(complete)
 
 
 def _stored(table: Any, rows: Any) -> Tables:
