@@ -32,11 +32,12 @@ def postgres_settings(folder: Path, stack: ExitStack) -> dict[str, str]:
 
 
 def postgres_rows(folder: Path, dataset: str, table: Table) -> Rows | None:
-    """The rows of a table in PostgreSQL."""
+    """The rows of a table in PostgreSQL, JSON as text: its driver makes a Python value of it, which may be a text too."""
     url = (folder / "url").read_text()
     held = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
     names = [name for (name,) in postgres.rows(url, held, dataset, table.name)]
-    quoted = ", ".join(f'"{name}"' for name in names)
+    json_columns = {column.name for column in table.columns if column.type == "json"}
+    quoted = ", ".join(f'"{name}"::text' if name in json_columns else f'"{name}"' for name in names)
     return (
         _by_name(postgres.rows(url, f'SELECT {quoted} FROM {dataset}."{table.name}"'), names)
         if names
