@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, reduce
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -38,8 +39,11 @@ def to_arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
     types = schema(table)
     if not rows:
         return types.empty_table()
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(c, type=f.type) for f, c in zip(types, columns, strict=True)]
+    if set(map(len, rows)) != {len(types)}:
+        raise ValueError(f"a row of {table.name} has not {len(types)} cells")
+    # not `zip(*rows)`: it makes an iterator a row, and as many new objects start the garbage collector
+    cells = (list(map(itemgetter(at), rows)) for at in range(len(types)))
+    arrays = [pa.array(column, type=field.type) for field, column in zip(types, cells, strict=True)]
     return pa.Table.from_arrays(arrays, schema=types)
 
 
