@@ -150,7 +150,7 @@ class Walk:
         known = schema.children if schema else {}
         self.budget.spend(len(keys) * (len(node.path) + self.row_chars))
         for child, key in zip(node.children(keys), keys, strict=True):
-            values = Values(*[found.get(key, MISSING) for found in objects])
+            values = Values(final.get(key, MISSING), initial.get(key, MISSING), reviewed.get(key, MISSING))
             self.add_node(child, values, known.get(key))
 
     def walk_arrays(self, node: Node, arrays: Values, schema: Schema | None, is_matched: bool) -> None:
@@ -340,7 +340,10 @@ def _kind_and_type(container: JSON, node: Node, type_: str | None) -> tuple[str,
 
 def _first(*values: JSON) -> JSON:
     """The first value that is there."""
-    return next((value for value in values if value is not MISSING), MISSING)
+    for value in values:
+        if value is not MISSING:
+            return value
+    return MISSING
 
 
 def _as(kind: type, value: JSON) -> Any:
