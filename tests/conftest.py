@@ -17,7 +17,7 @@ from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from docruns.sync.lists import Platform
 from proofs.children import Children, Ended
-from support.loading import Loader
+from support.loading import FEW_LISTED, Loader
 from support.postgres import running_server
 
 
@@ -49,7 +49,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A small platform for one test."""
-    with Sandbox(runs=40, seed=3) as running:
+    with Sandbox(runs=40, seed=3, corpus=FEW_LISTED) as running:
         yield running
 
 
@@ -106,7 +106,8 @@ def few_runs() -> Iterator[Sandbox]:
 
     No test may remove a run that `loaded_once` contains: test files run in any order and share nothing.
     """
-    with Sandbox(runs=12, standalone=2, seed=5, document_size="light", plextera_runs=0) as running:
+    how: Any = {"seed": 5, "document_size": "light", "plextera_runs": 0, "corpus": FEW_LISTED}
+    with Sandbox(runs=12, standalone=2, **how) as running:
         yield running
 
 

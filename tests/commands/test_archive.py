@@ -17,7 +17,7 @@ from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from proofs.children import Children, Ended
 from proofs.compare import differences
-from support.loading import query
+from support.loading import FEW_LISTED, query
 
 ARCHIVE = "answers"
 """The folder of the archive, in the working directory of the commands."""
@@ -56,7 +56,7 @@ class Place:
 @pytest.fixture(params=["extend", "plextera"])
 def place(request: pytest.FixtureRequest, children: Children, tmp_path: Path) -> Iterator[Place]:
     """A small platform."""
-    with Sandbox(runs=30, seed=3, standalone=6, plextera_runs=25) as sandbox:
+    with Sandbox(runs=30, seed=3, standalone=6, plextera_runs=25, corpus=FEW_LISTED) as sandbox:
         yield Place(children, sandbox, tmp_path, request.param)
 
 
@@ -132,7 +132,9 @@ def setting(place: Place) -> dict[str, str]:
 @pytest.fixture
 def extend(children: Children, tmp_path: Path) -> Iterator[Place]:
     """A platform of few light runs."""
-    with Sandbox(runs=12, seed=5, standalone=3, document_size="light", plextera_runs=0) as sandbox:
+    with Sandbox(
+        runs=12, seed=5, standalone=3, document_size="light", plextera_runs=0, corpus=FEW_LISTED
+    ) as sandbox:
         yield Place(children, sandbox, tmp_path, "extend")
 
 

@@ -17,7 +17,7 @@ from docruns.core.errors import ApiError, ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from docruns.sync import inventory
-from support.loading import connect, query
+from support.loading import FEW_LISTED, connect, query
 
 Platform = tuple[Sandbox, Path]
 
@@ -40,7 +40,7 @@ def deleted(database: Path, provider: str = "extend") -> dict[str, set[str]]:
     }
 
 
-RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5}
+RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5, "corpus": FEW_LISTED}
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_processor_runs_have_lists_of_their_own(platform: Platform) -> None:
 def test_a_version_without_lists_of_processor_runs(tmp_path: Path) -> None:
     """In a version without lists of processor runs, these are marked and restored with their workflow run."""
     database = tmp_path / "d.duckdb"
-    with Sandbox(runs=6, seed=5) as sandbox:
+    with Sandbox(runs=6, seed=5, corpus=FEW_LISTED) as sandbox:
         load_runs(connect(sandbox, "extend", api_version="v1"), Target("extend", database))
         run_id = query(database, "SELECT min(workflow_run_id) FROM extend.processor_runs")[0][0]
         came_along = inside(database, run_id)

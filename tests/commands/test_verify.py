@@ -20,9 +20,9 @@ from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from support.loading import query
+from support.loading import FEW_LISTED, query
 
-RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5}
+RUNS: Any = {"runs": 25, "standalone": 8, "seed": 5, "corpus": FEW_LISTED}
 ALL = 10_000
 Platform = tuple[Sandbox, Path]
 

@@ -17,13 +17,13 @@ from docruns.providers.extend import connect_extend
 from docruns.providers.extend import source as module
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
-from support.loading import connect, query
+from support.loading import FEW_LISTED, connect, query
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Any:
     """A platform that no test changes."""
-    with Sandbox(8, standalone=2, plextera_runs=8) as running:
+    with Sandbox(8, standalone=2, plextera_runs=8, corpus=FEW_LISTED) as running:
         yield running
 
 
@@ -86,7 +86,7 @@ def test_a_full_load_takes_nothing_for_known(tmp_path: Path, sandbox: Sandbox) -
     """`--full` continues the dataset under another address, and loses nothing if the load is interrupted."""
     database = tmp_path / "d.duckdb"
     load_into(database, sandbox)
-    with Sandbox(8, seed=11, standalone=2) as other:
+    with Sandbox(8, seed=11, standalone=2, corpus=FEW_LISTED) as other:
         # all of it is older than what is loaded
         cut = load_into(database, other, workspace_id="ws_b", full=True, max_runs=3)
         assert not cut.complete

@@ -22,7 +22,7 @@ from docruns.store import pipeline
 from docruns.store.duckdb.file import open_database
 from docruns.store.target import Target, exclusive
 from proofs.children import Children
-from support.loading import connect
+from support.loading import FEW_LISTED, connect
 from support.raw import free_port
 
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
@@ -31,7 +31,7 @@ SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 @pytest.fixture(scope="module")
 def platform() -> Any:
     """A platform that no test changes."""
-    with Sandbox(4, standalone=2, plextera_runs=4) as running:
+    with Sandbox(4, standalone=2, plextera_runs=4, corpus=FEW_LISTED) as running:
         yield running
 
 

@@ -17,7 +17,7 @@ from docruns.core.errors import ConfigError, ShapeError
 from docruns.net.messages import Request
 from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
-from support.loading import connect
+from support.loading import FEW_LISTED, connect
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_plain_run(pipeline: dlt.Pipeline, sandbox: Sandbox) -> None:
 @pytest.fixture
 def few() -> Iterator[Sandbox]:
     """A platform of a few runs."""
-    with Sandbox(4, standalone=1, plextera_runs=4, document_size="light") as running:
+    with Sandbox(4, standalone=1, plextera_runs=4, document_size="light", corpus=FEW_LISTED) as running:
         yield running
 
 
@@ -301,7 +301,7 @@ def test_a_refresh_brings_everything_again(pipeline: dlt.Pipeline, sandbox: Sand
 @pytest.mark.parametrize("provider", ["extend", "plextera"])
 def test_a_limit_of_none_takes_nothing_away(pipeline: dlt.Pipeline, provider: str) -> None:
     """`add_limit(0)` loads nothing and the next run everything: dlt takes one item and discards it."""
-    with Sandbox(12, plextera_runs=12) as sandbox:
+    with Sandbox(12, plextera_runs=12, corpus=FEW_LISTED) as sandbox:
         make: Any = {"extend": extend, "plextera": plextera}[provider]
         url = {"extend": sandbox.extend_url, "plextera": sandbox.plextera_url}[provider]
         pipeline.run(make(base_url=url).add_limit(0), loader_file_format="parquet")

@@ -19,7 +19,7 @@ from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.duckdb.publish import publish_copy
 from docruns.store.target import Target
-from support.loading import STATE, query
+from support.loading import FEW_LISTED, STATE, query
 from support.processes import another
 
 # all cells of all that hangs on a run, so that no two versions look the same
@@ -64,7 +64,7 @@ def load_into(sandbox: Sandbox, database: Path, path: Path | None, **options: An
 @pytest.fixture
 def platform() -> Any:
     """A platform of a few runs, so that five loads take little time."""
-    with Sandbox(runs=12, standalone=0, seed=5) as running:
+    with Sandbox(runs=12, standalone=0, seed=5, corpus=FEW_LISTED) as running:
         yield running
 
 

@@ -21,7 +21,7 @@ from docruns.core.errors import ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target, working_folder
 from proofs.children import Children
-from support.loading import connect
+from support.loading import FEW_LISTED, connect
 from support.postgres import rows
 
 PLANTED = "PLANTED"
@@ -32,7 +32,9 @@ RUN = """{"object": "workflow_run", "id": "refused", "status": "PROCESSED", "nam
 @pytest.fixture
 def refused() -> Iterator[Sandbox]:
     """A platform with one run of which a destination will refuse a value."""
-    with Sandbox(runs=2, standalone=0, seed=5, document_size="light", plextera_runs=0) as running:
+    with Sandbox(
+        runs=2, standalone=0, seed=5, document_size="light", plextera_runs=0, corpus=FEW_LISTED
+    ) as running:
         running.extend.put(RUN % ("PLANTED " * 5000))
         yield running
 

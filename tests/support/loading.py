@@ -12,11 +12,15 @@ import duckdb
 from docruns.commands.load import Summary
 from docruns.providers.extend import connect_extend
 from docruns.providers.plextera import connect_plextera
-from docruns.sandbox import Sandbox
+from docruns.sandbox import Corpus, Sandbox
 from docruns.sync.lists import Platform
 
 Loader = Callable[..., tuple[Summary, Platform]]
 """A function that loads a sandbox's runs into a DuckDB file; keywords go to the source."""
+
+FEW_LISTED = Corpus(listed=1)
+"""An organisation with one workflow, one processor of each type and one evaluation set: a third of the work of a first
+load of few runs. For tests of other things than these lists."""
 
 
 def settled(count: Callable[[], int]) -> int:

@@ -26,7 +26,7 @@ from docruns.store.target import Target
 from docruns.sync.lists import Platform, RunList
 from docruns.sync.plan import ListedRun
 from docruns.sync.sync import Sync
-from support.loading import Loader, query
+from support.loading import FEW_LISTED, Loader, query
 from support.truth import wrong
 
 Load = Callable[..., Summary]
@@ -41,7 +41,9 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def platform() -> Iterator[Sandbox]:
     """A platform for one test."""
-    with Sandbox(runs=50, standalone=5, seed=3, document_size="light", plextera_runs=0) as running:
+    with Sandbox(
+        runs=50, standalone=5, seed=3, document_size="light", plextera_runs=0, corpus=FEW_LISTED
+    ) as running:
         yield running
 
 
@@ -237,7 +239,7 @@ def test_the_list_of_workflow_runs_is_refused(load: Load, platform: Sandbox) -> 
 def reader() -> Iterator[tuple[Sandbox, Client]]:
     """A platform of parse runs, and its client."""
     with (
-        Sandbox(runs=0, standalone=100, plextera_runs=0) as running,
+        Sandbox(runs=0, standalone=100, plextera_runs=0, corpus=FEW_LISTED) as running,
         connect_extend(base_url=running.extend_url).client as client,
     ):
         yield running, client

@@ -26,7 +26,7 @@ from docruns.sync.plan import ListedRun
 from docruns.sync.quarantine import excerpt
 from docruns.sync.sync import Sync
 from support.leftovers import everything, quoted
-from support.loading import Loader, query
+from support.loading import FEW_LISTED, Loader, query
 from support.planted import plant
 
 
@@ -216,7 +216,7 @@ def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
     """Runs of an optional list that `--since` left out are loaded later, also if the list was missing once."""
     edits = "SELECT count(*) FROM extend.processor_runs WHERE type = 'EDIT'"
     database, whole = tmp_path / "o.duckdb", tmp_path / "w.duckdb"
-    with Sandbox(20, seed=1, standalone=30, document_size="light") as sandbox:
+    with Sandbox(20, seed=1, standalone=30, document_size="light", corpus=FEW_LISTED) as sandbox:
         url = sandbox.extend_url
         load_extend(whole, base_url=url)
         load_extend(database, base_url=url, since="2026-09-10")

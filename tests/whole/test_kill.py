@@ -13,7 +13,7 @@ from proofs.children import Children
 from proofs.compare import differences
 from proofs.kills import Look, Run, Scene, kill_at, prove_random, runs, scene
 from proofs.stage import Platform
-from support.loading import query
+from support.loading import FEW_LISTED, query
 
 
 def nothing(_: Path, __: Scene) -> list[str]:
@@ -73,7 +73,7 @@ def run(children: Children) -> Run:
 @pytest.fixture(scope="module")
 def stage(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A loaded platform of 40 runs, with 12 changed runs and 6 new ones since the load."""
-    with Sandbox(runs=40, seed=5, document_size="light", plextera_runs=0) as sandbox:
+    with Sandbox(runs=40, seed=5, document_size="light", plextera_runs=0, corpus=FEW_LISTED) as sandbox:
         platform = Platform(sandbox.url)
         folder = tmp_path_factory.mktemp("kill")
         yield scene(platform, folder, run, reviewed=12, added=6, chunk_runs=30)
@@ -83,7 +83,7 @@ def stage(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """Loads that are killed repeatedly continue from the committed state: no run is lost, doubled or fetched
     without need."""
-    with Sandbox(runs=80, seed=5, document_size="light", latency=0.02) as sandbox:
+    with Sandbox(runs=80, seed=5, document_size="light", latency=0.02, corpus=FEW_LISTED) as sandbox:
         platform = Platform(sandbox.url)
         figures = prove_random(platform, tmp_path, kills=4, chunk_runs=30, seed=1, per_load=4)
         platform.close()

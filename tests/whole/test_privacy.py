@@ -38,10 +38,10 @@ from docruns.sync import quarantine
 from docruns.sync.plan import Failure, ListedRun, State
 from proofs.children import Children
 from support.leftovers import cells, everything, parquet_cells, quoted
-from support.loading import connect, query
+from support.loading import FEW_LISTED, connect, query
 
 KEY = "a long random text of somebody's own"
-RUNS: Any = {"runs": 16, "plextera_runs": 16, "seed": 5, "document_size": "heavy"}
+RUNS: Any = {"runs": 16, "plextera_runs": 16, "seed": 5, "document_size": "heavy", "corpus": FEW_LISTED}
 SOURCES: dict[str, Any] = {"extend": extend, "plextera": plextera}
 VERSIONS = ("2026-02-09", "2025-04-21", "2024-12-23", "v1")
 

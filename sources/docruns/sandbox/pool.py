@@ -35,7 +35,8 @@ class Corpus(NamedTuple):
     people review 60 % of the runs that end well and overlook 7 % of the wrong values ("some"), or overlook nothing in
     all of these runs ("all"), or in those of them with many low review-agent scores ("low_scores"). `evaluated` is the
     number of items of each evaluation set. `clean` is the share of documents that the model reads nearly without errors
-    and with high scores, in tenths.
+    and with high scores, in tenths. `listed` is the number of workflows, of processors of each type and of evaluation
+    sets that the lists of the configuration show: all by default.
     """
 
     variants: int = VARIANTS
@@ -43,6 +44,7 @@ class Corpus(NamedTuple):
     reviews: Literal["some", "all", "low_scores"] = "some"
     evaluated: int = 6
     clean: float = 0.0
+    listed: int | None = None
 
     @property
     def seen(self) -> float:

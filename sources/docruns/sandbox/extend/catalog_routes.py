@@ -88,8 +88,11 @@ class CatalogRoutes:
         )
         return shelf_page(self.platform, call, query, shelf, None, lambda key: render(things[key]), name)
 
+    def _listed(self, things: Sequence[Thing]) -> Sequence[Thing]:
+        return things[: self.platform.corpus.listed]
+
     def workflows(self, call: Call) -> bytes:
-        return self._list(call, WORKFLOWS, self.modern.workflow, "workflows")
+        return self._list(call, self._listed(WORKFLOWS), self.modern.workflow, "workflows")
 
     def _workflow(self, call: Call) -> Workflow:
         found = self.platform.catalog.find_workflow(call.args[0])
@@ -150,9 +153,8 @@ class CatalogRoutes:
         return found
 
     def typed_list(self, call: Call, type: str) -> bytes:
-        return self._list(
-            call, [known for known in PROCESSORS if known.type == type], self.modern.processor, ""
-        )
+        things = [known for known in PROCESSORS if known.type == type]
+        return self._list(call, self._listed(things), self.modern.processor, "")
 
     def _processor(self, call: Call, type: str = "") -> Processor:
         found = self.platform.catalog.find_processor(call.args[0])
@@ -186,7 +188,7 @@ class CatalogRoutes:
         old = call._replace(edition=min(call.edition, 2025))
         return self._list(
             old,
-            things,
+            self._listed(things),
             self.classic.processor,
             "processors",
             allowed={"type": tuple(OLD_TYPE.values())},

@@ -35,7 +35,7 @@ class EvaluationRoutes:
         self._check()
         name = "entityId" if call.edition >= 2026 else "processorId"
         query = parse_query(call.request, {name: ()})
-        known = {each.number: each for each in self.platform.evaluation.sets}
+        known = {each.number: each for each in self.platform.evaluation.sets[: self.platform.corpus.listed]}
         shelf = Shelf(
             (each.created if query.sort == "createdAt" else each.updated, number)
             for number, each in known.items()
