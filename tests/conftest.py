@@ -66,7 +66,7 @@ def load_extend(sandbox: Sandbox, tmp_path: Path) -> Loader:
 
 
 WITH_VIEWS = {
-    "test_models", "test_reader", "test_report", "test_docs", "test_cli", "test_privacy", "test_publish", "test_kill",
+    "test_models", "test_stored", "test_reader", "test_report", "test_docs", "test_cli", "test_privacy", "test_publish", "test_kill",
     "test_upgrade", "test_postgres", "test_formats",
 }  # fmt: skip
 """The files whose loads make the views of the models: in the others these would take a tenth of each first load."""

@@ -1,12 +1,16 @@
-"""How long each model takes over many leaves, beside the plainest query over the same rows in the same run, and how
-long it takes to make the views of 200 processors.
+"""How long each model takes over many leaves, beside the plainest query over the same rows in the same run; how long its
+table takes to fill and to read; and how long it takes to make the views of 200 processors.
 
     .venv/bin/python tests/benchmarks/models.py [LEAVES …] [MODEL …]
 
 By default 1,000,000 and 10,000,000 leaves, and all models. A document has 40 leaves, a processor 50 fields; half of the
-documents are reviewed. Each model's rows are all made. Times are medians of three rounds, of one round where there are
-more than a million leaves. Where other programs run, only the ratio to the plainest query says something: the plainest
-query runs again before each model.
+documents are reviewed. Times are CPU seconds of all threads, so that they say something where other programs run, too:
+medians of three rounds, of one round where there are more than a million leaves. The plainest query runs again before
+each model.
+
+    view    all rows of the view are made; of a model with a row for each leaf, the plainest query runs on the view
+    fill    the rows of the table are replaced, from the models before it
+    table   all rows of the table are read
 """
 
 from __future__ import annotations
@@ -15,21 +19,28 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docruns.commands.answers.statements import Made, Making
 from docruns.models import per_processor
-from docruns.models.dialects import literal
-from docruns.models.model import models
+from docruns.models.dialects import functions, translate
+from docruns.models.model import ALWAYS_VIEWS, ORDER, View, models
+from docruns.models.reader import tables_of
 from support.simulated import DATASET, make_views
 
-PLAIN = f"SELECT field, count(*), avg(logprobs_confidence) FROM {DATASET}.fields GROUP BY field"
+PLAIN = "SELECT field, count(*), avg({score}) FROM {rows} GROUP BY field"
 ROUNDS = 3
 FEW = 1_000_000
 """Leaves up to which each query runs in several rounds."""
+
+ROWS_OF_LEAVES = {"leaves": "logprobs_confidence", "scores": "value", "lineage": "page"}
+"""Models with a row for each leaf, and the column that the plainest query averages on them: the same question, asked of
+the model."""
 
 PROCESSORS, FIELDS = 200, 50
 
@@ -62,12 +73,36 @@ def fill(connection: duckdb.DuckDBPyConnection, leaves: int) -> None:
 
 def seconds(connection: duckdb.DuckDBPyConnection, query: str, rounds: int = ROUNDS) -> float:
     """The median time to make all rows of a query."""
+    return _median(lambda: connection.execute(f"CREATE OR REPLACE TEMP TABLE made AS {query}"), rounds)
+
+
+def _median(run: Callable[[], object], rounds: int) -> float:
     times = []
     for _ in range(rounds):
-        started = time.perf_counter()
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE made AS {query}")
-        times.append(time.perf_counter() - started)
+        started = time.process_time()
+        run()
+        times.append(time.process_time() - started)
     return statistics.median(times)
+
+
+def plain_seconds(connection: duckdb.DuckDBPyConnection) -> float:
+    """The time of the plainest query over the leaves."""
+    return seconds(connection, PLAIN.format(rows=f"{DATASET}.fields", score="logprobs_confidence"))
+
+
+def making(connection: duckdb.DuckDBPyConnection) -> Making:
+    """The models as tables."""
+    existing = tables_of(connection, DATASET)
+    views = [
+        View(
+            each.name,
+            translate(each.sql, "duckdb", DATASET, existing),
+            each.about,
+            each.name not in ALWAYS_VIEWS,
+        )
+        for each in models()
+    ]
+    return Making(DATASET, functions("duckdb", DATASET, {}), views, "benchmark", "none")
 
 
 def views_seconds(connection: duckdb.DuckDBPyConnection) -> tuple[int, float]:
@@ -78,15 +113,52 @@ def views_seconds(connection: duckdb.DuckDBPyConnection) -> tuple[int, float]:
         for n in range(PROCESSORS)
         for m in range(FIELDS)
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     views = list(per_processor.views(per_processor.leaves_of(rows), DATASET))
     connection.execute("BEGIN")
-    for view in views:
-        name = f"{DATASET}_answers.{view.name}"
-        connection.execute(f"CREATE VIEW {name} AS {view.query}")
-        connection.execute(f"COMMENT ON VIEW {name} IS {literal(view.about)}")
+    for statement in Making(DATASET, "", views, "benchmark", "none").replace({}):
+        connection.execute(statement)
     connection.execute("COMMIT")
-    return len(views), time.perf_counter() - started
+    return len(views), time.process_time() - started
+
+
+def measure_views(connection: duckdb.DuckDBPyConnection, names: list[str], rounds: int) -> None:
+    """Print how long the views take."""
+    for name in names:
+        view = f"{DATASET}_answers.{name}"
+        query = f"SELECT * FROM {view}"
+        if name in ROWS_OF_LEAVES:
+            query = PLAIN.format(rows=view, score=ROWS_OF_LEAVES[name])
+        plain = plain_seconds(connection)
+        took = seconds(connection, query, rounds)
+        print(f"  view   {name:<22} {took:8.3f} s {took / plain:7.1f} × {plain:.3f} s", flush=True)
+
+
+def measure_tables(connection: duckdb.DuckDBPyConnection, names: list[str], rounds: int) -> None:
+    """Print how long the tables take: all of them to fill, and each one to fill and to read."""
+    models_as_tables = making(connection)
+    for statement in models_as_tables.replace({name: Made(is_table=False, comment="") for name in ORDER}):
+        connection.execute(statement)
+    plain, whole = plain_seconds(connection), 0.0
+    statements = [*models_as_tables.fill()]
+    connection.execute("BEGIN")
+    for clear, insert in zip(statements[::2], statements[1::2], strict=True):
+        started = time.process_time()
+        connection.execute(clear)
+        connection.execute(insert)
+        took = time.process_time() - started
+        name = clear.rpartition('"."')[2].strip('"')
+        print(f"  fill   {name:<22} {took:8.3f} s {took / plain:7.1f} × {plain:.3f} s", flush=True)
+        whole += took
+    started = time.process_time()
+    connection.execute("COMMIT")
+    whole += time.process_time() - started
+    print(f"  fill   {'all':<22} {whole:8.3f} s {whole / plain:7.1f} × {plain:.3f} s", flush=True)
+    for name in names:
+        if name not in ALWAYS_VIEWS:
+            plain = plain_seconds(connection)
+            took = seconds(connection, f"SELECT * FROM {DATASET}_answers.{name}", rounds)
+            print(f"  table  {name:<22} {took:8.3f} s {took / plain:7.2f} × {plain:.3f} s", flush=True)
 
 
 def measure(leaves: int, names: list[str]) -> None:
@@ -95,13 +167,11 @@ def measure(leaves: int, names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/m.duckdb") as connection:
         fill(connection, leaves)
         connection.execute("CHECKPOINT")
-        print(f"{leaves:,} leaves: seconds, and how many times those of the plainest query")
-        for name in names:
-            plain = seconds(connection, PLAIN)
-            took = seconds(connection, f"SELECT * FROM {DATASET}_answers.{name}", rounds)
-            print(f"  {name:<22} {took:8.3f} s {took / plain:7.1f} × {plain:.3f} s", flush=True)
+        print(f"{leaves:,} leaves: CPU seconds, and how many times those of the plainest query")
+        measure_views(connection, names, rounds)
         number, took = views_seconds(connection)
         print(f"  {number} views of {PROCESSORS} processors {took:.3f} s", flush=True)
+        measure_tables(connection, names, rounds)
 
 
 def main(words: list[str]) -> None:

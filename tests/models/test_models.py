@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from docruns.store.duckdb.publish import publish_copy
 from docruns.store.target import Target
 from proofs.models import bill
 from support.loading import connect, query
+from support.model_rows import rows_of_duckdb, rows_of_postgres
 from support.other_duckdb import OLDEST, run_with
 
 
@@ -142,38 +140,6 @@ def test_the_same_rows_on_postgres(
             assert found_columns == columns
             for in_postgres, in_duckdb in zip(found, rows, strict=True):
                 assert in_postgres == in_duckdb, name
-
-
-def rows_of_duckdb(database: Path, view: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    with duckdb.connect(str(database), read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        cursor = connection.execute(f"SELECT * FROM {view}")
-        return plain([column[0] for column in cursor.description or ()], cursor.fetchall())
-
-
-def rows_of_postgres(server: str, view: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM {view}")
-        return plain([column[0] for column in cursor.description or ()], cursor.fetchall())
-
-
-def plain(columns: list[str], rows: list[tuple[Any, ...]]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Rows in an order that does not depend on the database; numbers to nine digits. The age of a run, which grows, is
-    left out."""
-    found = [
-        tuple(cell(value) for name, value in zip(columns, row, strict=True) if name != "age_s")
-        for row in rows
-    ]
-    return columns, sorted(found, key=repr)
-
-
-def cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone().isoformat()
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        number = float(value)
-        return number if number == 0 or not math.isfinite(number) else float(f"{number:.9g}")
-    return value
 
 
 def test_no_model_of_accuracy_counts_try_outs(copied: Path) -> None:

@@ -1,4 +1,4 @@
-"""The models: questions that people ask, as SQL views in the schema `<dataset>_answers`.
+"""The models: questions that people ask, as SQL views or tables in the schema `<dataset>_answers`.
 
     sql/*.sql, in DuckDB's dialect ──► dialects.translate ──► CREATE VIEW, in the destination's dialect
 
@@ -38,6 +38,10 @@ ORDER = (
 )
 """Each model after those that it reads."""
 
+ALWAYS_VIEWS = frozenset({"leaves", "scores", "lineage", "backlog"})
+"""Models that are never tables. Three have a row for each leaf and would double the database; backlog says how old runs
+are at this moment."""
+
 Existing = Mapping[str, Set[str]]
 """The columns of each table of the dataset."""
 
@@ -70,11 +74,12 @@ def _parse(name: str, text: str) -> Model:
 
 
 class View(NamedTuple):
-    """A view: its name, its query, and what it is about, as lines of text."""
+    """A view: its name, its query, and what it is about, as lines of text. `is_table`: its rows are stored."""
 
     name: str
     query: str
     about: str
+    is_table: bool = False
 
 
 def schema_name(dataset: str) -> str:
@@ -84,8 +89,12 @@ def schema_name(dataset: str) -> str:
 
 def fingerprint(*parts: object) -> str:
     """Of the models and of everything else that decides what their views are."""
-    texts = [model.sql + model.about for model in models()]
-    return hashlib.sha256(repr((texts, parts)).encode()).hexdigest()[:16]
+    return digest([model.sql + model.about for model in models()], *parts)
+
+
+def digest(*parts: object) -> str:
+    """A short hash of the spelling of some values."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def known_columns(existing: Existing) -> dict[str, list[str]]:

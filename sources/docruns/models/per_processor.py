@@ -125,7 +125,7 @@ def _documents(processor_id: str, leaves: list[Leaf], dataset: str) -> str:
     cells = list(_cells(leaves, ""))
     return (
         f"SELECT {', '.join([*ids, *cells])} FROM {_answers(dataset)}.documents d "
-        f"LEFT JOIN {quote(dataset)}.fields f ON f.processor_run_id = d.processor_run_id AND f.kind = 'leaf' "
+        f"LEFT JOIN {_leaves(leaves, dataset)} f ON f.processor_run_id = d.processor_run_id "
         f"WHERE d.processor_id = {literal(processor_id)} GROUP BY {', '.join(ids)}"
     )
 
@@ -134,11 +134,32 @@ def _items(processor_id: str, array: str, leaves: list[Leaf], dataset: str) -> s
     cells = list(_cells(leaves, f"{array}[]"))
     return (
         f"SELECT d.processor_run_id, d.workflow_run_id, f.item_index, {', '.join(cells)} FROM {_answers(dataset)}.documents d "
-        f"JOIN {quote(dataset)}.fields f ON f.processor_run_id = d.processor_run_id AND f.kind = 'leaf' "
+        f"JOIN {_leaves(leaves, dataset)} f ON f.processor_run_id = d.processor_run_id "
         f"WHERE d.processor_id = {literal(processor_id)} AND f.value_json IS NOT NULL "
         f"AND f.field LIKE {literal(_escaped(array) + '[]%')} ESCAPE '!' AND f.field NOT LIKE '%[]%[]%' "
         "GROUP BY d.processor_run_id, d.workflow_run_id, f.item_index"
     )
+
+
+def _leaves(leaves: list[Leaf], dataset: str) -> str:
+    """The leaves of all extractions, without the values and scores of removed ones. This is said once, not in each column:
+    DuckDB makes the view in half of the time."""
+    cells = {value: value for value in sorted({_value_column(leaf) for leaf in leaves})}
+    cells["score"] = "coalesce(logprobs_confidence, ocr_confidence, confidence)"
+    kept = (
+        f"CASE WHEN edit_kind IS DISTINCT FROM 'removed' THEN {cell} END AS {name}"
+        for name, cell in cells.items()
+    )
+    return (
+        f"(SELECT processor_run_id, item_index, field, value_json, edited, {', '.join(kept)} "
+        f"FROM {quote(dataset)}.fields WHERE kind = 'leaf')"
+    )
+
+
+def _value_column(leaf: Leaf) -> str:
+    """The column of `fields` that has a leaf's values in the type that they all have."""
+    columns = {_VALUES.get(type_, "value") for type_ in leaf.types}
+    return columns.pop() if len(columns) == 1 else "value"
 
 
 def _cells(leaves: list[Leaf], prefix: str) -> Iterator[str]:
@@ -148,17 +169,15 @@ def _cells(leaves: list[Leaf], prefix: str) -> Iterator[str]:
     }
     names = _names(texts, MAX_NAME - len("__edited"), {*_IDS, "item_index"})
     for leaf in leaves:
-        columns = {_VALUES.get(type_, "value") for type_ in leaf.types}
-        value = columns.pop() if len(columns) == 1 else "value"
-        name, where = names[leaf.field], f"f.field = {literal(leaf.field)}"
-        here = f"{where} AND f.edit_kind IS DISTINCT FROM 'removed'"
+        value, name = _value_column(leaf), names[leaf.field]
+        # FILTER would say the same, and DuckDB would take fifteen times as long to read the view
+        here = f"CASE WHEN f.field = {literal(leaf.field)} THEN f."
         whole = "bool_or" if value == "value_boolean" else "max"
-        yield f'{whole}(CASE WHEN {here} THEN f.{value} END) AS "{name}"'
+        yield f'{whole}({here}{value} END) AS "{name}"'
         if len(leaves) > MAX_SCORED:
             continue
-        score = "coalesce(f.logprobs_confidence, f.ocr_confidence, f.confidence)"
-        yield f'max(CASE WHEN {here} THEN {score} END) AS "{name}__score"'
-        yield f'bool_or(CASE WHEN {where} THEN f.edited END) AS "{name}__edited"'
+        yield f'max({here}score END) AS "{name}__score"'
+        yield f'bool_or({here}edited END) AS "{name}__edited"'
 
 
 def _names(texts: Mapping[str, str], length: int, reserved: Set[str] = frozenset()) -> dict[str, str]:

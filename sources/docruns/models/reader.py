@@ -197,7 +197,8 @@ def columns_of(connection: duckdb.DuckDBPyConnection, dataset: str, view: str) -
     known = [
         name
         for (name,) in connection.execute(
-            "SELECT view_name FROM duckdb_views() WHERE schema_name = ? ORDER BY 1", [schema_name(dataset)]
+            "SELECT DISTINCT table_name FROM duckdb_columns() WHERE schema_name = ? ORDER BY 1",
+            [schema_name(dataset)],
         ).fetchall()
     ]
     if not known:

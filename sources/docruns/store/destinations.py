@@ -60,7 +60,10 @@ class DestinationTraits:
     models_dialect: str | None = None
     """The dialect of sqlglot for the views of the models; None: they have not been tried on it."""
     views_query: str = ""
-    """A query for the views of a schema, its parameter, and the comments on them; for the models."""
+    """A query for the views and tables of a schema (both parameters), whether each is a table, and the comment on it; for
+    the models."""
+    stores_models: bool = False
+    """Its models may be tables: tests compare their rows with those of the views."""
     lock_timeout: str | None = None
     """A statement that ends the waits of its transaction for locks of other sessions after ten seconds."""
     comments_query: str | None = None
@@ -95,12 +98,15 @@ _DUCKDB_COMMENTS = """
     WHERE schema_name = %s AND database_name = current_database()
 """
 _DUCKDB_VIEWS = """
-    SELECT view_name, comment FROM duckdb_views()
+    SELECT view_name, FALSE, comment FROM duckdb_views()
+    WHERE schema_name = %s AND database_name = current_database()
+    UNION ALL SELECT table_name, TRUE, comment FROM duckdb_tables()
     WHERE schema_name = %s AND database_name = current_database()
 """
 _POSTGRES_VIEWS = """
-    SELECT c.relname, obj_description(c.oid, 'pg_class') FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'v'
+    SELECT c.relname, c.relkind = 'r', obj_description(c.oid, 'pg_class') FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND n.nspname = %s AND c.relkind IN ('v', 'r')
 """
 _POSTGRES_COMMENTS = """
     WITH tables AS (
@@ -122,6 +128,7 @@ KNOWN = {
         has_file=True,
         models_dialect="duckdb",
         views_query=_DUCKDB_VIEWS,
+        stores_models=True,
         comments_query=_DUCKDB_COMMENTS,
         forgets=True,
         may_use_pandas=False,
@@ -139,6 +146,7 @@ KNOWN = {
         has_advisory_locks=True,
         models_dialect="postgres",
         views_query=_POSTGRES_VIEWS,
+        stores_models=True,
         lock_timeout="SET LOCAL lock_timeout = '10s'",
         comments_query=_POSTGRES_COMMENTS,
         forgets=True,

@@ -1,4 +1,4 @@
-"""The views of a dataset: make them, list them, show their SQL."""
+"""The models of a dataset: make them, list them, show their SQL."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ from ...store.process.environment import private_files
 from ...store.target import Target, exclusive
 from .views import Client, answer_settings, existing_columns, make_views
 
+_ANSWERS = """
+    SELECT view_name, coalesce(comment, '') FROM duckdb_views()
+    WHERE schema_name = $schema AND database_name = current_database()
+    UNION ALL SELECT table_name, coalesce(comment, '') FROM duckdb_tables()
+    WHERE schema_name = $schema AND database_name = current_database()
+"""
+
 
 class ListedView(NamedTuple):
     """A view of a dataset: its name, what a row is, and the columns that tell rows apart."""
@@ -30,12 +37,17 @@ class ListedView(NamedTuple):
 
 
 @private_files()
-def renew_views(target: Target, on_wait: Callable[[str], None] | None = None) -> int:
-    """Make the views of a dataset, where they are not up to date. Returns how many were made."""
+def renew_views(
+    target: Target, on_wait: Callable[[str], None] | None = None, materialized: str | None = None
+) -> int:
+    """Make the models of a dataset, where they are not up to date. Returns how many were made.
+
+    `materialized` is view or table; by default what the setting says, or what they are.
+    """
     if target.traits.models_dialect is None:
         raise _no_views(target)
     with _open(target, on_wait) as client:
-        return make_views(client, target.traits, is_asked_for=True)
+        return make_views(client, target.traits, is_asked_for=True, materialized=materialized)
 
 
 @contextmanager
@@ -54,13 +66,9 @@ def _open(target: Target, on_wait: Callable[[str], None] | None) -> Iterator[Cli
 
 
 def views_of(database: Path, dataset: str | None) -> tuple[str, list[ListedView]]:
-    """The name of the dataset, and its views: the models in their order, then those of the processors."""
+    """The name of the dataset, and its views and stored models: the models in their order, then those of the processors."""
     with open_dataset(database, dataset) as (connection, name):
-        found = connection.execute(
-            "SELECT view_name, coalesce(comment, '') FROM duckdb_views() "
-            "WHERE schema_name = ? AND database_name = current_database()",
-            [schema_name(name)],
-        ).fetchall()
+        found = connection.execute(_ANSWERS, {"schema": schema_name(name)}).fetchall()
     order = {view: place for place, view in enumerate(ORDER)}
     found.sort(key=lambda each: (order.get(each[0], len(order)), each[0]))
     return name, [_listed(view, comment) for view, comment in found]

@@ -1,16 +1,17 @@
-"""The views of the models in the destination, in the schema `<dataset>_answers`.
+"""The models of a dataset in the destination: views, or tables where the settings say so.
 
-    models, columns of the tables, fields of processors ──► fingerprint ──► is it that of the views? ──► else make all
+    models, columns of the tables ──► fingerprint ──┐
+                                                    ├──► are they those of the comment? ──► else make what differs
+    packages, marks of deleted runs ──► state ──────┘                                       (and fill the tables)
 
-The fingerprint stands in the comment on each view, with the newest package whose fields were read. A load with nothing
-new compares both and reads no fields. A view without docruns' comment is somebody else's: it stays.
+The comment on the first view has both. A load with nothing new compares them and reads no fields. What has no comment of
+docruns is somebody else's: it stays.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,38 +20,58 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.destinations.sql_client import SqlClientBase
 
 from ...core.errors import ConfigError, DocrunsError
-from ...core.tables import SYNCS
+from ...core.tables import EVALUATION_ITEMS, PROCESSOR_RUNS, SYNCS, WORKFLOW_RUNS
 from ...models import per_processor
-from ...models.dialects import Critical, functions, literal, translate
-from ...models.model import Existing, View, fingerprint, known_columns, models, schema_name
+from ...models.dialects import Critical, functions, translate
+from ...models.model import (
+    ALWAYS_VIEWS,
+    ORDER,
+    Existing,
+    View,
+    digest,
+    fingerprint,
+    known_columns,
+    models,
+    schema_name,
+)
 from ...store.destinations import DestinationTraits
 from ...store.duckdb.file import quote
+from .statements import MADE, NOTHING, Made, Making
 
 SECTION = "answers"
 """The section of the configuration."""
 
-_MADE = "Made by docruns"
+VIEW, TABLE = "view", "table"
+"""The values of the setting `materialized`."""
 
 _COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s"
 
-_FIRST = "leaves"
-"""The view whose comment tells the state of all: they are made in one transaction."""
+_CHANGING = (WORKFLOW_RUNS, PROCESSOR_RUNS, EVALUATION_ITEMS)
+"""The tables whose packages and marks of deleted rows tell whether stored models are those of the rows."""
+
+_UNLIMITED = ("RESET GLOBAL memory_limit", "RESET GLOBAL threads")
+"""For the rest of a load, which merges nothing more. With the 120 MB and the one thread of a load, the scores of a million
+leaves are sorted on disk."""
 
 Client = SqlClientBase[Any]
 
 
 class AnswerSettings(NamedTuple):
-    """`views`: loads make the views. `critical`: the fields that decide whether a document is right, by processor."""
+    """`views`: loads make the models. `materialized`: as views or tables; None: as they are, at first views.
+    `critical`: the fields that decide whether a document is right, by processor."""
 
     views: bool
+    materialized: str | None
     critical: Critical
 
 
 def answer_settings() -> AnswerSettings:
     """The settings in the section `answers`. ConfigError for a value of another kind."""
-    views, critical = (_setting(name) for name in AnswerSettings._fields)
+    views, materialized, critical = (_setting(name) for name in AnswerSettings._fields)
     if not isinstance(views, bool | None):
         raise ConfigError(f"{SECTION}.views", f"is {views!r}.", "Write true or false.")
+    if materialized not in (None, VIEW, TABLE):
+        raise ConfigError(f"{SECTION}.materialized", f"is {materialized!r}.", f"Write {VIEW} or {TABLE}.")
     if critical is not None and not (
         isinstance(critical, dict)
         and all(isinstance(fields, list) for fields in critical.values())
@@ -61,7 +82,7 @@ def answer_settings() -> AnswerSettings:
             "is not a table of lists.",
             'Write, below [answers.critical], a line such as: "Supplier invoice" = ["total", "due_date"].',
         )
-    return AnswerSettings(views is not False, critical or {})
+    return AnswerSettings(views is not False, materialized, critical or {})
 
 
 def _setting(name: str) -> Any:
@@ -74,49 +95,39 @@ def _setting(name: str) -> Any:
 
 
 def make_views(
-    client: Client, traits: DestinationTraits, columns: Existing | None = None, is_asked_for: bool = False
+    client: Client,
+    traits: DestinationTraits,
+    columns: Existing | None = None,
+    *,
+    is_asked_for: bool = False,
+    materialized: str | None = None,
 ) -> int:
-    """Make the views if they are not those of the newest models and fields. Returns how many were made.
+    """Make the models if they are not those of the newest definitions, fields and settings; where they are tables, also
+    if rows have changed. Returns how many were made.
 
     `columns` are those of the tables, as far as they are known: asking the database takes longer. The fields are read
-    where a package has brought runs since they were read last, or `is_asked_for`. DocrunsError where the destination
-    refuses. A dataset without the table of fields gets no views.
+    where a package has brought runs since they were read last, or `is_asked_for`. `materialized` overrides the setting;
+    tables that are asked for are filled in any case. DocrunsError where the destination refuses. A dataset without the
+    table of fields gets no models.
     """
-    dialect, dataset = traits.models_dialect, client.dataset_name
+    dialect, dataset, settings = traits.models_dialect, client.dataset_name, answer_settings()
     if dialect is None:
         return 0
-    function_texts = functions(dialect, dataset, answer_settings().critical)
+    text = functions(dialect, dataset, settings.critical)
     try:
-        base = fingerprint(
-            dialect, dataset, function_texts, known_columns(columns or existing_columns(client))
-        )
-        comments = _comments(client, traits)
-        stored, _, seen = comments.get(_FIRST, "").rpartition(" ")[2].rpartition("/")
-        newest = _newest_package(client)
-        if stored.startswith(base) and seen == newest and not is_asked_for:
+        made = _made(client, traits)
+        is_stored = _is_stored(traits, materialized or settings.materialized, made)
+        known = columns or existing_columns(client)
+        base = fingerprint(dialect, dataset, text, known_columns(known), is_stored)
+        making = Making(dataset, text, (), base, _state(client, known, is_stored))
+        is_new = made.get(ORDER[0], NOTHING).mark != making.first
+        if not is_new and not is_asked_for:
             return 0
         existing = existing_columns(client)
         if "fields" not in existing:
             return 0
-        rows = client.execute_sql(per_processor.FIELDS_QUERY.format(dataset=quote(dataset))) or ()
-        leaves = per_processor.leaves_of(rows)  # type: ignore[arg-type]
-        whole = f"{base}-{fingerprint(leaves)}"
-        views = [
-            *(
-                View(each.name, translate(each.sql, dialect, dataset, existing), each.about)
-                for each in models()
-            ),
-            *per_processor.views(leaves, dataset),
-        ]
-        with client.begin_transaction():
-            if traits.lock_timeout:
-                # a session that has read a view and does not end its transaction must not stop the load
-                client.execute_sql(traits.lock_timeout)
-            if stored == whole and comments.keys() >= {view.name for view in views}:
-                _describe(client, views[0], f"{whole}/{newest}")
-                return 0
-            _replace(client, comments, function_texts, views, f"{whole}/{newest}")
-        return len(views)
+        making = making._replace(views=_views(client, dialect, existing, is_stored))
+        return _make(client, traits, making, made, is_filled=is_new or materialized == TABLE)
     except DestinationException as error:
         raise DocrunsError(
             f"The views of {schema_name(dataset)} could not be made. The rows are loaded. "
@@ -124,11 +135,79 @@ def make_views(
         ) from error
 
 
-def _newest_package(client: Client) -> str:
-    """The newest package that has brought runs. A load that was killed before it made the views has brought some, too."""
+def _views(client: Client, dialect: str, existing: Existing, is_stored: bool) -> list[View]:
+    """The models, and the views of processors by the fields that the dataset has."""
+    dataset = client.dataset_name
+    rows = client.execute_sql(per_processor.FIELDS_QUERY.format(dataset=quote(dataset))) or ()
+    leaves = per_processor.leaves_of(rows)  # type: ignore[arg-type]
+    return [
+        *(
+            View(
+                each.name,
+                translate(each.sql, dialect, dataset, existing),
+                each.about,
+                is_stored and each.name not in ALWAYS_VIEWS,
+            )
+            for each in models()
+        ),
+        *per_processor.views(leaves, dataset),
+    ]
+
+
+def _make(
+    client: Client, traits: DestinationTraits, making: Making, made: dict[str, Made], is_filled: bool
+) -> int:
+    """Make what differs, in one transaction. Returns how many views and tables that were."""
+    changed = {view.name for view in making.changed(made)}
+    if traits.has_file and any(view.is_table for view in making.views):
+        for statement in _UNLIMITED:
+            client.execute_sql(statement)
+    with client.begin_transaction():
+        if traits.lock_timeout:
+            # a session that has read a view and does not end its transaction must not stop the load
+            client.execute_sql(traits.lock_timeout)
+        if changed or made.keys() - {view.name for view in making.views}:
+            client.execute_many([*making.replace(made)])
+        if is_filled and ORDER[0] not in changed:
+            client.execute_many([*making.fill()])
+            changed |= {view.name for view in making.views if view.is_table}
+        client.execute_sql(making.describe(making.views[0]))
+    return len(changed)
+
+
+def refill_tables(client: Client, traits: DestinationTraits) -> None:
+    """Fill the models that are tables anew, where a dataset has such: they hold values of runs that are gone."""
+    if traits.models_dialect and any(each.is_table for each in _made(client, traits).values()):
+        make_views(client, traits, is_asked_for=True)
+
+
+def _is_stored(traits: DestinationTraits, wanted: str | None, made: dict[str, Made]) -> bool:
+    """Whether the models are tables: as it is wanted, else as they are."""
+    if wanted == TABLE and not traits.stores_models:
+        raise ConfigError(
+            f"{SECTION}.materialized",
+            "is table, and models are stored in DuckDB files and PostgreSQL only.",
+            f"Write {VIEW}.",
+        )
+    return wanted == TABLE if wanted else any(each.is_table for each in made.values())
+
+
+def _state(client: Client, known: Existing, is_stored: bool) -> str:
+    """The newest package that has brought runs. A load that was killed before it made the views has brought some, too.
+
+    Of tables also the number of rows, of marks of deleted ones, and the newest of each."""
     syncs = client.make_qualified_table_name(SYNCS.name)
     ((newest,),) = client.execute_sql(f"SELECT max(load_id) FROM {syncs} WHERE fetched > 0") or ((None,),)
-    return str(newest)
+    if not is_stored:
+        return str(newest)
+    queries = [
+        f"SELECT '{table.name}', count(*), max(_dlt_load_id), count(deleted_at), CAST(max(deleted_at) AS VARCHAR) "
+        f"FROM {client.make_qualified_table_name(table.name)}"
+        for table in _CHANGING
+        if {"_dlt_load_id", "deleted_at"} <= set(known.get(table.name, ()))
+    ]
+    found = client.execute_sql(" UNION ALL ".join(queries)) or () if queries else ()
+    return f"{newest}-{digest(*sorted(map(tuple, found)))}"
 
 
 def existing_columns(client: Client) -> Existing:
@@ -139,33 +218,11 @@ def existing_columns(client: Client) -> Existing:
     return columns
 
 
-def _comments(client: Client, traits: DestinationTraits) -> dict[str, str]:
-    """The comments on the views that docruns has made, by view."""
+def _made(client: Client, traits: DestinationTraits) -> dict[str, Made]:
+    """The views and tables that docruns has made in the schema of the answers, by name."""
     schema = schema_name(client.dataset_name)
     return {
-        name: comment
-        for name, comment in client.execute_sql(traits.views_query, schema) or ()
-        if comment and f"\n{_MADE}" in comment
+        name: Made(bool(is_table), comment)
+        for name, is_table, comment in client.execute_sql(traits.views_query, schema, schema) or ()
+        if comment and f"\n{MADE}" in comment
     }
-
-
-def _replace(
-    client: Client, old: Iterable[str], function_texts: str, views: Iterable[View], whole: str
-) -> None:
-    """All views anew, in the one transaction of the client. A view of an earlier version that is no more goes."""
-    schema = quote(schema_name(client.dataset_name))
-    client.execute_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    # PostgreSQL drops no view that another one reads
-    order = {model.name: place for place, model in enumerate(models())}
-    for name in sorted(old, key=lambda name: -order.get(name, len(order))):
-        client.execute_sql(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
-    client.execute_sql(function_texts)
-    for view in views:
-        client.execute_sql(f"CREATE VIEW {schema}.{quote(view.name)} AS {view.query}")
-        _describe(client, view, whole)
-
-
-def _describe(client: Client, view: View, whole: str) -> None:
-    schema = quote(schema_name(client.dataset_name))
-    text = literal(f"{view.about}\n{_MADE}, {whole}")
-    client.execute_sql(f"COMMENT ON VIEW {schema}.{quote(view.name)} IS {text}")

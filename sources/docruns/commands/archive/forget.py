@@ -1,7 +1,7 @@
 """Remove runs from everywhere that docruns has put them: the archive, the tables, the published copy.
 
     ids ──► with what ran inside them ──► archive, rewritten ──► DELETEs and a record, in one transaction
-        ──► the DuckDB file, written anew ──► the published copy, replaced
+        ──► stored models, filled anew ──► the DuckDB file, written anew ──► the published copy, replaced
 
 A command that was stopped is run again: the archive comes first, because the tables say what ran inside a run.
 """
@@ -26,6 +26,7 @@ from ...store.failures import translate_errors
 from ...store.pipeline import commit_state, open_pipeline
 from ...store.process.environment import private_files
 from ...store.target import Target, exclusive, working_folder
+from ..answers.views import refill_tables
 
 _AT_ONCE = 500
 """Ids in a statement."""
@@ -105,6 +106,8 @@ def forget_runs(
                 done.answers = remove_runs(Folder(archive, provider), every).rows
             _forget_failures(running, provider, every)
             done.unknown = len(ids) - _delete(running, every, done, ids)
+            with sql_client(running) as client:
+                refill_tables(client, target.traits)
         if has_file:
             rewrite_database(target.database, on_wait=on_wait)
         if publish is not None:

@@ -34,6 +34,13 @@ AsLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a r
 Output = Annotated[Path | None, typer.Option(help="Write a Parquet file.", show_default=False)]
 
 
+class Kind(StrEnum):
+    """What the models are."""
+
+    VIEW = "view"
+    TABLE = "table"
+
+
 @app.command()
 def status(
     database: Database = DEFAULT_DATABASE,
@@ -107,6 +114,10 @@ def models(
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
     dataset: AnyDataset = None,
+    materialized: Annotated[
+        Kind | None,
+        typer.Option(help="Make them views, or tables, which are read faster.", show_default="as they are"),
+    ] = None,
     show_sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of the model.")] = False,
     as_csv: AsCsv = False,
     as_json: AsLines = False,
@@ -122,7 +133,7 @@ def models(
         ),
     ] = None,
 ) -> None:
-    """Make the views that answer questions, and list them; or print the rows of one.
+    """Make the models that answer questions, and list them; or print the rows of one.
 
     They are in the schema <dataset>_answers. A load renews them by itself.
     """
@@ -135,6 +146,8 @@ def models(
     disable_telemetry()
     rows = {"--csv": as_csv, "--json": as_json, "--output": output is not None}
     _refuse_mixed({"--dbt": dbt is not None, "--sql": show_sql, **rows})
+    if materialized is not None:
+        _refuse_mixed({"--materialized": True, "NAME": name is not None, "--dbt": dbt is not None})
     if name is not None and dbt is not None:
         raise ConfigError("--dbt", "writes all models.", "Leave out the name of one.")
     if name is None and (show_sql or any(rows.values())):
@@ -164,8 +177,8 @@ def models(
         )
         return
     for each in targets:
-        made = renew_views(each, report_wait)
-        result = f"{made} views made" if made else "all views are up to date"
+        made = renew_views(each, report_wait, materialized)
+        result = f"{made} models made" if made else "all models are up to date"
         say(f"docruns: {each.dataset}_answers: {result}")
     if target.traits.has_file:
         _, views = views_of(database, dataset)

@@ -5,16 +5,36 @@
 -- errors_left: wrong leaves of these others; errors_left_high: at the lower end of the interval. advice: what to do; a score
 -- that cannot order the queue (see the verdict in score_health) gives "review all", or "audit a sample" where all documents
 -- together reach the target.
-WITH documents AS (
+WITH
+-- l: the lowest score of a document, n: leaves that have the score, x: of them right ones; of each of the four scores
+by_document AS (
     SELECT
-        processor_name, score, processor_run_id, min(value) AS lowest, count(*) AS n,
-        count(*) FILTER (WHERE is_right) AS x
-    FROM answers.scores
-    GROUP BY 1, 2, 3
+        processor_name, processor_run_id,
+        min(ocr_confidence) AS l1, count(ocr_confidence) AS n1, count(ocr_confidence) FILTER (WHERE is_right) AS x1,
+        min(logprobs_confidence) AS l2, count(logprobs_confidence) AS n2,
+        count(logprobs_confidence) FILTER (WHERE is_right) AS x2,
+        min(review_agent_score) AS l3, count(review_agent_score) AS n3,
+        count(review_agent_score) FILTER (WHERE is_right) AS x3,
+        min(confidence) AS l4, count(confidence) AS n4, count(confidence) FILTER (WHERE is_right) AS x4
+    FROM answers.leaves
+    WHERE is_reviewed AND edit_kind IS DISTINCT FROM 'added'
+    GROUP BY 1, 2
+),
+documents AS (
+    SELECT
+        d.processor_name, s.score,
+        CASE s.number WHEN 1 THEN l1 WHEN 2 THEN l2 WHEN 3 THEN CAST(l3 AS DOUBLE) ELSE l4 END AS lowest,
+        CASE s.number WHEN 1 THEN n1 WHEN 2 THEN n2 WHEN 3 THEN n3 ELSE n4 END AS n,
+        CASE s.number WHEN 1 THEN x1 WHEN 2 THEN x2 WHEN 3 THEN x3 ELSE x4 END AS x
+    FROM by_document d
+    CROSS JOIN (
+        VALUES (1, 'ocr_confidence'), (2, 'logprobs_confidence'), (3, 'review_agent_score'), (4, 'confidence')
+    ) AS s (number, score)
 ),
 at_score AS (
     SELECT processor_name, score, lowest, count(*) AS documents, sum(n) AS n, sum(x) AS x
     FROM documents
+    WHERE n > 0
     GROUP BY 1, 2, 3
 ),
 from_score AS (

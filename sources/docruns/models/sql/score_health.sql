@@ -5,26 +5,56 @@
 -- wrong leaves or 100 in all. low, high: Wilson's interval of share_right, the leaves divided by the design effect.
 -- verdict: too_few, degenerate (fewer than three bins used), undiscriminating (auroc below 0.55), overconfident (ece above
 -- 0.15, or a mean score above high), reliable. review_agent_score is no probability: it has neither ece nor brier.
-WITH per_document AS (
+WITH
+-- n: leaves that have the score, x: of them right ones; of each of the four scores
+by_field AS MATERIALIZED (
     SELECT
-        s.processor_name, s.field, s.score, s.processor_run_id, count(*) AS n,
-        count(*) FILTER (WHERE s.is_right) AS x
-    FROM answers.scores s
-    GROUP BY GROUPING SETS (
-        (s.processor_name, s.field, s.score, s.processor_run_id), (s.processor_name, s.score, s.processor_run_id)
-    )
+        processor_name, field, processor_run_id,
+        count(ocr_confidence) AS n1, count(ocr_confidence) FILTER (WHERE is_right) AS x1,
+        count(logprobs_confidence) AS n2, count(logprobs_confidence) FILTER (WHERE is_right) AS x2,
+        count(review_agent_score) AS n3, count(review_agent_score) FILTER (WHERE is_right) AS x3,
+        count(confidence) AS n4, count(confidence) FILTER (WHERE is_right) AS x4
+    FROM answers.leaves
+    WHERE is_reviewed AND edit_kind IS DISTINCT FROM 'added'
+    GROUP BY 1, 2, 3
+),
+per_document AS (
+    SELECT * FROM by_field
+    UNION ALL
+    SELECT
+        processor_name, CAST(NULL AS TEXT), processor_run_id, sum(n1), sum(x1), sum(n2), sum(x2), sum(n3), sum(x3),
+        sum(n4), sum(x4)
+    FROM by_field
+    GROUP BY 1, 3
+),
+counts AS (
+    SELECT
+        d.processor_name, d.field, s.score,
+        CASE s.number WHEN 1 THEN n1 WHEN 2 THEN n2 WHEN 3 THEN n3 ELSE n4 END AS n,
+        CASE s.number WHEN 1 THEN x1 WHEN 2 THEN x2 WHEN 3 THEN x3 ELSE x4 END AS x
+    FROM per_document d
+    CROSS JOIN (
+        VALUES (1, 'ocr_confidence'), (2, 'logprobs_confidence'), (3, 'review_agent_score'), (4, 'confidence')
+    ) AS s (number, score)
 ),
 documents AS (
     SELECT
         processor_name, field, score, count(*) AS documents, sum(n * n) AS nn, sum(n * x) AS nx, sum(x * x) AS xx
-    FROM per_document
+    FROM counts
+    WHERE n > 0
     GROUP BY 1, 2, 3
 ),
+leaves_at AS MATERIALIZED (
+    SELECT processor_name, field, score, value, count(*) AS n, count(*) FILTER (WHERE is_right) AS x
+    FROM answers.scores
+    GROUP BY 1, 2, 3, 4
+),
 at_score AS MATERIALIZED (
-    SELECT
-        s.processor_name, s.field, s.score, s.value, count(*) AS n, count(*) FILTER (WHERE s.is_right) AS x
-    FROM answers.scores s
-    GROUP BY GROUPING SETS ((s.processor_name, s.field, s.score, s.value), (s.processor_name, s.score, s.value))
+    SELECT processor_name, field, score, value, n, x FROM leaves_at
+    UNION ALL
+    SELECT processor_name, CAST(NULL AS TEXT), score, value, CAST(sum(n) AS BIGINT), CAST(sum(x) AS BIGINT)
+    FROM leaves_at
+    GROUP BY 1, 3, 4
 ),
 bins AS (
     SELECT

@@ -4,16 +4,29 @@
 -- has left every leaf as it was, and added none. The setting [answers] critical names the fields that count, by processor.
 -- low, high: Wilson's 95 % interval of right_share.
 WITH documents AS (
-    SELECT s.processor_name, s.score, s.processor_run_id, min(s.value) AS lowest
-    FROM answers.scores s
-    WHERE answers.is_critical(s.processor_name, s.field)
-    GROUP BY 1, 2, 3
+    SELECT
+        processor_name, processor_run_id, bool_and(is_right) AS is_right,
+        min(CASE WHEN edit_kind IS DISTINCT FROM 'added' THEN ocr_confidence END) AS ocr_confidence,
+        min(CASE WHEN edit_kind IS DISTINCT FROM 'added' THEN logprobs_confidence END) AS logprobs_confidence,
+        min(CASE WHEN edit_kind IS DISTINCT FROM 'added' THEN review_agent_score END) AS review_agent_score,
+        min(CASE WHEN edit_kind IS DISTINCT FROM 'added' THEN confidence END) AS confidence
+    FROM answers.leaves
+    WHERE is_reviewed AND answers.is_critical(processor_name, field)
+    GROUP BY 1, 2
 ),
-outcomes AS (
-    SELECT l.processor_run_id, bool_and(l.is_right) AS is_right
-    FROM answers.leaves l
-    WHERE l.is_reviewed AND answers.is_critical(l.processor_name, l.field)
-    GROUP BY 1
+lowest AS (
+    SELECT
+        d.processor_name, s.score, d.is_right,
+        CASE s.number
+            WHEN 1 THEN d.ocr_confidence
+            WHEN 2 THEN d.logprobs_confidence
+            WHEN 3 THEN CAST(d.review_agent_score AS DOUBLE)
+            ELSE d.confidence
+        END AS lowest
+    FROM documents d
+    CROSS JOIN (
+        VALUES (1, 'ocr_confidence'), (2, 'logprobs_confidence'), (3, 'review_agent_score'), (4, 'confidence')
+    ) AS s (number, score)
 ),
 steps AS (
     SELECT 'review_agent_score' AS score, CAST(t.threshold AS DOUBLE) AS threshold
@@ -28,10 +41,10 @@ counted AS (
         d.processor_name, d.score, t.threshold,
         count(*) AS documents,
         count(*) FILTER (WHERE d.lowest >= t.threshold) AS passed,
-        count(*) FILTER (WHERE d.lowest >= t.threshold AND o.is_right) AS "right"
-    FROM documents d
-    JOIN outcomes o ON o.processor_run_id = d.processor_run_id
+        count(*) FILTER (WHERE d.lowest >= t.threshold AND d.is_right) AS "right"
+    FROM lowest d
     JOIN steps t ON t.score = d.score
+    WHERE d.lowest IS NOT NULL
     GROUP BY 1, 2, 3
 )
 SELECT

@@ -4,11 +4,18 @@
 -- with the lower end of its 95 % interval; null where no score does. passed: leaves with at least this score. slipped:
 -- of them, wrong ones. accuracy: of the leaves that passed. verdict: see score_health; a threshold of a score that is not
 -- reliable may not hold for the next documents.
-WITH at_score AS (
+WITH by_field AS MATERIALIZED (
     SELECT
         s.processor_name, s.field, s.score, s.value, count(*) AS n, count(*) FILTER (WHERE s.is_right) AS x
     FROM answers.scores s
-    GROUP BY GROUPING SETS ((s.processor_name, s.field, s.score, s.value), (s.processor_name, s.score, s.value))
+    GROUP BY 1, 2, 3, 4
+),
+at_score AS (
+    SELECT processor_name, field, score, value, n, x FROM by_field
+    UNION ALL
+    SELECT processor_name, CAST(NULL AS TEXT), score, value, CAST(sum(n) AS BIGINT), CAST(sum(x) AS BIGINT)
+    FROM by_field
+    GROUP BY 1, 3, 4
 ),
 from_score AS (
     SELECT
@@ -22,25 +29,34 @@ health AS MATERIALIZED (
     SELECT processor_name, field, score, n, verdict, design_effect
     FROM answers.score_health
 ),
+-- the lower end is below the share itself
 bounded AS MATERIALIZED (
     SELECT
-        f.*, h.n, h.verdict,
+        f.processor_name, f.field, f.score, f.value, f.passed, f.x,
         answers.wilson_low(f.x / f.passed, f.passed / h.design_effect) AS accuracy_low
     FROM from_score f
     JOIN health h
         ON h.processor_name = f.processor_name AND h.field IS NOT DISTINCT FROM f.field AND h.score = f.score
+    WHERE f.x > 0.95 * f.passed
 ),
-targets AS (
-    SELECT h.processor_name, h.field, h.score, h.n, h.verdict, CAST(v.share AS DOUBLE) AS target
-    FROM health h CROSS JOIN (VALUES (0.95), (0.98), (0.99), (0.995)) AS v (share)
+reached AS (
+    SELECT
+        processor_name, field, score,
+        min(CASE WHEN accuracy_low >= 0.95 THEN value END) AS at_1,
+        min(CASE WHEN accuracy_low >= 0.98 THEN value END) AS at_2,
+        min(CASE WHEN accuracy_low >= 0.99 THEN value END) AS at_3,
+        min(CASE WHEN accuracy_low >= 0.995 THEN value END) AS at_4
+    FROM bounded
+    GROUP BY 1, 2, 3
 ),
 chosen AS (
-    SELECT t.processor_name, t.field, t.score, t.target, t.n, t.verdict, min(b.value) AS threshold
-    FROM targets t
-    LEFT JOIN bounded b
-        ON b.processor_name = t.processor_name AND b.field IS NOT DISTINCT FROM t.field AND b.score = t.score
-        AND b.accuracy_low >= t.target
-    GROUP BY 1, 2, 3, 4, 5, 6
+    SELECT
+        h.processor_name, h.field, h.score, h.n, h.verdict, CAST(v.share AS DOUBLE) AS target,
+        CASE v.number WHEN 1 THEN r.at_1 WHEN 2 THEN r.at_2 WHEN 3 THEN r.at_3 ELSE r.at_4 END AS threshold
+    FROM health h
+    CROSS JOIN (VALUES (1, 0.95), (2, 0.98), (3, 0.99), (4, 0.995)) AS v (number, share)
+    LEFT JOIN reached r
+        ON r.processor_name = h.processor_name AND r.field IS NOT DISTINCT FROM h.field AND r.score = h.score
 )
 SELECT
     c.processor_name,

@@ -1,0 +1,158 @@
+"""Models that are tables, on DuckDB and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import psycopg2
+import pytest
+
+import docruns
+from docruns.commands.answers.dataset_views import renew_views, sql_of, views_of
+from docruns.commands.archive.forget import forget_runs
+from docruns.commands.load import load_runs
+from docruns.core.errors import ConfigError, DocrunsError
+from docruns.models.model import ALWAYS_VIEWS, ORDER
+from docruns.sandbox import Sandbox
+from docruns.store.target import Target
+from support.loading import connect, query
+from support.model_rows import rows_of_duckdb, rows_of_postgres
+from support.postgres import rows
+
+TABLES = [name for name in ORDER if name not in ALWAYS_VIEWS]
+
+_KINDS = (
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = {} AND table_type = 'BASE TABLE'"
+)
+
+
+def tables(database: Path, dataset: str = "extend") -> set[str]:
+    """The models that are tables."""
+    return {name for (name,) in query(database, _KINDS.format("?"), f"{dataset}_answers")}
+
+
+def test_tables_have_the_rows_of_the_views(database: Path, copied: Path) -> None:
+    """Every model has the same columns, rows and description, whichever it is; the way back leaves no table."""
+    before = views_of(database, "extend")
+    for dataset in ("extend", "plextera"):
+        assert renew_views(Target(dataset, copied), materialized="table") >= len(ORDER)
+        assert tables(copied, dataset) == set(TABLES)
+        for view in views_of(database, dataset)[1]:
+            name = f'{dataset}_answers."{view.name}"'
+            assert rows_of_duckdb(copied, name) == rows_of_duckdb(database, name), name
+    assert views_of(copied, "extend") == before
+    assert sql_of(copied, "extend", "cost") == sql_of(database, "extend", "cost")
+    # what they are is what they stay
+    assert renew_views(Target("extend", copied)) == 0
+    some = {"source": "API"}
+    assert (
+        docruns.read(copied, "extend")
+        .where(**some)
+        .model("drift")
+        .equals(docruns.read(database, "extend").where(**some).model("drift"))
+    )
+    with pytest.raises(ConfigError, match="field_accuracy"):
+        docruns.read(copied, "extend").model("nothing")
+    assert renew_views(Target("extend", copied), materialized="view") >= len(ORDER)
+    assert tables(copied) == set()
+    assert views_of(copied, "extend") == before
+
+
+@pytest.fixture
+def small() -> Iterator[Sandbox]:
+    """A platform that a test may change."""
+    with Sandbox(runs=8, standalone=2, seed=18, document_size="light", plextera_runs=0) as running:
+        yield running
+
+
+def test_when_tables_are_filled(small: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load fills them only if rows have changed since: runs that are new, changed, marked as deleted or forgotten."""
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", "table")
+    target = Target("extend", tmp_path / "s.duckdb")
+
+    def load() -> bool:
+        """Whether a load has filled the tables: a row that nobody loaded is gone."""
+        with duckdb.connect(str(target.database)) as connection:
+            connection.execute("INSERT INTO extend_answers.cost (workflow_name) VALUES ('nobody')")
+        load_runs(connect(small, "extend"), target)
+        return (
+            query(target.database, "SELECT 1 FROM extend_answers.cost WHERE workflow_name = 'nobody'") == []
+        )
+
+    load_runs(connect(small, "extend"), target)
+    assert tables(target.database) == set(TABLES)
+    assert not load()
+    small.extend.review(2)
+    assert load()
+    assert not load()
+    with duckdb.connect(str(target.database)) as connection:
+        connection.execute(
+            "UPDATE extend.processor_runs SET deleted_at = now() "
+            "WHERE id = (SELECT min(processor_run_id) FROM extend_answers.documents)"
+        )
+    assert load()
+    ((forgotten, run_id),) = query(
+        target.database, "SELECT workflow_run_id, processor_run_id FROM extend_answers.documents LIMIT 1"
+    )
+    before = query(target.database, "SELECT count(*) FROM extend_answers.documents")
+    forget_runs("extend", {forgotten or run_id}, target)
+    after = query(target.database, "SELECT count(*) FROM extend_answers.documents")
+    assert after < before
+    as_tables = {name: rows_of_duckdb(target.database, f"extend_answers.{name}") for name in TABLES}
+    # the file was written anew, and what is in it is still known as what docruns has made
+    assert renew_views(target, materialized="view") >= len(ORDER)
+    for name, found in as_tables.items():
+        assert found == rows_of_duckdb(target.database, f"extend_answers.{name}"), name
+
+
+def test_only_what_differs_is_made(copied: Path) -> None:
+    """A new field of one processor makes the views of that processor anew, and no others."""
+    target = Target("extend", copied)
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute(
+            "UPDATE extend.fields SET field = 'line_items[].renamed' WHERE field = 'line_items[].amount' "
+            "AND processor_run_id IN (SELECT id FROM extend.processor_runs WHERE processor_name = 'Supplier invoice')"
+        )
+    assert renew_views(target) == 1
+    assert (
+        query(copied, "SELECT count(renamed) FROM extend_answers.doc_supplier_invoice__line_items")[0][0] > 0
+    )
+
+
+def test_tables_in_postgres(
+    server: str, reviewed: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the rows of DuckDB's views. A view that somebody has built on one stays while it is filled, and keeps it
+    from becoming a view."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    target = Target("extend", destination="postgres")
+    load_runs(connect(reviewed, "extend"), target)
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW public.mine AS SELECT count(*) FROM extend_answers.documents")
+    with pytest.raises(DocrunsError, match="depend"):
+        renew_views(target, materialized="table")
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP VIEW public.mine")
+    assert renew_views(target, materialized="table") >= len(ORDER)
+    assert {name for (name,) in rows(server, _KINDS.format("%s"), "extend_answers")} == set(TABLES)
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW public.mine AS SELECT count(*) FROM extend_answers.documents")
+        cursor.execute("DELETE FROM extend_answers.documents")
+    assert rows(server, "SELECT * FROM public.mine") == [(0,)]
+    assert renew_views(target, materialized="table") == len(TABLES)
+    for view in views_of(database, "extend")[1]:
+        name = f'extend_answers."{view.name}"'
+        assert rows_of_postgres(server, name) == rows_of_duckdb(database, name), name
+    assert rows(server, "SELECT * FROM public.mine") == query(
+        database, "SELECT count(*) FROM extend_answers.documents"
+    )
+
+
+def test_settings(tmp_path: Path, small: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another word than view or table is refused before the first request."""
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", "incremental")
+    with pytest.raises(ConfigError, match=r"answers\.materialized.*Write view or table"):
+        load_runs(connect(small, "extend"), Target("extend", tmp_path / "w.duckdb"))
+    assert small.stats.requests == 0
