@@ -18,7 +18,7 @@ from ..core.payload import Payload
 from ..core.tables import CHARGES, CITATIONS, FIELDS, INSIGHTS, RUN_FILES, SPLITS
 from ..net.http_errors import refusal
 from ..net.messages import Request
-from ..sync.plan import ListedRun
+from ..sync.listed import ListedRun
 
 Params = tuple[tuple[str, str | int], ...]
 """A query's parameters."""

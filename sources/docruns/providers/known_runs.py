@@ -14,8 +14,9 @@ import dlt
 from ..core.parsed import ParentStep, ParsedRun
 from ..store import lookup
 from ..store.destinations import active_pipeline, traits_of
+from ..sync.listed import OLDEST, Ids, ListedRun
 from ..sync.lists import ASTRAY, KnownRuns, RunList
-from ..sync.plan import OLDEST, ListedRun, State
+from ..sync.plan import State
 from ..sync.sync import Sync
 
 
@@ -131,7 +132,7 @@ class UnlinkedRuns:
     def __init__(self, sync: Sync) -> None:
         self._sync = sync
         self._looked_up: set[str] = set()
-        self._parsed: set[str] = set()
+        self._parsed = Ids()
 
     def recording(self, run_list: RunList) -> RunList:
         """The list; runs that it parses are recorded, because they get their links."""

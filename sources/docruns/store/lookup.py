@@ -172,6 +172,14 @@ def columns_of(pipeline: dlt.Pipeline, table: str, columns: Sequence[str]) -> It
                 yield from _read(pipeline, table, columns, rows)
 
 
+def values_of(pipeline: dlt.Pipeline, table: str, column: str) -> list[Any]:
+    """The distinct values of a column; none where the table does not exist yet."""
+    with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
+        wanted, name = client.escape_column_name(column), client.make_qualified_table_name(table)
+        return [value for (value,) in client.execute_sql(f"SELECT DISTINCT {wanted} FROM {name}") or ()]
+    return []
+
+
 def rows_of(
     pipeline: dlt.Pipeline,
     table: Table,
@@ -326,18 +334,24 @@ def uncommitted(pipeline: dlt.Pipeline, table: Table, columns: Sequence[str]) ->
     """The distinct values of some columns in the rows of a table whose package was not committed to the end."""
     with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
         wanted = ", ".join(map(client.escape_column_name, columns))
-        rows, loads = map(client.make_qualified_table_name, (table.name, "_dlt_loads"))
-        ended = f"SELECT {client.escape_column_name('load_id')} FROM {loads}"
-        query = f"SELECT DISTINCT {wanted} FROM {rows} WHERE {client.escape_column_name(_LOAD_ID)} NOT IN ({ended})"
+        query = f"SELECT DISTINCT {wanted} FROM {_rows_of_open_packages(client, table)}"
         yield from map(tuple, client.execute_sql(query) or ())
 
 
 def count_half_loaded(pipeline: dlt.Pipeline) -> int:
     """Count workflow and processor runs of packages that were not committed to the end, without deleted runs,
-    which cannot be fetched again."""
-    ended = {load_id for (load_id,) in columns_of(pipeline, "_dlt_loads", ("load_id",))}
-    return sum(
-        load_id not in ended and deleted_at is None
-        for table in (WORKFLOW_RUNS, PROCESSOR_RUNS)
-        for load_id, deleted_at in columns_of(pipeline, table.name, (_LOAD_ID, "deleted_at"))
-    )
+    which cannot be fetched again. The destination counts: it may hold a million runs."""
+    found = 0
+    for table in (WORKFLOW_RUNS, PROCESSOR_RUNS):
+        with suppress(DatabaseUndefinedRelation), sql_client(pipeline) as client:
+            rows = _rows_of_open_packages(client, table)
+            query = f"SELECT count(*) FROM {rows} AND {client.escape_column_name('deleted_at')} IS NULL"
+            found += sum(number for (number,) in client.execute_sql(query) or ())
+    return found
+
+
+def _rows_of_open_packages(client: Any, table: Table) -> str:
+    """What follows FROM: the rows of a table whose package was not committed to the end."""
+    rows, loads = map(client.make_qualified_table_name, (table.name, "_dlt_loads"))
+    own, ended = map(client.escape_column_name, (_LOAD_ID, "load_id"))
+    return f"{rows} WHERE {own} NOT IN (SELECT {ended} FROM {loads})"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from itertools import chain, starmap
 from typing import NamedTuple
 
 from ..core.errors import ApiError
 from ..core.privacy import storage_mode_error
 from ..store import lookup
 from ..store.lookup import Pipeline
+from .listed import Dates
 from .lists import Platform, RunList, is_about_list, left_out_stage
 from .metrics import Progress
 from .quarantine import redacted_message
@@ -43,17 +46,16 @@ class ListInventory:
         self.lists: dict[str, RunList] = {}
         self.incomplete_lists: dict[str, str] = {}
         self.main = platform.workflow_runs.name
-        self.rows: dict[str, dict[str, datetime | None]] = {}
+        self.rows: dict[str, Dates] = {}
         report = progress or (lambda *_: None)
         for run_list in platform.lists:
-            rows: dict[str, datetime | None] = {}
+            rows = Dates()
             read = (is_check and run_list.other_pages) or partial(run_list.pages, None)
             try:
                 for page in read():
                     for run in page:
                         if run.id:
-                            dates = filter(None, (rows.get(run.id), run.updated_at))
-                            rows[run.id] = max(dates, default=None)
+                            rows.keep_latest(run.id, run.updated_at)
                     report("listing", run_list.name, len(rows), None)
             except ApiError as error:
                 if not run_list.optional or not is_about_list(error):
@@ -90,15 +92,22 @@ class ListInventory:
         return name is not None and run.id in self.rows[name]
 
 
-def stored_runs(running: Pipeline) -> tuple[list[InventoryRun], list[InventoryRun]]:
-    """The workflow runs and the processor runs of the database."""
-    seen = InventoryRun._fields[:5]
-    workflows = lookup.columns_of(running, "workflow_runs", (*seen, "parent_run_id", "root_run_id"))
-    processors = lookup.columns_of(running, "processor_runs", (*seen, "workflow_run_id", "type"))
-    return [
-        InventoryRun._make((*cells, root if parent is not None else None, None))
-        for *cells, parent, root in workflows
-    ], [InventoryRun(*cells) for cells in processors]
+def stored_workflow_runs(running: Pipeline) -> Iterator[InventoryRun]:
+    """The workflow runs of the database, one after the other."""
+    columns = (*InventoryRun._fields[:5], "parent_run_id", "root_run_id")
+    for *cells, parent, root in lookup.columns_of(running, "workflow_runs", columns):
+        yield InventoryRun._make((*cells, root if parent is not None else None, None))
+
+
+def stored_processor_runs(running: Pipeline) -> Iterator[InventoryRun]:
+    """The processor runs of the database, one after the other."""
+    columns = (*InventoryRun._fields[:5], "workflow_run_id", "type")
+    return starmap(InventoryRun, lookup.columns_of(running, "processor_runs", columns))
+
+
+def stored_runs(running: Pipeline) -> Iterator[InventoryRun]:
+    """All runs of the database, one after the other."""
+    return chain(stored_workflow_runs(running), stored_processor_runs(running))
 
 
 def quarantined_runs(running: Pipeline) -> set[tuple[str, str]]:

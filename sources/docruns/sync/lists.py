@@ -15,7 +15,8 @@ from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
 from ..net.stored import Answers, RecordingClient
 from ..store.archive.writing import ArchiveWriter, Entry
-from .plan import ListedRun, Order, State, floor, scan
+from .listed import ListedRun
+from .plan import Order, State, floor, scan
 
 
 @dataclass
@@ -121,7 +122,7 @@ class RunList:
         if missing and self.detail is not None:
             yield [ListedRun(id_, None, None, at, False) for id_, (_, at) in missing.items()]
 
-    def find_sources(self, due: Mapping[str, datetime]) -> dict[str, str]:
+    def find_sources(self, due: Mapping[str, datetime | None]) -> dict[str, str]:
         """What made the runs that are due, as far as the list says it: it is filtered by one source after another,
         down to the oldest change of these runs, until all are found.
 
@@ -129,7 +130,8 @@ class RunList:
         """
         found: dict[str, str] = {}
         firsts: list[set[str]] = []
-        down_to, budget = min(due.values(), default=None), SOURCE_PAGES + len(due) // FEWEST_ROWS
+        down_to = min(filter(None, due.values()), default=None)
+        budget = SOURCE_PAGES + len(due) // FEWEST_ROWS
         for source in self.sources if due else ():
             pages = filter(None, scan(self.of_source(source), down_to, self.is_ordered))
             for number, page in enumerate(islice(pages, budget)):

@@ -20,35 +20,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
+from itertools import compress, count
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..core.errors import MissingError
+from .listed import OLDEST, ListedRun, ListedRuns, Selection, micros, moment
 
-OLDEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _CLOCK_SKEW = timedelta(minutes=5)
 
 MAX_RECENT = 5000
 """The most runs in `recent`: thousands may share one timestamp, and each load reads and writes the state."""
-
-
-class ListedRun(NamedTuple):
-    """A run as a list shows it. `summary`: values that lists have and details lack, as JSON values. `source`: what
-    made the run, where the lists can be filtered by it."""
-
-    id: str
-    status: str | None
-    created_at: datetime | None
-    updated_at: datetime | None
-    is_final: bool = True
-    summary: dict[str, Any] | None = None
-    source: str | None = None
-
-    @property
-    def changed(self) -> datetime:
-        """The time that runs are ordered by. A run without a timestamp counts as the oldest."""
-        return self.updated_at or self.created_at or OLDEST
 
 
 class Failure(NamedTuple):
@@ -90,12 +73,12 @@ class State:
         return cls(
             watermark=_time(saved.get("watermark")),
             lower=_time(saved.get("lower")),
-            recent={k: _must(v) for k, v in saved.get("recent", {}).items()},
-            unfinished={k: (s, _must(v)) for k, (s, v) in saved.get("unfinished", {}).items()},
-            unsettled={k: (_must(c), _must(a)) for k, (c, a) in saved.get("unsettled", {}).items()},
+            recent={k: moment(v) for k, v in saved.get("recent", {}).items()},
+            unfinished={k: (s, moment(v)) for k, (s, v) in saved.get("unfinished", {}).items()},
+            unsettled={k: (moment(c), moment(a)) for k, (c, a) in saved.get("unsettled", {}).items()},
             is_unordered=bool(saved.get("unordered")),
             failed={
-                k: Failure(_failed_run(k, s, _time(c), _time(u), f, more), _must(since), *why)
+                k: Failure(_failed_run(k, s, _time(c), _time(u), f, more), moment(since), *why)
                 for k, (s, c, u, f, more, since, *why) in saved.get("failed", {}).items()
             },
         )
@@ -158,15 +141,19 @@ class State:
 
     def finished(self, plan: Plan, overlap: timedelta, now: datetime) -> None:
         """All of the plan is done: the watermark advances to the newest change of the scan."""
+        top = plan.top or OLDEST
+        mark = max(self.watermark or OLDEST, min(top, now))
+        # what changed before is not in the overlap, and would be forgotten at once
+        down_to = _minus(mark, overlap)
         for run in plan.unchanged:
-            if run.id not in self.unfinished:
+            if run.id not in self.unfinished and (run.changed >= down_to or not run.is_final):
                 self._note(run, run.is_final)
         self.lower = plan.lower
         self.is_unordered = plan.is_unordered
         # a run that no list shows any more is not read again
         self.unsettled = {k: v for k, v in self.unsettled.items() if k not in self.reread}
         self._kept = 0
-        self._advance(plan.top or OLDEST, overlap, now)
+        self._advance(top, overlap, now)
 
     def begin(self, now: datetime, recheck_for: timedelta) -> None:
         """A load begins: forget unfinished runs that changed too long ago, and choose what to read again."""
@@ -204,8 +191,8 @@ class Plan:
     answered 404 before, and that this scan has not shown although it reached their last change.
     """
 
-    due: list[ListedRun]
-    unchanged: list[ListedRun]
+    due: Selection
+    unchanged: Selection
     top: datetime | None
     listed: int
     lower: datetime | None = None
@@ -284,39 +271,68 @@ def plan_runs(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Plan:
-    """Sort listed rows into due and unchanged.
+    """The plan of a whole list; see `Planner`."""
+    planner = Planner(state, overlap, since, until)
+    planner.see(rows)
+    return planner.plan()
+
+
+class Planner:
+    """Sorts listed rows into due and unchanged, page by page.
 
     `since` (inclusive) and `until` (exclusive) bound the last change. A run that is listed twice counts once,
     with its newest change. Runs that failed before are due whether listed or not.
     """
-    newest = {failure.run.id: failure.run for failure in state.failed.values()}
-    missing = {
-        id_
-        for id_, failure in state.failed.items()
-        if failure.is_missing and (since is None or failure.run.changed >= since)
-    }
-    top: datetime | None = None
-    listed = 0
-    for run in rows:
-        listed += 1
-        missing.discard(run.id)
-        if (since and run.changed < since) or (until and run.changed >= until):
-            continue
-        if top is None or run.changed > top:
-            top = run.changed
-        known = newest.get(run.id)
-        if known is None or run.changed >= known.changed:
-            newest[run.id] = run if known is None else run._replace(source=run.source or known.source)
-    down_to = None if state.watermark is None else _minus(state.watermark, overlap)
-    due: list[ListedRun] = []
-    unchanged: list[ListedRun] = []
-    for run in newest.values():
-        (due if _is_due(state, run, down_to) else unchanged).append(run)
-    due.sort(key=lambda run: (run.changed, run.id))
-    lower, has_gap = state.lower, is_disjoint(state, since, until)
-    if state.watermark is None or (lower is not None and (since is None or since < lower)):
-        lower = since
-    return Plan(due, unchanged, top, listed, lower, has_gap, state.is_unordered, frozenset(missing))
+
+    def __init__(
+        self, state: State, overlap: timedelta, since: datetime | None, until: datetime | None
+    ) -> None:
+        self._state, self._since, self._until = state, since, until
+        self._down_to = None if state.watermark is None else _minus(state.watermark, overlap)
+        self._newest = ListedRuns(failure.run for failure in state.failed.values())
+        self._due = bytearray([True]) * len(self._newest)
+        self._missing = {
+            id_
+            for id_, failure in state.failed.items()
+            if failure.is_missing and (since is None or failure.run.changed >= since)
+        }
+        self._top: datetime | None = None
+        self._listed = 0
+
+    def see(self, rows: Iterable[ListedRun]) -> None:
+        """The next rows of the list."""
+        newest, since, until = self._newest, self._since, self._until
+        for run in rows:
+            self._listed += 1
+            self._missing.discard(run.id)
+            changed = run.changed
+            if (since and changed < since) or (until and changed >= until):
+                continue
+            if self._top is None or changed > self._top:
+                self._top = changed
+            number = newest.add(run)
+            if number == len(self._due):
+                self._due.append(_is_due(self._state, run, self._down_to))
+            elif changed >= (known := newest.at(number)).changed:
+                newest.replace(number, run._replace(source=run.source or known.source))
+                self._due[number] = _is_due(self._state, run, self._down_to)
+
+    def plan(self) -> Plan:
+        """The plan of the rows up to here."""
+        state, since = self._state, self._since
+        lower, has_gap = state.lower, is_disjoint(state, since, self._until)
+        if state.watermark is None or (lower is not None and (since is None or since < lower)):
+            lower = since
+        return Plan(
+            self._newest.oldest_first(compress(count(), self._due)),
+            Selection(self._newest, (number for number, is_due in enumerate(self._due) if not is_due)),
+            self._top,
+            self._listed,
+            lower,
+            has_gap,
+            state.is_unordered,
+            frozenset(self._missing),
+        )
 
 
 def is_older(answered: datetime | None, listed: datetime | None) -> bool:
@@ -348,12 +364,8 @@ def _minus(at: datetime, overlap: timedelta) -> datetime:
         return OLDEST
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
 def _micros(at: datetime | None) -> int | None:
-    return None if at is None else (at - _EPOCH) // _MICROSECOND
+    return None if at is None else micros(at)
 
 
 def _failed_run(
@@ -370,9 +382,5 @@ def _failed_run(
     return ListedRun(id_, status, created_at, updated_at, is_final, summary or None, source)
 
 
-def _time(micros: int | None) -> datetime | None:
-    return None if micros is None else _must(micros)
-
-
-def _must(micros: int) -> datetime:
-    return _EPOCH + micros * _MICROSECOND
+def _time(number: int | None) -> datetime | None:
+    return None if number is None else moment(number)

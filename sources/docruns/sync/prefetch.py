@@ -1,4 +1,5 @@
-"""The due runs of one list, each with its answer, in their order. Requests go out ahead of the runs that are taken.
+"""The due runs of one list, each with its answer, in their order. Requests go out ahead of the runs that are taken,
+as many as a quota allows.
 
     due runs ──► is it in the destination? ──► requests ──► client ──► take() ──► run, answer
                           │                                              ▲
@@ -11,20 +12,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..core.errors import ApiError, RefusedError, ShapeError, UnreachableError, stops_everything
 from ..net.client import Client
 from ..net.messages import Outcome, Reply, Request
+from .listed import ListedRun, Selection
 from .lists import RunList
-from .plan import ListedRun, Plan
+from .plan import Plan
 
 IsKnown = Callable[[Sequence[ListedRun]], set[str]]
 """Which of some due runs need no request: the destination holds them as they are listed."""
 
 _LOOK_UP_AT_ONCE = 5000
+
+_Item = TypeVar("_Item")
 
 SUSPICIOUS = 20
 """Runs that fail one after the other before a load tests whether the platform works."""
@@ -43,6 +48,74 @@ class FetchContext(NamedTuple):
     is_loaded: Callable[[str], bool]
     reserve: Callable[[], bool]
     prefetch_limit: Callable[[], int | None]
+
+
+@dataclass
+class Quota:
+    """At most `chunk` details are consumed per package and `limit` in all; None is no bound.
+
+    A request that is reserved in one package may be consumed in the next one.
+    """
+
+    chunk: int | None = None
+    limit: int | None = None
+    consumed: int = 0
+    """In this package."""
+    consumed_in_all: int = 0
+    reserved: int = 0
+    """In all, those included that are in flight."""
+
+    def start_package(self) -> None:
+        """Allow a whole chunk again."""
+        self.consumed = 0
+
+    def start_over(self) -> None:
+        """Undo what this package consumed; nothing is in flight."""
+        self.consumed_in_all -= self.consumed
+        self.consumed, self.reserved = 0, self.consumed_in_all
+
+    def consume(self) -> None:
+        """Count one more detail."""
+        self.consumed += 1
+        self.consumed_in_all += 1
+
+    @property
+    def remaining(self) -> int | None:
+        """How many details this package may still consume."""
+        return None if self.chunk is None else self.chunk - self.consumed
+
+    @property
+    def is_exhausted(self) -> bool:
+        """This load may consume no more."""
+        return self.limit is not None and self.consumed_in_all >= self.limit
+
+    @property
+    def is_package_full(self) -> bool:
+        """This package may consume no more, or this load may not."""
+        return self.is_exhausted or (self.chunk is not None and self.consumed >= self.chunk)
+
+    def reserve(self, for_next_package: bool) -> bool:
+        """Count one more request and return True, where this package or `for_next_package` has room for it."""
+        in_flight = self.reserved - self.consumed_in_all
+        is_over_limit = self.limit is not None and self.reserved >= self.limit
+        is_over_chunk = self.chunk is not None and self.consumed + in_flight >= self.chunk
+        if is_over_limit or (is_over_chunk and not for_next_package):
+            return False
+        self.reserved += 1
+        return True
+
+    def prefetch_limit(self) -> int | None:
+        """How many requests may be in flight; None is no bound.
+
+        A kill costs what is in flight, so within a package it is a sixth of one or 64: 2 s at 75 requests a
+        second, which keeps the budget busy while the catalogue is read. At the end of a package it is a third
+        of the next one: 4 s, for the time in which dlt loads.
+        """
+        if self.chunk is None:
+            return None
+        third = max(16, self.chunk // 3)
+        is_ending = self.consumed + third >= self.chunk
+        return third if is_ending else max(min(third, 64), self.chunk // 6)
 
 
 class Streak:
@@ -88,8 +161,8 @@ class Prefetcher:
 
     def __init__(self, plan: Plan, walked_at: datetime) -> None:
         self.plan, self.walked_at = plan, walked_at
-        # in reverse: the next run is the last one, and nothing else holds the runs
-        self.left, plan.due = plan.due[::-1], []
+        # in reverse: the next run is the last one
+        self.left, plan.due = plan.due[::-1], Selection()
         self.total = len(self.left)
         self.summaries: list[ListedRun] = []
         """Nested runs that came as summaries and must be fetched by their ids: they come first."""
@@ -105,8 +178,11 @@ class Prefetcher:
         """Answers about a few other runs of the list, some due and some loaded: does the platform work at all?"""
         if (detail := context.run_list.detail) is None:
             return
-        due = [*self.left, *(run for run, is_needed in self._requested if is_needed)]
-        runs = [*_spread(due, 4), *_spread(self.plan.unchanged, 3), *self.good]
+        requested = [run for run, is_needed in self._requested if is_needed]
+        first = len(self.left)
+        due = _spread(range(first + len(requested)), 4)
+        runs = [self.left[at] if at < first else requested[at - first] for at in due]
+        runs += [*_spread(self.plan.unchanged, 3), *self.good]
         for request, outcome in context.client.get_many([detail(run.id) for run in runs]):
             # a good answer is about the run
             is_about = isinstance(outcome, ApiError) or request.subject.encode() in outcome.body
@@ -168,24 +244,25 @@ class Prefetcher:
         detail = context.run_list.detail
         while self.summaries or self.left:
             rows = self.summaries or self.left
-            is_needed = rows is self.summaries or not self._is_known(rows[-1], context)
+            run = rows[-1]
+            is_needed = rows is self.summaries or not self._is_known(run, context)
             if is_needed and not context.reserve():
                 return
-            run = rows.pop()
+            del rows[-1]
             self._requested.append((run, is_needed))
             if is_needed:
                 yield detail(run.id) if detail else Request("", subject=run.id)
 
     def _is_known(self, run: ListedRun, context: FetchContext) -> bool:
         if self._looked_up == 0:
-            some = self.left[-_LOOK_UP_AT_ONCE:]
+            some = list(self.left[-_LOOK_UP_AT_ONCE:])
             self._looked_up = len(some)
             self._known = context.is_known(some)
         self._looked_up -= 1
         return run.id in self._known or context.is_loaded(run.id)
 
 
-def _spread(runs: Sequence[ListedRun], number: int) -> Sequence[ListedRun]:
+def _spread(runs: Sequence[_Item], number: int) -> Sequence[_Item]:
     """Some of the runs, at equal distances."""
     return runs[:: max(1, len(runs) // number)][:number]
 

@@ -11,7 +11,8 @@ from ..core.errors import ApiError
 from ..core.privacy import Privacy
 from ..core.tables import QUARANTINE
 from ..net.redaction import strip_url_queries
-from .plan import Failure, ListedRun
+from .listed import ListedRun
+from .plan import Failure
 
 DETAIL_CHARS = 2000
 """The most characters of an unreadable answer that are stored."""

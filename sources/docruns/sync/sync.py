@@ -26,11 +26,11 @@ from ..net.client import Client
 from ..net.messages import Outcome
 from ..store.arrow import UNFIT_ERRORS, Tables, to_tables
 from . import quarantine
+from .listed import Ids, ListedRun
 from .lists import KnownRuns, Platform, RunList
 from .metrics import Metrics, Progress
-from .plan import Failure, ListedRun, State, is_older
-from .prefetch import FetchContext, IsKnown, Prefetcher, Streak
-from .quota import Quota
+from .plan import Failure, State, is_older
+from .prefetch import FetchContext, IsKnown, Prefetcher, Quota, Streak
 from .versions import Versions
 from .walk import ListPlans, SavedState
 
@@ -62,7 +62,7 @@ class Sync:
         self.watermark: datetime | None = None
         self.gone: list[tuple[str, str]] = []
         """List and id of each run that answered 404 in two loads, and that its list no longer shows."""
-        self.already_loaded: set[str] = set()
+        self.already_loaded = Ids()
         """Runs that came inside other runs in this load."""
         self.load_id = ""
         self.workflow_runs_are_done = False
@@ -150,8 +150,9 @@ class Sync:
 
     def note_listed(self, lists: Iterable[RunList]) -> None:
         """Let parsers see processor runs as these lists show them."""
-        # a ChainMap does not copy them
-        self.known.listed = ChainMap(*(self.plans.rows(run_list.name) for run_list in lists))
+        rows: list[Any] = [self.plans.rows(run_list.name) for run_list in lists]
+        # a ChainMap does not copy them; it looks into one after the other
+        self.known.listed = ChainMap(*filter(None, rows))
 
     @property
     def is_sample(self) -> bool:
@@ -203,8 +204,7 @@ class Sync:
         older: set[str] = set()
         if self.platform.has_nested_runs:
             older = self.versions.admit(parsed.batch, run.id, planned.rows)
-        nested = (id_ for id_ in parsed.nested_ids if id_ not in older)
-        self.already_loaded.update(map(self.plans.share_text, nested))
+        self.already_loaded.update(id_ for id_ in parsed.nested_ids if id_ not in older)
         self.known.parents.update(parsed.parents)
         # a run that was read before its parent counted as an outermost one: read it again
         moved = {id_ for id_, link in parsed.links.items() if self.known.links.get(id_) != link}

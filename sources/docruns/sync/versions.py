@@ -14,7 +14,7 @@ from datetime import datetime
 from ..core.batch import Batch
 from ..core.codec import utc
 from ..core.tables import WORKFLOW_RUNS, WORKFLOW_STEPS
-from .plan import OLDEST, ListedRun
+from .listed import OLDEST, Dates, ListedRun
 
 _TABLES = (WORKFLOW_RUNS, WORKFLOW_STEPS)
 _ID, _UPDATED = (WORKFLOW_RUNS.names.index(name) for name in ("id", "updated_at"))
@@ -28,15 +28,15 @@ class Versions:
 
     def __init__(self) -> None:
         self.stored: Callable[[Sequence[str]], Mapping[str, datetime]] = lambda _: {}
-        self._read: dict[str, datetime] = {}
+        self._read = Dates()
         self._held: dict[str, tuple[Batch, datetime]] = {}
         """Runs whose rows dlt does not have yet."""
-        self._listed: dict[str, datetime] | None = None
-        self._passed: dict[str, datetime] = {}
+        self._listed: Dates | None = None
+        self._passed = Dates()
 
     def clear(self) -> None:
         """Forget all: the lists are walked again."""
-        self._read, self._held, self._listed, self._passed = {}, {}, None, {}
+        self._read, self._held, self._listed, self._passed = Dates(), {}, None, Dates()
 
     def note_passed(self, run: ListedRun) -> None:
         """A listed run is stored as it is listed, and was taken out of the list."""
@@ -51,7 +51,7 @@ class Versions:
             before = self._read.get(id_)
             if before is None and id_ != own_id:
                 if self._listed is None:
-                    self._listed = {run.id: run.changed for run in listed()}
+                    self._listed = Dates((run.id, run.changed) for run in listed())
                 # it is stored as it is listed, or due itself
                 before = self._listed.get(id_) or self._passed.get(id_, at)
             if before is not None and before > at:

@@ -1,6 +1,6 @@
 """Walk the lists of one load side by side, and plan what is due from each.
 
-    pages ──► rows ──► plan_runs ──► Prefetcher, one for each list
+    pages ──► rows ──► Planner ──► Prefetcher, one for each list
 
 The plans last as long as the load, over several dlt packages.
 """
@@ -8,7 +8,7 @@ The plans last as long as the load, over several dlt packages.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,9 +17,10 @@ from ..core.batch import Batch
 from ..core.errors import ApiError
 from ..core.settings import Settings
 from . import quarantine
+from .listed import Dates, ListedRun, Selection
 from .lists import RunList, is_about_list, left_out_stage
 from .metrics import Metrics, Progress
-from .plan import ListedRun, Order, Plan, State, is_disjoint, plan_runs
+from .plan import Order, Plan, Planner, State, is_disjoint
 from .prefetch import Prefetcher
 
 logger = logging.getLogger("docruns")
@@ -39,7 +40,7 @@ class ListPlans:
         self.planned: dict[str, Prefetcher] = {}
         """Without the plan of a list that is loaded now."""
         self._states: dict[str, dict[str, Any]] = {}
-        self._rows: dict[str, tuple[Plan, dict[str, ListedRun]]] = {}
+        self._rows: dict[str, Mapping[str, ListedRun]] = {}
         self._rows_without_id = Batch()
         self.must_fetch: set[str] = set()
         """Runs that must be fetched even if the destination holds them: in quarantine, or to be read again."""
@@ -74,18 +75,11 @@ class ListPlans:
         others = (*self.planned.values(), planned)
         return (runs is None or runs.is_done) and not any(each.has_requests for each in others)
 
-    def rows(self, name: str) -> dict[str, ListedRun]:
-        """The rows of a list that this load has walked, by id; of runs that are taken it lacks some."""
-        planned = self.planned.get(name)
-        plan, rows = self._rows.get(name, (None, {}))
-        if planned is not None and plan is not planned.plan:
-            rows = {run.id: run for run in (*planned.left, *planned.plan.unchanged)}
-            self._rows[name] = planned.plan, rows
-        return rows
-
-    def share_text(self, run_id: str) -> str:
-        """The id as the object that a list has brought, so that a hundred thousand ids are in memory once."""
-        return next((rows[run_id].id for _, rows in self._rows.values() if run_id in rows), run_id)
+    def rows(self, name: str) -> Mapping[str, ListedRun]:
+        """The rows of a list that this load has walked, by id."""
+        if (planned := self.planned.get(name)) is not None:
+            self._rows[name] = planned.left.runs
+        return self._rows.get(name, {})
 
     def take_rows_without_id(self) -> Batch:
         """Rows of quarantine for list entries that have no id."""
@@ -139,11 +133,11 @@ class ListPlans:
         if not run_list.sources or is_too_early or run_list.name in self._searched:
             return {}
         self._searched.add(run_list.name)
-        due = {
-            run.id: run.changed
+        due = Dates(
+            (run.id, run.changed)
             for run in planned.due
             if run.id not in self.must_fetch and not is_loaded(run.id)
-        }
+        )
         try:
             return run_list.find_sources(due)
         except ApiError as error:
@@ -160,14 +154,14 @@ class ListPlans:
             return
         settings, walked_at = self._settings, self._clock()
         state, order = self._state(name, saved, walked_at), Order(walked_at)
-        rows: list[ListedRun] = []
+        planner = Planner(state, settings.overlap, settings.since, settings.until)
         tell = partial(self.tell, "listing", name)
         try:
             for page in run_list.pages_since(state, settings.overlap, settings.since, order, tell):
-                rows += [row for row in page if self._has_id(name, row)]
+                planner.see([row for row in page if self._has_id(name, row)])
                 if not page:
                     yield True
-            plan = plan_runs(state, rows, settings.overlap, since=settings.since, until=settings.until)
+            plan = planner.plan()
             # a full load ignores what is loaded, but the watermark must not pass what it leaves out
             plan.is_disjoint = is_disjoint(State.load(saved), settings.since, settings.until)
             if (doubt := run_list.doubt()) is not None:
@@ -178,7 +172,7 @@ class ListPlans:
             if not run_list.optional:
                 raise
             self.leave_out(name, error)
-            plan = Plan([], [], None, 0, state.lower, is_unordered=state.is_unordered)
+            plan = Plan(Selection(), Selection(), None, 0, state.lower, is_unordered=state.is_unordered)
             self.planned[name] = Prefetcher(plan, walked_at)
             self.remember(name, saved)
             return

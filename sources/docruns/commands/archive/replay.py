@@ -24,8 +24,8 @@ from ...store.archive.reading import Index, choose_workspace, open_index
 from ...store.destinations import traits_of
 from ...store.merges.updates import mark_deleted
 from ...store.pipeline import commit_state
+from ...sync.listed import ListedRun
 from ...sync.lists import KnownRuns, Platform, Replay, RunList, answer_key
-from ...sync.plan import ListedRun
 from ..load import RUN_RESOURCES
 
 _ROWS = 1000

@@ -25,8 +25,8 @@ from ...store import lookup
 from ...store.arrow import UNFIT_ERRORS, Tables, to_tables
 from ...store.lookup import Pipeline
 from ...store.merges.hints import Hints
+from ...sync.listed import ListedRun
 from ...sync.lists import KnownRuns, Platform
-from ...sync.plan import ListedRun
 from ...sync.sync import BATCH_ROWS
 
 _SUMMARY_COLUMNS = {

@@ -24,8 +24,8 @@ from ...store import lookup
 from ...store.lookup import Pipeline
 from ...sync import plan
 from ...sync.inventory import quarantined_runs
+from ...sync.listed import OLDEST, ListedRun
 from ...sync.lists import Platform
-from ...sync.plan import ListedRun
 
 _RUN_COLUMNS = (
     "id", "status", "created_at", "updated_at", "name", "metadata", "deleted_at", "workflow_version_id",
@@ -127,7 +127,7 @@ class RemoteRuns:
 
     def _floor(self) -> datetime | None:
         """How far back the list may show changes of these runs that are not loaded."""
-        dates = {id_: utc(row["updated_at"]) or plan.OLDEST for id_, row in self._rows.items()}
+        dates = {id_: utc(row["updated_at"]) or OLDEST for id_, row in self._rows.items()}
         floor = min(dates.values())
         if self._watermark is not None:
             floor = max(floor, self._watermark - self._platform.settings.overlap)

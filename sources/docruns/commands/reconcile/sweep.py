@@ -27,7 +27,7 @@ on every destination that has SQL. It changes no state, so it does not affect th
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -47,11 +47,12 @@ from ...core.settings import CONFIRM
 from ...net.messages import Request
 from ...store.destinations import traits_of
 from ...store.failures import translate_errors
+from ...store.lookup import Pipeline, values_of
 from ...store.merges.updates import mark_deleted
 from ...store.pipeline import open_pipeline
 from ...store.process.environment import private_files
 from ...store.target import Target, exclusive, require_database, working_folder
-from ...sync.inventory import InventoryRun, ListInventory, stored_runs
+from ...sync.inventory import InventoryRun, ListInventory, stored_processor_runs, stored_workflow_runs
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
 
@@ -109,16 +110,16 @@ def sweep_deleted(
         if not traits_of(running).takes_updates:
             reason = f"{target.destination} keeps files, whose rows cannot be changed."
             raise ConfigError("--destination", reason)
-        workflows, processors = stored_runs(running)
-        _check_one_workspace([*workflows, *processors])
+        _check_one_workspace(running)
         lists = ListInventory(platform, progress)
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
+        stored = _Stored(running, lists)
         if not yes:
             _check_whole(lists)
-            _check_same_platform(lists, [*workflows, *processors], target)
+            _check_same_platform(lists, stored, target)
         search = _Search(platform, lists, result, progress, None if yes else confirm)
-        gone = search.find_deleted(workflows, processors)
-        back = search.find_restored(workflows, processors)
+        gone = search.find_deleted(stored.workflows, stored.processors)
+        back = search.find_restored(stored.workflows, stored.processors)
         at = platform.clock()
         if platform.archive is not None:
             platform.archive.mark_deleted(chain(*gone.values()), chain(*back.values()), at)
@@ -130,9 +131,54 @@ def sweep_deleted(
     return result
 
 
-def _check_one_workspace(runs: Iterable[InventoryRun]) -> None:
+class _Stored:
+    """The loaded runs that a sweep may mark or unmark. Of all others it keeps no more than their number.
+
+    `workflows`, `processors`: runs that are marked, runs that their list lacks, and what hangs in these. `counts`: runs
+    without a mark by list, all of them and those that the list shows.
+    """
+
+    def __init__(self, running: Pipeline, lists: ListInventory) -> None:
+        self._lists = lists
+        self.counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        self.workflows = [run for run in stored_workflow_runs(running) if self._is_of_interest(run)]
+        found = {run.id for run in self.workflows}
+        if found:
+            # a nested run hangs in an outermost one, which may come later
+            around = {run.inside for run in self.workflows}
+            self.workflows += [
+                run
+                for run in stored_workflow_runs(running)
+                if run.id not in found and (run.inside in found or run.id in around)
+            ]
+            found.update(run.id for run in self.workflows)
+        self.processors = [
+            run
+            for run in stored_processor_runs(running)
+            if self._is_of_interest(run) or (run.inside in found and not lists.shows(run))
+        ]
+
+    def _is_of_interest(self, run: InventoryRun) -> bool:
+        """Whether the run is marked, or its list lacks it. Counts it."""
+        if run.deleted_at is not None:
+            return True
+        if (name := self._lists.of(run)) is None:
+            return False
+        is_listed = run.id in self._lists.rows[name]
+        count = self.counts[name]
+        count[0] += 1
+        count[1] += is_listed
+        return not is_listed
+
+
+def _check_one_workspace(running: Pipeline) -> None:
     """A key sees one workspace: all runs of another one would seem to be deleted."""
-    workspaces = sorted({run.workspace for run in runs if run.workspace is not None})
+    found = {
+        name
+        for table in ("workflow_runs", "processor_runs")
+        for name in values_of(running, table, "workspace")
+    }
+    workspaces = sorted(name for name in found if name is not None)
     if len(workspaces) > 1:
         raise ConfigError(
             "--dataset",
@@ -149,16 +195,10 @@ def _check_whole(lists: ListInventory) -> None:
         )
 
 
-def _check_same_platform(lists: ListInventory, runs: Iterable[InventoryRun], target: Target) -> None:
+def _check_same_platform(lists: ListInventory, stored: _Stored, target: Target) -> None:
     """A list that shows none of many loaded runs was cut off, or belongs to another workspace."""
-    stored, listed = Counter[str](), Counter[str]()
-    for run in runs:
-        name = lists.of(run)
-        if name is not None and run.deleted_at is None:
-            stored[name] += 1
-            listed[name] += run.id in lists.rows[name]
-    for name, number in stored.items():
-        if number > FEW and not listed[name]:
+    for name, (number, listed) in stored.counts.items():
+        if number > FEW and not listed:
             raise DocrunsError(
                 f"{name}: the list shows {len(lists.rows[name]):,} runs, and none of the {number:,} that are in "
                 f"{target}. Nothing was marked. Check the key, the workspace and the address. "

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -175,16 +175,14 @@ def verify_runs(
             lists = ListInventory(platform, progress, is_check=True)
         result.incomplete_lists = [f"{name}: {doubt}" for name, doubt in lists.incomplete_lists.items()]
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}
-        workflows, processors = stored_runs(running)
-        runs = [*workflows, *processors]
-        _compare_lists(result, lists, runs, quarantined_runs(running))
+        _compare_lists(result, lists, stored_runs(running), quarantined_runs(running))
         result.doubled = [
             DoubledKey(t.name, *each) for t in TABLES for each in lookup.doubled_keys(running, t)
         ]
         if deep:
             # otherwise each private cell would differ
             check_stored_privacy(platform, running)
-            sample = _choose_sample(result, lists, runs, deep, seed)
+            sample = _choose_sample(result, lists, stored_runs(running), deep, seed)
             result.sampled = len(sample)
             with tempfile.TemporaryDirectory(prefix="docruns-") as folder:
                 fresh = Target(target.dataset, Path(folder) / f"{target.dataset}_sample.duckdb")
@@ -198,24 +196,28 @@ def verify_runs(
 def _compare_lists(
     result: VerifyResult,
     lists: ListInventory,
-    stored: Sequence[InventoryRun],
+    stored: Iterable[InventoryRun],
     quarantined: set[tuple[str, str]],
 ) -> None:
-    """Compare the stored runs with the lists, both ways."""
+    """Compare the stored runs with the lists, both ways. No more is held of a run than its id and its time."""
+    seen = {name: rows.marks() for name, rows in lists.rows.items()}
     for run in stored:
-        kind = _compare_with_list(run, lists)
+        name = _list_name(run, lists)
+        if name is None:
+            continue
+        if (number := lists.rows[name].number(run.id)) is not None:
+            seen[name][number] = True
+        kind = _compare_with_list(run, lists, name, number)
         if kind == "undated":
             result.undated += 1
         elif kind is not None:
-            name = _list_name(run, lists)
             # a quarantined run that was loaded before keeps its old rows
             is_quarantined = kind == "stale" and (name, run.id) in quarantined
             runs = result.quarantined if is_quarantined else getattr(result, kind)
             runs.append(f"{name}/{run.id}")
-    stored_ids = {(_list_name(run, lists), run.id) for run in stored}
     for name, rows in lists.rows.items():
-        for run_id in rows:
-            if (name, run_id) not in stored_ids:
+        for number, run_id in rows.numbered():
+            if not seen[name][number]:
                 runs = result.quarantined if (name, run_id) in quarantined else result.missing
                 runs.append(f"{name}/{run_id}")
     for runs in (result.missing, result.stale, result.gone, result.returned, result.quarantined):
@@ -227,24 +229,21 @@ def _list_name(run: InventoryRun, lists: ListInventory) -> str | None:
     return lists.main if run.type is None else lists.of(run)
 
 
-def _compare_with_list(run: InventoryRun, lists: ListInventory) -> str | None:
-    """How a stored run differs from its list: gone, returned, undated or stale; None if equal."""
-    name = _list_name(run, lists)
-    if name is None:
-        return None
-    if run.id not in lists.rows[name]:
+def _compare_with_list(run: InventoryRun, lists: ListInventory, name: str, number: int | None) -> str | None:
+    """How a stored run differs from the row of its list: gone, returned, undated or stale; None if equal."""
+    if number is None:
         must_be_listed = lists.of(run) is not None and run.deleted_at is None
         return "gone" if must_be_listed else None
     if run.deleted_at is not None:
         return "returned"
-    listed_change = lists.rows[name][run.id]
+    listed_change = lists.rows[name].at(number)
     if listed_change is None or run.updated_at is None:
         return "undated"
     return "stale" if listed_change > utc(run.updated_at) else None
 
 
 def _choose_sample(
-    result: VerifyResult, lists: ListInventory, stored: Sequence[InventoryRun], deep: int, seed: int | None
+    result: VerifyResult, lists: ListInventory, stored: Iterable[InventoryRun], deep: int, seed: int | None
 ) -> set[str]:
     """Ids of runs that a load would fetch by themselves, and that are not known to differ."""
     known = {label.partition("/")[2] for label in (*result.stale, *result.returned, *result.quarantined)}

@@ -22,7 +22,7 @@ from ...core.errors import ApiError, ConfigError, InvalidError, ShapeError
 from ...core.payload import Payload, is_usable
 from ...net.messages import Request, segment
 from ...net.stored import Answers
-from ...sync.plan import ListedRun
+from ...sync.listed import ListedRun
 from ..answers import MAX_STATUS, Circle, Params, check_answer, explain_refusal, inspect_entry
 from .processor_runs import FINAL_STATUS as FINAL_PROCESSOR_STATUS
 from .workflow_runs import FINAL_STATUS as FINAL_WORKFLOW_STATUS

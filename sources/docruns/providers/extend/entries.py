@@ -24,7 +24,8 @@ from ...core.payload import Payload, is_usable
 from ...net.messages import Reply, Request
 from ...store.arrow import Tables, to_tables
 from ...sync import quarantine
-from ...sync.plan import Failure, ListedRun
+from ...sync.listed import ListedRun
+from ...sync.plan import Failure
 from ...sync.sync import Sync
 from ..answers import inspect_entry
 from . import api

@@ -22,7 +22,8 @@ from ...core.flatten.output import Insight, Review
 from ...core.parsed import ParentStep
 from ...core.payload import Payload
 from ...core.tables import INSIGHTS, PROCESSOR_RUNS, SPLITS
-from ...sync.plan import ListedRun, is_older
+from ...sync.listed import ListedRun
+from ...sync.plan import is_older
 from ..answers import PROCESSOR_RUN_TABLES, add_fields, inspect_entry
 from .shapes import outputs, schemas
 from .shapes.field_metadata import insights

@@ -23,8 +23,8 @@ from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, platform_of
 from ...store.arrow import Tables
 from ...store.merges.hints import CONTRACT, Hints
+from ...sync.listed import ListedRun
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
-from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..identity import check_storage_mode
 from ..resources import add_tables, run_resources

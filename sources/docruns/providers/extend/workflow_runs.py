@@ -21,7 +21,7 @@ from ...core.codec import clean, number_text, safe_text
 from ...core.parsed import ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import CHARGES, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
-from ...sync.plan import ListedRun
+from ...sync.listed import ListedRun
 from ..answers import Read, as_listed, body_of, check_id, inspect_entry
 from .processor_runs import Context, add_processor_run, run_type
 from .shapes.parts import TYPES, add_files, credit_cells

@@ -29,7 +29,7 @@ from ...core.errors import InvalidError, MissingError, ShapeError
 from ...core.payload import Payload, is_usable
 from ...net.client import Client
 from ...net.messages import Request, segment
-from ...sync.plan import ListedRun
+from ...sync.listed import Ids, ListedRun
 from ..answers import MAX_STATUS, Params, inspect_entry
 
 MAX_PAGES = 1_000_000
@@ -101,7 +101,7 @@ def other_pages(client: Client, runs: ListEndpoint) -> Iterator[list[ListedRun]]
 
 def _prove(walk: _Walk) -> Iterator[list[ListedRun]]:
     """The pages of a walk, then the runs that further walks add, until the list is proved whole."""
-    runs, known = walk.runs, set[str]()
+    runs, known = walk.runs, Ids()
     runs.doubt = None
     for turn in range(WALKS):
         missed, is_below = 0, False
@@ -162,7 +162,7 @@ class _Walk:
         """The first page that has rows."""
         self.count = 0
         """Pages with rows."""
-        self.seen: set[str] = set()
+        self.seen = Ids()
         self.totals: set[int] = set()
         self.stated_pages: int | None = None
         self.refused: str | None = None
@@ -268,7 +268,7 @@ class _Walk:
         while number > self.first:
             number -= 1
             page = self.ask(number)
-            is_linked = not self.seen.isdisjoint(page.keys)
+            is_linked = any(key in self.seen for key in page.keys)
             self.seen.update(page.keys)
             yield page
             if is_linked:

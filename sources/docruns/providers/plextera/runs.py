@@ -22,7 +22,7 @@ from ...core.flatten.flatten import flatten_outputs
 from ...core.parsed import NestedLink, ParentStep, ParsedRun
 from ...core.payload import Payload, is_usable
 from ...core.tables import PROCESSOR_RUNS, RUN_FILES, WORKFLOW_RUNS, WORKFLOW_STEPS
-from ...sync.plan import ListedRun
+from ...sync.listed import ListedRun
 from ..answers import PROCESSOR_RUN_TABLES, Read, add_fields, as_listed, body_of, check_id, inspect_entry
 from . import outputs
 from .api import FINAL_EXTRACTION_STATUS, FINAL_RUN_STATUS

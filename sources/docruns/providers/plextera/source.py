@@ -15,8 +15,8 @@ from ...core.parsed import ParsedRun
 from ...core.settings import check_base_url, check_key, platform_of
 from ...net.client import Client
 from ...store.merges.hints import CONTRACT
+from ...sync.listed import ListedRun
 from ...sync.lists import KnownRuns, Parse, Platform, RunList
-from ...sync.plan import ListedRun
 from ...sync.sync import Sync
 from ..resources import run_resources
 from ..settings import ClientOptions, LoadOptions, check_bounds, configured, find_api_key, make_archive
