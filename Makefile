@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup .venv-destinations demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -32,12 +32,14 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 	$(UV) pip install --quiet --python .venv-dbt/bin/python -r tests/dbt_build/requirements.txt
 	DBT=.venv-dbt/bin/dbt PYTHONPATH=tests $(RUN)/python -m dbt_build
 
-test-destinations: setup ## compare PostgreSQL, SQLite, MariaDB and DuckLake with DuckDB; they get .venv-destinations
+.venv-destinations: setup # not a file to make, because uv renews what is in it
+	$(UV) venv --quiet --allow-existing --python $(RUN)/python $@
+	$(UV) pip install --quiet --python $@/bin/python -r tests/destinations/requirements.txt
+
+test-destinations: .venv-destinations ## compare PostgreSQL, SQLite, MariaDB and DuckLake with DuckDB, in .venv-destinations
 	@command -v mariadbd >/dev/null || apt-get install --yes --quiet --no-install-recommends mariadb-server
-	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-destinations
-	$(UV) pip install --quiet --python .venv-destinations/bin/python -r tests/destinations/requirements.txt
 	DESTINATIONS="duckdb postgres sqlite mariadb ducklake-duckdb ducklake-sqlite" PYTHONPATH=tests \
-		.venv-destinations/bin/python -m pytest tests/destinations/matrix.py
+		.venv-destinations/bin/python -m pytest -n 2 tests/destinations/matrix.py tests/destinations/ducklake.py
 
 test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; these get .venv-jobs
 	PYTHONPATH=tests $(RUN)/python -m jobs
@@ -53,9 +55,9 @@ test-browser: setup ## open the notebooks in Chromium, on a phone's screen and o
 	$(UV) sync --frozen --quiet --group browser
 	$(RUN)/python -m pytest tests/browser/pages.py
 
-test-lakes: setup ## load into Delta and Iceberg tables, and compare each cell with DuckDB
-	$(UV) sync --frozen --quiet --group lakes
-	DESTINATIONS="duckdb delta iceberg" $(RUN)/python -m pytest -n 3 --dist worksteal tests/destinations/matrix.py tests/lakes/lakes.py
+test-lakes: .venv-destinations ## compare Delta and Iceberg tables, in a folder and in S3, with DuckDB, in .venv-destinations
+	DESTINATIONS="delta iceberg delta-s3 iceberg-s3" PYTHONPATH=tests \
+		.venv-destinations/bin/python -m pytest -n 2 --dist worksteal tests/destinations/matrix.py tests/lakes/*.py
 
 screenshots: export SCREENSHOTS = screenshots
 screenshots: test-browser ## store a picture of each page of the notebooks in screenshots/
@@ -74,8 +76,9 @@ check: setup ## check formatting, lint and types
 bench: setup ## compare with what people would use instead; takes half an hour
 	UV=$(UV) $(RUN)/python tests/benchmarks/bench.py
 
-prove: setup ## measure what the README promises; takes an hour
+prove: .venv-destinations ## measure what the README promises; takes an hour
 	PYTHONPATH=tests $(RUN)/python -m proofs
+	PYTHONPATH=tests .venv-destinations/bin/python -m proofs warehouses
 
 soak: setup ## inject all faults at random for ten minutes, then compare the database with the platform
 	PYTHONPATH=tests $(RUN)/python -m soak

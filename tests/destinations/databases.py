@@ -96,12 +96,24 @@ def lake_settings(catalog: str) -> Callable[[Path, ExitStack], dict[str, str]]:
     return settings
 
 
+def postgres_lake_settings(folder: Path, stack: ExitStack) -> dict[str, str]:
+    """A lake in the folder, with its catalog in a server of its own."""
+    url = stack.enter_context(postgres.running_server(folder))
+    (folder / "url").write_text(url)
+    section = "DESTINATION__DUCKLAKE__CREDENTIALS__"
+    return {f"{section}CATALOG": url, f"{section}STORAGE": str(folder / "files")}
+
+
 def lake_rows(folder: Path, dataset: str, table: Table) -> Rows | None:
     """The rows of a table in a lake, by DuckDB."""
     url = (folder / "url").read_text()
-    more = ", META_TYPE 'sqlite'" if url.startswith("sqlite") else ""
+    more, catalog = "", str(folder / "catalog")
+    if url.startswith("sqlite"):
+        more = ", META_TYPE 'sqlite'"
+    elif url.startswith("postgresql"):
+        more, catalog = ", METADATA_SCHEMA 'ducklake'", f"postgres:{url}"
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH 'ducklake:{folder / 'catalog'}' AS lake (READ_ONLY{more})")
+        connection.execute(f"ATTACH 'ducklake:{catalog}' AS lake (READ_ONLY{more})")
         held = "SELECT column_name FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?"
         names = [name for (name,) in connection.execute(held, [dataset, table.name]).fetchall()]
         quoted = ", ".join(f'"{name}"' for name in names)

@@ -12,7 +12,9 @@ import polars
 import pytest
 from typer.testing import CliRunner
 
-from destinations.matrix import delta_rows, docruns, iceberg_rows, lake, lake_options
+from destinations.lakes import delta_rows, iceberg_rows, in_folder
+from destinations.lakes import options as lake_options
+from destinations.matrix import docruns
 from docruns.commands.cli.app import app
 from docruns.core.errors import ConfigError
 from docruns.core.tables import BY_NAME, TABLES
@@ -26,7 +28,7 @@ READERS = {"delta": delta_rows, "iceberg": iceberg_rows}
 def table_format(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A table format, set in the configuration."""
     found: str = request.param
-    for name, value in lake(tmp_path, ExitStack()).items():
+    for name, value in in_folder(tmp_path, ExitStack()).items():
         monkeypatch.setenv(name, value)
     return found
 
@@ -174,6 +176,17 @@ def test_killed(table_format: str, platform: Sandbox, children: Children, tmp_pa
         assert (healed.code, "half" in healed.err) == (0, False), (point, healed)
         verified = children.run(tmp_path, "verify", *options, "--deep", "100")
         assert verified.code == 0, (point, verified)
+
+
+def test_a_killed_first_load(
+    table_format: str, platform: Sandbox, children: Children, tmp_path: Path
+) -> None:
+    """After `kill -9` in a first load that has made all tables, also those that got no row, one load heals."""
+    options = ("extend", *lake_options(table_format), "--base-url", platform.extend_url)
+    assert children.run(tmp_path, "load", *options, point=f"{_CLIENT}._store_load").code == -9
+    healed = children.run(tmp_path, "load", *options)
+    assert healed.code == 0, healed
+    assert children.run(tmp_path, "verify", *options, "--deep", "100").code == 0
 
 
 def test_where_there_is_nothing_to_maintain(tmp_path: Path) -> None:

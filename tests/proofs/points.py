@@ -94,11 +94,12 @@ def kill() -> None:
 def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
     """Make this process send itself a signal at a point; use it only in processes that may die.
 
-    A name like `module:Class.function` is the point before the first call of this function.
+    A name like `module:Class.function` is the point before the first call of this function; `module:Class.function after 3`
+    the one after its third call.
     """
     global _sent
     _sent = sent
-    point = Point(name, after=False) if ":" in name else POINTS[name]
+    point = _parsed(name) if ":" in name else POINTS[name]
     if "deleted, not inserted" in name:
         _arm_inside_merge(point.call)
         return
@@ -121,6 +122,11 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
         return result
 
     setattr(owner, function, hooked)
+
+
+def _parsed(name: str) -> Point:
+    target, *more = name.split()
+    return Point(target, "after" in more, next((int(word) for word in more if word.isdecimal()), 1))
 
 
 def _is_of_runs(job: Any) -> bool:
@@ -155,17 +161,17 @@ def _arm_alone(table: str, package: int) -> None:
 
 def _arm_inside_merge(call: int) -> None:
     """Kill inside the n-th merge: after its first DELETE, before the rest."""
-    from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+    from dlt.destinations.sql_client import SqlClientBase
 
-    real = DuckDbSqlClient.execute_many
+    real = SqlClientBase.execute_many
     calls = itertools.count(1)
 
     def one_by_one(self: Any, statements: Any, *arguments: Any, **options: Any) -> Any:
-        deletes = [i for i, text in enumerate(statements) if text.startswith("DELETE FROM")]
+        deletes = [i for i, text in enumerate(statements) if text.lstrip().startswith("DELETE FROM")]
         if not deletes or next(calls) != call:
             return real(self, statements, *arguments, **options)
         for statement in statements[: deletes[0] + 1]:
             self.execute_sql(statement)
         return kill()
 
-    DuckDbSqlClient.execute_many = one_by_one  # type: ignore[method-assign]
+    SqlClientBase.execute_many = one_by_one  # type: ignore[method-assign]

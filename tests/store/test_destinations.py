@@ -26,6 +26,7 @@ from docruns.store.destinations import (
     traits_by_name,
     traits_of,
 )
+from docruns.store.duckdb.lake import DuckLake
 from docruns.store.duckdb.merge import MergingDuckDb
 from docruns.store.merges.lakes import tables
 from docruns.store.merges.lakes.destination import DESTINATIONS
@@ -85,6 +86,7 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
                 is_tested=True,
                 file_format="parquet",
                 takes_updates=True,
+                is_staged_once=True,
                 models_dialect="duckdb",
                 views_query=destinations._DUCKDB_VIEWS,
                 comments_query=destinations._DUCKDB_COMMENTS,
@@ -119,7 +121,8 @@ def test_known_destinations(name: str, traits: DestinationTraits, tmp_path: Path
     formats = destination.capabilities().supported_loader_file_formats
     assert traits.file_format is None or traits.file_format in formats
     assert issubclass(destination.client_class, SqlJobClientBase) == traits.takes_updates
-    found = traits_of(pipeline(tmp_path, MergingDuckDb() if traits.has_file else destination))
+    ours = {"duckdb": MergingDuckDb, "ducklake": DuckLake}.get(name)
+    found = traits_of(pipeline(tmp_path, ours() if ours else destination))
     assert found == traits
 
 

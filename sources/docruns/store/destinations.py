@@ -20,6 +20,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
 from ..core.errors import ConfigError
+from .duckdb.lake import DuckLake
 from .duckdb.merge import MergingDuckDb
 from .merges.lakes.destination import Files
 from .merges.lakes.tables import NO_FORMAT, Format
@@ -84,6 +85,11 @@ class DestinationTraits:
     def is_lake(self) -> bool:
         """It has tables whose rows docruns replaces in commits of their own: SQL only reads them."""
         return self.table_format in ("delta", "iceberg")
+
+    @property
+    def is_read_by_duckdb(self) -> bool:
+        """Its SQL is that of the DuckDB in this process."""
+        return self.models_dialect == "duckdb" or self.is_lake
 
     @property
     def is_log(self) -> bool:
@@ -155,6 +161,7 @@ KNOWN = {
         is_tested=True,
         file_format="parquet",
         takes_updates=True,
+        is_staged_once=True,
         models_dialect="duckdb",
         views_query=_DUCKDB_VIEWS,
         comments_query=_DUCKDB_COMMENTS,
@@ -297,8 +304,8 @@ def traits_of(pipeline: dlt.Pipeline) -> DestinationTraits:
     if traits.has_formats and dlt.config.get(f"destination.{type_}.table_format", str) == NO_FORMAT:
         # in somebody's own pipeline: dlt keeps such files by itself
         return FORMATS[NO_FORMAT]
-    # dlt's own DuckDB destination, in somebody's own pipeline, merges from staging tables
-    is_staged_once = traits.is_staged_once and isinstance(destination, MergingDuckDb)
+    # dlt's own destinations, in somebody's own pipeline, merge from staging tables
+    is_staged_once = traits.is_staged_once and isinstance(destination, MergingDuckDb | DuckLake)
     return replace(traits, is_staged_once=is_staged_once)
 
 

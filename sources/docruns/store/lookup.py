@@ -205,6 +205,26 @@ def rows_of(
             }
 
 
+def row_hashes(
+    pipeline: Pipeline, table: Table, by: str, names: Sequence[str]
+) -> dict[str, tuple[int, int]] | None:
+    """For each value of the column `by`, the number of its rows and the sum of the hashes of their cells as text; a
+    column that the destination lacks is null. None where DuckDB does not read it: only its hashes can be compared."""
+    if not traits_of(pipeline).is_read_by_duckdb:
+        return None
+    held = _column_names(pipeline, table.name)
+    if held is None:
+        return {}
+    with sql_client(pipeline) as client:
+        cells = [
+            f"{client.escape_column_name(name)}::VARCHAR" if name in held else "NULL::VARCHAR"
+            for name in names
+        ]
+        id_, place = client.escape_column_name(by), client.make_qualified_table_name(table.name)
+        query = f"SELECT {id_}, count(*), sum(hash({', '.join(cells)})) FROM {place} GROUP BY 1"
+        return {value: (number, int(total)) for value, number, total in client.execute_sql(query) or ()}
+
+
 def doubled_keys(pipeline: dlt.Pipeline, table: Table) -> Iterator[tuple[tuple[Any, ...], int]]:
     """The keys of a table that more than one row has, sorted, with their numbers of rows. None in a destination
     that keeps files: there the rows of a run that is read again stand beside the older ones."""

@@ -19,8 +19,8 @@ from dlt.common.configuration.utils import get_resolved_traces
 from ..core.errors import ConfigError, LockedError
 from . import lookup
 from .destinations import sql_client
-from .duckdb.extensions import require_extensions
 from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
+from .duckdb.lake import open_lake, require_extensions
 from .duckdb.merge import MergingDuckDb
 from .merges.lakes.destination import DESTINATIONS
 from .target import Target, hold_dataset, lock_holders, working_folder
@@ -238,6 +238,9 @@ def _destination(
     if not target.traits.has_file:
         if target.traits.extensions:
             require_extensions(target.traits.extensions, below=2)
+            with _utf8(), open_lake() as lake:
+                yield lake
+            return
         with _utf8():
             table_format = target.traits.table_format
             yield DESTINATIONS[table_format]() if table_format else target.destination

@@ -51,7 +51,9 @@ class MergingDuckDb(duckdb):
         return super().capabilities(config or self.spec(), naming)
 
 
-class _Client(DuckDbClient):
+class MergingClient(DuckDbClient):
+    """A client that merges without staging tables, also for a destination that is DuckDB with more to it."""
+
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:  # noqa: ARG002
         return False
 
@@ -77,6 +79,10 @@ class _Client(DuckDbClient):
             if job.job_file_info.file_format == "parquet":
                 files[job.job_file_info.table_name].append(job.file_path)
         return [_MergeRequest(table_chain, _FromFiles(self, files))] if files else []
+
+
+class _Client(MergingClient):
+    pass
 
 
 class FinishedJob(RunnableLoadJob, HasFollowupJobs):

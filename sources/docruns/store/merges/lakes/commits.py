@@ -94,7 +94,8 @@ def _held(stored: Any, by: Sequence[str], wanted: Sequence[tuple[str, ...]]) -> 
     """Those of the wanted values that the table has rows with."""
     import pyarrow.dataset as ds
 
-    if not set(by) <= set(stored.schema.names):
+    # a package may have no rows for a table, and pyarrow takes no empty list of values
+    if not wanted or not set(by) <= set(stored.schema.names):
         return []
     first = [values[0] for values in wanted]
     found = stored.to_table(columns=list(by), filter=ds.field(by[0]).isin(first))

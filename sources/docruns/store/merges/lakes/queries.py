@@ -1,7 +1,7 @@
 """Queries on a lake: DuckDB over the newest commit of each table that a query names.
 
-dlt's own client needs DuckDB's extensions for Delta and Iceberg, which DuckDB downloads. Here the packages that write
-the tables also open them.
+dlt's own client needs DuckDB's extensions for Delta, Iceberg and buckets, which DuckDB downloads. Here the packages that
+write the tables also open them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ class LakeSqlClient(FilesystemSqlClient):
         """A connection without views."""
         self._seen: set[str] = set()
         return super().open_connection()
+
+    def create_secret(self, *about: Any, **how: Any) -> bool:  # noqa: ARG002
+        """Let DuckDB read dlt's own tables, which are files in a bucket, through the file system that writes them."""
+        config = self.remote_client.config
+        if not config.is_local_filesystem:
+            self._register_filesystem(self.remote_client.fs_client, config.protocol)
+        return True
 
     @raise_database_error
     def create_views_for_tables(self, tables: dict[str, str]) -> None:
