@@ -268,7 +268,7 @@ def test_inner_packages_are_empty() -> None:
 
 def test_exported_names() -> None:
     """The package exports exactly the names in __all__, and each one has a docstring."""
-    calls = ["copy", "load", "replay", "sweep", "verify"]
+    calls = ["copy", "load", "replay", "report", "sweep", "verify"]
     assert docruns.__all__ == sorted(
         ["DocrunsError", "extend", "extend_workflow_runs", "plextera", "read", "rows", *calls]
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from support.wheel import build_wheel, empty_environment
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
 PACKAGE = ROOT / "sources" / "docruns"
@@ -17,16 +17,8 @@ PACKAGE = ROOT / "sources" / "docruns"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built by the project's own build backend."""
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (built,) = folder.glob("*.whl")
-    return built
+    """The wheel of this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("dist"))
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -45,25 +37,20 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """Installed into an environment of its own, the command starts; CI runs the demo with it, installed by pip."""
-    clean = tmp_path / "clean"
-    beside = ROOT / ".uv" / "bin" / "uv"
-    uv = str(beside) if beside.exists() else "uv"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Installed by pip into an empty environment, the command starts; CI runs the demo with it, and docs/python.md is
+    followed in such an environment."""
+    variables = empty_environment(tmp_path / "clean", wheel)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
 
-    def run(*command: str | Path) -> str:
+    def run(*command: str) -> str:
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run(uv, "venv", "--quiet", "--no-project", "--offline", "--python", sys.executable, clean)
-    python = clean / "bin" / "python"
-    # what docruns needs is taken from here; the checkout, which a .pth file names, is not found this way
-    (site,) = clean.glob("lib/*/site-packages")
-    (site / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    run(uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel)
+    clean = tmp_path / "clean" / "bin"
+    run(str(clean / "pip"), "install", "--quiet", "docruns")
     found = "import importlib.util as found; print(found.find_spec('docruns').origin)"
-    assert str(clean) in run(python, "-c", found)
-    assert "Usage: docruns" in run(clean / "bin" / "docruns", "--help")
+    assert str(tmp_path) in run(str(clean / "python"), "-c", found)
+    assert "Usage: docruns" in run(str(clean / "docruns"), "--help")

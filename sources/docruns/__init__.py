@@ -7,8 +7,8 @@
 
 `extend()` and `plextera()` are dlt sources that fill the same tables. `docruns.core.tables` declares every
 table and column. `extend_workflow_runs()` is a dlt destination that writes names and metadata back to Extend.
-`read()` opens a loaded DuckDB file for data frames of pandas. `load()`, `verify()`, `sweep()`, `copy()` and `replay()`
-are the commands as calls, for schedulers; their errors are `DocrunsError`. `rows()` gives the function that turns one
+`read()` opens a loaded DuckDB file for data frames of pandas. `load()`, `verify()`, `sweep()`, `copy()`, `replay()` and
+`report()` are the commands as calls, for schedulers; their errors are `DocrunsError`. `rows()` gives the function that turns one
 answer of a platform into rows.
 
 `import docruns` loads neither dlt nor pyarrow nor httpx: a public name is imported when it is first used.
@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .commands.calls.public import copy, load, replay, sweep, verify
+    from .commands.calls.public import copy, load, replay, report, sweep, verify
     from .core.errors import DocrunsError
     from .models.reader import read
     from .providers.answers import Read
@@ -36,6 +36,7 @@ __all__ = [
     "plextera",
     "read",
     "replay",
+    "report",
     "rows",
     "sweep",
     "verify",
@@ -52,6 +53,7 @@ _MODULES = {
     "plextera": ".providers.plextera",
     "read": ".models.reader",
     "replay": ".commands.calls.public",
+    "report": ".commands.calls.public",
     "sweep": ".commands.calls.public",
     "verify": ".commands.calls.public",
 }

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import docruns
-from docruns.commands.cli import app, warehouse
+from docruns.commands.cli import answers, app, warehouse
 from docruns.core.errors import (
     BusyError,
     ConfigError,
@@ -172,8 +172,9 @@ def test_threads_loops_and_forks(few_runs: Sandbox) -> None:
 
 def test_one_source_of_defaults() -> None:
     """A call has the options of its command, with the same defaults."""
-    calls = (docruns.load, docruns.verify, docruns.sweep, docruns.copy)
-    for call, command in zip(calls, (app.load, app.verify, app.sweep, warehouse.copy), strict=True):
+    calls = (docruns.load, docruns.verify, docruns.sweep, docruns.copy, docruns.report)
+    commands = (app.load, app.verify, app.sweep, warehouse.copy, answers.report)
+    for call, command in zip(calls, commands, strict=True):
         ours, theirs = inspect.signature(call).parameters, inspect.signature(command).parameters
         only_printed = {"as_json", "log_format", "base_url", "api_version"}
         only_called = {"settings", "on_package", "on_progress"}

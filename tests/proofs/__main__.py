@@ -85,6 +85,14 @@ def models(runs: int, kills: int) -> Figures:
         return prove(folder, runs // 20)
 
 
+def steady(runs: int, kills: int) -> Figures:
+    """A hundredth of `runs` scheduled loads in one process."""
+    from .steady import prove
+
+    with _folder() as folder, platform_process(40) as platform:
+        return prove(platform, folder, runs // 100)
+
+
 def warehouses(runs: int, kills: int) -> Figures:
     """Kills at twenty points of loads into PostgreSQL, DuckLake, Delta and Iceberg."""
     from .warehouses import prove
@@ -103,6 +111,7 @@ PROOFS: dict[str, Callable[[int, int], Figures]] = {
     "random": random,
     "postgres": postgres,
     "models": models,
+    "steady": steady,
 }
 
 ELSEWHERE = {"warehouses": warehouses}

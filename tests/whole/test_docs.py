@@ -43,6 +43,7 @@ import pytest
 import docruns
 from docruns.sandbox import Sandbox
 from proofs.launcher import NEEDED
+from support.wheel import build_wheel, empty_environment
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,6 +55,8 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"(?:--|#) (\S+\.\w+)\n")
 PRINTED_ADDRESS = "127.0.0.1:8899"
 POSTGRES = "postgresql://loader:secret@localhost:5432/documents"
+PIP = "```sh\npip install "
+"""A page that installs docruns is followed in an empty environment, which gets the wheel of this checkout."""
 
 
 def shape(line: str) -> str:
@@ -321,10 +324,15 @@ def postgres(
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-def test_documents_say_what_happens(path: Path, reader: Reader, request: pytest.FixtureRequest) -> None:
+def test_documents_say_what_happens(
+    path: Path, reader: Reader, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """Whoever follows a document word by word sees what it says, and no command fails."""
     text = path.read_text()
     server = request.getfixturevalue("postgres") if POSTGRES in text else POSTGRES
+    if PIP in text:
+        dist = tmp_path / "dist"
+        reader.environment |= empty_environment(tmp_path / "empty", build_wheel(dist))
     found = reader.follow(text.replace(POSTGRES, server)).replace(server, POSTGRES)
     if IS_WRITING and found != text:
         path.write_text(found)

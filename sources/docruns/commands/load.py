@@ -112,8 +112,9 @@ class Summary:
 class Package:
     """What one package has committed. `rows` are those of this package, by table; `watermark` is RFC 3339.
 
-    `summary` is what the load has done so far. Of the whole dataset: `quarantine` counts runs in quarantine,
-    `unfinished` workflow runs that are not final; both are None where the destination takes no SQL.
+    `summary` is what the load has done so far. `part` is the part of a backfill, for example 2026-05. Of the whole
+    dataset: `quarantine` counts runs in quarantine, `unfinished` workflow runs that are not final; both are None where
+    the destination takes no SQL.
     """
 
     provider: str
@@ -124,6 +125,7 @@ class Package:
     summary: Summary
     quarantine: int | None
     unfinished: int | None
+    part: str | None = None
 
 
 OnPackage = Callable[[Package], None]
@@ -202,6 +204,7 @@ def _package(running: dlt.Pipeline, sync: Sync, target: Target, summary: Summary
         summary=summary,
         quarantine=lookup.count_rows(running, QUARANTINE, "resolved_at IS NULL"),
         unfinished=lookup.count_rows(running, WORKFLOW_RUNS, "is_final = %s AND deleted_at IS NULL", False),
+        part=sync.plans.part,
     )
 
 
@@ -215,7 +218,7 @@ def _tell(package: Package, on_package: OnPackage | None) -> None:
         on_package(package)
 
 
-_LOGGED = ("provider", "dataset", "load_id", "rows", "watermark", "quarantine", "unfinished")
+_LOGGED = ("provider", "dataset", "load_id", "part", "rows", "watermark", "quarantine", "unfinished")
 """The figures of a package that its log record has as attributes."""
 
 

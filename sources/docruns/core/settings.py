@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .codec import timestamp
@@ -31,12 +32,21 @@ LONGEST = timedelta(days=36_500)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+class Part(NamedTuple):
+    """A part of a load, by its name: of the runs that are due, those that changed before `until`, and in no earlier
+    part."""
+
+    name: str
+    until: datetime
+
+
 @dataclass(frozen=True)
 class Settings:
     """What to load. `chunk_runs` is the number of run details in a dlt package; None: all in one.
 
     `recheck_for`: how long after its last change a run that is not final is looked up again. `replica_lag`: how
-    much older than the lists an answer may be.
+    much older than the lists an answer may be. `parts`: what to load first, and next, and so on, oldest first; each part
+    has packages of its own.
     """
 
     overlap: timedelta = timedelta(hours=1)
@@ -45,6 +55,7 @@ class Settings:
     chunk_runs: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    parts: tuple[Part, ...] = ()
     max_runs: int | None = None
     full: bool = False
     privacy: Privacy = KEEP

@@ -116,6 +116,7 @@ class _RunRows:
         states = self._states()
         lists = [(run_list, states[run_list.name]) for run_list in (*self._others, self._main)]
         yield from self._sync.plans.walk_lists(lists)
+        self._sync.plans.begin_part()
         self._sync.note_listed(self._others)
 
     def _states(self) -> dict[str, Any]:

@@ -305,7 +305,11 @@ class Selection(Sequence[ListedRun]):
             return NotImplemented
         return len(self) == len(other) and all(map(eq, self, other))
 
-    def __delitem__(self, place: int) -> None:
+    def __add__(self, other: Selection) -> Selection:
+        """These runs, then those of another selection of the same rows."""
+        return Selection(self.runs, self._numbers + other._numbers)
+
+    def __delitem__(self, place: int | slice) -> None:
         del self._numbers[place]
 
 

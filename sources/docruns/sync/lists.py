@@ -122,13 +122,12 @@ class RunList:
         if missing and self.detail is not None:
             yield [ListedRun(id_, None, None, at, False) for id_, (_, at) in missing.items()]
 
-    def find_sources(self, due: Mapping[str, datetime | None]) -> dict[str, str]:
-        """What made the runs that are due, as far as the list says it: it is filtered by one source after another,
-        down to the oldest change of these runs, until all are found.
+    def find_sources(self, due: Mapping[str, datetime | None], found: dict[str, str]) -> Iterator[None]:
+        """Find out what made the runs that are due, as far as the list says it: it is filtered by one source after
+        another, down to the oldest change of these runs, until all are found. Stops after each source.
 
         A server that ignores the filter sends the same first page for two sources: then nothing is known.
         """
-        found: dict[str, str] = {}
         firsts: list[set[str]] = []
         down_to = min(filter(None, due.values()), default=None)
         budget = SOURCE_PAGES + len(due) // FEWEST_ROWS
@@ -138,15 +137,15 @@ class RunList:
                 ids = {run.id for run in page if run.id}
                 if number == 0:
                     if any(ids & other for other in firsts):
-                        return {}
+                        found.clear()
+                        return
                     firsts.append(ids)
                 found |= dict.fromkeys(due.keys() & ids, source)
                 if len(found) == len(due):
                     break
             # a second source shows whether the server filters
-            if len(firsts) > 1 and len(found) == len(due):
-                break
-        return found
+            if len(firsts) > 1:
+                yield
 
     def parse_outcome(self, run: ListedRun, outcome: Outcome, known: KnownRuns) -> ParsedRun:
         """The run as rows. ApiError, ValueError or RecursionError where its answer cannot be parsed."""

@@ -21,7 +21,7 @@ NAMED = 5
 
 class Progress(Protocol):
     """Gets each step of a list: listing, listed, unordered, fetching; or why it is left out: unavailable, refused,
-    failed. Of a copy: comparing, copying. Counts are of this load."""
+    failed. Of a copy: comparing, copying. Of a backfill: part, which it begins. Counts are of this load."""
 
     def __call__(self, stage: str, name: str, done: int, total: int | None) -> None: ...
 

@@ -10,6 +10,7 @@ A prefetcher lasts as long as its plan, over several load packages.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -154,16 +155,18 @@ class Streak:
 
 
 class Prefetcher:
-    """Gives the due runs of `plan`, which it takes out of the plan.
+    """Gives the due runs of `plan`, which it takes out of the plan; those that changed at or after `until` wait for
+    a later part of the load.
 
     `walked_at` is when the walk of the list began: no watermark may pass it, whatever the clock says later.
     """
 
-    def __init__(self, plan: Plan, walked_at: datetime) -> None:
+    def __init__(self, plan: Plan, walked_at: datetime, until: datetime | None = None) -> None:
         self.plan, self.walked_at = plan, walked_at
         # in reverse: the next run is the last one
-        self.left, plan.due = plan.due[::-1], Selection()
-        self.total = len(self.left)
+        self.later, plan.due = plan.due[::-1], Selection()
+        self.left = self.later[:0]
+        self.total = len(self.later)
         self.summaries: list[ListedRun] = []
         """Nested runs that came as summaries and must be fetched by their ids: they come first."""
         self.good: deque[ListedRun] = deque(maxlen=1)
@@ -173,15 +176,23 @@ class Prefetcher:
         self._known: set[str] = set()
         self._outcomes: Iterator[Outcome] | None = None
         self._ready: Outcome | None = None
+        self.admit(until)
+
+    def admit(self, until: datetime | None) -> None:
+        """Begin the part of the load whose runs changed before `until`; None: all runs that wait."""
+        first = 0 if until is None else bisect_left(self.later, True, key=lambda run: run.changed < until)
+        self.left = self.later[first:] + self.left
+        del self.later[first:]
 
     def probe(self, context: FetchContext) -> Iterator[Outcome]:
         """Answers about a few other runs of the list, some due and some loaded: does the platform work at all?"""
         if (detail := context.run_list.detail) is None:
             return
         requested = [run for run, is_needed in self._requested if is_needed]
-        first = len(self.left)
+        waiting = self.later + self.left
+        first = len(waiting)
         due = _spread(range(first + len(requested)), 4)
-        runs = [self.left[at] if at < first else requested[at - first] for at in due]
+        runs = [waiting[at] if at < first else requested[at - first] for at in due]
         runs += [*_spread(self.plan.unchanged, 3), *self.good]
         for request, outcome in context.client.get_many([detail(run.id) for run in runs]):
             # a good answer is about the run
@@ -190,11 +201,17 @@ class Prefetcher:
 
     @property
     def is_done(self) -> bool:
-        """No run is left."""
+        """No run of this part of the load is left."""
         return not (self.left or self.summaries or self._requested)
+
+    @property
+    def is_finished(self) -> bool:
+        """No run is left, and none waits for a later part."""
+        return self.is_done and not self.later
 
     def rows(self) -> Iterator[ListedRun]:
         """The rows of the list, without runs that are taken."""
+        yield from self.later
         yield from self.left
         yield from (run for run, _ in self._requested)
         yield from self.plan.unchanged
@@ -206,13 +223,13 @@ class Prefetcher:
 
     @property
     def due(self) -> Iterator[ListedRun]:
-        """Runs that are not taken yet."""
+        """Runs of this part that are not taken yet."""
         return chain(self.left, (run for run, _ in self._requested))
 
     @property
     def taken(self) -> int:
         """Due runs that were taken."""
-        return self.total - len(self.left) - len(self._requested)
+        return self.total - len(self.later) - len(self.left) - len(self._requested)
 
     def take(self, context: FetchContext, number: int | None) -> Iterator[tuple[ListedRun, Outcome | None]]:
         """Runs, each with its answer or None where it needed no request, until `number` answers; None is all."""

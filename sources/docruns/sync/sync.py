@@ -267,7 +267,7 @@ class _ListLoad:
     def last_batch(self) -> Iterator[Tables]:
         """What is pending at the end, with the state that ends the package."""
         plan = self._planned.plan
-        if self._planned.is_done and not plan.is_disjoint:
+        if self._planned.is_finished and not plan.is_disjoint:
             self._state.finished(plan, self._overlap, self._planned.walked_at)
         if self._pending:
             yield from self._yield_pending()

@@ -8,16 +8,18 @@ The plans last as long as the load, over several dlt packages.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from ..core.batch import Batch
 from ..core.errors import ApiError
 from ..core.settings import Settings
 from . import quarantine
-from .listed import Dates, ListedRun, Selection
+from .listed import OLDEST, Dates, ListedRun, Selection
 from .lists import RunList, is_about_list, left_out_stage
 from .metrics import Metrics, Progress
 from .plan import Order, Plan, Planner, State, is_disjoint
@@ -48,8 +50,17 @@ class ListPlans:
         """Lists that could not be read, each with its error."""
         self.incomplete_lists: dict[str, str] = {}
         """Lists that may have runs that their walk has not seen, with the reason."""
-        self._searched: set[str] = set()
-        """Lists that were asked for the sources of their runs."""
+        self._searched: set[tuple[str, str | None]] = set()
+        """Lists that were asked for the sources of their runs, each with the part of the load."""
+        self._searches: dict[str, tuple[dict[str, str], Iterator[None]]] = {}
+        """Of each list that is asked for the sources of its runs: the sources, as far as they are found."""
+        self._begin_parts()
+
+    def _begin_parts(self) -> None:
+        self._parts = deque(self._settings.parts)
+        self._until = OLDEST if self._parts else None
+        self.part: str | None = None
+        """The part of the load that is at work; None for a load that has none."""
 
     def clear(self) -> None:
         """Forget all plans: the lists are walked again."""
@@ -58,11 +69,13 @@ class ListPlans:
         self.left_out.clear()
         self.incomplete_lists.clear()
         self._searched.clear()
+        self._searches.clear()
+        self._begin_parts()
 
     @property
     def are_done(self) -> bool:
         """Everything that was planned is done."""
-        return all(planned.is_done for planned in self.planned.values())
+        return all(planned.is_finished for planned in self.planned.values())
 
     def remember(self, name: str, saved: SavedState) -> None:
         """Note the state as this load leaves it: the list is walked again only where another one has changed it."""
@@ -123,29 +136,53 @@ class ListPlans:
     def find_sources(
         self, run_list: RunList, planned: Prefetcher, main: str, is_loaded: Callable[[str], bool]
     ) -> dict[str, str]:
-        """What made the runs that are due, where a list and no answer says it. Asked once for each list, after the
-        runs of the list `main`, which contain some of these.
+        """What made the runs that are due, where a list and no answer says it. Asked once for each list and part of the
+        load, after the runs of the list `main`, which contain some of these. Each filter of a list is read once.
 
         Runs that an earlier load has seen already are left out: they may be far down in the list.
         """
-        runs = self.planned.get(main)
+        runs, asked = self.planned.get(main), (run_list.name, self.part)
         is_too_early = runs is not None and not runs.is_done
-        if not run_list.sources or is_too_early or run_list.name in self._searched:
+        if not run_list.sources or is_too_early or asked in self._searched:
             return {}
-        self._searched.add(run_list.name)
-        due = Dates(
-            (run.id, run.changed)
-            for run in planned.due
-            if run.id not in self.must_fetch and not is_loaded(run.id)
-        )
+        self._searched.add(asked)
+
+        def unknown(*parts: Iterable[ListedRun]) -> Dates:
+            return Dates(
+                (run.id, run.changed)
+                for run in chain(*parts)
+                if run.id not in self.must_fetch and not is_loaded(run.id)
+            )
+
+        due = unknown(planned.due)
+        if run_list.name not in self._searches:
+            found: dict[str, str] = {}
+            search = run_list.find_sources(unknown(planned.due, planned.later), found)
+            self._searches[run_list.name] = found, search
+        found, search = self._searches[run_list.name]
         try:
-            return run_list.find_sources(due)
+            while not due.keys() <= found.keys() and next(search, self) is not self:
+                pass
         except ApiError as error:
             if not is_about_list(error):
                 raise
+            found.clear()
             why = quarantine.redacted_message(error, self._settings.privacy)
             logger.warning("what made the runs of %s is not known: %s", run_list.name, why)
-            return {}
+        return found
+
+    def begin_part(self) -> None:
+        """Go on to the next part of the load that has runs, where nothing is left of this one."""
+        before = self.part
+        while self._parts and all(planned.is_done for planned in self.planned.values()):
+            self.part, until = self._parts.popleft()
+            # the last part has what is due beside the window too: runs that failed, or were unfinished
+            self._until = until if self._parts else None
+            for planned in self.planned.values():
+                planned.admit(self._until)
+        if self.part is not None and self.part != before:
+            number = len(self._settings.parts) - len(self._parts)
+            self.tell("part", self.part, number, len(self._settings.parts))
 
     def _walk_list(self, run_list: RunList, saved: SavedState) -> Iterator[bool]:
         """Yields True where the other lists may go on: the next page is in flight or has no rows."""
@@ -179,7 +216,9 @@ class ListPlans:
         plan.is_unordered = run_list.is_ordered() and not order.is_kept
         if plan.is_unordered:
             self.tell("unordered", name, plan.listed, plan.listed)
-        self.planned[name] = Prefetcher(plan, walked_at)
+        # stored runs of any date: what was read in this part names them
+        until = None if run_list.is_stored else self._until
+        self.planned[name] = Prefetcher(plan, walked_at, until)
         self.remember(name, saved)
         self._metrics.counts.listed += plan.listed
         self._metrics.counts.unchanged += len(plan.unchanged)

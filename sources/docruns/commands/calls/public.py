@@ -1,4 +1,4 @@
-"""The commands `load`, `verify`, `sweep`, `copy` and `replay` as Python calls. The commands are thin layers over them.
+"""The commands `load`, `verify`, `sweep`, `copy`, `replay` and `report` as Python calls. The commands are thin layers over them.
 
     import docruns
 
@@ -16,6 +16,7 @@ datasets, and on DuckDB two files.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from typing import Any
 from ...core.errors import ConfigError
 from ...core.settings import CONFIRM, DATABASE, DESTINATION
 from ...store.process.environment import disable_telemetry
+from ...store.target import Target, require_database
 from ...sync.metrics import Progress
 from ..load import OnPackage, Summary, load_runs
 from ..reconcile.against import verify_against
 from ..reconcile.sweep import SweepResult, sweep_deleted
 from ..reconcile.verify import VerifyResult, verify_runs
 from ..warehouse.copy import CopySummary, copy_runs
+from .backfill import make_window
 from .connect import connect_platform, make_target, other_target
 from .metrics_file import MetricsFile
 from .stored import connect_stored, open_stored
@@ -46,6 +49,8 @@ def load(
     dataset: str | None = None,
     since: str | date | None = None,
     until: str | date | None = None,
+    backfill: str | None = None,
+    by: str | None = None,
     max_runs: int | None = None,
     full: bool = False,
     publish: Path | str | None = None,
@@ -66,6 +71,9 @@ def load(
         dataset: Schema for the tables. Default: the platform's name.
         since: Load only runs last changed at or after this time: RFC 3339, a date or a datetime.
         until: Load only runs last changed before this time.
+        backfill: Load the runs last changed in these years, months or days of UTC, the last one included, period by
+            period, oldest first: `2024-01..2026-06`. The lists are read once, and each period has packages of its own.
+        by: The periods of a backfill: `day`, `month` or `year`. Default: `month`.
         max_runs: Load at most this many runs.
         full: Fetch every run again, also unchanged ones.
         publish: Copy the database to this file when all is loaded.
@@ -83,15 +91,18 @@ def load(
         DocrunsError: What was committed by then stays, and the next load continues there.
     """
     target = make_target(provider, database, destination, dataset, table_format, untested)
-    window = {
-        "since": _as_text(since),
-        "until": _as_text(until),
+    window = make_window(backfill, by, _as_text(since), _as_text(until))
+    given = {
+        "since": window.since,
+        "until": window.until,
         "max_runs": max_runs,
         "full": full or None,
         "archive": archive,
     }
     with MetricsFile.or_none(metrics_file, provider, target.dataset) as metrics:
-        platform = connect_platform(provider, {**settings, **window})
+        platform = connect_platform(provider, {**settings, **given})
+        if window.parts:
+            platform = replace(platform, settings=replace(platform.settings, parts=window.parts))
 
         def committed(package: Any) -> None:
             if metrics is not None:
@@ -218,6 +229,20 @@ def replay(
     window = {"since": _as_text(since), "until": _as_text(until)}
     platform = connect_stored(provider, open_stored(provider, archive), {**settings, **window})
     return load_runs(platform, target, on_progress, on_wait=logger.warning)
+
+
+def report(
+    output: Path | str = "report.html", *, database: Path | str = DATABASE, dataset: str | None = None
+) -> int:
+    """Write quality and operations, charts included, into one HTML file: what `docruns report` does.
+
+    Returns its size in bytes. `dataset` is by default the only one of the file, or the first by name.
+    """
+    # it draws charts, and no other call does
+    from ...models.report.page import write_report
+
+    require_database(Target("", Path(database)))
+    return write_report(Path(database), dataset, Path(output))
 
 
 def _as_text(at: str | date | None) -> str | None:

@@ -224,11 +224,9 @@ def report(
 
     It opens without a network: mail it, or put it into a wiki.
     """
-    from ...models.report.page import write_report
-    from ...store.target import Target, require_database
+    from ..calls import public
 
-    require_database(Target("", database))
-    size = write_report(database, dataset, output)
+    size = public.report(output, database=database, dataset=dataset)
     print_answer(f"{output}: {size / 1e6:.1f} MB")
 
 

@@ -95,6 +95,14 @@ def load(
         str | None, typer.Option(help="Load only runs last changed at or after this time.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Load only runs last changed before this time.")] = None,
+    backfill: Annotated[
+        str | None,
+        typer.Option(help="Load runs last changed in these years, months or days: 2024-01..2026-06."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Load a backfill by day, month or year, oldest first.", show_default="month"),
+    ] = None,
     max_runs: Annotated[int | None, typer.Option(help="Load at most this many runs.", min=1)] = None,
     full: Annotated[bool, typer.Option("--full", help="Fetch every run again, also unchanged ones.")] = False,
     publish: Annotated[
@@ -132,6 +140,8 @@ def load(
             dataset=dataset,
             since=since,
             until=until,
+            backfill=backfill,
+            by=by,
             max_runs=max_runs,
             full=full,
             publish=publish,

@@ -56,7 +56,7 @@ class _LiveBars:
                 self._tasks[name] = self.progress.add_task(name, total=total or done, rate="")
             rate = "listed" if stage == "listing" else self._rate(name, done)
             self.progress.update(self._tasks[name], completed=done, total=total or done, rate=rate)
-        elif line := _line(stage, name, done):
+        elif line := _line(stage, name, done, total):
             self.progress.console.print(line)
 
 
@@ -72,7 +72,7 @@ class _PlainLines:
         rate = self._rate(name, done) if stage in _RATED else ""
         now = time.monotonic()
         about = {"stage": stage, "list": name, "done": done, "total": total}
-        if line := _line(stage, name, done):
+        if line := _line(stage, name, done, total):
             self._write(line, **about)
         elif stage in _STEPS and now - self._last >= _PLAIN_EVERY_S:
             self._last = now
@@ -81,8 +81,10 @@ class _PlainLines:
             self._write(f"{name}: {stage} {done:,}{of} {rate} {left}".rstrip(), **about)
 
 
-def _line(stage: str, name: str, done: int) -> str:
-    """The line about a list as a whole; empty for steps that repeat."""
+def _line(stage: str, name: str, done: int, total: int | None) -> str:
+    """The line about a list as a whole, or the part of a backfill; empty for steps that repeat."""
+    if stage == "part":
+        return f"{name}: part {done:,} of {total or done:,}"
     if stage == "unavailable":
         return f"{name}: the server has no such list; skipped"
     if stage == "refused":
