@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup .venv-destinations demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup .venv-destinations demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes test-spark screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -59,6 +59,13 @@ test-lakes: .venv-destinations ## compare Delta and Iceberg tables, in a folder 
 	DESTINATIONS="delta iceberg delta-s3 iceberg-s3" PYTHONPATH=tests \
 		.venv-destinations/bin/python -m pytest -n 2 --dist worksteal tests/destinations/matrix.py tests/lakes/*.py
 
+test-spark: setup ## replay an archive on Spark and compare each cell with DuckDB; PySpark gets .venv-spark
+	@command -v java >/dev/null || apt-get install --yes --quiet --no-install-recommends openjdk-17-jre-headless
+	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-spark
+	$(UV) pip install --quiet --python .venv-spark/bin/python -r tests/spark/requirements.txt
+	$(UV) pip install --quiet --python .venv-spark/bin/python --no-deps -e .
+	SPARK=.venv-spark $(RUN)/python -m pytest tests/spark/replay.py
+
 screenshots: export SCREENSHOTS = screenshots
 screenshots: test-browser ## store a picture of each page of the notebooks in screenshots/
 
@@ -92,4 +99,4 @@ format: setup ## format the code and fix what lint can fix
 	$(RUN)/ruff check --fix
 
 clean: ## remove .venv, .uv and caches; databases stay
-	rm -rf .venv .venv-dbt .venv-destinations .venv-jobs .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache
+	rm -rf .venv .venv-dbt .venv-destinations .venv-jobs .venv-spark .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* screenshots tests/benchmarks/.cache

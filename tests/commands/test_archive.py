@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ import pytest
 from docruns.commands.archive.forget import forget_runs
 from docruns.core.errors import ConfigError
 from docruns.sandbox import Sandbox
+from docruns.store.archive.folder import Folder
+from docruns.store.archive.rewriting import compact, expire, remove_runs
+from docruns.store.archive.writing import ArchiveWriter, Entry
 from docruns.store.target import Target
 from proofs.children import Children, Ended
 from proofs.compare import differences
+from support.leftovers import everything
 from support.loading import FEW_LISTED, query
 
 ARCHIVE = "answers"
@@ -142,9 +147,12 @@ PLANTED = "a7Qz-planted-0123456789-PLANTED-9876543210-x"
 """A text that is in one run, in fields, names and messages."""
 
 
+SIGNATURE = "4f1c0a77de5517b2c9e1"
+
+
 def planted_run(place: Place, id_: str) -> None:
     """Add a run that contains the text, with a processor run inside it, and URLs that are signed."""
-    url = "https://files.invalid/a.pdf?X-Amz-Signature=4f1c"
+    url = f"https://files.invalid/a.pdf?X-Amz-Signature={SIGNATURE}"
     step = {"object": "workflow_step_run", "id": f"{id_}_s", "result": {"text": PLANTED, "url": url}}
     run = {
         "object": "workflow_run", "id": id_, "status": "FAILED", "name": PLANTED, "metadata": {"who": PLANTED},
@@ -159,11 +167,20 @@ def texts(folder: Path) -> str:
 
 
 def test_forget_leaves_no_byte(extend: Place) -> None:
-    """A run that is forgotten is in no table, in no part of the archive, in no file, and in no later replay."""
+    """A run that is forgotten is in no table, in no part of the archive, in no file, and in no later replay: neither
+    in a compacted part nor in what killed loads have left, the log of the database among it."""
     planted_run(extend, "workflow_run_planted")
     unreadable = {"id": "another", "name": PLANTED}
     extend.sandbox.extend.put(json.dumps(unreadable), {"id": "workflow_run_bad", "status": "FAILED"})
     assert extend.load("--publish", "copy.duckdb").code == 3
+    planted_run(extend, "workflow_run_planted")
+    assert extend.load().code == 3
+    assert extend.archive("compact").code == 0
+    planted_run(extend, "workflow_run_planted")
+    assert extend.load(point="docruns.store.archive.writing:PartFile.finish").code == -9
+    assert list(extend.folder.rglob("*.part"))
+    assert extend.load(point="l8 some tables merged").code == -9
+    assert list(extend.folder.rglob("*.wal"))
     files = [path for path in extend.folder.rglob("*") if path.is_file()]
     assert sum(PLANTED.encode() in path.read_bytes() for path in files) >= 2
     assert PLANTED in texts(extend.folder)
@@ -182,9 +199,9 @@ def test_forget_leaves_no_byte(extend: Place) -> None:
     result = json.loads(done.out.splitlines()[-1])
     assert (result["runs"], result["unknown"]) == (1, 1)
     assert result["tables"].keys() == tables
-    for path in extend.folder.rglob("*"):
-        assert not path.is_file() or PLANTED.encode() not in path.read_bytes(), path
-    assert PLANTED not in texts(extend.folder)
+    left = everything(extend.folder)
+    assert [path for path, found in left.items() if PLANTED.encode() in found] == []
+    assert [path for path in left if path.endswith((".part", ".wal"))] == []
     for name in ("docruns.duckdb", "copy.duckdb"):
         (record,) = query(
             extend.folder / name, "SELECT runs, deleted_rows, archive_rows FROM extend.forgotten"
@@ -208,9 +225,12 @@ def test_what_is_kept_is_private(extend: Place) -> None:
     extend.sandbox.extend.put('{"id": "another"}', {"id": "workflow_run_bad", "status": "FAILED"})
     key = {"EXTEND_API_KEY": "sk_live_0123456789abcdef"}
     assert extend.load(environment=key).code == 3
-    kept = texts(extend.folder)
-    assert key["EXTEND_API_KEY"] not in kept
-    assert "4f1c" not in kept
+    for _ in range(2):
+        found = everything(extend.folder / ARCHIVE)
+        for secret in (key["EXTEND_API_KEY"], SIGNATURE):
+            assert [path for path, held in found.items() if secret.encode() in held] == []
+        kept = texts(extend.folder)
+        assert extend.archive("compact").code == 0
     assert "https://b.invalid/c?page=1" in kept
     for path in (extend.folder / ARCHIVE).rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
@@ -265,3 +285,23 @@ def test_a_write_that_fails_stops_the_load(extend: Place) -> None:
     assert parts(extend.folder) == []
     empty = extend.run("replay", "--archive", ARCHIVE, "--database", "again.duckdb")
     assert (empty.code, "holds no answers" in empty.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [compact, lambda folder: expire(folder, date(2020, 1, 1)), lambda folder: remove_runs(folder, {"none"})],
+    ids=["compact", "expire", "forget"],
+)
+def test_unfinished_parts_are_removed(rewrite: Callable[[Folder], object], tmp_path: Path) -> None:
+    """Each rewrite removes the hidden file of a load that was killed, and keeps the parts."""
+    for name in ("one", "two"):
+        writer = ArchiveWriter(str(tmp_path), "extend", None, "2026-02-09", {}, lambda body: body)
+        writer.begin(name, {})
+        writer.add(Entry("workflow_runs", name), b"{}")
+        if name == "one":
+            writer.finish({})
+    # the second load ends after its first row group
+    writer._flush()
+    assert sorted(path.name for path in tmp_path.rglob("*.par*")) == [".two.parquet.part", "one.parquet"]
+    rewrite(Folder(str(tmp_path), "extend"))
+    assert [path.name for path in tmp_path.rglob("*.par*")] == ["one.parquet"]

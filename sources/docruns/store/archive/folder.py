@@ -89,6 +89,13 @@ class Folder:
         parts = [self._part(path, info) for path, info in found.items() if path.endswith(".parquet")]
         return sorted((part for part in parts if part is not None), key=lambda part: (part.day, part.path))
 
+    def leftovers(self) -> list[str]:
+        """Local files that a load or a rewrite did not finish, because it was killed."""
+        with self.errors("read"):
+            found = self.files.find(self.root) if self.is_local and self.files.exists(self.root) else []
+        names = {path: path.rpartition("/")[2] for path in found}
+        return [path for path, name in names.items() if name.startswith(".") and name.endswith(".part")]
+
     def _part(self, path: str, info: Mapping[str, Any]) -> Part | None:
         keys = dict(piece.split("=", 1) for piece in path.split("/") if "=" in piece)
         name = path.rpartition("/")[2]

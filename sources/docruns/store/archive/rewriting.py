@@ -2,6 +2,8 @@
 
 A new part is written before the old ones are removed. What a kill leaves behind is read as before, because of
 several answers about a run the newest one counts.
+
+Each of these removes what a killed load or rewrite did not finish: no reader sees it, and it holds answers.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Rewritten:
 
 def compact(folder: Folder) -> Rewritten:
     """Make one part of each day, with the newest answers only."""
+    folder.remove(folder.leftovers())
     done = Rewritten()
     for workspace in sorted({part.workspace for part in folder.parts()}, key=str):
         index = open_index(folder, workspace)
@@ -57,6 +60,7 @@ def compact(folder: Folder) -> Rewritten:
 
 def expire(folder: Folder, before: date) -> Rewritten:
     """Remove the parts whose answers were fetched before a day."""
+    folder.remove(folder.leftovers())
     old = [part for part in folder.parts() if part.day < before]
     reader, done = PartReader(folder, old), Rewritten()
     for number, part in enumerate(old):
@@ -69,6 +73,7 @@ def expire(folder: Folder, before: date) -> Rewritten:
 
 def remove_runs(folder: Folder, ids: set[str]) -> Rewritten:
     """Remove all that the archive holds about some runs. Each part is replaced under its own name."""
+    folder.remove(folder.leftovers())
     done, parts = Rewritten(), folder.parts()
     reader = PartReader(folder, parts)
     for number, part in enumerate(parts):
