@@ -34,7 +34,7 @@ def states(run: Any) -> dict[str, str]:
 
 def a_month(job: Any) -> None:
     """The interval of a month begins and ends with it, and nothing else is loaded."""
-    run = job.monthly.test(logical_date=datetime(2026, 8, 1, tzinfo=UTC))
+    run = job.monthly.test(logical_date=datetime(2026, 9, 1, tzinfo=UTC))
     assert states(run) == {"load": "success"}, states(run)
     begin, end = run.data_interval_start, run.data_interval_end
     assert (end - begin).days >= 28, (begin, end)
