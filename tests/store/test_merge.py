@@ -15,10 +15,13 @@ from docruns.core.batch import Batch
 from docruns.core.privacy import KEEP
 from docruns.core.tables import INSIGHTS, Column
 from docruns.providers.resources import add_tables
+from docruns.sandbox import Sandbox
 from docruns.store import arrow
 from docruns.store.arrow import Tables, to_tables
 from docruns.store.duckdb.merge import MergingDuckDb
+from docruns.store.merges import updates
 from docruns.store.merges.hints import CONTRACT, Hints
+from support.loading import Loader, query
 
 Runs = dict[str, int]
 
@@ -161,3 +164,17 @@ def test_any_pipeline_goes_on_with_a_dataset(tmp_path: Path, capfd: pytest.Captu
             3,
             "of 3",
         )
+
+
+def test_old_states_go(
+    load_extend: Loader, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the states that dlt stores with each load, a hundred stay, here two; the newest is the one that counts."""
+    monkeypatch.setattr(updates, "KEPT_STATES", 2)
+    for _ in range(4):
+        sandbox.extend.review()
+        load_extend()
+    assert load_extend()[0].fetched == 0
+    states = query(tmp_path / "t.duckdb", "SELECT version FROM extend._dlt_pipeline_state ORDER BY version")
+    newest = states[-1][0]
+    assert newest >= 4 and states == [(newest - 1,), (newest,)]

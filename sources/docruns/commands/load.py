@@ -265,6 +265,7 @@ def _load_until_done(
             mend_links(running)
         if traits_of(running).takes_updates:
             updates.link_failed_runs(running)
+            updates.drop_old_states(running)
         describe_dataset(running)
         # half-loaded runs may lie outside of a window, where no load fetches them again
         is_window = sync.settings.since is not None or sync.settings.until is not None

@@ -1,4 +1,4 @@
-"""Changes of single cells of rows that are loaded: marks of deleted runs, and links.
+"""Changes of rows that are loaded: marks of deleted runs, links, and old states of dlt.
 
 In SQL they are UPDATEs in one transaction. Tables of a lake get them as one commit a table, with the rows that change
 read and written again. There a reader may see the one table changed and the other not yet; what is killed in between is
@@ -22,6 +22,9 @@ from ..destinations import sql_client, traits_of
 from ..lookup import AT_ONCE, Pipeline, rows_of
 from .lakes.commits import rows_with
 from .lakes.tables import open_table
+
+KEPT_STATES = 100
+"""The newest versions of a pipeline's state that stay in the destination."""
 
 
 class Change(NamedTuple):
@@ -88,6 +91,18 @@ def link_failed_runs(pipeline: Pipeline) -> int:
             client.execute_sql(f"UPDATE {runs} SET {cells} WHERE id IN ({where})", *values, *values, *ids)
         return len(found)
     return 0
+
+
+def drop_old_states(pipeline: Pipeline) -> None:
+    """Delete all but the newest versions of the pipeline's state: dlt adds one with each load that changes it, reads
+    the newest, and removes none. Of 100,000 runs a version takes 90 KB."""
+    oldest = pipeline.state["_state_version"] - KEPT_STATES
+    if oldest > 0 and not traits_of(pipeline).is_lake:
+        with sql_client(pipeline) as client:
+            states = client.make_qualified_table_name(pipeline.default_schema.state_table_name)
+            name, version = map(client.escape_column_name, ("pipeline_name", "version"))
+            query = f"DELETE FROM {states} WHERE {name} = %s AND {version} <= %s"
+            client.execute_sql(query, pipeline.pipeline_name, oldest)
 
 
 def mark_deleted(
