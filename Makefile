@@ -1,5 +1,5 @@
 # Everything runs in .venv, which .ci/setup makes from uv.lock.
-.PHONY: help setup .venv-destinations demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes test-spark screenshots coverage check bench prove soak fuzz format clean
+.PHONY: help setup demo test test-whole test-dbt test-destinations test-jobs test-browser test-lakes test-spark screenshots coverage check bench prove soak fuzz format clean
 
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
@@ -32,6 +32,7 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 	$(UV) pip install --quiet --python .venv-dbt/bin/python -r tests/dbt_build/requirements.txt
 	DBT=.venv-dbt/bin/dbt PYTHONPATH=tests $(RUN)/python -m dbt_build
 
+.PHONY: .venv-destinations
 .venv-destinations: setup # not a file to make, because uv renews what is in it
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python $@
 	$(UV) pip install --quiet --python $@/bin/python -r tests/destinations/requirements.txt
