@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -113,6 +114,24 @@ def test_no_space_for_the_work(docruns_load: Load, few_runs: Sandbox, loaded: Pa
         grow(100_000_000)
         assert docruns_load(environment=elsewhere).code == 0
     assert wrong(loaded, few_runs) == {}
+
+
+@pytest.mark.fault(33)
+def test_no_space_at_any_moment(docruns_load: Load, tmp_path: Path) -> None:
+    """Wherever the disk of the working folder fills, the error says so: dlt may look for a file that it could not
+    write."""
+    moments = set()
+    for size in range(100_000, 500_000, 25_000):
+        folder, database = tmp_path / f"disk{size}", str(tmp_path / f"{size}.duckdb")
+        with small_disk(folder, size):
+            ended = docruns_load("--database", database, environment={"DLT_DATA_DIR": str(folder)})
+        if ended.code:
+            says(ended, folder, "no space is left", "DLT_DATA_DIR")
+            # the last folder or file that the message names
+            moments.add(
+                re.sub(r"[0-9.]+", "", ended.err.splitlines()[-1].partition(": ")[2].partition(":")[0])
+            )
+    assert len(moments) > 1, moments
 
 
 @pytest.mark.fault(33)

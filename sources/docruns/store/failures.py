@@ -119,7 +119,8 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
     except (DocrunsError, KeyboardInterrupt):
         raise
     except Exception as error:
-        causes = list(causes_of(error))
+        # a file may be missing because the disk is full
+        causes = sorted(causes_of(error), key=lambda cause: not _is_full(cause))
         translated = (_translated(cause, str(database), folder) for cause in causes)
         first = next(filter(None, chain(map(_wrapped, causes), translated)), None)
         known = first or _unreadable_state(error, causes[-1], str(database))
@@ -133,6 +134,10 @@ def translate_errors(database: object, folder: Path | None = None) -> Iterator[N
         log.removeFilter(_hide_exceptions)
     # Python would print the causes of an error that nobody catches
     raise unknown from None
+
+
+def _is_full(cause: BaseException) -> bool:
+    return isinstance(cause, OSError) and cause.errno in _FULL
 
 
 def _may_quote(cause: BaseException) -> bool:
