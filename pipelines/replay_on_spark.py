@@ -18,7 +18,7 @@ from pyspark.sql import functions as F  # noqa: N812 # as its own documents do
 
 import docruns
 from docruns.core.errors import ApiError
-from docruns.core.tables import CLEARED, PROCESSOR_RUNS, QUARANTINE, RUN_TABLES, SYNCS
+from docruns.core.tables import CLEARED, PROCESSOR_RUNS, QUARANTINE, RUN_TABLES, SYNCS, WORKFLOW_STEPS
 from docruns.store.arrow import UNFIT_ERRORS, schema
 
 TABLES = [table for table in RUN_TABLES if table not in (QUARANTINE, SYNCS)]
@@ -128,6 +128,14 @@ def with_lists(runs, newest):
     return runs.join(lists, "id", "left").withColumns({**dates, **told, "is_final": final}).drop("listed")
 
 
+def with_statuses(steps, newest):
+    """In old versions a step has the status of its processor run, which that may have from its list."""
+    lists = newest.where("feed <> 'workflow_runs'")
+    lists = lists.select(F.col("id").alias("processor_run_id"), F.col("listed.status").alias("told"))
+    told = F.when(F.col("step_run_id").isNull(), F.col("told"))
+    return steps.join(lists, "processor_run_id", "left").withColumn("status", F.coalesce("status", told))
+
+
 def with_links(runs):
     """A failed run is not in its workflow run's answer: its parse run tells where it belongs."""
     parses = runs.where("workflow_run_id IS NOT NULL").select(
@@ -168,6 +176,8 @@ def main(archive: str, out: str) -> int:
             rows = rows.drop("deleted_at").join(deleted, "id", "left")
         if table is PROCESSOR_RUNS:
             rows = with_links(with_lists(rows, newest))
+        if table is WORKFLOW_STEPS:
+            rows = with_statuses(rows, newest)
         names = [column.name for column in COLUMNS[table.name]]
         rows.select(*names).write.mode("overwrite").parquet(f"{out}/{table.name}")
     read.where("error IS NOT NULL").select("feed", "id", "error").write.mode("overwrite").parquet(
