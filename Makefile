@@ -6,6 +6,9 @@ PYTHON ?=
 export PYTHON
 UV = "$$(uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)"
 RUN := .venv/bin
+# $(call debian,COMMAND,PACKAGE): install a package of Debian where its command is missing
+debian = @command -v $(1) >/dev/null || apt-get install --yes --quiet --no-install-recommends $(2) || \
+	{ apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends $(2); }
 
 help: ## list these targets
 	@echo "make TARGET, or make PYTHON=python3.13 TARGET with another Python (3.11 to 3.14)"
@@ -38,7 +41,7 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 	$(UV) pip install --quiet --python $@/bin/python -r tests/destinations/requirements.txt
 
 test-destinations: .venv-destinations ## compare PostgreSQL, SQLite, MariaDB and DuckLake with DuckDB, in .venv-destinations
-	@command -v mariadbd >/dev/null || apt-get install --yes --quiet --no-install-recommends mariadb-server
+	$(call debian,mariadbd,mariadb-server)
 	DESTINATIONS="duckdb postgres sqlite mariadb ducklake-duckdb ducklake-sqlite" PYTHONPATH=tests \
 		.venv-destinations/bin/python -m pytest -n 2 tests/destinations/matrix.py tests/destinations/ducklake.py
 
@@ -61,7 +64,7 @@ test-lakes: .venv-destinations ## compare Delta and Iceberg tables, in a folder 
 		.venv-destinations/bin/python -m pytest -n 2 --dist worksteal tests/destinations/matrix.py tests/lakes/*.py
 
 test-spark: setup ## replay an archive on Spark and compare each cell with DuckDB; PySpark gets .venv-spark
-	@command -v java >/dev/null || apt-get install --yes --quiet --no-install-recommends openjdk-17-jre-headless
+	$(call debian,java,openjdk-17-jre-headless)
 	$(UV) venv --quiet --allow-existing --python $(RUN)/python .venv-spark
 	$(UV) pip install --quiet --python .venv-spark/bin/python -r tests/spark/requirements.txt
 	$(UV) pip install --quiet --python .venv-spark/bin/python --no-deps -e .
