@@ -27,7 +27,7 @@ WHOLE := tests/commands tests/models tests/store tests/whole
 test: setup ## run the tests of the parts
 	$(RUN)/python -m pytest -n 3 --dist worksteal $(WHOLE:%=--ignore=%)
 
-test-whole: setup ## run the tests of the command, of models, destinations and whole loads; takes half an hour
+test-whole: setup ## run the tests of the command, of models, destinations and whole loads
 	$(RUN)/python -m pytest -n 3 --dist worksteal $(WHOLE)
 
 test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL; dbt gets .venv-dbt

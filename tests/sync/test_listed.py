@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from docruns.sync import listed
 from docruns.sync.listed import OLDEST, Dates, Ids, ListedRun, ListedRuns, Selection
-from docruns.sync.plan import State, plan_runs
+from docruns.sync.plan import State
+from support.plans import plan_runs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

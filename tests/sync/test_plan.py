@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docruns.sync.plan import OLDEST, Failure, ListedRun, Plan, State, floor, plan_runs, scan
+from docruns.sync.plan import OLDEST, Failure, ListedRun, Plan, State, floor, scan
+from support.plans import plan_runs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OVERLAP = timedelta(minutes=10)

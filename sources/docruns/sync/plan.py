@@ -263,20 +263,6 @@ def scan(
             return
 
 
-def plan_runs(
-    state: State,
-    rows: Iterable[ListedRun],
-    overlap: timedelta,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Plan:
-    """The plan of a whole list; see `Planner`."""
-    planner = Planner(state, overlap, since, until)
-    planner.see(rows)
-    return planner.plan()
-
-
 class Planner:
     """Sorts listed rows into due and unchanged, page by page.
 

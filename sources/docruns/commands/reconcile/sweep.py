@@ -26,6 +26,7 @@ on every destination that has SQL. It changes no state, so it does not affect th
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -45,7 +46,7 @@ from ...core.errors import (
 )
 from ...core.settings import CONFIRM
 from ...net.messages import Request
-from ...store.destinations import traits_of
+from ...store.destinations import sql_client, traits_of
 from ...store.failures import translate_errors
 from ...store.lookup import Pipeline, values_of
 from ...store.merges.updates import mark_deleted
@@ -55,6 +56,9 @@ from ...store.target import Target, exclusive, require_database, working_folder
 from ...sync.inventory import InventoryRun, ListInventory, stored_processor_runs, stored_workflow_runs
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
+from ..answers.views import refill_tables
+
+logger = logging.getLogger("docruns")
 
 FEW = 10
 """A list may lose all of up to this many runs. More are probably those of another workspace."""
@@ -124,11 +128,22 @@ def sweep_deleted(
         if platform.archive is not None:
             platform.archive.mark_deleted(chain(*gone.values()), chain(*back.values()), at)
         mark_deleted(running, gone, back, at)
+        if any((*gone.values(), *back.values())):
+            _fill_models(running, target)
     result.marked = {table: len(ids) for table, ids in gone.items()}
     result.restored = {table: len(ids) for table, ids in back.items()}
     result.requests = platform.client.usage.requests
     result.seconds = round(time.monotonic() - started, 3)
     return result
+
+
+def _fill_models(running: Pipeline, target: Target) -> None:
+    """Models that are tables lose the runs that are gone. The runs are marked: what cannot be filled is a warning."""
+    with sql_client(running) as client:
+        try:
+            refill_tables(client, target.traits)
+        except DocrunsError as error:
+            logger.warning("%s", error)
 
 
 class _Stored:

@@ -29,7 +29,7 @@ health AS MATERIALIZED (
     SELECT processor_name, field, score, n, verdict, design_effect
     FROM answers.score_health
 ),
--- the lower end is below the share itself
+-- the lower end is below the share itself, so a share of 0.95 or less reaches no target
 bounded AS MATERIALIZED (
     SELECT
         f.processor_name, f.field, f.score, f.value, f.passed, f.x,

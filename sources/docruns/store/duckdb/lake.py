@@ -3,7 +3,8 @@
     dlt:    each query ──► DuckDB, extension, catalog, all opened anew
     here:   first query ──► DuckDB, extension, catalog ◄── each query
 
-DuckDB checks the signature of an extension whenever it loads it, for 0.3 s of CPU. One merge is one snapshot of the lake.
+DuckDB checks the signature of an extension whenever it loads it, for 0.3 s of CPU. It finds the extensions in Python
+packages, where these are installed. One merge is one snapshot of the lake.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class _SqlClient(DuckLakeSqlClient):
         self._conn = self.lake.connection(name, super().open_connection)
         self._conn.execute(f"USE {self.escape_column_name(name)}")
         # a first load makes the schema later
-        with suppress(duckdb.Error):
+        with suppress(duckdb.CatalogException):
             self._conn.execute(f"SET search_path = '{self.fully_qualified_dataset_name()}'")
         return self._conn
 

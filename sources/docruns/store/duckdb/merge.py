@@ -41,7 +41,7 @@ class MergingDuckDb(duckdb):
     @property
     def client_class(self) -> type[DuckDbClient]:
         """The client that loads a package."""
-        return _Client
+        return MergingClient
 
     def capabilities(
         self, config: DuckDbClientConfiguration | None = None, naming: NamingConvention | None = None
@@ -79,10 +79,6 @@ class MergingClient(DuckDbClient):
             if job.job_file_info.file_format == "parquet":
                 files[job.job_file_info.table_name].append(job.file_path)
         return [_MergeRequest(table_chain, _FromFiles(self, files))] if files else []
-
-
-class _Client(MergingClient):
-    pass
 
 
 class FinishedJob(RunnableLoadJob, HasFollowupJobs):
