@@ -4,6 +4,8 @@
 # the interpreter, e.g. `make PYTHON=python3.13 test`; empty: .venv's, or the first one that is found
 PYTHON ?=
 export PYTHON
+# .venv keeps bytecode, whatever the environment says: without it, each command compiles dlt anew for two seconds
+export PYTHONDONTWRITEBYTECODE :=
 UV = "$$(uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)"
 RUN := .venv/bin
 # $(call debian,COMMAND,PACKAGE): install a package of Debian where its command is missing

@@ -40,7 +40,7 @@ _STORAGE = "dlt.common.storages.load_storage:LoadStorage"
 _PACKAGE = "dlt.common.storages.load_package:PackageStorage"
 _LOAD = "dlt.load.load:Load"
 _CLIENT = "dlt.destinations.job_client_impl:SqlJobClientBase"
-_PUT_ASIDE = "docruns.store.duckdb.merge:_Client.create_load_job"
+_PUT_ASIDE = "docruns.store.duckdb.merge:MergingClient.create_load_job"
 _MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
 
 POINTS = {
@@ -106,9 +106,7 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
     if point.table:
         _arm_alone(point.table, point.call)
         return
-    module, _, path = point.target.partition(":")
-    *owners, function = path.split(".")
-    owner = reduce(getattr, owners, importlib.import_module(module))
+    owner, function = owner_of(point)
     real = getattr(owner, function)
     calls = itertools.count(1)
 
@@ -122,6 +120,14 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
         return result
 
     setattr(owner, function, hooked)
+
+
+def owner_of(point: Point) -> tuple[Any, str]:
+    """The class or module whose function is a point, and this function's name."""
+    module, _, path = point.target.partition(":")
+    *owners, function = path.split(".")
+    owner = reduce(getattr, owners, importlib.import_module(module))
+    return owner, function
 
 
 def _parsed(name: str) -> Point:

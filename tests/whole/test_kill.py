@@ -12,6 +12,7 @@ from docruns.sandbox import Sandbox
 from proofs.children import Children
 from proofs.compare import differences
 from proofs.kills import Look, Run, Scene, kill_at, prove_random, runs, scene
+from proofs.points import POINTS, Point, owner_of
 from proofs.stage import Platform
 from support.loading import FEW_LISTED, query
 
@@ -38,6 +39,12 @@ def status_tells(database: Path, _: Scene) -> list[str]:
     """`status` counts one half-loaded package."""
     (found,) = reports(database, dict)
     return [] if found["half_loaded_packages"] == 1 else [f"status says {found}"]
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+def test_points_exist(point: Point) -> None:
+    """Each point of the proofs names a function that exists."""
+    assert callable(getattr(*owner_of(point)))
 
 
 # one point of each kind; all points take minutes

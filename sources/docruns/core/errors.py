@@ -160,8 +160,10 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_file_limit(cause: BaseException) -> bool:
-    """The process may open no more files."""
-    return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)
+    """The process may open no more files; DuckDB says so in words, without a number."""
+    if isinstance(cause, OSError):
+        return cause.errno in (errno.EMFILE, errno.ENFILE)
+    return "Too many open files" in str(cause)
 
 
 def is_memory_limit(cause: BaseException) -> bool:

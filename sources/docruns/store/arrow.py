@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, reduce
-from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +23,8 @@ _TYPES: dict[str, pa.DataType] = {
 }
 
 
+_ROWS_AT_ONCE = 1000
+
 UNFIT_ERRORS = (pa.ArrowException, OverflowError, UnicodeError)
 """The errors of `to_tables` where a cell does not fit its column."""
 
@@ -39,11 +40,12 @@ def to_arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
     types = schema(table)
     if not rows:
         return types.empty_table()
-    if set(map(len, rows)) != {len(types)}:
-        raise ValueError(f"a row of {table.name} has not {len(types)} cells")
-    # not `zip(*rows)`: it makes an iterator a row, and as many new objects start the garbage collector
-    cells = (list(map(itemgetter(at), rows)) for at in range(len(types)))
-    arrays = [pa.array(column, type=field.type) for field, column in zip(types, cells, strict=True)]
+    columns: list[list[Any]] = [[] for _ in types]
+    # `zip` makes an iterator a row: for all rows at once, as many new objects would start the garbage collector
+    for at in range(0, len(rows), _ROWS_AT_ONCE):
+        for column, cells in zip(columns, zip(*rows[at : at + _ROWS_AT_ONCE], strict=True), strict=True):
+            column += cells
+    arrays = [pa.array(column, type=field.type) for field, column in zip(types, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=types)
 
 
