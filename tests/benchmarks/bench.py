@@ -1,6 +1,6 @@
 """docruns compared with its alternatives: one harness, one corpus, the same rows as output.
 
-bench.py [work] [wire] [growth] [second]     default: all; 30 to 40 minutes on two idle cores
+bench.py [work] [wire] [growth] [second] [archive]     default: all; 30 to 40 minutes on two idle cores
     --runs N        runs of the largest load; the sizes of all others follow from it
     --repeat K      repetitions of short measurements
     --rivals a,b    folders below rivals/, or none
@@ -23,7 +23,7 @@ if __name__ == "__main__":
     # import from tests/ instead of the script's folder
     sys.path[0] = str(Path(__file__).parents[1])
 
-from benchmarks import growth, second, wire, work
+from benchmarks import archive, growth, second, wire, work
 from benchmarks.cache import Cache
 from benchmarks.contenders import CONTENDERS, Bench
 from benchmarks.report import ORDER, Section, markdown, write
@@ -36,6 +36,7 @@ MEASURES: dict[str, Callable[[Bench], Section]] = {
     "wire": wire.measure,
     "growth": growth.measure,
     "second": second.measure,
+    "archive": archive.measure,
 }
 assert tuple(MEASURES) == ORDER
 

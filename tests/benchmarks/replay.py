@@ -3,7 +3,7 @@
 The client is docruns's own with one method replaced, the one that sends a request to the network: it answers
 from the corpus at once. Only the request budget and the transport are left out.
 
-replay.py CORPUS DATABASE [--runs N] [--after] [--chunk-runs N]
+replay.py CORPUS DATABASE [--runs N] [--after] [--chunk-runs N] [--archive FOLDER]
     prints {"seconds": …, "runs": …}: the load without imports and without opening the corpus
 """
 
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("database", type=Path)
     parser.add_argument("--runs", type=int, help="number of the corpus's oldest runs; default: all")
     parser.add_argument("--after", action="store_true", help="use the changed runs")
+    parser.add_argument("--archive", help="folder that keeps the answers")
     parser.add_argument("--chunk-runs", type=int, default=CHUNK_RUNS)
     asked = parser.parse_args()
     # the same settings as in the command
@@ -66,7 +67,9 @@ def main() -> None:
     # where sources take their clients from
     vars(settings)["Client"] = FromDisk
     started = time.perf_counter()
-    platform = connect_extend(base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs)
+    platform = connect_extend(
+        base_url="http://127.0.0.1:9", chunk_runs=asked.chunk_runs, archive=asked.archive
+    )
     with hide_pandas():
         summary = load_runs(platform, Target("extend", asked.database))
     seconds = time.perf_counter() - started

@@ -209,7 +209,7 @@ def write(sections: Sequence[Section]) -> None:
     DOCUMENT.write_text(marked)
 
 
-ORDER = ("work", "wire", "growth", "second")
+ORDER = ("work", "wire", "growth", "second", "archive")
 
 
 def _known() -> dict[str, Any]:

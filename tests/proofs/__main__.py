@@ -69,6 +69,22 @@ def exact(runs: int, kills: int) -> Figures:
         return prove_exact(platform, folder)
 
 
+def replay(runs: int, kills: int) -> Figures:
+    """Replays of a tenth of `runs` after five loads that were killed, into DuckDB and Delta."""
+    from .archive import prove
+
+    with _folder() as folder, platform_process(runs // 10) as platform:
+        return prove(platform, folder, seed=29)
+
+
+def archive(runs: int, kills: int) -> Figures:
+    """A kill at each of twenty points of a load with an archive, and a replay."""
+    from .archive import prove_kills
+
+    with _folder() as folder, platform_process(300) as platform:
+        return prove_kills(platform, folder)
+
+
 def budget(runs: int, kills: int) -> Figures:
     """Loads of as many runs as three platforms with rate limits allow in three minutes."""
     from .budget import prove
@@ -110,6 +126,8 @@ PROOFS: dict[str, Callable[[int, int], Figures]] = {
     "exact": exact,
     "random": random,
     "postgres": postgres,
+    "replay": replay,
+    "archive": archive,
     "models": models,
     "steady": steady,
 }
