@@ -44,7 +44,7 @@ test-dbt: setup ## build the dbt project of the models on DuckDB and PostgreSQL;
 
 test-destinations: .venv-destinations ## compare PostgreSQL, SQLite, MariaDB and DuckLake with DuckDB, in .venv-destinations
 	$(call debian,mariadbd,mariadb-server)
-	DESTINATIONS="duckdb postgres sqlite mariadb ducklake-duckdb ducklake-sqlite" PYTHONPATH=tests \
+	DESTINATIONS="duckdb postgres sqlite mariadb ducklake-duckdb ducklake-sqlite ducklake-postgres" PYTHONPATH=tests \
 		.venv-destinations/bin/python -m pytest -n 2 tests/destinations/matrix.py tests/destinations/ducklake.py
 
 test-jobs: setup ## run the jobs of pipelines/ as cron, systemd, GitHub, Dagster and Airflow do; these get .venv-jobs
@@ -91,7 +91,7 @@ bench: setup ## compare with what people would use instead; takes half an hour
 
 prove: .venv-destinations ## measure what the README promises; takes an hour
 	PYTHONPATH=tests $(RUN)/python -m proofs
-	PYTHONPATH=tests .venv-destinations/bin/python -m proofs warehouses
+	PYTHONPATH=tests .venv-destinations/bin/python -m proofs warehouses replay
 
 soak: setup ## inject all faults at random for ten minutes, then compare the database with the platform
 	PYTHONPATH=tests $(RUN)/python -m soak

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from docruns.commands.archive.forget import forget_runs
+from docruns.commands.archive.replay import FEW
 from docruns.core.errors import ConfigError
 from docruns.sandbox import Sandbox
 from docruns.store.archive.folder import Folder
@@ -305,3 +308,64 @@ def test_unfinished_parts_are_removed(rewrite: Callable[[Folder], object], tmp_p
     assert sorted(path.name for path in tmp_path.rglob("*.par*")) == [".two.parquet.part", "one.parquet"]
     rewrite(Folder(str(tmp_path), "extend"))
     assert [path.name for path in tmp_path.rglob("*.par*")] == ["one.parquet"]
+
+
+@pytest.fixture(scope="module")
+def many(children: Children, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database and its archive of so many runs that workers read them; the answer of one is about
+    another run."""
+    folder = tmp_path_factory.mktemp("many")
+    with Sandbox(runs=FEW, seed=5, standalone=5, document_size="light", plextera_runs=0) as sandbox:
+        sandbox.extend.put('{"id": "another"}', {"id": "workflow_run_bad", "status": "FAILED"})
+        loaded = Place(children, sandbox, folder, "extend").load()
+        assert loaded.code == 3, loaded.err
+    return folder
+
+
+def test_workers_make_the_same_tables(many: Path, children: Children, tmp_path: Path) -> None:
+    """A replay with workers makes the tables that the loads have made, and puts the same run into quarantine."""
+    options = ("--archive", str(many / ARCHIVE), "--workers", "2", "--json")
+    replayed = children.run(tmp_path, "replay", "extend", *options)
+    assert replayed.code == 3, replayed.err
+    assert json.loads(replayed.out.splitlines()[-1])["quarantined"] == 1
+    # the times in quarantine are those of the replay
+    found = differences(many / "docruns.duckdb", tmp_path / "docruns.duckdb")
+    assert [text for text in found if not text.startswith("quarantine")] == []
+    failed = "SELECT id, error, message FROM extend.quarantine ORDER BY id"
+    assert query(tmp_path / "docruns.duckdb", failed) == query(many / "docruns.duckdb", failed)
+    counted = "SELECT sum(fetched) FROM extend.syncs"
+    assert query(tmp_path / "docruns.duckdb", counted) == query(many / "docruns.duckdb", counted)
+
+
+def test_workers_end_with_a_replay_that_is_killed(many: Path, children: Children, tmp_path: Path) -> None:
+    """After kill -9 of a replay, no worker stays."""
+    options = ("--archive", str(many / ARCHIVE), "--workers", "2")
+    replay = children.start(tmp_path, "replay", "extend", *options)
+    workers = wait_for(lambda: found if len(found := descendants(replay.pid)) >= 2 else None)
+    replay.send(signal.SIGKILL)
+    assert replay.wait().code == -9
+    wait_for(lambda: None if any(map(is_running, workers)) else True)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(word) for each in tasks.glob("*/children") for word in each.read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    """The process has not ended; one that nobody has waited for is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(look: Callable[[], Any]) -> Any:
+    """What a function gives as soon as it gives something."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("nothing was found in a minute")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,3 +59,20 @@ def test_one_lake_and_one_snapshot(
         ).fetchall()
         found = connection.execute(_CHANGES, [table]).fetchall()
     assert found == [(["insert"],), (["delete", "insert"],)]
+
+
+def test_first_loads_at_once_install_the_extensions(tmp_path: Path) -> None:
+    """Processes that find no extension installed install them at the same moment, and none of them fails."""
+    command = (
+        "from docruns.store.duckdb.lake import require_extensions;"
+        "require_extensions(('ducklake', 'sqlite_scanner', 'postgres_scanner'), 2);"
+        "import duckdb; duckdb.execute('LOAD ducklake; LOAD sqlite_scanner; LOAD postgres_scanner')"
+    )
+    for number in range(5):
+        home = tmp_path / str(number)
+        home.mkdir()
+        started = [
+            subprocess.Popen([sys.executable, "-c", command], env={**os.environ, "HOME": str(home)})
+            for _ in range(4)
+        ]
+        assert [process.wait() for process in started] == [0, 0, 0, 0]

@@ -126,13 +126,12 @@ PROOFS: dict[str, Callable[[int, int], Figures]] = {
     "exact": exact,
     "random": random,
     "postgres": postgres,
-    "replay": replay,
     "archive": archive,
     "models": models,
     "steady": steady,
 }
 
-ELSEWHERE = {"warehouses": warehouses}
+ELSEWHERE = {"warehouses": warehouses, "replay": replay}
 """Proofs that need the packages of all destinations, so only their name runs them: `make prove` does."""
 
 

@@ -15,6 +15,7 @@ class Batch:
     def __init__(self) -> None:
         self._rows: defaultdict[str, list[Row]] = defaultdict(list)
         self._clearing: defaultdict[str, int] = defaultdict(int)
+        self._ready: defaultdict[str, list[Any]] = defaultdict(list)
 
     def add(self, table: Table, *rows: Row) -> None:
         """Append rows to a table."""
@@ -24,10 +25,21 @@ class Batch:
         """Append rows to a table."""
         self._rows[table.name] += rows
 
+    def add_ready(self, table: Table, rows: Any, clearing: int) -> None:
+        """Append rows that another process has made, as a table of Arrow with `clearing` rows that clear a run."""
+        self._ready[table.name].append(rows)
+        self._clearing[table.name] += clearing
+
+    def ready(self, table: Table) -> list[Any]:
+        """Rows that another process has made."""
+        return self._ready.get(table.name, [])
+
     def update(self, other: Batch) -> None:
         """Append all rows of another batch."""
         for name, rows in other._rows.items():
             self._rows[name] += rows
+        for name, ready in other._ready.items():
+            self._ready[name] += ready
         for name, number in other._clearing.items():
             self._clearing[name] += number
 
@@ -60,7 +72,16 @@ class Batch:
 
     def counts(self) -> dict[str, int]:
         """Rows by table, without clearing rows."""
-        return {name: len(rows) - self._clearing[name] for name, rows in self._rows.items()}
+        return {
+            name: len(self._rows.get(name, ()))
+            + sum(map(len, self._ready.get(name, ())))
+            - self._clearing[name]
+            for name in {**self._rows, **self._ready}
+        }
+
+    def clearing(self, table: Table) -> int:
+        """How many rows of a table clear a run."""
+        return self._clearing[table.name]
 
     def rows(self, table: Table) -> list[Row]:
         """The rows of a table, clearing rows included."""
@@ -73,4 +94,5 @@ class Batch:
 
     def __len__(self) -> int:
         """Rows of all tables."""
-        return sum(map(len, self._rows.values()))
+        ready = (rows for tables in self._ready.values() for rows in tables)
+        return sum(map(len, self._rows.values())) + sum(map(len, ready))

@@ -88,8 +88,27 @@ class Tables:
 
 def to_tables(batch: Batch, on_taken: Callable[[], None] | None = None, is_stored: bool = False) -> Tables:
     """The batch as Arrow tables. One of UNFIT_ERRORS where a cell does not fit its column."""
-    made = [(table, to_arrow(table, rows)) for table in TABLES if (rows := batch.rows(table))]
+    made = [(table, _table_of(batch, table)) for table in TABLES if batch.rows(table) or batch.ready(table)]
     return Tables(made, on_taken, is_stored)
+
+
+def _table_of(batch: Batch, table: Table) -> pa.Table:
+    rows, ready = to_arrow(table, batch.rows(table)), batch.ready(table)
+    return pa.concat_tables([*ready, rows]) if ready else rows
+
+
+def packed(rows: pa.Table) -> bytes:
+    """Rows as Arrow's stream, for another process."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def unpacked(stream: bytes) -> pa.Table:
+    """The rows of `packed`."""
+    return pa.ipc.open_stream(stream).read_all()
 
 
 def replaced_runs(table: Table, rows: pa.Table) -> list[str]:

@@ -27,9 +27,13 @@ from ...store.pipeline import commit_state
 from ...sync.listed import ListedRun
 from ...sync.lists import KnownRuns, Platform, Replay, RunList, answer_key
 from ..load import RUN_RESOURCES
+from .workers import FEED, Setup, WorkersClient
 
 _ROWS = 1000
 """Runs on a page."""
+
+FEW = 500
+"""Workflow runs that are read as soon as a worker has started."""
 
 WORKSPACE = {"extend": "workspace_id", "plextera": "workspace"}
 """The setting that names the workspace of a provider."""
@@ -63,11 +67,13 @@ def open_archive(url: str, provider: str, workspace: str | None) -> Opened:
     return Opened(folder, chosen, open_index(folder, chosen), folder.origin(chosen) or {})
 
 
-def as_platform(opened: Opened, platforms: Mapping[str, Platform]) -> Platform:
-    """The platform as the archive has it. `platforms`: the one of each API version, for its readers and settings."""
+def as_platform(opened: Opened, platforms: Mapping[str, Platform], workers: int = 1) -> Platform:
+    """The platform as the archive has it. `platforms`: the one of each API version, for its readers and settings.
+    `workers`: processes that read answers about workflow runs, where there are many."""
     base, index = platforms[opened.version], opened.index
     settings = replace(base.settings, origin=dict(opened.origin), full=True)
-    lists = tuple(_stored_list(each, index, platforms) for each in base.lists)
+    ready: dict[str, ParsedRun] = {}
+    lists = tuple(_stored_list(each, index, platforms, ready) for each in base.lists)
     names = {each.name for each in lists}
 
     states: dict[str, dict[str, Any]] = {}
@@ -84,6 +90,10 @@ def as_platform(opened: Opened, platforms: Mapping[str, Platform]) -> Platform:
 
     # it has what a load needs of a client
     client: Any = StoredClient(find)
+    if workers > 1 and not base.has_nested_runs and len(index.feeds.get(FEED, ())) >= FEW:
+        keeps = bool(settings.content.get("include_parse_output"))
+        setup = Setup(opened.folder.url, opened.folder.provider, opened.workspace, keeps)
+        client = WorkersClient(find, setup, workers, ready)
     is_window = settings.since is not None or settings.until is not None
 
     def finish(running: lookup.Pipeline) -> None:
@@ -99,8 +109,10 @@ def as_platform(opened: Opened, platforms: Mapping[str, Platform]) -> Platform:
     return replace(base, client=client, settings=settings, lists=lists, replay=Replay(finish, states))
 
 
-def _stored_list(run_list: RunList, index: Index, platforms: Mapping[str, Platform]) -> RunList:
-    """A list of runs as the archive has it, newest change first."""
+def _stored_list(
+    run_list: RunList, index: Index, platforms: Mapping[str, Platform], ready: dict[str, ParsedRun]
+) -> RunList:
+    """A list of runs as the archive has it, newest change first. `ready`: workflow runs that a worker has read."""
     name = run_list.name
     feed = index.feeds.get(name, {})
     readers = {
@@ -109,6 +121,8 @@ def _stored_list(run_list: RunList, index: Index, platforms: Mapping[str, Platfo
     }
 
     def parse(body: bytes, run: ListedRun, known: KnownRuns) -> ParsedRun:
+        if name == FEED and (read := ready.pop(run.id, None)) is not None:
+            return read
         there = feed.get(run.id)
         return (run_list.parse if there is None else readers[there.api_version])(body, run, known)
 

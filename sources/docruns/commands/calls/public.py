@@ -217,17 +217,19 @@ def replay(
     dataset: str | None = None,
     since: str | date | None = None,
     until: str | date | None = None,
+    workers: int = 1,
     on_progress: Progress | None = None,
     **settings: Any,
 ) -> Summary:
     """Load every table from an archive of raw answers: what `docruns replay` does.
 
-    Sends no request and needs no key. `archive` is a folder or a URL, by default the setting. The other keywords and the
-    summary are those of `load`.
+    Sends no request and needs no key. `archive` is a folder or a URL, by default the setting. `workers` are processes
+    that read the answers about Extend's workflow runs: a program that wants several must be importable, as for any
+    pool of processes of Python. The other keywords and the summary are those of `load`.
     """
     target = make_target(provider, database, destination, dataset, table_format, untested)
     window = {"since": _as_text(since), "until": _as_text(until)}
-    platform = connect_stored(provider, open_stored(provider, archive), {**settings, **window})
+    platform = connect_stored(provider, open_stored(provider, archive), {**settings, **window}, workers)
     return load_runs(platform, target, on_progress, on_wait=logger.warning)
 
 

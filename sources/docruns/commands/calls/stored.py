@@ -42,7 +42,7 @@ def open_stored(provider: str, url: str | None) -> Opened:
     return open_archive(found, provider, workspace)
 
 
-def connect_stored(provider: str, opened: Opened, options: dict[str, Any]) -> Platform:
+def connect_stored(provider: str, opened: Opened, options: dict[str, Any], workers: int = 1) -> Platform:
     """The platform as an archive has it: nothing is sent anywhere, and no key is needed."""
     given = {
         **options,
@@ -57,4 +57,4 @@ def connect_stored(provider: str, opened: Opened, options: dict[str, Any]) -> Pl
         if "processor_runs" in opened.index.feeds and provider == "extend":
             of_version["list_processor_runs"] = True
         platforms[version] = connect_platform(provider, of_version)
-    return as_platform(opened, platforms)
+    return as_platform(opened, platforms, workers)

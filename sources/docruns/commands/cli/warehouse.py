@@ -4,6 +4,7 @@ archive status | compact | expire`."""
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,6 +132,10 @@ def replay(
     dataset: Dataset = None,
     since: Annotated[str | None, typer.Option(help="Only runs last changed at or after this time.")] = None,
     until: Annotated[str | None, typer.Option(help="Only runs last changed before this time.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that read answers.", show_default="one for each core"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load every table from an archive, without the API.
@@ -158,6 +163,7 @@ def replay(
             dataset=dataset,
             since=since,
             until=until,
+            workers=workers or os.cpu_count() or 1,
             on_progress=progress,
         )
     if as_json:

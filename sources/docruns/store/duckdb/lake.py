@@ -21,6 +21,7 @@ import duckdb
 from dlt.destinations import ducklake
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
 from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
+from filelock import FileLock
 
 from ...core.errors import ConfigError
 from .merge import MergingClient
@@ -40,7 +41,10 @@ def require_extensions(names: tuple[str, ...], below: int) -> None:
     files = [file for name in names if (file := _file_of(name)) is not None]
     if not files:
         return
-    with duckdb.connect() as connection:
+    # an extension that another process installs once more is missing for a moment
+    folder = Path.home() / ".duckdb"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "docruns.lock"), duckdb.connect() as connection:
         installed = "SELECT extension_name FROM duckdb_extensions() WHERE installed"
         there = {name for (name,) in connection.execute(installed).fetchall()}
         for file in files:
