@@ -40,7 +40,7 @@ OWNERS = {
     "fsspec": {"store/archive/"},
     "pyarrow": {"store/arrow", "store/archive/", "store/merges/lakes/", "store/process/memory"},
     "deltalake": {"store/merges/lakes/delta"},
-    "pyiceberg": {"store/merges/lakes/iceberg"},
+    "pyiceberg": {"store/merges/lakes/iceberg", "store/merges/lakes/metadata_files"},
     "duckdb": {
         "store/duckdb/",
         "store/failures",

@@ -61,11 +61,15 @@ class Place:
         return differences(self.folder / "docruns.duckdb", self.folder / database, self.provider)
 
 
-@pytest.fixture(params=["extend", "plextera"])
+@pytest.fixture(params=["extend 2026-02-09", "extend 2024-12-23", "plextera"])
 def place(request: pytest.FixtureRequest, children: Children, tmp_path: Path) -> Iterator[Place]:
-    """A small platform."""
+    """A small platform; with an old version of Extend's API, only lists have the dates of nested runs."""
+    provider, _, version = request.param.partition(" ")
+    if version:
+        (tmp_path / ".dlt").mkdir()
+        (tmp_path / ".dlt" / "config.toml").write_text(f'[sources.extend]\napi_version = "{version}"\n')
     with Sandbox(runs=30, seed=3, standalone=6, plextera_runs=25, corpus=FEW_LISTED) as sandbox:
-        yield Place(children, sandbox, tmp_path, request.param)
+        yield Place(children, sandbox, tmp_path, provider)
 
 
 def change(place: Place) -> None:

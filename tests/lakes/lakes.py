@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -176,6 +177,23 @@ def test_killed(table_format: str, platform: Sandbox, children: Children, tmp_pa
         assert (healed.code, "half" in healed.err) == (0, False), (point, healed)
         verified = children.run(tmp_path, "verify", *options, "--deep", "100")
         assert verified.code == 0, (point, verified)
+
+
+@pytest.mark.parametrize("table_format", ["iceberg"], indirect=True)
+def test_no_metadata_is_cut_off(
+    table_format: str, platform: Sandbox, children: Children, tmp_path: Path
+) -> None:
+    """A load that is killed while it writes a metadata file of Iceberg leaves none that a reader cannot read."""
+    options = ("extend", *lake_options(table_format), "--base-url", platform.extend_url)
+    assert children.run(tmp_path, "load", *options).code == 0
+    platform.extend.review(4)
+    # called when the file is open and nothing is written
+    point = "pyiceberg.serializers:NoopCompressor.bytes_compressor"
+    assert children.run(tmp_path, "load", *options, point=point).code == -9
+    assert list(tmp_path.rglob(".*.metadata.json.part"))
+    for path in tmp_path.rglob("*.metadata.json"):
+        json.loads(path.read_text())
+    assert children.run(tmp_path, "load", *options).code == 0
 
 
 def test_a_killed_first_load(

@@ -26,6 +26,8 @@ _PROPERTIES = {
 }
 """Without these a table keeps one metadata file a commit for ever, each of which lists all commits."""
 
+_LOCAL_FILES = "docruns.store.merges.lakes.metadata_files.WholeMetadata"
+
 _SMALL = 32 << 20
 """Bytes of a file that is joined with others. A table with two of them is written anew."""
 
@@ -38,7 +40,10 @@ class Iceberg:
         self._id = f"{client.dataset_name}.{name}"
 
     def _catalog(self) -> Any:
-        return self._client.get_open_table_catalog("iceberg")
+        catalog = self._client.get_open_table_catalog("iceberg")
+        if self._client.config.is_local_filesystem:
+            catalog.properties.setdefault("py-io-impl", _LOCAL_FILES)
+        return catalog
 
     @property
     def _folder(self) -> str:
