@@ -21,6 +21,7 @@ from proofs.models import bill
 from support.loading import connect, query
 from support.model_rows import rows_of_duckdb, rows_of_postgres
 from support.other_duckdb import OLDEST, run_with
+from support.postgres import rows as postgres_rows
 
 
 def test_a_load_makes_the_views(database: Path) -> None:
@@ -190,6 +191,19 @@ def test_a_transaction_that_does_not_end(
         assert load_runs(connect(reviewed, "extend"), target).complete
         assert "lock timeout" in caplog.text
     assert renew_views(target) > 18
+
+
+def test_postgres_counts_the_rows_of_new_tables(
+    server: str, reviewed: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the models join tables that a load has filled, PostgreSQL counts their rows: else it joins them row by row.
+    A load with nothing new leaves that out."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    counted = "SELECT analyze_count FROM pg_stat_user_tables WHERE schemaname = 'counted' AND relname = %s"
+    for _ in range(2):
+        load_runs(connect(reviewed, "extend"), Target("counted", destination="postgres"))
+        for table in ("fields", "processor_runs"):
+            assert postgres_rows(server, counted, table) == [(1,)]
 
 
 def test_a_dataset_that_is_not_there(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,9 @@ class DestinationTraits:
     the models."""
     stores_models: bool = False
     """Its models may be tables: tests compare their rows with those of the views."""
+    stale_query: str = ""
+    """A query for the tables of a schema of whose rows the planner knows too little. It takes a table for small that was
+    filled a moment ago, and joins it row by row: 28 s for 5,000 runs, sixteen times that for four times as many."""
     lock_timeout: str | None = None
     """A statement that ends the waits of its transaction for locks of other sessions after ten seconds."""
     comments_query: str | None = None
@@ -114,6 +117,9 @@ _POSTGRES_VIEWS = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND n.nspname = %s AND c.relkind IN ('v', 'r')
 """
+_POSTGRES_STALE = """
+    SELECT relname FROM pg_stat_user_tables WHERE schemaname = %s AND n_mod_since_analyze > n_live_tup / 10
+"""
 _POSTGRES_COMMENTS = """
     WITH tables AS (
         SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -153,6 +159,7 @@ KNOWN = {
         models_dialect="postgres",
         views_query=_POSTGRES_VIEWS,
         stores_models=True,
+        stale_query=_POSTGRES_STALE,
         lock_timeout="SET LOCAL lock_timeout = '10s'",
         comments_query=_POSTGRES_COMMENTS,
         forgets=True,

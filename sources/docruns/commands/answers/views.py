@@ -126,6 +126,7 @@ def make_views(
         existing = existing_columns(client)
         if "fields" not in existing:
             return 0
+        _analyze(client, traits)
         making = making._replace(views=_views(client, dialect, existing, is_stored))
         return _make(client, traits, making, made, is_filled=is_new or materialized == TABLE)
     except DestinationException as error:
@@ -133,6 +134,13 @@ def make_views(
             f"The views of {schema_name(dataset)} could not be made. The rows are loaded. "
             f"Once the cause is gone, run `docruns models`. The cause: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _analyze(client: Client, traits: DestinationTraits) -> None:
+    """Let the database count the rows of tables that have changed much. The models' queries join them."""
+    stale = client.execute_sql(traits.stale_query, client.dataset_name) if traits.stale_query else ()
+    for (name,) in stale or ():
+        client.execute_sql(f"ANALYZE {client.make_qualified_table_name(name)}")
 
 
 def _views(client: Client, dialect: str, existing: Existing, is_stored: bool) -> list[View]:
