@@ -74,6 +74,7 @@ def pipeline(folder: Path, destination: Any) -> dlt.Pipeline:
                 models_dialect="postgres",
                 views_query=destinations._POSTGRES_VIEWS,
                 stores_models=True,
+                stale_query=destinations._POSTGRES_STALE,
                 lock_timeout="SET LOCAL lock_timeout = '10s'",
                 comments_query=destinations._POSTGRES_COMMENTS,
                 forgets=True,
