@@ -3,8 +3,8 @@
 ids of 64 runs ──► worker: its own index, answer, rows, Arrow ──► the tables of the 64, and what each answer says
                                                            ──► the same code as a load, in the order of the ids
 
-A worker reads what a load of this process would read, of a platform whose runs hang in no other ones. What it cannot
-read is read again in this process, which decides what becomes of it.
+A worker has the readers of a load, for platforms whose workflow runs are not nested in each other. An answer that it
+cannot read goes to the first process, which decides what becomes of the run.
 """
 
 from __future__ import annotations
@@ -81,59 +81,68 @@ class _Listed(Mapping[str, ListedRun]):
         return sum(map(len, self._feeds))
 
 
-_reader: Callable[[list[str]], Made]
-"""Of a worker: reads runs by their ids."""
+class _Reader:
+    """Reads runs by their ids, in a worker."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._index = open_index(Folder(setup.url, setup.provider), setup.workspace)
+        listed = _Listed(self._index)
+        self._contexts = {
+            version: Context(version, setup.workspace, setup.include_parse_output, summaries=listed)
+            for version in self._index.versions
+        }
+
+    def read(self, ids: Iterable[str]) -> Made:
+        """The rows of some runs."""
+        whole, parsed = Batch(), list[ParsedRun | None]()
+        for id_ in ids:
+            run = self._read_run(id_)
+            if run is not None:
+                whole.update(run.batch)
+                run = run._replace(batch=Batch())
+            parsed.append(run)
+        try:
+            tables = [(table, rows, whole.clearing(table)) for table, rows in to_tables(whole)]
+        except UNFIT_ERRORS:
+            # the first process finds out which of them
+            return Made([], [None] * len(parsed))
+        return Made([(table.name, packed(rows), clearing) for table, rows, clearing in tables], parsed)
+
+    def _read_run(self, id_: str) -> ParsedRun | None:
+        known, body = self._index.feeds[FEED].get(id_), self._index.body(FEED, id_)
+        if known is None or body is None:
+            return None
+        try:
+            return workflow_run(body, as_listed(known.entry._asdict()), self._contexts[known.api_version])
+        except (ApiError, ValueError, RecursionError):
+            return None
+
+
+_readers: list[_Reader] = []
+"""Of a worker: its reader."""
 
 
 def _begin(setup: Setup) -> None:
-    """A worker begins."""
-    global _reader
-    # the first process is told, and ends this one
+    """Start a worker."""
+    # Ctrl-C stops the first process, which ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    index = open_index(Folder(setup.url, setup.provider), setup.workspace)
-    contexts = {
-        version: Context(version, setup.workspace, setup.include_parse_output, summaries=_Listed(index))
-        for version in index.versions
-    }
-    _reader = lambda ids: _read(index, contexts, ids)  # noqa: E731 # a partial would be as long
-    # a worker holds its index for good, and frees what it makes itself
+    _readers.append(_Reader(setup))
+    # the index stays, and what is read is freed without the collector
     gc.freeze()
     gc.set_threshold(60_000)
 
 
 def _end_with_parent() -> None:
-    """A killed process ends no other one: its workers would wait for good."""
+    """End this process with its parent: after kill -9 of that, a worker would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _take(ids: list[str]) -> Made:
-    return _reader(ids)
-
-
-def _read(index: Index, contexts: Mapping[str, Context], ids: Iterable[str]) -> Made:
-    whole, parsed = Batch(), list[ParsedRun | None]()
-    for id_ in ids:
-        known, body = index.feeds[FEED].get(id_), index.body(FEED, id_)
-        if known is None or body is None:
-            parsed.append(None)
-            continue
-        try:
-            run = workflow_run(body, as_listed(known.entry._asdict()), contexts[known.api_version])
-        except (ApiError, ValueError, RecursionError):
-            parsed.append(None)
-            continue
-        whole.update(run.batch)
-        parsed.append(run._replace(batch=Batch()))
-    try:
-        tables = [(table, rows, whole.clearing(table)) for table, rows in to_tables(whole)]
-    except UNFIT_ERRORS:
-        # this process finds out which of them
-        return Made([], [None] * len(parsed))
-    return Made([(table.name, packed(rows), clearing) for table, rows, clearing in tables], parsed)
+def _read(ids: list[str]) -> Made:
+    return _readers[0].read(ids)
 
 
 class WorkersClient(StoredClient):
@@ -183,7 +192,7 @@ class WorkersClient(StoredClient):
 
     def _begin_reading(self, some: list[Request]) -> Future[Made] | None:
         is_read = self._pool is not None and all(request.path.startswith(f"{FEED}/") for request in some)
-        return self._pool.submit(_take, [r.subject for r in some]) if self._pool and is_read else None
+        return self._pool.submit(_read, [r.subject for r in some]) if self._pool and is_read else None
 
     def _taken(self, some: list[Request], future: Future[Made]) -> Iterator[tuple[Request, Outcome]]:
         try:
