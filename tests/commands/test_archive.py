@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import stat
 import time
@@ -351,10 +353,38 @@ def test_workers_end_with_a_replay_that_is_killed(many: Path, children: Children
     wait_for(lambda: None if any(map(is_running, workers)) else True)
 
 
+def test_a_worker_that_is_killed(many: Path, children: Children, tmp_path: Path) -> None:
+    """A replay that loses a worker fails, and says so."""
+    options = ("--archive", str(many / ARCHIVE), "--workers", "2")
+    replay = children.start(tmp_path, "replay", "extend", *options)
+    for worker in wait_for(lambda: found if len(found := descendants(replay.pid)) >= 2 else None):
+        os.kill(worker, signal.SIGKILL)
+    ended = replay.wait()
+    assert (ended.code, "use fewer workers" in ended.err, "complete" in ended.out) == (1, True, False), ended
+
+
+def test_workers_and_a_damaged_archive(many: Path, children: Children, tmp_path: Path) -> None:
+    """An answer that no process can read gives the same message with workers and without."""
+    shutil.copytree(many / ARCHIVE, tmp_path / ARCHIVE)
+    for part in parts(tmp_path):
+        content = part.read_bytes()
+        part.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
+    ends = [
+        children.run(
+            tmp_path, "replay", "extend", "--archive", ARCHIVE, "--workers", workers, "--database", name
+        )
+        for workers, name in (("1", "one.duckdb"), ("2", "two.duckdb"))
+    ]
+    assert ends[0].code == ends[1].code == 1, ends
+    assert ends[0].err.splitlines()[-1] == ends[1].err.splitlines()[-1]
+
+
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started."""
+    """The workers that a process has started."""
     tasks = Path(f"/proc/{pid}/task")
-    return [int(word) for each in tasks.glob("*/children") for word in each.read_text().split()]
+    found = [word for each in tasks.glob("*/children") for word in each.read_text().split()]
+    # one more process of Python tracks what they share
+    return [int(word) for word in found if "spawn_main" in Path(f"/proc/{word}/cmdline").read_text()]
 
 
 def is_running(pid: int) -> bool:

@@ -17,6 +17,7 @@ from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from destinations.databases import lake_settings
 from destinations.matrix import docruns
 from docruns.sandbox import Sandbox
+from docruns.store.duckdb.lake import require_extensions
 
 _CHANGES = """
 SELECT list_sort([regexp_extract(what, 'insert|delete') for what in map_keys(changes) if list_contains(changes[what], $1::VARCHAR)])
@@ -76,3 +77,10 @@ def test_first_loads_at_once_install_the_extensions(tmp_path: Path) -> None:
             for _ in range(4)
         ]
         assert [process.wait() for process in started] == [0, 0, 0, 0]
+
+
+def test_a_home_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no lock can be made, DuckDB says what it cannot do."""
+    monkeypatch.setenv("HOME", "/dev/null")
+    with pytest.raises(duckdb.IOException, match="/dev/null"):
+        require_extensions(("ducklake",), 2)

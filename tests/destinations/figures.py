@@ -1,4 +1,6 @@
-"""CPU of loads into each tested destination, in one run: python -m destinations.figures, below tests/.
+"""CPU of loads into each destination that DESTINATIONS names, in one run:
+
+    DESTINATIONS="duckdb delta iceberg" PYTHONPATH=tests .venv-destinations/bin/python -m destinations.figures
 
 Prints a table in Markdown. The start of the command does not count: processes are forked after it has been imported. A
 server's own CPU does not count either.

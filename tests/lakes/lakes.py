@@ -21,6 +21,8 @@ from docruns.core.errors import ConfigError
 from docruns.core.tables import BY_NAME, TABLES
 from docruns.sandbox import Sandbox
 from proofs.children import Children
+from proofs.points import owner_of, point_of
+from proofs.warehouses import POINTS as KILLS
 
 READERS = {"delta": delta_rows, "iceberg": iceberg_rows}
 
@@ -190,10 +192,12 @@ def test_no_metadata_is_cut_off(
     # called when the file is open and nothing is written
     point = "pyiceberg.serializers:NoopCompressor.bytes_compressor"
     assert children.run(tmp_path, "load", *options, point=point).code == -9
-    assert list(tmp_path.rglob(".*.metadata.json.part"))
+    (aside,) = tmp_path.rglob(".*.metadata.json.part")
     for path in tmp_path.rglob("*.metadata.json"):
         json.loads(path.read_text())
     assert children.run(tmp_path, "load", *options).code == 0
+    maintain(tmp_path, table_format, aside.parent.parent.name, 0)
+    assert not aside.exists()
 
 
 def test_a_killed_first_load(
@@ -205,6 +209,12 @@ def test_a_killed_first_load(
     healed = children.run(tmp_path, "load", *options)
     assert healed.code == 0, healed
     assert children.run(tmp_path, "verify", *options, "--deep", "100").code == 0
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for names in KILLS.values() for name in names))
+def test_points_exist(name: str) -> None:
+    """Each point of the proof of warehouses names a function that exists."""
+    assert callable(getattr(*owner_of(point_of(name))))
 
 
 def test_where_there_is_nothing_to_maintain(tmp_path: Path) -> None:

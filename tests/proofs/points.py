@@ -99,7 +99,7 @@ def arm(name: str, sent: signal.Signals = signal.SIGKILL) -> None:
     """
     global _sent
     _sent = sent
-    point = _parsed(name) if ":" in name else POINTS[name]
+    point = point_of(name)
     if "deleted, not inserted" in name:
         _arm_inside_merge(point.call)
         return
@@ -130,7 +130,10 @@ def owner_of(point: Point) -> tuple[Any, str]:
     return owner, function
 
 
-def _parsed(name: str) -> Point:
+def point_of(name: str) -> Point:
+    """A point by its name in POINTS, or by that of a function."""
+    if ":" not in name:
+        return POINTS[name]
     target, *more = name.split()
     return Point(target, "after" in more, next((int(word) for word in more if word.isdecimal()), 1))
 

@@ -26,7 +26,8 @@ class Batch:
         self._rows[table.name] += rows
 
     def add_ready(self, table: Table, rows: Any, clearing: int) -> None:
-        """Append rows that another process has made, as a table of Arrow with `clearing` rows that clear a run."""
+        """Append rows that another process has made, as a table of Arrow with `clearing` rows that clear a run.
+        `drop_runs` does not reach them."""
         self._ready[table.name].append(rows)
         self._clearing[table.name] += clearing
 

@@ -33,7 +33,7 @@ _ROWS = 1000
 """Runs on a page."""
 
 FEW = 500
-"""Workflow runs that are read as soon as a worker has started."""
+"""Fewer workflow runs than this are read before a worker has started."""
 
 WORKSPACE = {"extend": "workspace_id", "plextera": "workspace"}
 """The setting that names the workspace of a provider."""
@@ -90,7 +90,7 @@ def as_platform(opened: Opened, platforms: Mapping[str, Platform], workers: int 
 
     # it has what a load needs of a client
     client: Any = StoredClient(find)
-    if workers > 1 and not base.has_nested_runs and len(index.feeds.get(FEED, ())) >= FEW:
+    if workers > 1 and opened.folder.provider == "extend" and len(index.feeds.get(FEED, ())) >= FEW:
         keeps = bool(settings.content.get("include_parse_output"))
         setup = Setup(opened.folder.url, opened.folder.provider, opened.workspace, keeps)
         client = WorkersClient(find, setup, workers, ready)

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import NamedTuple, Self
 
 from ...core.batch import Batch
-from ...core.errors import ApiError, DocrunsError
+from ...core.errors import DocrunsError
 from ...core.parsed import ParsedRun
 from ...core.tables import BY_NAME
 from ...net.messages import Outcome, Reply, Request
@@ -40,6 +40,10 @@ _ROWS = 64
 """Runs that a worker reads at once: as many as a row group of an archive has."""
 _AHEAD = 3
 """Of each worker: what it reads, and what waits for it and for this process. 64 heavy runs take 10 MB of memory."""
+
+
+_LOOK_S = 2
+"""Seconds between two looks at whether a worker is alive."""
 
 
 class Setup(NamedTuple):
@@ -109,12 +113,13 @@ class _Reader:
         return Made([(table.name, packed(rows), clearing) for table, rows, clearing in tables], parsed)
 
     def _read_run(self, id_: str) -> ParsedRun | None:
-        known, body = self._index.feeds[FEED].get(id_), self._index.body(FEED, id_)
-        if known is None or body is None:
-            return None
+        """The rows of a run; None where the first process is to read it, and to meet the error."""
         try:
+            known, body = self._index.feeds[FEED].get(id_), self._index.body(FEED, id_)
+            if known is None or body is None:
+                return None
             return workflow_run(body, as_listed(known.entry._asdict()), self._contexts[known.api_version])
-        except (ApiError, ValueError, RecursionError):
+        except (DocrunsError, OSError, ValueError, RecursionError):
             return None
 
 
@@ -143,6 +148,16 @@ def _end_with_parent() -> None:
 
 def _read(ids: list[str]) -> Made:
     return _readers[0].read(ids)
+
+
+def _wait(future: Future[Made]) -> Made:
+    """The result. The pool does not find out where all workers have ended before it has waited for them."""
+    while True:
+        try:
+            return future.result(timeout=_LOOK_S)
+        except TimeoutError:
+            if not future.done() and not multiprocessing.active_children():
+                raise BrokenProcessPool("all workers have ended") from None
 
 
 class WorkersClient(StoredClient):
@@ -196,10 +211,11 @@ class WorkersClient(StoredClient):
 
     def _taken(self, some: list[Request], future: Future[Made]) -> Iterator[tuple[Request, Outcome]]:
         try:
-            made = future.result()
+            made = _wait(future)
         except BrokenProcessPool as error:
             raise DocrunsError(
-                "--workers: a process that reads answers has ended, perhaps for want of memory. Name fewer workers."
+                "--workers: a process that reads answers has ended. It may have had too little memory: use fewer "
+                'workers. In a program, call docruns.replay below `if __name__ == "__main__":`.'
             ) from error
         batch = Batch()
         for name, stream, clearing in made.tables:

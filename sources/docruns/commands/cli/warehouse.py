@@ -163,7 +163,7 @@ def replay(
             dataset=dataset,
             since=since,
             until=until,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or _cores(),
             on_progress=progress,
         )
     if as_json:
@@ -292,3 +292,8 @@ def forget(
         )
     for name, number in result.tables.items():
         print(f"  {target.dataset}.{name:<20} {number:>12,} rows")
+
+
+def _cores() -> int:
+    """The cores that this process may use: in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -41,16 +41,30 @@ def require_extensions(names: tuple[str, ...], below: int) -> None:
     files = [file for name in names if (file := _file_of(name)) is not None]
     if not files:
         return
-    # an extension that another process installs once more is missing for a moment
-    folder = Path.home() / ".duckdb"
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / "docruns.lock"), duckdb.connect() as connection:
+    with _install_lock(), duckdb.connect() as connection:
         installed = "SELECT extension_name FROM duckdb_extensions() WHERE installed"
         there = {name for (name,) in connection.execute(installed).fetchall()}
         for file in files:
             if file.stem not in there:
                 quoted = str(file).replace("'", "''")
                 connection.execute(f"INSTALL '{quoted}'")
+
+
+@contextmanager
+def _install_lock() -> Iterator[None]:
+    """One process at a time: an extension that another one installs once more is missing for a moment. No lock where
+    no file can be written, because there nothing is installed either."""
+    lock = FileLock(Path.home() / ".duckdb" / "docruns.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(exist_ok=True)
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _file_of(name: str) -> Path | None:

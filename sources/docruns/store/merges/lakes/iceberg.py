@@ -157,8 +157,8 @@ class Iceberg:
         files = self._client.fs_client
         files.invalidate_cache()
         for path in files.find(self._folder):
-            is_data = path.endswith((".parquet", ".avro"))
-            if is_data and _file_name(path) not in needed and files.modified(path).astimezone(UTC) < oldest:
+            is_ours = path.endswith((".parquet", ".avro", ".part"))
+            if is_ours and _file_name(path) not in needed and files.modified(path).astimezone(UTC) < oldest:
                 files.rm_file(path)
 
 
