@@ -192,8 +192,8 @@ trees = st.recursive(
 def test_a_value_shares_what_it_has_in_common_with_another(a: Any, b: Any) -> None:
     """decode_like gives the same value as decode_whole, and shares the parts with equal text."""
     first, second = (
-        json.dumps({"same": a, "list": [a, b]}),
-        json.dumps({"same": a, "list": [b, b, a]}),
+        json.dumps({"same": a, "list": [a, b], "shifted": [0, a, b]}),
+        json.dumps({"same": a, "list": [b, b, a], "shifted": [a, b]}),
     )
     raws = Raw(first.encode()), Raw(second.encode())
     known = decode_whole(raws[0])
@@ -201,6 +201,7 @@ def test_a_value_shares_what_it_has_in_common_with_another(a: Any, b: Any) -> No
     assert repr(like) == repr(decode_whole(raws[1]))
     assert like["same"] is known["same"]
     assert like["list"][1] is known["list"][1]
+    assert all(any(one is other for other in known["shifted"]) for one in like["shifted"])
     with pytest.raises(ShapeError, match="comes twice"):
         decode_like(Raw(b'{"a":{"b":1,"b":2}}'), Raw(b'{"a":{"b":2}}'), {"a": {"b": 2}})
 

@@ -112,9 +112,16 @@ def _like(raw: Raw, known_raw: bytes | Raw, known: JSON, levels: int = 8) -> JSO
         }
     if kind is list and first == b"[" and levels:
         olds, parts = decode_list(known_raw), decode_list(raw)
-        pairs = zip(parts, olds, known, strict=False)
-        same = [_like(part, old, value, levels - 1) for part, old, value in pairs]
-        return same + [decode(part) for part in parts[len(olds) :]]
+        by_text = {bytes(old): value for old, value in zip(olds, known, strict=True)}
+        same: list[JSON] = []
+        for at, part in enumerate(parts):
+            is_below = at < len(olds)
+            if (not is_below or part != olds[at]) and (text := bytes(part)) in by_text:
+                # items after one that was inserted or deleted have other indexes than before
+                same.append(by_text[text])
+            else:
+                same.append(_like(part, olds[at], known[at], levels - 1) if is_below else decode(part))
+        return same
     return decode(raw)
 
 
