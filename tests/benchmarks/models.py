@@ -11,6 +11,7 @@ each model.
     view    all rows of the view are made; of a model with a row for each leaf, the plainest query runs on the view
     fill    the rows of the table are replaced, from the models before it
     table   all rows of the table are read
+    join    the view of lineage, beside the plainest query that joins the leaves with their citations
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ ROUNDS = 3
 FEW = 1_000_000
 """Leaves up to which each query runs in several rounds."""
 
+JOINED = (
+    "SELECT f.field, count(*), avg(c.page) FROM {dataset}.fields f "
+    "LEFT JOIN {dataset}.citations c ON c.processor_run_id = f.processor_run_id AND c.path = f.path GROUP BY f.field"
+)
+"""The plainest query that joins the leaves with their citations, as lineage must."""
+
 ROWS_OF_LEAVES = {"leaves": "logprobs_confidence", "scores": "value", "lineage": "page"}
 """Models with a row for each leaf, and the column that the plainest query averages on them: the same question, asked of
 the model."""
@@ -55,7 +62,7 @@ def fill(connection: duckdb.DuckDBPyConnection, leaves: int) -> None:
                'p' || i % 20 AS processor_id, 'Processor ' || i % 20 AS processor_name, 'v' || i * 3 // {documents} AS processor_version,
                'EXTRACT' AS type, TRUE AS is_final, 'PROCESSED' AS status, NULL::TIMESTAMPTZ AS deleted_at,
                i % 2 = 0 AS reviewed, TIMESTAMPTZ '2026-01-01 00:00:00Z' + INTERVAL 1 MINUTE * i AS created_at,
-               3 AS page_count, 5.0 AS credits
+               1 AS workflow_step_position, 3 AS page_count, 5.0 AS credits
         FROM range({documents}) AS t (i)
     """)
     connection.execute(f"""
@@ -68,7 +75,24 @@ def fill(connection: duckdb.DuckDBPyConnection, leaves: int) -> None:
                round(score, 3) AS ocr_confidence, round(score, 3) AS logprobs_confidence, NULL::DOUBLE AS confidence, 1 + (score * 5)::BIGINT % 5 AS review_agent_score
         FROM (SELECT i, random() AS score, random() < 0.1 AS wrong FROM range({leaves}) AS t (i))
     """)
+    fill_lineage(connection)
     make_views(connection)
+
+
+def fill_lineage(connection: duckdb.DuckDBPyConnection) -> None:
+    """The tables around the leaves: a workflow run, a step and a file a document, a citation for every third leaf."""
+    runs = f"FROM {DATASET}.processor_runs"
+    connection.execute(f"""
+        CREATE TABLE {DATASET}.workflow_runs AS SELECT workflow_run_id AS id, 'Invoices' AS workflow_name {runs};
+        CREATE TABLE {DATASET}.workflow_steps AS
+        SELECT workflow_run_id, 1 AS position, 'Extract' AS name {runs};
+        CREATE TABLE {DATASET}.run_files AS
+        SELECT id AS run_id, 'processor' AS run_kind, 0 AS position, 'file_' || id AS file_id, 'scan.pdf' AS name {runs};
+        CREATE TABLE {DATASET}.citations AS
+        SELECT processor_run_id, 'final' AS output, path, 0 AS position, 1 AS page, 'file_' || processor_run_id AS file_id,
+               value AS reference_text, 0.1 AS "left", 0.2 AS top, 0.3 AS "right", 0.4 AS bottom
+        FROM {DATASET}.fields WHERE item_index % 3 = 0
+    """)
 
 
 def seconds(connection: duckdb.DuckDBPyConnection, query: str, rounds: int = ROUNDS) -> float:
@@ -132,6 +156,9 @@ def measure_views(connection: duckdb.DuckDBPyConnection, names: list[str], round
         plain = plain_seconds(connection)
         took = seconds(connection, query, rounds)
         print(f"  view   {name:<22} {took:8.3f} s {took / plain:7.1f} × {plain:.3f} s", flush=True)
+        if name == "lineage":
+            joined = seconds(connection, JOINED.format(dataset=DATASET), rounds)
+            print(f"  join   {name:<22} {took:8.3f} s {took / joined:7.1f} × {joined:.3f} s", flush=True)
 
 
 def measure_tables(connection: duckdb.DuckDBPyConnection, names: list[str], rounds: int) -> None:

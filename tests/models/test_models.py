@@ -91,6 +91,22 @@ def test_what_counts(copied: Path) -> None:
     assert query(copied, "SELECT count(*) FROM extend_answers.backlog") == query(copied, waiting)
 
 
+def test_lineage_of_a_file_that_a_run_names_twice(copied: Path) -> None:
+    """A leaf has one row, with the page that its field has."""
+    leaves = "SELECT count(*), count(page), sum(page) FROM"
+    counted = query(copied, f"{leaves} extend_answers.lineage")
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute(
+            "INSERT INTO extend.run_files SELECT * REPLACE (position + 100 AS position) FROM extend.run_files"
+        )
+    assert query(copied, f"{leaves} extend_answers.lineage") == counted
+    assert counted == query(
+        copied,
+        f"{leaves} extend.fields f JOIN extend.processor_runs r ON r.id = f.processor_run_id WHERE f.kind = 'leaf' "
+        "AND f.edit_kind IS DISTINCT FROM 'removed' AND r.deleted_at IS NULL".replace("(page)", "(f.page)"),
+    )
+
+
 def test_cost_adds_up_to_the_bill(tmp_path: Path) -> None:
     """The sum is that of all runs of the platform. A cancelled extraction has the parse run of its workflow run in its own
     total, and its workflow run does not name it: it is not counted beside the workflow run."""
