@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
 
+from dlt.common.configuration import configspec
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.normalizers.naming import NamingConvention
@@ -30,8 +31,21 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from .heap import release_memory
 
 
+@configspec(init=False)
+class _Configuration(DuckDbClientConfiguration):
+    """dlt's, for a file."""
+
+    def __str__(self) -> str:
+        """The address of the file. dlt asks for it after each load, and its own imports SQLAlchemy to build one, which
+        takes a twentieth of a load that finds little new."""
+        credentials: Any = self.credentials
+        return f"duckdb:///{credentials.database}"
+
+
 class MergingDuckDb(duckdb):
     """dlt's DuckDB destination, without a staging dataset for tables that are merged from Parquet files."""
+
+    spec = _Configuration
 
     @property
     def destination_type(self) -> str:
