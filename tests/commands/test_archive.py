@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,20 @@ def test_workers_end_with_a_replay_that_is_killed(many: Path, children: Children
     replay.send(signal.SIGKILL)
     assert replay.wait().code == -9
     wait_for(lambda: None if any(map(is_running, workers)) else True)
+
+
+def test_workers_do_without_pandas(many: Path, children: Children, tmp_path: Path) -> None:
+    """Its import would take 40 MB and 0.3 s of each worker."""
+    options = ("--archive", str(many / ARCHIVE), "--workers", "2")
+    replay = children.start(tmp_path, "replay", "extend", *options)
+    loaded = set[str]()
+    while is_running(replay.pid):
+        # the list of child processes too may be gone meanwhile
+        with suppress(OSError):
+            for worker in descendants(replay.pid):
+                loaded |= set(re.findall(r"/(pyarrow|pandas)/", Path(f"/proc/{worker}/maps").read_text()))
+    assert replay.wait().code == 3
+    assert loaded == {"pyarrow"}
 
 
 def test_a_worker_that_is_killed(many: Path, children: Children, tmp_path: Path) -> None:

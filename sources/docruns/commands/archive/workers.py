@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from itertools import islice
 from typing import NamedTuple, Self
 
@@ -33,6 +34,8 @@ from ...providers.extend.workflow_runs import workflow_run
 from ...store.archive.folder import Folder
 from ...store.archive.reading import Index, open_index
 from ...store.arrow import UNFIT_ERRORS, packed, to_tables, unpacked
+from ...store.duckdb.heap import limit_arenas
+from ...store.process.memory import hide_pandas
 from ...sync.listed import ListedRun
 
 FEED = "workflow_runs"
@@ -40,7 +43,6 @@ _ROWS = 64
 """Runs that a worker reads at once: as many as a row group of an archive has."""
 _AHEAD = 3
 """Of each worker: what it reads, and what waits for it and for this process. 64 heavy runs take 10 MB of memory."""
-
 
 _LOOK_S = 2
 """Seconds between two looks at whether a worker is alive."""
@@ -89,7 +91,8 @@ class _Reader:
     """Reads runs by their ids, in a worker."""
 
     def __init__(self, setup: Setup) -> None:
-        self._index = open_index(Folder(setup.url, setup.provider), setup.workspace)
+        # runs are read in the order of the list: one row group after the other
+        self._index = open_index(Folder(setup.url, setup.provider), setup.workspace, open_groups=1)
         listed = _Listed(self._index)
         self._contexts = {
             version: Context(version, setup.workspace, setup.include_parse_output, summaries=listed)
@@ -126,12 +129,17 @@ class _Reader:
 _readers: list[_Reader] = []
 """Of a worker: its reader."""
 
+_whole_life = ExitStack()
+"""Of a worker: what holds until its end."""
+
 
 def _begin(setup: Setup) -> None:
     """Start a worker."""
     # Ctrl-C stops the first process, which ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _whole_life.enter_context(hide_pandas())
+    limit_arenas()
     _readers.append(_Reader(setup))
     # the index stays, and what is read is freed without the collector
     gc.freeze()

@@ -19,7 +19,7 @@ from ...core.errors import ConfigError
 from .folder import DELETED, SCHEMA, STATE, Folder, Part
 from .writing import Entry, digest
 
-_OPEN_FILES, _OPEN_GROUPS = 4, 4
+_OPEN_FILES, OPEN_GROUPS = 4, 4
 """How many files are open, and how many row groups are in memory, each with 16 MiB of answers at most."""
 
 _LIGHT = [name for name in SCHEMA.names if name not in ("provider", "workspace", "body")]
@@ -58,8 +58,9 @@ class Row(NamedTuple):
 class PartReader:
     """Reads parts; a few files and row groups stay in memory."""
 
-    def __init__(self, folder: Folder, parts: Sequence[Part]) -> None:
+    def __init__(self, folder: Folder, parts: Sequence[Part], open_groups: int = OPEN_GROUPS) -> None:
         self.folder, self.parts = folder, parts
+        self._open_groups = open_groups
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
         self._groups: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
 
@@ -88,7 +89,7 @@ class PartReader:
             with self.folder.errors("read"):
                 column = self.file(place.part).read_row_group(place.group, columns=["body"]).column(0)
             bodies = self._groups[key] = column.combine_chunks()
-            if len(self._groups) > _OPEN_GROUPS:
+            if len(self._groups) > self._open_groups:
                 self._groups.popitem(last=False)
         else:
             self._groups.move_to_end(key)
@@ -221,6 +222,7 @@ def choose_workspace(folder: Folder, wanted: str | None, setting: str) -> str | 
     return wanted
 
 
-def open_index(folder: Folder, workspace: str | None) -> Index:
-    """The index of a workspace's parts."""
-    return Index(PartReader(folder, [part for part in folder.parts() if part.workspace == workspace]))
+def open_index(folder: Folder, workspace: str | None, open_groups: int = OPEN_GROUPS) -> Index:
+    """The index of a workspace's parts, which are read with so many row groups in memory."""
+    parts = [part for part in folder.parts() if part.workspace == workspace]
+    return Index(PartReader(folder, parts, open_groups))
