@@ -530,6 +530,32 @@ def test_help_and_completion_import_nothing_heavy(name: str) -> None:
     assert not HEAVY & set(done.stderr.split())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["sql", "SELECT count(*) FROM fields"],
+        ["models"],
+        ["models", "cost", "--json"],
+        ["load", "extend"],
+        ["verify", "extend"],
+        ["sweep", "extend"],
+    ],
+    ids=" ".join,
+)
+def test_commands_on_a_file_do_without_pandas(loaded: Path, few_runs: Sandbox, arguments: list[str]) -> None:
+    """Its import takes 0.3 s of each command. Where pandas is installed, DuckDB and pyarrow import it by themselves."""
+    server = ["--base-url", few_runs.extend_url] if "extend" in arguments else []
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "docruns", *arguments, *server, "--database", str(loaded)],
+        env={**os.environ, "EXTEND_API_KEY": "test-key"}, check=True, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "duckdb" in imported
+    # an import that fails has a line, too, but none of a module inside
+    assert not any(name.startswith("pandas.") for name in imported)
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_help_and_completion_are_quick(name: str) -> None:
     """`--help` and shell completion take less than half a second of CPU, user and system, median of three.

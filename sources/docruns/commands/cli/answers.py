@@ -18,6 +18,7 @@ import typer
 from ...core.codec import rfc3339
 from ...core.errors import ConfigError, DocrunsError
 from ...core.settings import DESTINATION
+from ...store.process.memory import hide_pandas
 from . import console
 from .console import report_wait
 from .logs import say
@@ -65,11 +66,12 @@ def status(
     names = [each.value for each in Provider] if dataset is None else [dataset]
     targets = [make_target(name, database, destination, name, table_format, untested) for name in names]
     require_database(targets[0])
-    if targets[0].traits.has_file:
-        datasets = reports(database, lambda: lock_holders(database))
-        datasets = [each for each in datasets if dataset in (None, each["dataset"])]
-    else:
-        datasets = reports_elsewhere(targets)
+    with hide_pandas(unless=targets[0].traits.may_use_pandas):
+        if targets[0].traits.has_file:
+            datasets = reports(database, lambda: lock_holders(database))
+            datasets = [each for each in datasets if dataset in (None, each["dataset"])]
+        else:
+            datasets = reports_elsewhere(targets)
     print_answer(
         json.dumps(datasets, default=rfc3339) if as_json else console.as_report(datasets, str(targets[0]))
     )
@@ -160,14 +162,15 @@ def models(
     if name is not None:
         if not target.traits.has_file:
             raise ConfigError("--destination", f"docruns prints rows of DuckDB files, not of {destination}.")
-        if show_sql:
-            print_answer(sql_of(database, dataset, name))
-        else:
-            _print_rows(all_rows_of(database, dataset, name), database, dataset, as_csv, as_json, output)
+        with hide_pandas():
+            if show_sql:
+                print_answer(sql_of(database, dataset, name))
+            else:
+                _print_rows(all_rows_of(database, dataset, name), database, dataset, as_csv, as_json, output)
         return
     targets = [target]
     if target.traits.has_file:
-        with open_dataset(database, dataset, report_wait) as (connection, found):
+        with hide_pandas(), open_dataset(database, dataset, report_wait) as (connection, found):
             names = [found] if dataset or dbt else datasets_of(connection)
         targets = [Target(each, database, destination) for each in names]
     if dbt is not None:
@@ -176,12 +179,14 @@ def models(
             f"{number} models in {dbt}: `dbt build --project-dir {dbt} --profiles-dir {dbt}` makes them"
         )
         return
-    for each in targets:
-        made = renew_views(each, report_wait, materialized)
-        result = f"{made} models made" if made else "all models are up to date"
-        say(f"docruns: {each.dataset}_answers: {result}")
+    with hide_pandas(unless=target.traits.may_use_pandas):
+        for each in targets:
+            made = renew_views(each, report_wait, materialized)
+            result = f"{made} models made" if made else "all models are up to date"
+            say(f"docruns: {each.dataset}_answers: {result}")
     if target.traits.has_file:
-        _, views = views_of(database, dataset)
+        with hide_pandas():
+            _, views = views_of(database, dataset)
         width = max((len(view.name) for view in views), default=0)
         print_answer("\n".join(f"{view.name:<{width}}  {view.row}" for view in views))
 
@@ -237,6 +242,7 @@ def _refuse_mixed(options: Mapping[str, bool]) -> None:
         raise ConfigError(given[0], f"excludes {' and '.join(given[1:])}.", "Choose one.")
 
 
+@hide_pandas()
 def _print_rows(
     query: str, database: Path, dataset: str | None, as_csv: bool, as_json: bool, output: Path | None
 ) -> None:

@@ -10,7 +10,6 @@ and shell completion need none of them.
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ import typer
 
 from ...core.errors import LACKS_RUNS, ConfigError
 from ...core.settings import CONFIRM, DESTINATION
+from ...store.process.memory import hide_pandas
 from . import answers, console, warehouse
 from .console import report_wait
 from .logs import say
@@ -122,15 +122,13 @@ def load(
     runs.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.process.memory import hide_pandas
     from ..calls import public
     from ..calls.connect import make_target
     from .progress import show_progress
 
     target = make_target(provider.value, database, destination, dataset, table_format, untested)
     limit_arenas()
-    hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
-    with hidden, show_progress() as progress:
+    with hide_pandas(unless=target.traits.may_use_pandas), show_progress() as progress:
         summary = public.load(
             provider.value,
             database=database,
@@ -204,7 +202,8 @@ def sweep(
     from ..calls.connect import make_target
     from .progress import show_progress
 
-    with show_progress() as progress:
+    target = make_target(provider.value, database, destination, dataset, table_format, untested)
+    with hide_pandas(unless=target.traits.may_use_pandas), show_progress() as progress:
         result = public.sweep(
             provider.value,
             database=database,
@@ -218,7 +217,6 @@ def sweep(
             base_url=base_url,
             api_version=api_version,
         )
-    target = make_target(provider.value, database, destination, dataset, table_format, untested)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:
@@ -265,7 +263,12 @@ def verify(
     from ..calls.connect import make_target, other_target
     from .progress import show_progress
 
-    with show_progress() as progress:
+    target = make_target(provider.value, database, destination, dataset, table_format, untested)
+    other = (
+        None if against is None else other_target(provider.value, against, against_dataset or target.dataset)
+    )
+    may_use_pandas = any(each.traits.may_use_pandas for each in (target, other) if each is not None)
+    with hide_pandas(unless=may_use_pandas), show_progress() as progress:
         result = public.verify(
             provider.value,
             database=database,
@@ -281,10 +284,6 @@ def verify(
             base_url=base_url,
             api_version=api_version,
         )
-    target = make_target(provider.value, database, destination, dataset, table_format, untested)
-    other = (
-        None if against is None else other_target(provider.value, against, against_dataset or target.dataset)
-    )
     if as_json:
         print(json.dumps(result.as_dict()))
     else:

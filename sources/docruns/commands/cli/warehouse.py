@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...core.settings import DESTINATION
+from ...store.process.memory import hide_pandas
 from . import console
 from .console import report_wait
 from .logs import say
@@ -62,15 +62,13 @@ def copy(
     at any time and run it again. `docruns load` can go on in the copy where the file was.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.process.memory import hide_pandas
     from ..calls import public
     from ..calls.connect import make_target
     from .progress import show_progress
 
     limit_arenas()
     target = make_target(provider.value, database, destination, dataset, table_format, untested)
-    hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
-    with hidden, show_progress() as progress:
+    with hide_pandas(unless=target.traits.may_use_pandas), show_progress() as progress:
         summary = public.copy(
             provider.value,
             source,
@@ -144,15 +142,13 @@ def replay(
     destination holds in a newer version stay as they are.
     """
     from ...store.duckdb.heap import limit_arenas
-    from ...store.process.memory import hide_pandas
     from ..calls import public
     from ..calls.connect import make_target
     from .progress import show_progress
 
     target = make_target(provider.value, database, destination, dataset, table_format, untested)
     limit_arenas()
-    hidden = nullcontext() if target.traits.may_use_pandas else hide_pandas()
-    with hidden, show_progress() as progress:
+    with hide_pandas(unless=target.traits.may_use_pandas), show_progress() as progress:
         summary = public.replay(
             provider.value,
             archive=archive,

@@ -10,13 +10,13 @@ from importlib.abc import MetaPathFinder
 from threading import Event
 from typing import Any
 
-import pyarrow as pa
-
 
 @contextmanager
 def system_memory_pool() -> Iterator[None]:
     """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a heavy
     load, and was slower."""
+    import pyarrow as pa
+
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
@@ -33,18 +33,19 @@ class _PandasHider(MetaPathFinder):
 
 
 @contextmanager
-def hide_pandas() -> Iterator[None]:
+def hide_pandas(unless: bool = False) -> Iterator[None]:
     """Make pyarrow and DuckDB believe that pandas is not installed: its import takes 40 MB and 0.3 s.
 
     pyarrow imports pandas with the first array that it makes, and never looks again; DuckDB 1.5 does so with each
-    query that has parameters. For a process that makes no data frames.
+    query that has parameters. For a process that makes no data frames. `unless`: the process may make some.
     """
-    if "pandas" in sys.modules:
+    if unless or "pandas" in sys.modules:
         yield
         return
     sys.meta_path.insert(0, _PandasHider)
     try:
-        pa.array([], pa.null())
+        if pa := sys.modules.get("pyarrow"):
+            pa.array([], pa.null())
         yield
     finally:
         sys.meta_path.remove(_PandasHider)
