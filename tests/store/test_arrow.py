@@ -171,6 +171,6 @@ def test_pandas_is_left_out() -> None:
         subprocess.run(
             [sys.executable, "-c", script.format(first)], capture_output=True, text=True, check=True
         ).stdout.split()
-        for first in ("", "with hide_pandas(): pass")
+        for first in ("", "with hide_pandas(): pass", "with hide_pandas(unless=True): pass")
     ]
-    assert said == [["True", "1"], ["False", "1"]]
+    assert said == [["True", "1"], ["False", "1"], ["True", "1"]]

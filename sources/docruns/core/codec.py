@@ -112,15 +112,20 @@ def _like(raw: Raw, known_raw: bytes | Raw, known: JSON, levels: int = 8) -> JSO
         }
     if kind is list and first == b"[" and levels:
         olds, parts = decode_list(known_raw), decode_list(raw)
-        by_text = {bytes(old): value for old, value in zip(olds, known, strict=True)}
+        # items after one that was inserted or deleted have other indexes than before
+        moved = {
+            bytes(old): value
+            for at, (old, value) in enumerate(zip(olds, known, strict=True))
+            if at >= len(parts) or parts[at] != old
+        }
         same: list[JSON] = []
         for at, part in enumerate(parts):
-            is_below = at < len(olds)
-            if (not is_below or part != olds[at]) and (text := bytes(part)) in by_text:
-                # items after one that was inserted or deleted have other indexes than before
-                same.append(by_text[text])
+            if at < len(olds) and part == olds[at]:
+                same.append(known[at])
+            elif (text := bytes(part)) in moved:
+                same.append(moved[text])
             else:
-                same.append(_like(part, olds[at], known[at], levels - 1) if is_below else decode(part))
+                same.append(_like(part, olds[at], known[at], levels - 1) if at < len(olds) else decode(part))
         return same
     return decode(raw)
 

@@ -25,19 +25,7 @@ files AS (
     SELECT run_id, file_id, min(name) AS name FROM src.run_files GROUP BY run_id, file_id
 ),
 cited AS (
-    SELECT
-        c.processor_run_id,
-        c.path,
-        c.file_id,
-        file.name AS file_name,
-        c.page,
-        c.page_width,
-        c.page_height,
-        c."left",
-        c.top,
-        c."right",
-        c.bottom,
-        c.reference_text
+    SELECT c.*, file.name AS file_name
     FROM src.citations c
     LEFT JOIN files file ON file.run_id = c.processor_run_id AND file.file_id = c.file_id
     WHERE c.output = 'final' AND c.position = 0
