@@ -628,16 +628,19 @@ def test_values_are_compared_as_json_values(final: str, initial: str, edited: bo
 
 
 @pytest.mark.parametrize(
-    ("initial", "edited", "edit_kind"), [('{"a": 1}', False, None), (None, True, "changed")]
+    ("initial", "edited", "edit_kind"), [('{"a": 1, "b": {}}', False, None), (None, True, "changed")]
 )
 def test_values_decide_where_the_platform_shows_them(
     initial: str | None, edited: bool, edit_kind: str | None
 ) -> None:
-    """A record of an edit without a difference is kept, and counts only where the model's value is not shown."""
+    """A record of an edit without a difference is kept, and counts only where the model's value is not shown. That of an
+    object counts as no leaf."""
     edit = Edit("checked", '{"notes":"checked","page":2}')
-    row = by_path(flat_of('{"a": 1}', initial, review=Review({"a": edit}, True)))["a"]
-    assert (row["edited"], row["edit_kind"], row["edit_note"]) == (edited, edit_kind, "checked")
-    assert row["extra"] == '{"edit":{"notes":"checked","page":2}}'
+    flat = flat_of('{"a": 1, "b": {}}', initial, review=Review({"a": edit, "b": edit}, True))
+    for row in by_path(flat).values():
+        assert (row["edited"], row["edit_kind"], row["edit_note"]) == (edited, edit_kind, "checked")
+        assert row["extra"] == '{"edit":{"notes":"checked","page":2}}'
+    assert flat.edited == int(edited)
 
 
 @pytest.mark.parametrize(
