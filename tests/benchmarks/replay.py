@@ -38,7 +38,7 @@ class FromDisk(Client):
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def _dispatch(self, request: Request) -> Future[Outcome]:
+    def _dispatch(self, request: Request, is_ahead: bool) -> Future[Outcome]:
         token = dict(request.params).get("nextPageToken")
         body = ANSWERS[0].get(request.path, None if token is None else str(token))
         body = self._redact(body)

@@ -188,6 +188,22 @@ def test_begin_sends_once(sandbox: Sandbox) -> None:
         assert http.get(lists[2]).body == bodies[2]
 
 
+def test_an_awaited_request_overtakes_those_sent_ahead(sandbox: Sandbox) -> None:
+    """A page of a list does not wait until all details that are requested ahead have had their turns."""
+    ids = [run["id"] for run in sandbox.extend.truth() if run["resource"] == "workflow_runs"]
+    wanted = [Request(f"/workflow_runs/{id_}", subject=id_) for id_ in ids[:30]]
+    with client(sandbox, concurrency=4, budget=Budget(40)) as http:
+        details = http.get_many(wanted, lambda: len(wanted))
+        first = next(details)
+        for token in range(2):
+            http.get(Request("/workflow_runs", (("maxPageSize", 5 + token),)))
+        sent_before = sandbox.stats.details
+        found = [first, *details]
+    assert 1 <= sent_before < 20
+    assert [request for request, _ in found] == wanted
+    assert all(isinstance(outcome, Reply) for _, outcome in found)
+
+
 def test_few_large_answers_wait(sandbox: Sandbox) -> None:
     """Small answers wait in any number (256 by default), large ones up to 64 MiB, or 64 of them."""
     with client(sandbox) as http:

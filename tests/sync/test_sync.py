@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +226,48 @@ def test_a_list_that_is_away_for_once_is_known_to_lack_what_is_older(
         load_extend(database, base_url=url, since="2026-09-10")
         load_extend(database, base_url=url)
     assert query(database, edits) == query(whole, edits)
+
+
+def test_details_are_under_way_while_a_list_is_asked_for_sources(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The pages for the sources come one after the other: the platform's time is used meanwhile."""
+    platform = connect_extend(base_url=sandbox.extend_url)
+    under_way: dict[str, list[int]] = {}
+
+    def watching(run_list: RunList) -> RunList:
+        def of_source(source: str) -> Iterator[list[ListedRun]]:
+            for page in run_list.of_source(source):
+                requests = sandbox.stats.routes.get(f"GET /{run_list.name}/{{id}}", 0)
+                under_way.setdefault(run_list.name, []).append(requests)
+                yield page
+
+        return replace(run_list, of_source=of_source)
+
+    lists = tuple(map(watching, platform.lists))
+    load_runs(replace(platform, lists=lists), Target("extend", tmp_path / "s.duckdb"))
+    assert len(under_way) > 1
+    assert all(min(requests) > 0 for requests in under_way.values()), under_way
+
+
+def test_details_are_under_way_while_longer_lists_are_walked(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The list of workflow runs has ended: their details use the platform's time while others have pages left."""
+    platform = connect_extend(base_url=sandbox.extend_url, page_size=20)
+    under_way: list[int] = []
+
+    def watching(run_list: RunList) -> RunList:
+        def pages(status: str | None) -> Iterator[list[ListedRun]]:
+            for page in run_list.pages(status):
+                under_way.append(sandbox.stats.routes.get("GET /workflow_runs/{id}", 0))
+                yield page
+
+        return replace(run_list, pages=pages) if run_list.name == "extract_runs" else run_list
+
+    run = {"object": "extract_run", "status": "PROCESSED", "createdAt": "2026-09-01T00:00:00Z", "config": {}}
+    for number in range(60):
+        sandbox.extend.put(json.dumps({**run, "id": f"exr_more_{number}"}), resource="extract_runs")
+    lists = tuple(map(watching, platform.lists))
+    summary = load_runs(replace(platform, lists=lists), Target("extend", tmp_path / "s.duckdb"))
+    assert under_way[0] == 0 < under_way[-1]
+    assert summary.complete and fetched(sandbox) == 40
 
 
 @pytest.mark.parametrize("path", ["/verify_runs", "/edit_runs", "/workflows", "/extractors"])

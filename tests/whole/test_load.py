@@ -605,14 +605,19 @@ def unfrozen() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unfrozen")
-def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, tmp_path: Path) -> None:
-    """A load restores the garbage collector's and Arrow's settings, also when it fails."""
+def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A load restores the settings of the garbage collector, of Arrow and of threads, also when it fails."""
 
     def now() -> tuple[object, ...]:
-        return gc.get_threshold(), gc.get_freeze_count(), pa.default_memory_pool().backend_name
+        pool = pa.default_memory_pool().backend_name
+        return gc.get_threshold(), gc.get_freeze_count(), pool, sys.getswitchinterval()
 
-    before = now()
-    load_extend(tmp_path / "p.duckdb")
+    before, inside = now(), set[float]()
+    platform = connect(sandbox, "extend")
+    load_runs(
+        platform, Target("extend", tmp_path / "p.duckdb"), lambda *_: inside.add(sys.getswitchinterval())
+    )
+    assert inside == {0.002}
     with pytest.raises(RefusedError), Sandbox(runs=1, api_keys={"sk_right"}) as strict:
         load_extend(tmp_path / "f.duckdb", base_url=strict.extend_url)
     assert now() == before

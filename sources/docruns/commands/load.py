@@ -46,10 +46,11 @@ from ..store.pipeline import (
 )
 from ..store.process.environment import private_files
 from ..store.process.memory import gc_frozen, system_memory_pool
+from ..store.process.threads import quick_thread_switches
 from ..store.target import Target, exclusive, working_folder
-from ..sync.lists import Platform
+from ..sync.lists import Platform, Sample
 from ..sync.metrics import Progress
-from ..sync.sync import Sample, Sync
+from ..sync.sync import Sync
 from .after_load.descriptions import describe_tables
 from .after_load.links import mend_links
 from .answers.views import Client, answer_settings, make_views
@@ -251,6 +252,7 @@ def _load_until_done(
         sync,
         gc_frozen(),
         system_memory_pool(),
+        quick_thread_switches(),
     ):
         check_provider(running, sync.platform.name, target)
         # before the first request; the sources do so too, for pipelines that run without the command

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from ..core.errors import ApiError, BusyError, UnreachableError
 from .messages import ConnectionSettings, Outcome, Reply, Request, Usage
+from .places import Places
 from .redaction import make_redactor
 from .shared_budget import Budget
 from .transport import Transport
@@ -96,8 +97,7 @@ class Client:
     def _start(self) -> None:
         self._transport = Transport(self._settings)
         self._loop = asyncio.new_event_loop()
-        self._places = asyncio.Semaphore(self._settings.concurrency)
-        self._gate = asyncio.Lock()
+        self._places, self._gate = Places(self._settings.concurrency), Places(1)
         self._thread = threading.Thread(target=self._loop.run_forever, name="docruns-http", daemon=True)
         self._thread.start()
 
@@ -130,24 +130,25 @@ class Client:
         return outcome
 
     def get_many(
-        self, requests: Iterable[Request], ahead: Callable[[], int | None] = lambda: None
+        self, requests: Iterable[Request], ahead: Callable[[], int | None] | None = None
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them, `concurrency` in flight.
 
         More requests wait for their turns, and answers wait for the caller, so that the platform's time is
         used while one answer is slow or the caller is busy. `ahead` gives how many requests may be under way
-        or answered at once, by default sixteen times `concurrency`. Where so many answers of the size seen so
-        far would take more than 64 MiB it is fewer, but at least four times `concurrency`.
+        or answered at once, by default sixteen times `concurrency`; where it is given, the requests of other calls
+        go first. Where so many answers of the size seen so far would take more than 64 MiB it is fewer, but at least
+        four times `concurrency`.
         """
         waiting: deque[tuple[Request, Future[Outcome]]] = deque()
         source = iter(requests)
         try:
             while True:
-                while len(waiting) < self._ahead(ahead()):
+                while len(waiting) < self._ahead(ahead() if ahead else None):
                     request = next(source, None)
                     if request is None:
                         break
-                    waiting.append((request, self._submit(request)))
+                    waiting.append((request, self._submit(request, ahead is not None)))
                 if not waiting:
                     return
                 request, future = waiting.popleft()
@@ -161,17 +162,17 @@ class Client:
         fitting = max(4 * self._settings.concurrency, _AHEAD_BYTES // size)
         return min(fitting, wanted or 16 * self._settings.concurrency)
 
-    def _submit(self, request: Request) -> Future[Outcome]:
-        return self._prefetched.pop(request, None) or self._dispatch(request)
+    def _submit(self, request: Request, is_ahead: bool = False) -> Future[Outcome]:
+        return self._prefetched.pop(request, None) or self._dispatch(request, is_ahead)
 
-    def _dispatch(self, request: Request) -> Future[Outcome]:
-        return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop)
+    def _dispatch(self, request: Request, is_ahead: bool) -> Future[Outcome]:
+        return asyncio.run_coroutine_threadsafe(self._fetch(request, is_ahead), self._loop)
 
-    async def _fetch(self, request: Request) -> Outcome:
+    async def _fetch(self, request: Request, is_ahead: bool) -> Outcome:
         """One request, tried as often as it may help: the answer, or the error of the last try."""
-        call, attempt = _Call(request), 0
+        call, attempt = _Call(request, is_ahead), 0
         # the place is kept between tries, or all that waits for one would overtake this request
-        async with self._places:
+        async with self._places.take(is_ahead):
             while True:
                 attempt += 1
                 if (too_late := await self._take_turn(call)) is not None:
@@ -213,7 +214,7 @@ class Client:
     async def _take_turn(self, call: _Call) -> BusyError | None:
         """Wait until this request may be sent. The error if that is past its deadline."""
         # one at a time asks: the others need not wake up to see that they must wait
-        async with self._gate:
+        async with self._gate.take(call.is_ahead):
             while True:
                 now = time.monotonic()
                 call.since = call.since or now
@@ -259,6 +260,7 @@ class _Call:
     """The tries of one request: when it first asked for a turn, and the epoch of its last turn."""
 
     request: Request
+    is_ahead: bool
     since: float = 0.0
     epoch: int = 0
 

@@ -19,7 +19,7 @@ class Answers(Protocol):
         """The answer to one request."""
 
     def get_many(
-        self, requests: Iterable[Request], ahead: Callable[[], int | None] = lambda: None
+        self, requests: Iterable[Request], ahead: Callable[[], int | None] | None = None
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them."""
 
@@ -41,7 +41,7 @@ class RecordingClient:
         return reply
 
     def get_many(
-        self, requests: Iterable[Request], ahead: Callable[[], int | None] = lambda: None
+        self, requests: Iterable[Request], ahead: Callable[[], int | None] | None = None
     ) -> Iterator[tuple[Request, Outcome]]:
         """Answers in the order of the requests, errors among them."""
         for request, outcome in self._client.get_many(requests, ahead):
@@ -78,7 +78,7 @@ class StoredClient:
     def get_many(
         self,
         requests: Iterable[Request],
-        ahead: Callable[[], int | None] = lambda: None,  # noqa: ARG002 # as the other clients
+        ahead: Callable[[], int | None] | None = None,  # noqa: ARG002 # as the other clients
     ) -> Iterator[tuple[Request, Outcome]]:
         """The stored answers, in the order of the requests."""
         for request in requests:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.errors import ApiError, MissingError, RefusedError, UnreachableError, stops_everything
 from ..core.parsed import NestedLink, ParentStep, ParsedRun
@@ -38,6 +38,13 @@ class KnownRuns:
         """Forget what this load knows; `listed` is replaced as a whole."""
         for known in (self.parents, self.links, self.sources, self.risk_levels):
             known.clear()
+
+
+class Sample(NamedTuple):
+    """Load these runs and no others. `parents` are the steps that made the processor runs among them."""
+
+    ids: frozenset[str]
+    parents: Mapping[str, ParentStep]
 
 
 SOURCE_PAGES = 10

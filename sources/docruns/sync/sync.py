@@ -11,23 +11,23 @@ stay. `plan` decides which runs are due, the provider which rows a run has; this
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from ..core.batch import Batch
 from ..core.errors import ApiError, MissingError, stops_everything
-from ..core.parsed import ParentStep, ParsedRun
+from ..core.parsed import ParsedRun
 from ..core.tables import ROWS_VERSION, SYNCS
 from ..net.client import Client
 from ..net.messages import Outcome
 from ..store.arrow import UNFIT_ERRORS, Tables, to_tables
 from . import quarantine
 from .listed import Ids, ListedRun
-from .lists import KnownRuns, Platform, RunList
+from .lists import KnownRuns, Platform, RunList, Sample
 from .metrics import Metrics, Progress
 from .plan import Failure, State, is_older
 from .prefetch import FetchContext, IsKnown, Prefetcher, Quota, Streak
@@ -36,13 +36,6 @@ from .walk import ListPlans, SavedState
 
 BATCH_ROWS = 50_000
 """Rows after which a batch is yielded: smaller ones cost dlt time, larger ones cost memory."""
-
-
-class Sample(NamedTuple):
-    """Load these runs and no others. `parents` are the steps that made the processor runs among them."""
-
-    ids: frozenset[str]
-    parents: Mapping[str, ParentStep]
 
 
 class Sync:
@@ -136,8 +129,8 @@ class Sync:
     @property
     def is_complete(self) -> bool:
         """All that was planned is done, every list was read to its end, and no listed run answered 404."""
-        is_whole = not (self.plans.incomplete_lists or self.plans.failed_lists or self.metrics.counts.gone)
-        return self._is_done and is_whole
+        lacks_runs = self.plans.incomplete_lists or self.plans.failed_lists or self.metrics.counts.gone
+        return self._is_done and not lacks_runs
 
     @property
     def _is_done(self) -> bool:
@@ -164,6 +157,17 @@ class Sync:
         is_left_out = self._sample is not None and run_id not in self._sample.ids
         return is_left_out or run_id in self.already_loaded
 
+    def fetch_ahead(self, run_list: RunList, is_known: IsKnown) -> None:
+        """Request the first details of a list that is planned already, while other lists are walked."""
+        planned = self.plans.planned.get(run_list.name)
+        # which runs a part of a load has is known when all lists are walked
+        if planned is not None and not self.settings.parts:
+            planned.fill(self._context(run_list, is_known, may_prefetch=False))
+
+    def _context(self, run_list: RunList, is_known: IsKnown, may_prefetch: bool) -> FetchContext:
+        reserve, limit = partial(self.quota.reserve, may_prefetch), self.quota.prefetch_limit
+        return FetchContext(self.client, run_list, is_known, self.is_loaded, reserve, limit)
+
     def batches(
         self,
         run_list: RunList,
@@ -182,17 +186,16 @@ class Sync:
         # a failure or a limit leaves the list without a plan, so that it is planned anew
         planned = self.plans.planned.pop(run_list.name)
         self._is_interrupted = True
-        main = self.platform.workflow_runs.name
-        self.known.sources |= self.plans.find_sources(run_list, planned, main, self.is_loaded)
         load = _ListLoad(self, run_list, saved, planned)
         may_prefetch = may_prefetch and self.spans_packages
-        reserve = partial(self.quota.reserve, may_prefetch)
-        context = FetchContext(
-            self.client, run_list, is_known, self.is_loaded, reserve, self.quota.prefetch_limit
-        )
+        context = self._context(run_list, is_known, may_prefetch)
+        main = self.platform.workflow_runs.name
+        if self.plans.may_begin(planned, main):
+            # these answers come while the list is asked for sources, page after page
+            planned.fill(context)
+        self.known.sources |= self.plans.find_sources(run_list, planned, main, self.is_loaded)
         yield from load.batches(context)
-        is_full = may_prefetch and self.quota.is_package_full
-        if is_full and self.plans.may_begin(planned, self.platform.workflow_runs.name):
+        if may_prefetch and self.quota.is_package_full and self.plans.may_begin(planned, main):
             planned.fill(context)
         yield from load.last_batch()
         self.plans.planned[run_list.name] = planned

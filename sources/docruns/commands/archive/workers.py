@@ -198,7 +198,7 @@ class WorkersClient(StoredClient):
     def get_many(
         self,
         requests: Iterable[Request],
-        ahead: Callable[[], int | None] = lambda: None,  # noqa: ARG002 # as the other clients
+        ahead: Callable[[], int | None] | None = None,  # noqa: ARG002 # as the other clients
     ) -> Iterator[tuple[Request, Outcome]]:
         """The stored answers, in the order of the requests; workers read those about workflow runs."""
         left, waiting = iter(requests), deque[tuple[list[Request], Future[Made] | None]]()

@@ -36,9 +36,8 @@ from ...store.pipeline import open_for_reading
 from ...store.process.environment import private_files
 from ...store.target import Target, require_database
 from ...sync.inventory import InventoryRun, ListInventory, check_stored_privacy, quarantined_runs, stored_runs
-from ...sync.lists import Platform
+from ...sync.lists import Platform, Sample
 from ...sync.metrics import Progress
-from ...sync.sync import Sample
 from ..load import load_runs
 
 NAMED_DIFFERENCES = 20
