@@ -118,6 +118,15 @@ def test_a_level_of_logging_that_is_none(
     assert ended.stderr.startswith("docruns: runtime.log_level: is not a level of Python's logging.")
 
 
+@pytest.mark.parametrize("key", ["load.workers", "normalize.workers"])
+def test_no_workers(docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """dlt takes any number of workers, and the pool that it makes refuses 0: the message names dlt's setting."""
+    monkeypatch.setenv(key.upper().replace(".", "__"), "0")
+    code, _, err = docruns("load", "extend", "--base-url", sandbox.extend_url)
+    assert code == 2
+    assert err.splitlines()[-1] == "docruns: load.workers or normalize.workers: must be at least 1."
+
+
 def test_unreachable_database_server(docruns: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line names the database server that does not answer, without its password."""
     unreachable = "postgresql://me:pw@127.0.0.1:1/db"

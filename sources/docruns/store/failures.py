@@ -282,6 +282,9 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
             # from `logging`, which dlt hands the setting
             hint = "Write WARNING, INFO or DEBUG."
             return ConfigError("runtime.log_level", "is not a level of Python's logging.", hint)
+        case ValueError() if str(cause).startswith("max_workers must be greater"):
+            # from the pools that dlt makes of these settings
+            return ConfigError("load.workers or normalize.workers", "must be at least 1.")
         case MissingDependencyException():
             needed = " ".join(f"'{package}'" for package in cause.dependencies)
             return ConfigError(
