@@ -26,7 +26,7 @@ from docruns.store.target import Target
 from docruns.sync.lists import Platform, RunList
 from docruns.sync.plan import ListedRun
 from docruns.sync.sync import Sync
-from support.loading import FEW_LISTED, Loader, query
+from support.loading import FEW_LISTED, Loader, query, settled
 from support.truth import wrong
 
 Load = Callable[..., Summary]
@@ -189,6 +189,62 @@ def test_a_run_that_is_read_right_after_its_change(platform: Sandbox, tmp_path: 
     assert [load(), load()] == [1, 0]
     now += timedelta(hours=2)
     assert [load(), load()] == [1, 0]
+
+
+@pytest.mark.fault(50)
+def test_the_platforms_clock_is_ahead(platform: Sandbox, tmp_path: Path) -> None:
+    """A run that changed half a minute from now, by the clock of this machine, is read once more as well."""
+    now = datetime.fromisoformat(max(changes(platform).values())) + timedelta(days=1)
+    sync = replace(connect_extend(base_url=platform.extend_url), clock=lambda: now)
+
+    def load() -> int:
+        return load_runs(sync, Target("extend", tmp_path / "c.duckdb")).fetched
+
+    load()
+    (fresh,) = platform.extend.review(1)
+    now = datetime.fromisoformat(changes(platform)[fresh]) - timedelta(seconds=30)
+    assert [load(), load()] == [1, 0]
+    now += timedelta(minutes=3)
+    assert [load(), load()] == [1, 0]
+
+
+@pytest.mark.fault(50)
+def test_a_run_that_changes_while_its_answer_waits(platform: Sandbox, tmp_path: Path) -> None:
+    """Details are requested before a list is asked for sources, which may take minutes: an answer is as old as its
+    request, and a later load reads the run once more."""
+    now = datetime.fromisoformat("2026-09-26T00:01:00+00:00")
+    row = {
+        "id": "pr_waits",
+        "status": "PROCESSED",
+        "createdAt": "2026-09-26T00:00:00Z",
+        "updatedAt": "2026-09-26T00:00:00Z",
+    }
+
+    def put(value: str) -> None:
+        detail = {"object": "parse_run", **row, "metadata": {"value": value}}
+        del detail["createdAt"], detail["updatedAt"]
+        platform.extend.put(detail, row, resource="parse_runs")
+
+    def seeking(run_list: RunList) -> RunList:
+        def of_source(source: str) -> Iterator[list[ListedRun]]:
+            nonlocal now
+            for page in run_list.of_source(source):
+                if now.minute < 5:
+                    settled(lambda: platform.stats.details)
+                    put("new")
+                    now += timedelta(minutes=5)
+                yield page
+
+        return replace(run_list, of_source=of_source) if run_list.name == "parse_runs" else run_list
+
+    put("old")
+    sync = replace(connect_extend(base_url=platform.extend_url), clock=lambda: now)
+    target = Target("extend", tmp_path / "c.duckdb")
+    load_runs(replace(sync, lists=tuple(map(seeking, sync.lists))), target)
+    now += timedelta(hours=3)
+    load_runs(sync, target)
+    sql = "SELECT metadata ->> 'value' FROM extend.processor_runs WHERE id = 'pr_waits'"
+    assert query(target.database, sql) == [("new",)]
 
 
 @pytest.mark.fault(51)

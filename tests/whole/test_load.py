@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -36,7 +38,9 @@ from docruns.core.tables import RUN_TABLES, TABLES
 from docruns.sandbox import Sandbox
 from docruns.store import pipeline
 from docruns.store.duckdb.file import checkpoint, open_database
-from docruns.store.process.memory import gc_frozen
+from docruns.store.process.environment import private_files
+from docruns.store.process.memory import gc_frozen, system_memory_pool
+from docruns.store.process.threads import quick_thread_switches
 from docruns.store.target import Target, working_folder
 from docruns.sync import sync as sync_module
 from docruns.sync.sync import Sync
@@ -620,6 +624,28 @@ def test_a_load_leaves_the_process_as_it_was(load_extend: Loader, sandbox: Sandb
     assert inside == {0.002}
     with pytest.raises(RefusedError), Sandbox(runs=1, api_keys={"sk_right"}) as strict:
         load_extend(tmp_path / "f.duckdb", base_url=strict.extend_url)
+    assert now() == before
+
+
+@pytest.mark.usefixtures("unfrozen")
+def test_loads_at_once_leave_the_process_as_it_was() -> None:
+    """Of two loads in threads the one that began first ends first: the other one keeps the settings until its end."""
+
+    def now() -> tuple[object, ...]:
+        mask = os.umask(0o022)
+        os.umask(mask)
+        pool = pa.default_memory_pool().backend_name
+        return gc.get_threshold(), bool(gc.get_freeze_count()), pool, sys.getswitchinterval(), mask
+
+    first, second, before = ExitStack(), ExitStack(), now()
+    for each in (first, second):
+        for setting in (gc_frozen, system_memory_pool, quick_thread_switches, private_files):
+            each.enter_context(setting())
+    inside = now()
+    assert all(own != outside for own, outside in zip(inside, before, strict=True))
+    first.close()
+    assert now() == inside
+    second.close()
     assert now() == before
 
 

@@ -30,7 +30,6 @@ from ..store.arrow import (
 )
 from ..store.destinations import active_pipeline, traits_of
 from ..store.merges.hints import CONTRACT, Hints
-from ..sync.prefetch import IsKnown
 from ..sync.sync import Sync
 from .identity import check_storage_mode
 from .known_runs import (
@@ -80,7 +79,7 @@ class _RunRows:
         try:
             with sync.open_client():
                 if "processor_runs" in selected:
-                    yield from self._walk_all(is_known)
+                    yield from self._walk_all()
                 batches = sync.batches(self._main, self._states()[self._main.name], is_known)
                 yield from one_batch_at_a_time(batches)
             if "processor_runs" not in selected:
@@ -112,13 +111,12 @@ class _RunRows:
         read_half_loaded_again(self._sync)
         return dlt.current.source().resources.selected
 
-    def _walk_all(self, is_known: IsKnown) -> Iterator[None]:
-        """Walk all lists first: in some versions only lists have the dates of nested runs."""
+    def _walk_all(self) -> Iterator[None]:
+        """Walk all lists first: in some versions only lists have the dates of nested runs. No run is requested before:
+        its answer could be older than a row that a list shows later."""
         states = self._states()
         lists = [(run_list, states[run_list.name]) for run_list in (*self._others, self._main)]
-        for _ in self._sync.plans.walk_lists(lists):
-            self._sync.fetch_ahead(self._main, is_known)
-            yield None
+        yield from self._sync.plans.walk_lists(lists)
         self._sync.plans.begin_part()
         self._sync.note_listed(self._others)
 

@@ -40,7 +40,7 @@ class FetchContext(NamedTuple):
     """How a prefetcher sends requests.
 
     `reserve` is called before each request and may refuse it; at most `prefetch_limit()` requests are in
-    flight. A run needs no request where `is_loaded(id)` or where `is_known` names it.
+    flight. A run needs no request where `is_loaded(id)` or where `is_known` names it. `clock` gives the time in UTC.
     """
 
     client: Client
@@ -49,6 +49,15 @@ class FetchContext(NamedTuple):
     is_loaded: Callable[[str], bool]
     reserve: Callable[[], bool]
     prefetch_limit: Callable[[], int | None]
+    clock: Callable[[], datetime]
+
+
+class Taken(NamedTuple):
+    """A due run with its answer, which is no older than `requested_at`; both are None where no request was needed."""
+
+    run: ListedRun
+    outcome: Outcome | None
+    requested_at: datetime | None
 
 
 @dataclass
@@ -171,7 +180,7 @@ class Prefetcher:
         """Nested runs that came as summaries and must be fetched by their ids: they come first."""
         self.good: deque[ListedRun] = deque(maxlen=1)
         """The last run that could be loaded."""
-        self._requested: deque[tuple[ListedRun, bool]] = deque()
+        self._requested: deque[tuple[ListedRun, datetime | None]] = deque()
         self._looked_up = 0
         self._known: set[str] = set()
         self._outcomes: Iterator[Outcome] | None = None
@@ -188,7 +197,7 @@ class Prefetcher:
         """Answers about a few other runs of the list, some due and some loaded: does the platform work at all?"""
         if (detail := context.run_list.detail) is None:
             return
-        requested = [run for run, is_needed in self._requested if is_needed]
+        requested = [run for run, requested_at in self._requested if requested_at is not None]
         waiting = self.later + self.left
         first = len(waiting)
         due = _spread(range(first + len(requested)), 4)
@@ -231,20 +240,20 @@ class Prefetcher:
         """Due runs that were taken."""
         return self.total - len(self.later) - len(self.left) - len(self._requested)
 
-    def take(self, context: FetchContext, number: int | None) -> Iterator[tuple[ListedRun, Outcome | None]]:
-        """Runs, each with its answer or None where it needed no request, until `number` answers; None is all."""
+    def take(self, context: FetchContext, number: int | None) -> Iterator[Taken]:
+        """Runs in their order, until `number` answers; None is all."""
         while (number is None or number > 0) and self.fill(context):
-            run, is_needed = self._requested.popleft()
+            run, requested_at = self._requested.popleft()
             outcome = None
-            if is_needed:
+            if requested_at is not None:
                 outcome, self._ready = self._ready, None
                 number = None if number is None else number - 1
-            yield run, outcome
+            yield Taken(run, outcome, requested_at)
 
     def fill(self, context: FetchContext) -> bool:
         """Send the requests that are allowed, and wait until the next run can be taken; False where none can."""
         while not self.is_done:
-            if self._requested and (self._ready is not None or not self._requested[0][1]):
+            if self._requested and (self._ready is not None or self._requested[0][1] is None):
                 return True
             is_new = self._outcomes is None
             if self._outcomes is None:
@@ -266,7 +275,7 @@ class Prefetcher:
             if is_needed and not context.reserve():
                 return
             del rows[-1]
-            self._requested.append((run, is_needed))
+            self._requested.append((run, context.clock() if is_needed else None))
             if is_needed:
                 yield detail(run.id) if detail else Request("", subject=run.id)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from threading import Lock
 from typing import Any, Self
@@ -157,16 +157,9 @@ class Sync:
         is_left_out = self._sample is not None and run_id not in self._sample.ids
         return is_left_out or run_id in self.already_loaded
 
-    def fetch_ahead(self, run_list: RunList, is_known: IsKnown) -> None:
-        """Request the first details of a list that is planned already, while other lists are walked."""
-        planned = self.plans.planned.get(run_list.name)
-        # which runs a part of a load has is known when all lists are walked
-        if planned is not None and not self.settings.parts:
-            planned.fill(self._context(run_list, is_known, may_prefetch=False))
-
     def _context(self, run_list: RunList, is_known: IsKnown, may_prefetch: bool) -> FetchContext:
         reserve, limit = partial(self.quota.reserve, may_prefetch), self.quota.prefetch_limit
-        return FetchContext(self.client, run_list, is_known, self.is_loaded, reserve, limit)
+        return FetchContext(self.client, run_list, is_known, self.is_loaded, reserve, limit, self.clock)
 
     def batches(
         self,
@@ -252,15 +245,15 @@ class _ListLoad:
     def batches(self, context: FetchContext) -> Iterator[Tables]:
         """All batches but the last one."""
         rows = 0
-        for run, outcome in self._planned.take(context, self._sync.quota.remaining):
+        for run, outcome, requested_at in self._planned.take(context, self._sync.quota.remaining):
             self._sync.platform.keep(self._list, run, outcome, self._sync.known)
-            if outcome is None:
+            if outcome is None or requested_at is None:
                 self._sync.metrics.counts.unchanged += 1
                 self._note_loaded(run, run.is_final)
                 if self._sync.platform.has_nested_runs:
                     self._sync.versions.note_passed(run)
                 continue
-            batch = self._load_run(run, outcome, context)
+            batch = self._load_run(run, outcome, requested_at, context)
             self._pending.append((run, batch))
             rows += len(batch)
             if rows >= BATCH_ROWS:
@@ -277,7 +270,9 @@ class _ListLoad:
         else:
             self._save(self._moved_state())
 
-    def _load_run(self, run: ListedRun, outcome: Outcome, context: FetchContext) -> Batch:
+    def _load_run(
+        self, run: ListedRun, outcome: Outcome, requested_at: datetime, context: FetchContext
+    ) -> Batch:
         """The rows of a run, or those that say why it has none. Raises what is not this run's fault."""
         sync = self._sync
         sync.quota.consume()
@@ -310,30 +305,31 @@ class _ListLoad:
             # not a row of the list: the list's state does not know it
             sync.already_loaded.add(run.id)
         else:
-            self._note_parsed(run, parsed)
+            self._note_parsed(run, parsed, requested_at)
         sync.plans.tell("fetching", self._list.name, self._planned.taken, self._planned.total)
         return parsed.batch
 
-    def _note_parsed(self, run: ListedRun, parsed: ParsedRun) -> None:
+    def _note_parsed(self, run: ListedRun, parsed: ParsedRun, requested_at: datetime) -> None:
         """Advance the state over a run that is loaded. An answer that is older than the list is a failure too."""
         if parsed.has_older or is_older(parsed.updated_at, run.updated_at):
             text = f"the answer is older than the list, which shows a change at {run.updated_at}"
             parsed.batch.update(self._quarantine(run, ApiError(text), b""))
             return
         read = run._replace(status=parsed.status or run.status)
-        resolved = self._note_loaded(read, parsed.is_final, self._read_again(run, parsed))
+        resolved = self._note_loaded(read, parsed.is_final, self._read_again(run, parsed, requested_at))
         parsed.batch.update(quarantine.resolved_row(self._list.name, resolved, self._sync.clock()))
 
-    def _read_again(self, run: ListedRun, parsed: ParsedRun) -> datetime | None:
+    def _read_again(self, run: ListedRun, parsed: ParsedRun, requested_at: datetime) -> datetime | None:
         """When to read the run again: its answer has no date, and may have been older than the list."""
-        lag, now = self._sync.settings.replica_lag, self._sync.clock()
+        lag = self._sync.settings.replica_lag
         if not lag or self._list.detail is None or parsed.updated_at is not None:
             return None
-        if timedelta() <= now - run.changed < lag:
+        # the platform's clock may be ahead of this one
+        if -lag < requested_at - run.changed < lag:
             return run.changed + lag
         # a list that shows another final state is newer; one that shows an open state is older
         is_other = run.is_final and run.status is not None and parsed.status != run.status
-        return now if is_other and run.id not in self._state.reread else None
+        return requested_at if is_other and run.id not in self._state.reread else None
 
     def _note_gone(self, run: ListedRun) -> Batch:
         """A run that answers 404 again, and that its list no longer shows."""

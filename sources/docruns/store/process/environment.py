@@ -9,24 +9,23 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dlt.common.runtime.run_context import RunContext
 
+from .sharing import shared
+
 logger = logging.getLogger("docruns")
 
 _TELEMETRY = "RUNTIME__DLTHUB_TELEMETRY"
 
-_lock = threading.Lock()
-_inside = 0
-_outer_mask = 0
 _warned: set[Path] = set()
 
 
 @contextmanager
+@shared
 def private_files() -> Iterator[None]:
     """Create files and folders for their owner only (0600, 0700), and switch dlt's telemetry off.
 
@@ -34,22 +33,11 @@ def private_files() -> Iterator[None]:
     time are private as well. It can decorate a function.
     """
     disable_telemetry()
-    _mask(1)
+    before = os.umask(0o077)
     try:
         yield
     finally:
-        _mask(-1)
-
-
-def _mask(step: int) -> None:
-    """Loads may run in several threads: the first one sets the mask, the last one restores it."""
-    global _inside, _outer_mask
-    with _lock:
-        if step > 0 and _inside == 0:
-            _outer_mask = os.umask(0o077)
-        _inside += step
-        if _inside == 0:
-            os.umask(_outer_mask)
+        os.umask(before)
 
 
 def disable_telemetry() -> None:

@@ -10,8 +10,11 @@ from importlib.abc import MetaPathFinder
 from threading import Event
 from typing import Any
 
+from .sharing import shared
+
 
 @contextmanager
+@shared
 def system_memory_pool() -> Iterator[None]:
     """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a heavy
     load, and was slower."""
@@ -60,6 +63,7 @@ _HAS_FROZEN = Event()
 
 
 @contextmanager
+@shared
 def gc_frozen() -> Iterator[None]:
     """Exclude the objects that exist now, above all modules, from garbage collection, and collect less often.
 

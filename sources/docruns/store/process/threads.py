@@ -6,10 +6,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .sharing import shared
+
 _SWITCH_S = 0.002
 
 
 @contextmanager
+@shared
 def quick_thread_switches() -> Iterator[None]:
     """Let a thread that waits for the interpreter get it after 2 ms; Python's default is 5.
 
