@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,23 @@ def test_lineage_of_a_file_that_a_run_names_twice(copied: Path) -> None:
         f"{leaves} extend.fields f JOIN extend.processor_runs r ON r.id = f.processor_run_id WHERE f.kind = 'leaf' "
         "AND f.edit_kind IS DISTINCT FROM 'removed' AND r.deleted_at IS NULL",
     )
+
+
+def test_the_version_before_is_the_one_that_first_ran_before(copied: Path) -> None:
+    """Also where both first ran in one week, and where their numbers are in another order."""
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute(
+            "UPDATE extend.processor_runs SET created_at = TIMESTAMPTZ '2026-08-03 12:00:00Z' - "
+            "to_minutes(CAST(CAST(processor_version AS DOUBLE) * 10 AS BIGINT)) WHERE processor_version IS NOT NULL"
+        )
+    found = query(
+        copied,
+        "SELECT DISTINCT processor_id, processor_version, previous_version FROM extend_answers.drift WHERE "
+        "processor_version IS NOT NULL ORDER BY processor_id, CAST(processor_version AS DOUBLE) DESC",
+    )
+    assert len(found) > len({processor for processor, _, _ in found})
+    for (processor, version, _), (following, _, previous) in pairwise(found):
+        assert previous == (version if processor == following else None)
 
 
 def test_cost_adds_up_to_the_bill(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ WITH weeks AS (
     SELECT
         l.processor_id, l.processor_name, l.processor_version,
         CAST(date_trunc('week', l.created_at AT TIME ZONE 'UTC') AS DATE) AS week,
-        count(DISTINCT l.processor_run_id) AS documents,
+        count(DISTINCT l.processor_run_id) AS documents, min(l.created_at) AS first_at,
         avg(coalesce(l.logprobs_confidence, l.ocr_confidence, l.confidence)) AS mean_score,
         count(*) FILTER (WHERE l.is_reviewed) AS leaves,
         avg(CASE WHEN l.is_reviewed THEN CASE WHEN l.is_right THEN 1.0 ELSE 0.0 END END) AS accuracy
@@ -16,7 +16,7 @@ WITH weeks AS (
 ),
 versions AS (
     SELECT
-        processor_id, processor_version, min(week) AS first_week,
+        processor_id, processor_version, min(first_at) AS first_at,
         sum(leaves * accuracy) / nullif(sum(leaves), 0) AS accuracy
     FROM weeks
     GROUP BY 1, 2
@@ -24,9 +24,9 @@ versions AS (
 ordered AS (
     SELECT
         v.*,
-        lag(v.processor_version) OVER (PARTITION BY v.processor_id ORDER BY v.first_week, v.processor_version) AS previous_version,
+        lag(v.processor_version) OVER (PARTITION BY v.processor_id ORDER BY v.first_at, v.processor_version) AS previous_version,
         v.accuracy
-            - lag(v.accuracy) OVER (PARTITION BY v.processor_id ORDER BY v.first_week, v.processor_version) AS change
+            - lag(v.accuracy) OVER (PARTITION BY v.processor_id ORDER BY v.first_at, v.processor_version) AS change
     FROM versions v
 )
 SELECT
