@@ -106,6 +106,32 @@ def test_an_address_without_a_password(
     assert err.splitlines()[-1] == said
 
 
+@pytest.mark.parametrize("command", ["verify", "sweep", "push"])
+def test_a_dataset_that_was_never_loaded(
+    docruns: Run, sandbox: Sandbox, tmp_path: Path, command: str
+) -> None:
+    """A misspelt --dataset is an error, not a dataset without runs: nothing is sent, and nothing is made."""
+    database, address = tmp_path / "n.duckdb", ("--base-url", sandbox.extend_url)
+    assert docruns("load", "extend", "--database", str(database), *address)[0] == 0
+    sandbox.stats.reset()
+    rows = ("--from", "SELECT id, 'x' AS \"metadata.typo\" FROM extend.workflow_runs LIMIT 1")
+    options = (
+        *address,
+        "--database",
+        str(database),
+        "--dataset",
+        "extnd",
+        *(rows if command == "push" else ()),
+    )
+    code, _, err = docruns(command, "extend", *options)
+    assert code == 2
+    assert "--dataset" in err and "holds no runs of extend" in err
+    assert sandbox.stats.requests == 0
+    assert query(
+        database, "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'extnd'"
+    ) == [(0,)]
+
+
 def test_a_level_of_logging_that_is_none(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ import dlt
 from ..core.errors import ConfigError
 from ..core.privacy import storage_mode_error
 from ..store.destinations import active_pipeline, traits_of
-from ..store.lookup import Pipeline, has_package
+from ..store.lookup import Pipeline, has_package, providers
 from ..sync.lists import Platform
 
 logger = logging.getLogger("docruns")
@@ -169,6 +169,14 @@ def check_stored_identity(platform: Platform, running: Pipeline, *, only_reads: 
     changed = [name for name in now if name in before and before[name] != now[name]]
     if changed:
         raise _identity_error(platform, changed[-1], before, running.dataset_name)
+
+
+def require_runs(platform: Platform, running: Pipeline, where: str) -> None:
+    """ConfigError where the dataset was never loaded from the platform: its name may be misspelt. `where`: the target in
+    messages."""
+    if platform.name not in providers(running):
+        hint = f"Run `docruns load {platform.name}` first, or name the dataset that it has loaded."
+        raise ConfigError("--dataset", f"{where} holds no runs of {platform.name}.", hint)
 
 
 def _identity_error(platform: Platform, name: str, before: Mapping[str, Any], dataset: str) -> ConfigError:

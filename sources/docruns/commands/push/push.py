@@ -32,7 +32,7 @@ from ...core.tables import Row
 from ...providers import changes
 from ...providers.changes import Change, Comparison, DesiredRun, Problem, RemoteRun, Stored
 from ...providers.extend import updates
-from ...providers.identity import check_stored_identity
+from ...providers.identity import check_stored_identity, require_runs
 from ...store.destinations import traits_of
 from ...store.failures import translate_errors
 from ...store.lookup import Pipeline
@@ -110,6 +110,7 @@ def push_rows(
             if not traits_of(running).takes_updates:
                 reason = f"{target.destination} keeps files, and `pushes` must be a table."
                 raise ConfigError("--destination", reason)
+            require_runs(platform, running, str(target))
             check_stored_identity(platform, running, only_reads=dry_run)
             check_stored_privacy(platform, running)
             if dry_run:

@@ -28,6 +28,7 @@ from ...core.errors import LACKS_RUNS
 from ...core.flatten.values import NUL_SPELLED
 from ...core.parsed import NestedLink, ParentStep
 from ...core.tables import PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
+from ...providers.identity import require_runs
 from ...store import lookup
 from ...store.destinations import traits_of
 from ...store.failures import translate_errors
@@ -169,6 +170,7 @@ def verify_runs(
     result = VerifyResult(platform.name)
     before = platform.client.usage.requests
     with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
+        require_runs(platform, running, str(target))
         with platform.client:
             # a load that was shown too little must not be compared with what it was shown
             lists = ListInventory(platform, progress, is_check=True)
