@@ -106,7 +106,7 @@ def test_an_address_without_a_password(
     assert err.splitlines()[-1] == said
 
 
-@pytest.mark.parametrize("command", ["verify", "sweep", "push"])
+@pytest.mark.parametrize("command", ["verify", "sweep", "push", "forget"])
 def test_a_dataset_that_was_never_loaded(
     docruns: Run, sandbox: Sandbox, tmp_path: Path, command: str
 ) -> None:
@@ -114,16 +114,12 @@ def test_a_dataset_that_was_never_loaded(
     database, address = tmp_path / "n.duckdb", ("--base-url", sandbox.extend_url)
     assert docruns("load", "extend", "--database", str(database), *address)[0] == 0
     sandbox.stats.reset()
-    rows = ("--from", "SELECT id, 'x' AS \"metadata.typo\" FROM extend.workflow_runs LIMIT 1")
-    options = (
-        *address,
-        "--database",
-        str(database),
-        "--dataset",
-        "extnd",
-        *(rows if command == "push" else ()),
-    )
-    code, _, err = docruns(command, "extend", *options)
+    own: dict[str, tuple[str, ...]] = {
+        "push": (*address, "--from", "SELECT id, 'x' AS \"metadata.typo\" FROM extend.workflow_runs LIMIT 1"),
+        "forget": ("--id", "workflow_run_x"),
+    }
+    where = ("--database", str(database), "--dataset", "extnd")
+    code, _, err = docruns(command, "extend", *where, *own.get(command, address))
     assert code == 2
     assert "--dataset" in err and "holds no runs of extend" in err
     assert sandbox.stats.requests == 0

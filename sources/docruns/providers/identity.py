@@ -171,12 +171,12 @@ def check_stored_identity(platform: Platform, running: Pipeline, *, only_reads: 
         raise _identity_error(platform, changed[-1], before, running.dataset_name)
 
 
-def require_runs(platform: Platform, running: Pipeline, where: str) -> None:
+def require_runs(provider: str, running: Pipeline, where: str) -> None:
     """ConfigError where the dataset was never loaded from the platform: its name may be misspelt. `where`: the target in
     messages."""
-    if platform.name not in providers(running):
-        hint = f"Run `docruns load {platform.name}` first, or name the dataset that it has loaded."
-        raise ConfigError("--dataset", f"{where} holds no runs of {platform.name}.", hint)
+    if provider not in providers(running):
+        hint = f"Run `docruns load {provider}` first, or name the dataset that it has loaded."
+        raise ConfigError("--dataset", f"{where} holds no runs of {provider}.", hint)
 
 
 def _identity_error(platform: Platform, name: str, before: Mapping[str, Any], dataset: str) -> ConfigError:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...core.errors import ConfigError
 from ...core.tables import BY_NAME, RUN_TABLES, Table
+from ...providers.identity import require_runs
 from ...store import lookup
 from ...store.archive.folder import Folder
 from ...store.archive.rewriting import remove_runs
@@ -101,6 +102,7 @@ def forget_runs(
             done.answers = remove_runs(Folder(archive, provider), ids).rows
             return done
         with open_pipeline(provider, target, on_wait) as running:
+            require_runs(provider, running, str(target))
             every = _with_inner_runs(running, ids)
             if archive is not None:
                 done.answers = remove_runs(Folder(archive, provider), every).rows

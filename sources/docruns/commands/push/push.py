@@ -110,7 +110,7 @@ def push_rows(
             if not traits_of(running).takes_updates:
                 reason = f"{target.destination} keeps files, and `pushes` must be a table."
                 raise ConfigError("--destination", reason)
-            require_runs(platform, running, str(target))
+            require_runs(platform.name, running, str(target))
             check_stored_identity(platform, running, only_reads=dry_run)
             check_stored_privacy(platform, running)
             if dry_run:

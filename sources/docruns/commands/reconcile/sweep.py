@@ -115,7 +115,7 @@ def sweep_deleted(
         if not traits_of(running).takes_updates:
             reason = f"{target.destination} keeps files, whose rows cannot be changed."
             raise ConfigError("--destination", reason)
-        require_runs(platform, running, str(target))
+        require_runs(platform.name, running, str(target))
         _check_one_workspace(running)
         lists = ListInventory(platform, progress)
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}

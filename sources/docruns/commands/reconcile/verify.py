@@ -170,7 +170,7 @@ def verify_runs(
     result = VerifyResult(platform.name)
     before = platform.client.usage.requests
     with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
-        require_runs(platform, running, str(target))
+        require_runs(platform.name, running, str(target))
         with platform.client:
             # a load that was shown too little must not be compared with what it was shown
             lists = ListInventory(platform, progress, is_check=True)
