@@ -100,9 +100,9 @@ TOML = {
     "base_ulr = 'x'": ("sources.extend.base_ulr: is no setting. Did you mean base_url?"),
     "field_value = 'drop'": ("Did you mean field_values?"),
     "wombat = 1": ("sources.extend.wombat: is no setting. Known: api_key, api_version,"),
-    "chunk_runs = 'ten'": "chunk_runs: has a value of the wrong type: it must be int",
-    "include_parse_output = 'maybe'": "include_parse_output: has a value of the wrong type: it must be bool",
-    "api_key = 'sk_secret_0123456789'": "api_key: is a secret, and config.toml is not a place for secrets",
+    "chunk_runs = 'ten'": "sources.extend.chunk_runs: has a value of the wrong type: it must be int",
+    "include_parse_output = 'maybe'": "sources.extend.include_parse_output: has a value of the wrong type: it must be bool",
+    "api_key = 'sk_secret_0123456789'": "sources.extend.api_key: is a secret, and config.toml is not a place for secrets",
 }
 
 

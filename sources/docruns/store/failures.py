@@ -253,8 +253,9 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
     return from_dlt_config(cause)
 
 
-def from_dlt_config(cause: BaseException) -> ConfigError | None:
-    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a value."""
+def from_dlt_config(cause: BaseException, section: str = "") -> ConfigError | None:
+    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a value. `section` with
+    a dot at its end: where a setting is whose error names no section."""
     match cause:
         case ConfigFieldMissingException():
             key = _missing_key(cause)
@@ -269,10 +270,12 @@ def from_dlt_config(cause: BaseException) -> ConfigError | None:
             return ConfigError(f".dlt/{cause.provider_name}", f"cannot be read{where}: is it TOML?")
         case ValueNotSecretException():
             text = f"is a secret, and {cause.provider_name} is not a place for secrets."
-            return ConfigError(cause.key, text, "Put it into .dlt/secrets.toml.")
+            return ConfigError(f"{section}{cause.key}", text, "Put it into .dlt/secrets.toml.")
         case ConfigValueCannotBeCoercedException():
             kind = getattr(cause.hint, "__name__", str(cause.hint))
-            return ConfigError(cause.field_name, f"has a value of the wrong type: it must be {kind}.")
+            return ConfigError(
+                f"{section}{cause.field_name}", f"has a value of the wrong type: it must be {kind}."
+            )
         case UnknownDestinationModule():
             return ConfigError("--destination", f"{cause.ref} is not a destination of dlt.")
         case InvalidInMemoryDuckdbCredentials():

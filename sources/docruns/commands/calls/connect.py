@@ -106,6 +106,6 @@ def connect_platform(provider: str, settings: Mapping[str, Any]) -> Platform:
             given.setdefault("chunk_runs", CHUNK_RUNS)
         return connect(**given)
     except Exception as error:
-        if (known := from_dlt_config(error)) is None:
+        if (known := from_dlt_config(error, f"sources.{provider}.")) is None:
             raise
         raise known from error
