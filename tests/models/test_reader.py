@@ -321,6 +321,19 @@ def test_a_setting_for_what_matters(copied: Path, monkeypatch: pytest.MonkeyPatc
     assert "answers.critical" in run("models", "--database", str(copied), code=2)
 
 
+def test_critical_fields_that_no_document_has(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A processor or a field that the dataset lacks is named: without a word, all of its fields would count, or none."""
+    critical = {"Suplier invoice": ["total"], "Supplier invoice": ["invoice_number", "invoice_nr"]}
+    monkeypatch.setenv("ANSWERS__CRITICAL", json.dumps(critical))
+    run("models", "--database", str(copied), "--dataset", "extend")
+    assert [record.getMessage() for record in caplog.records] == [
+        'answers.critical."Suplier invoice": extend has no extractions of that processor',
+        'answers.critical."Supplier invoice": no extraction has the field invoice_nr',
+    ]
+
+
 def test_no_views(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `answers.views` false a load makes none, and a model's name gets an error that says what to do."""
     monkeypatch.setenv("ANSWERS__VIEWS", "false")

@@ -121,6 +121,37 @@ def test_what_a_file_says_is_a_setting_and_of_its_type(
     assert "Traceback" not in ended.err and "sk_secret" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[answers]\nview = false", "answers.view: is no setting. Did you mean views?"),
+        ("[answers.critcal]\nInvoice = ['total']", "answers.critcal: is no setting. Did you mean critical?"),
+    ],
+)
+def test_what_a_file_says_of_the_answers_is_a_setting(
+    line: str, said: str, children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """A misspelt key of [answers] is an error before anything is loaded, as one of [sources.extend] is."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(line)
+    before = platform.stats.requests
+    ended = children.run(tmp_path, "load", "extend", "--base-url", platform.extend_url)
+    assert (ended.code, platform.stats.requests) == (2, before), ended.err
+    assert said in ended.err
+
+
+def test_a_variable_of_the_answers_is_a_setting(
+    children: Children, platform: Sandbox, tmp_path: Path
+) -> None:
+    """As in a file."""
+    environment = {"ANSWERS__MATERIALISED": "table"}
+    ended = children.run(
+        tmp_path, "load", "extend", "--base-url", platform.extend_url, environment=environment
+    )
+    assert ended.code == 2
+    assert "ANSWERS__MATERIALISED: is no setting. Did you mean materialized?" in ended.err
+
+
 SECTIONS = """
 [source.extend]
 api_key = "sk_of_this_project"

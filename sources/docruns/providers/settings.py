@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import wraps
@@ -209,17 +209,27 @@ def refuse_unknown_settings(provider: str, known: Iterable[str]) -> None:
 
     dlt ignores unknown keys, so a misspelled host or `field_values` would silently have its default.
     """
-    names = set(known)
-    start = f"SOURCES__{provider}__".upper()
-    for config_provider in dlt.config.config_providers:
-        section, _ = config_provider.get_value(provider, dict, "", "sources")
-        values: dict[str, Any] = section if isinstance(section, dict) else {}
-        for name, value in values.items():
-            # a nested table is a setting of dlt, such as one of a resource
-            if name not in names and not isinstance(value, dict):
-                raise unknown_setting(f"sources.{provider}.{name}", name, names)
+    # a nested table is a setting of dlt, such as one of a resource
+    refuse_unknown_keys(("sources", provider), known, has_others_tables=True)
     if provider == "extend":
         _refuse_beside_secrets()
+
+
+def refuse_unknown_keys(
+    section: Sequence[str], known: Iterable[str], *, has_others_tables: bool = False
+) -> None:
+    """ConfigError for an unknown key in a section of dlt's configuration, in a file or in the environment.
+
+    `has_others_tables`: its nested tables are not all settings of docruns.
+    """
+    names = set(known)
+    for config_provider in dlt.config.config_providers:
+        table, _ = config_provider.get_value(section[-1], dict, "", *section[:-1])
+        values: dict[str, Any] = table if isinstance(table, dict) else {}
+        for name, value in values.items():
+            if name not in names and not (has_others_tables and isinstance(value, dict)):
+                raise unknown_setting(".".join([*section, name]), name, names)
+    start = "__".join([*section, ""]).upper()
     for variable in os.environ:
         name = variable.removeprefix(start).lower()
         if variable.startswith(start) and "__" not in name and name not in names:

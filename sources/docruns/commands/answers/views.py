@@ -11,6 +11,7 @@ docruns is somebody else's: it stays.
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -34,9 +35,12 @@ from ...models.model import (
     models,
     schema_name,
 )
+from ...providers.settings import refuse_unknown_keys
 from ...store.destinations import DestinationTraits
 from ...store.duckdb.file import quote
 from .statements import MADE, NOTHING, Made, Making
+
+logger = logging.getLogger("docruns")
 
 SECTION = "answers"
 """The section of the configuration."""
@@ -45,6 +49,13 @@ VIEW, TABLE = "view", "table"
 """The values of the setting `materialized`."""
 
 _COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s"
+
+_CRITICAL = """
+SELECT DISTINCT coalesce(r.processor_name, r.processor_id, 'inline'), f.field
+FROM {dataset}.fields f JOIN {dataset}.processor_runs r ON r.id = f.processor_run_id
+WHERE f.kind = 'leaf' AND r.type = 'EXTRACT' AND r.deleted_at IS NULL
+"""
+"""The fields of each processor, under the names that the models have for them."""
 
 _CHANGING = (WORKFLOW_RUNS, PROCESSOR_RUNS, EVALUATION_ITEMS)
 """The tables whose packages and marks of deleted rows tell whether stored models are those of the rows."""
@@ -66,7 +77,8 @@ class AnswerSettings(NamedTuple):
 
 
 def answer_settings() -> AnswerSettings:
-    """The settings in the section `answers`. ConfigError for a value of another kind."""
+    """The settings in the section `answers`. ConfigError for an unknown key, and for a value of another kind."""
+    refuse_unknown_keys((SECTION,), AnswerSettings._fields)
     views, materialized, critical = (_setting(name) for name in AnswerSettings._fields)
     if not isinstance(views, bool | None):
         raise ConfigError(f"{SECTION}.views", f"is {views!r}.", "Write true or false.")
@@ -127,6 +139,7 @@ def make_views(
         if "fields" not in existing:
             return 0
         _analyze(client, traits)
+        _warn_of_critical(client, settings.critical)
         making = making._replace(views=_views(client, dialect, existing, is_stored))
         return _make(client, traits, making, made, is_filled=is_new or materialized == TABLE)
     except DestinationException as error:
@@ -160,6 +173,22 @@ def _views(client: Client, dialect: str, existing: Existing, is_stored: bool) ->
         ),
         *per_processor.views(leaves, dataset),
     ]
+
+
+def _warn_of_critical(client: Client, critical: Critical) -> None:
+    """Name the keys of the setting that no leaf of the dataset has: they are misspelt, or their runs are not loaded."""
+    if not critical:
+        return
+    query = _CRITICAL.format(dataset=quote(client.dataset_name))
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    for processor, field in client.execute_sql(query) or ():
+        known[processor].add(field)
+    for processor, fields in critical.items():
+        key = f'{SECTION}.critical."{processor}"'
+        if processor not in known:
+            logger.warning("%s: %s has no extractions of that processor", key, client.dataset_name)
+        elif unknown := sorted({*fields} - known[processor]):
+            logger.warning("%s: no extraction has the field %s", key, ", ".join(unknown))
 
 
 def _make(
