@@ -5,12 +5,15 @@ other.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from docruns.commands.load import load_runs
+from docruns.commands.reconcile.sweep import sweep_deleted
+from docruns.commands.reconcile.verify import verify_runs
 from docruns.core.errors import ConfigError
 from docruns.core.settings import platform_of
 from docruns.providers.extend import connect_extend
@@ -104,6 +107,22 @@ def test_versions_whose_runs_have_other_ids_do_not_mix(tmp_path: Path, sandbox: 
     with pytest.raises(ConfigError, match=r"other ids.*--dataset") as refused:
         load_into(database, sandbox, api_version="2026-02-09", full=full)
     assert refused.value.key == "sources.extend.api_version"
+
+
+@pytest.mark.parametrize("compare", [verify_runs, sweep_deleted])
+def test_runs_of_a_version_with_other_ids_are_not_compared(
+    tmp_path: Path, sandbox: Sandbox, compare: Callable[..., Any]
+) -> None:
+    """All runs would be missing, or gone. The words are those of a load, which would refuse as well."""
+    database = tmp_path / "d.duckdb"
+    load_into(database, sandbox, api_version="2025-04-21")
+    with pytest.raises(ConfigError) as refused:
+        load_into(database, sandbox)
+    requests = sandbox.stats.requests
+    with pytest.raises(ConfigError) as found:
+        compare(connect(sandbox, "extend"), Target("extend", database))
+    assert str(found.value) == str(refused.value)
+    assert sandbox.stats.requests == requests
 
 
 def test_a_dataset_that_says_nothing_takes_what_comes(

@@ -46,7 +46,7 @@ from ...core.errors import (
 )
 from ...core.settings import CONFIRM
 from ...net.messages import Request
-from ...providers.identity import require_runs
+from ...providers.identity import check_stored_identity, require_runs
 from ...store.destinations import sql_client, traits_of
 from ...store.failures import translate_errors
 from ...store.lookup import Pipeline, values_of
@@ -116,6 +116,7 @@ def sweep_deleted(
             reason = f"{target.destination} keeps files, whose rows cannot be changed."
             raise ConfigError("--destination", reason)
         require_runs(platform.name, running, str(target))
+        check_stored_identity(platform, running)
         _check_one_workspace(running)
         lists = ListInventory(platform, progress)
         result.listed = {name: len(rows) for name, rows in lists.rows.items()}

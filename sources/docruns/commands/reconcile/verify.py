@@ -28,7 +28,7 @@ from ...core.errors import LACKS_RUNS
 from ...core.flatten.values import NUL_SPELLED
 from ...core.parsed import NestedLink, ParentStep
 from ...core.tables import PROCESSOR_RUNS, SYNCS, TABLES, WORKFLOW_RUNS, Column, Table
-from ...providers.identity import require_runs
+from ...providers.identity import check_stored_identity, require_runs
 from ...store import lookup
 from ...store.destinations import traits_of
 from ...store.failures import translate_errors
@@ -171,6 +171,7 @@ def verify_runs(
     before = platform.client.usage.requests
     with translate_errors(target), open_for_reading(platform.name, target, on_wait) as running:
         require_runs(platform.name, running, str(target))
+        check_stored_identity(platform, running)
         with platform.client:
             # a load that was shown too little must not be compared with what it was shown
             lists = ListInventory(platform, progress, is_check=True)
