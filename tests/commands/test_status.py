@@ -11,6 +11,7 @@ from docruns.commands.health.status import reports
 from docruns.core.errors import LockedError
 from docruns.sandbox import Sandbox
 from docruns.store.target import LockHolder, Target, exclusive, lock_holders
+from proofs.children import Children
 from support.loading import Loader
 from support.processes import HOLD_FILE, another
 
@@ -45,6 +46,19 @@ def test_report_of_a_loaded_database(load_extend: Loader, sandbox: Sandbox, tmp_
         (found,) = reports(path, lambda: lock_holders(path))
         assert found["workflow_runs"] == 40
         assert found["at_work"]["command"] == "docruns load extend"
+
+
+def test_plain_files_are_not_counted(tmp_path: Path, children: Children, few_runs: Sandbox) -> None:
+    """Right after a load, `status` said that nothing was loaded."""
+    where = ("--destination", "filesystem", "--table-format", "none")
+    environment = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(tmp_path / "log")}
+    loaded = children.run(
+        tmp_path, "load", "extend", "--base-url", few_runs.extend_url, *where, environment=environment
+    )
+    assert loaded.code == 0, loaded.err
+    ended = children.run(tmp_path, "status", *where, environment=environment)
+    assert (ended.code, ended.out) == (2, "")
+    assert "filesystem keeps plain files, which status cannot query" in ended.err
 
 
 def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...core.codec import utc
+from ...core.errors import ConfigError
 from ...core.tables import BY_NAME, ROWS_VERSION
 from ...store import lookup
 from ...store.failures import translate_errors
@@ -17,7 +18,13 @@ from .status import at_work_of
 
 
 def reports_elsewhere(targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """A report for each dataset that holds runs. The process at work is one of this machine."""
+    """A report for each dataset that holds runs. The process at work is one of this machine. ConfigError for plain files:
+    nothing says which rows of a run are the newest, so they cannot be counted.
+    """
+    for target in targets:
+        if target.traits.is_log:
+            reason = f"{target.destination} keeps plain files, which status cannot query."
+            raise ConfigError("--destination", reason, "The summary of each load says what it has added.")
     return [found for target in targets for found in _reports(target)]
 
 
