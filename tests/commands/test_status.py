@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from docruns.commands.cli.console import as_report
 from docruns.commands.health.status import reports
 from docruns.core.errors import LockedError
 from docruns.sandbox import Sandbox
@@ -62,14 +63,16 @@ def test_plain_files_are_not_counted(tmp_path: Path, children: Children, few_run
 
 
 def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
-    """While a load has the database open, status reports its process at once. For another program it
-    waits."""
+    """While a load has the database open, status reports its process at once, in words or as JSON values. For
+    another program it waits."""
     path = tmp_path / "t.duckdb"
     who = LockHolder(4711, "2026-11-22T07:00:00Z", "docruns load plextera")
     with another(HOLD_FILE, str(path)) as process:
         found = reports(path, lambda: {"claims": who}, wait_s=60)
         holder = {"pid": 4711, "since": "2026-11-22T07:00:00Z", "command": "docruns load plextera"}
         assert found == [{"dataset": "claims", "at_work": holder}]
+        said = "claims\n  at_work                `docruns load plextera` (process 4711) since 2026-11-22T07:00:00Z"
+        assert as_report(found, str(path)) == said
         with pytest.raises(LockedError, match=f"PID {process.pid}"):
             reports(path, no_process, wait_s=0.3)
 

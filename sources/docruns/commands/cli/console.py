@@ -123,10 +123,13 @@ def quarantine_notice(number: int, target: Target) -> str:
 
 def as_report(datasets: list[dict[str, Any]], database: str) -> str:
     """What a database holds, one value a line."""
+    from ...store.target import LockHolder
+
     lines: list[str] = []
     for dataset in datasets:
         lines.append(dataset["dataset"])
-        for name, value in dataset.items():
+        for name, found in dataset.items():
+            value = LockHolder(**found) if name == "at_work" and found is not None else found
             if name != "dataset":
                 lines.append(f"  {name:<22} {value if value is not None else '-'}")
     return "\n".join(lines) or f"{database}: nothing is loaded yet"
