@@ -62,6 +62,36 @@ def test_plain_files_are_not_counted(tmp_path: Path, children: Children, few_run
     assert "filesystem keeps plain files, which status cannot query" in ended.err
 
 
+def test_views_of_a_lake(loaded: Path, few_runs: Sandbox, children: Children, tmp_path: Path) -> None:
+    """The file that `models --over` makes holds no rows: status and doctor say which destination to ask, and what would
+    change rows is refused before any request. All of them failed."""
+    path = tmp_path / "views.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"ATTACH '{loaded}' AS loaded; CREATE SCHEMA extend")
+        for name in ("syncs", "workflow_runs", "processor_runs", "fields"):
+            file = tmp_path / f"{name}.parquet"
+            connection.execute(f"COPY loaded.extend.{name} TO '{file}'")
+            connection.execute(f"CREATE VIEW extend.{name} AS SELECT * FROM read_parquet('{file}')")
+    where = ("--database", str(path))
+    ended = children.run(tmp_path, "status", *where)
+    command = "docruns status --destination filesystem --table-format delta --dataset extend"
+    advice = f"`{command}` (or iceberg) asks the lake."
+    assert (ended.code, ended.out.splitlines()[:2]) == (
+        0, ["extend", f"  views_of_a_lake        no rows are in this file. {advice}"],
+    ), ended.err  # fmt: skip
+    ended = children.run(tmp_path, "doctor", *where)
+    assert ended.code == 0, ended.err
+    assert f"extend\n  rows        it holds views of a lake, and no rows\n              {advice}" in ended.out
+    before = few_runs.stats.requests
+    for command in (("load", "extend"), ("sweep", "extend")):
+        ended = children.run(tmp_path, *command, *where, "--base-url", few_runs.extend_url)
+        assert ended.code == 2, ended.err
+        assert "holds views of a lake, which take no rows" in ended.err
+    assert few_runs.stats.requests == before
+    ended = children.run(tmp_path, "forget", "extend", "--id", "run_1", *where)
+    assert (ended.code, "holds views of a lake" in ended.err) == (2, True), ended.err
+
+
 def test_status_while_a_load_has_the_database(tmp_path: Path) -> None:
     """While a load has the database open, status reports its process at once, in words or as JSON values. For
     another program it waits."""

@@ -47,7 +47,7 @@ from ..store.pipeline import (
 from ..store.process.environment import private_files
 from ..store.process.memory import gc_frozen, system_memory_pool
 from ..store.process.threads import quick_thread_switches
-from ..store.target import Target, exclusive, working_folder
+from ..store.target import Target, exclusive, refuse_views, working_folder
 from ..sync.lists import Platform, Sample
 from ..sync.metrics import Progress
 from ..sync.sync import Sync
@@ -293,7 +293,8 @@ def _make_views(running: dlt.Pipeline, client: Client) -> None:
 
 
 def check_provider(running: dlt.Pipeline, provider: str, target: Target) -> None:
-    """ConfigError where the target's dataset holds runs of another platform."""
+    """ConfigError where the target's dataset holds runs of another platform, or views of a lake."""
+    refuse_views(running, target)
     for other in lookup.providers(running) - {provider}:
         raise ConfigError(
             "--dataset",

@@ -117,6 +117,30 @@ def require_database(target: Target) -> None:
         raise ConfigError("--database", f"{target.database} does not exist.", "Run `docruns load` first.")
 
 
+_VIEWS = """
+SELECT 1 FROM duckdb_views() WHERE schema_name = %s AND view_name = 'syncs' AND database_name = current_database()
+"""
+
+
+def how_to_ask(dataset: str) -> str:
+    """What to do where a dataset in a file holds views of a lake, to see its rows."""
+    command = f"docruns status --destination filesystem --table-format delta --dataset {dataset}"
+    return f"`{command}` (or iceberg) asks the lake."
+
+
+def refuse_views(running: dlt.Pipeline, target: Target) -> None:
+    """ConfigError where the dataset in a file holds views of a lake, which take no rows."""
+    if not target.traits.has_file:
+        return
+    with sql_client(running) as client:
+        if client.execute_sql(_VIEWS, target.dataset):
+            raise ConfigError(
+                "--database",
+                f"{target.dataset} in {target.database} holds views of a lake, which take no rows.",
+                "Name another file, or load into the lake: --destination filesystem.",
+            )
+
+
 @contextmanager
 def exclusive(target: Target, command: str) -> Iterator[None]:
     """Keep all other loads of this machine off the target. LockedError where one is running."""

@@ -26,7 +26,7 @@ from ...store.duckdb.rewrite import rewrite_database
 from ...store.failures import translate_errors
 from ...store.pipeline import commit_state, open_pipeline
 from ...store.process.environment import private_files
-from ...store.target import Target, exclusive, working_folder
+from ...store.target import Target, exclusive, refuse_views, working_folder
 from ..answers.views import refill_tables
 
 _AT_ONCE = 500
@@ -102,6 +102,7 @@ def forget_runs(
             done.answers = remove_runs(Folder(archive, provider), ids).rows
             return done
         with open_pipeline(provider, target, on_wait) as running:
+            refuse_views(running, target)
             require_runs(provider, running, str(target))
             every = _with_inner_runs(running, ids)
             if archive is not None:

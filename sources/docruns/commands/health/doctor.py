@@ -24,7 +24,7 @@ from ...core.tables import TABLES
 from ...models.reader import datasets_of
 from ...store.duckdb.file import open_database
 from ...store.failures import translate_errors
-from ...store.target import LockHolder, Target, lock_holders, working_folder
+from ...store.target import LockHolder, Target, how_to_ask, lock_holders, working_folder
 from ..calls.connect import connect_platform
 from .check import PATIENCE_S
 from .status import Tables, report
@@ -85,8 +85,12 @@ def examine(database: Path, limits: Limits) -> list[Finding]:
             open_database(database, read_only=True, wait_s=0 if at_work else _WAIT_S) as connection,
         ):
             for dataset in datasets_of(connection):
-                state = report(connection, dataset)
-                found += _of_dataset(Tables(connection, dataset), dataset, state, limits)
+                tables = Tables(connection, dataset)
+                if tables.are_views:
+                    text = "it holds views of a lake, and no rows"
+                    found.append(Finding(dataset, "rows", 0, text, how_to_ask(dataset)))
+                    continue
+                found += _of_dataset(tables, dataset, report(connection, dataset), limits)
     except LockedError as error:
         if not at_work:
             found.append(Finding("", "locks", 1, str(error), "A load waits 30 seconds for it, then fails."))

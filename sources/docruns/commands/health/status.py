@@ -14,7 +14,7 @@ from ...core.tables import ROWS_VERSION
 from ...models.reader import datasets_of
 from ...store.duckdb.file import open_database, quote
 from ...store.failures import translate_errors
-from ...store.target import LockHolder
+from ...store.target import LockHolder, how_to_ask
 
 _WAIT_S = 5.0
 
@@ -53,8 +53,10 @@ def at_work_of(holder: LockHolder | None) -> dict[str, Any] | None:
 
 
 def report(connection: duckdb.DuckDBPyConnection, dataset: str) -> dict[str, Any]:
-    """One dataset as plain values. Counts are of rows; ages are in seconds."""
+    """One dataset as plain values. Counts are of rows; ages are in seconds. Views of a lake are not counted."""
     tables = Tables(connection, dataset)
+    if tables.are_views:
+        return {"dataset": dataset, "views_of_a_lake": f"no rows are in this file. {how_to_ask(dataset)}"}
     runs, unfinished, deleted, newest = tables.workflow_runs()
     provider, watermark, last_load_at, complete = tables.last_sync()
     return {
@@ -80,9 +82,12 @@ class Tables:
     def __init__(self, connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
         self._connection = connection
         rows = connection.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [dataset]
+            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = ?", [dataset]
         )
-        self._names = {name for (name,) in rows.fetchall()}
+        types = dict(rows.fetchall())
+        self._names = types.keys()
+        self.are_views = types.get("syncs") == "VIEW"
+        """`docruns models --over` has made them: the rows are in a lake."""
         self._quoted = quote(dataset)
         self._dataset = dataset
 

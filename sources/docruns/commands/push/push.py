@@ -38,7 +38,7 @@ from ...store.failures import translate_errors
 from ...store.lookup import Pipeline
 from ...store.pipeline import load_package, open_for_reading, open_pipeline
 from ...store.process.environment import private_files
-from ...store.target import Target, exclusive, require_database, working_folder
+from ...store.target import Target, exclusive, refuse_views, require_database, working_folder
 from ...sync import quarantine
 from ...sync.inventory import check_stored_privacy
 from ...sync.lists import Platform
@@ -110,6 +110,7 @@ def push_rows(
             if not traits_of(running).takes_updates:
                 reason = f"{target.destination} keeps files, and `pushes` must be a table."
                 raise ConfigError("--destination", reason)
+            refuse_views(running, target)
             require_runs(platform.name, running, str(target))
             check_stored_identity(platform, running, only_reads=dry_run)
             check_stored_privacy(platform, running)

@@ -53,7 +53,7 @@ from ...store.lookup import Pipeline, values_of
 from ...store.merges.updates import mark_deleted
 from ...store.pipeline import open_pipeline
 from ...store.process.environment import private_files
-from ...store.target import Target, exclusive, require_database, working_folder
+from ...store.target import Target, exclusive, refuse_views, require_database, working_folder
 from ...sync.inventory import InventoryRun, ListInventory, stored_processor_runs, stored_workflow_runs
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
@@ -115,6 +115,7 @@ def sweep_deleted(
         if not traits_of(running).takes_updates:
             reason = f"{target.destination} keeps files, whose rows cannot be changed."
             raise ConfigError("--destination", reason)
+        refuse_views(running, target)
         require_runs(platform.name, running, str(target))
         check_stored_identity(platform, running)
         _check_one_workspace(running)
