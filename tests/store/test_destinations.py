@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pytest
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from docruns import extend
 from docruns.commands.cli.app import app
-from docruns.core.errors import ConfigError
+from docruns.core.errors import ConfigError, DocrunsError
 from docruns.sandbox import Sandbox
 from docruns.store import destinations
 from docruns.store.destinations import (
@@ -28,6 +29,7 @@ from docruns.store.destinations import (
 )
 from docruns.store.duckdb.lake import DuckLake
 from docruns.store.duckdb.merge import MergingDuckDb
+from docruns.store.failures import translate_errors
 from docruns.store.merges.lakes import tables
 from docruns.store.merges.lakes.destination import DESTINATIONS
 from docruns.store.target import Target
@@ -257,3 +259,16 @@ def test_commands_take_untested_destinations(command: str) -> None:
     assert "nobody has compared its rows" in str(refused.exception)
     allowed = CliRunner().invoke(app, [*words, "--untested"])
     assert str(allowed.exception).startswith("sources.extend.api_key")
+
+
+def test_an_extension_that_cannot_be_downloaded(tmp_path: Path) -> None:
+    """Without the internet, the line says which package has it. It was "failed (IOException)"."""
+    with (
+        pytest.raises(DocrunsError) as caught,
+        translate_errors("ducklake"),
+        duckdb.connect(config={"extension_directory": str(tmp_path)}) as connection,
+    ):
+        connection.execute("INSTALL sqlite_scanner FROM 'http://127.0.0.1:1'")
+    assert "DuckDB could not download its extension sqlite_scanner" in str(caught.value)
+    assert "pip install 'duckdb-extension-sqlite-scanner<2'" in str(caught.value)
+    assert "\n" not in str(caught.value)
