@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from docruns.core.errors import ConfigError
 from docruns.models.report.figures import OPERATIONS, QUALITY
 from docruns.models.report.page import write_report
 from support.loading import query
+from support.processes import short_files
 
 
 class Page(HTMLParser):
@@ -98,3 +100,28 @@ def test_a_folder_that_is_missing(database: Path, tmp_path: Path) -> None:
     """The error names the option."""
     with pytest.raises(ConfigError, match="--output"):
         write_report(database, "extend", tmp_path / "none" / "r.html")
+
+
+def test_a_page_that_cannot_be_written(database: Path, tmp_path: Path) -> None:
+    """The error names the option; the old page stays, and nothing beside it."""
+    output = tmp_path / "r.html"
+    output.write_text("old")
+    with (
+        short_files(1_000),
+        pytest.raises(ConfigError, match=r"--output: .*r\.html cannot be written \(File too"),
+    ):
+        write_report(database, "extend", output)
+    assert output.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_a_page_that_is_written_again(database: Path, tmp_path: Path) -> None:
+    """It keeps its mode, which may let others read it; where a link leads to it, the link stays."""
+    output, link = tmp_path / "r.html", tmp_path / "link.html"
+    output.write_text("old")
+    output.chmod(0o644)
+    link.symlink_to(output)
+    write_report(database, "extend", link)
+    assert link.is_symlink()
+    assert output.read_text().startswith("<!doctype html>")
+    assert stat.S_IMODE(output.stat().st_mode) == 0o644

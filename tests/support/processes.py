@@ -1,7 +1,8 @@
-"""Other processes that have locked what a load needs: the lock of a target, or a database file."""
+"""Other processes that have locked what a load needs: the lock of a target, or a database file. And a limit on files."""
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,3 +40,14 @@ def another(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def short_files(size: int) -> Iterator[None]:
+    """This process writes no file beyond `size` bytes, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

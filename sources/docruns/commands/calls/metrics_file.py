@@ -10,9 +10,7 @@ no content of documents, so everybody may read it. All figures are gauges: they 
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from ...core.errors import ConfigError, DocrunsError
+from ...core.errors import DocrunsError
+from ...store.process.outputs import replaced
 from ..load import Package, Summary
 
 KEY = "--metrics-file"
@@ -116,10 +115,10 @@ class MetricsFile:
         watermark = self._samples.get(("docruns_watermark_timestamp_seconds", ""))
         if watermark is not None:
             self._samples["docruns_lag_seconds", ""] = time.time() - watermark
-        try:
-            _replace(self._path, self._as_text())
-        except OSError as error:
-            raise ConfigError(KEY, f"{self._path} cannot be written ({error.strerror}).") from error
+        text = self._as_text()
+        with replaced(self._path, KEY) as part:
+            part.write_text(text)
+            part.chmod(0o644)
 
     def _as_text(self) -> str:
         lines: list[str] = []
@@ -151,16 +150,3 @@ def _of_load(summary: Summary) -> Samples:
         at = datetime.fromisoformat(summary.watermark).timestamp()
         samples["docruns_watermark_timestamp_seconds", ""] = at
     return samples
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside `path`, then put it there."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ConfigError
 from ...store.process.environment import private_files
+from ...store.process.outputs import replaced
 from ..reader import Reader
 from .figures import OPERATIONS, QUALITY, Figure
 
@@ -47,7 +48,8 @@ th {{ text-align: left; color: #4a5568; font-weight: 600; }} th.number, td.numbe
 
 @private_files()
 def write_report(database: Path, dataset: str | None, output: Path) -> int:
-    """Write the report. Returns its size in bytes. ConfigError where a package is missing."""
+    """Write the report. Returns its size in bytes. ConfigError where a package is missing, or the page cannot be written:
+    the page that was there stays."""
     if not output.absolute().parent.is_dir():
         raise ConfigError("--output", f"the folder {output.parent} does not exist.")
     try:
@@ -65,7 +67,8 @@ def write_report(database: Path, dataset: str | None, output: Path) -> int:
     body += ["<h2>Operations</h2>", *(_html(figure, data) for figure in OPERATIONS)]
     subtitle = f"{escape(database.name)}, written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Days and weeks are those of UTC."
     text = _PAGE.format(title=f"docruns: {escape(data.dataset)}", subtitle=subtitle, body="\n".join(body))
-    return output.write_bytes(text.encode())
+    with replaced(output, "--output") as part:
+        return part.write_bytes(text.encode())
 
 
 def _html(figure: Figure, data: Reader) -> str:
