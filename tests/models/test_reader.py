@@ -219,6 +219,16 @@ def test_outputs(database: Path, tmp_path: Path) -> None:
     assert [id_ for (id_,) in found] == [row["id"] for row in lines]
 
 
+def test_columns_of_equal_names(database: Path, tmp_path: Path) -> None:
+    """Each output holds all columns, under the same names."""
+    words = ("sql", "SELECT 1 AS edited, 2 AS edited, 3 AS Edited", "--database", str(database))
+    names = ["edited", "edited_1", "Edited_2"]
+    assert json.loads(run(*words, "--json")) == dict(zip(names, (1, 2, 3), strict=True))
+    assert run(*words, "--csv").splitlines() == [",".join(names), "1,2,3"]
+    run(*words, "--output", str(tmp_path / "q.parquet"))
+    assert duckdb.sql(f"FROM '{tmp_path}/q.parquet'").columns == names
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -45,9 +45,12 @@ def _open(
 def query(
     database: Path, dataset: str | None, sql: str, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[Rows]:
-    """The rows of a query that only reads. Names of tables and of models need no schema."""
+    """The rows of a query that only reads. Names of tables and of models need no schema. Columns have different names:
+    of two that are called `edited` the second is `edited_1`."""
     with _open(database, dataset, sql, on_wait) as (connection, statement):
-        cursor = connection.execute(statement)
+        # DuckDB finds the variable by its name, whatever comments the query ends with; no view has such a name
+        _rows = connection.sql(statement.query)
+        cursor = connection.execute("FROM _rows")
         names = [name for name, *_ in cursor.description or ()]
         yield Rows(names, _fetch(cursor))
 
@@ -73,9 +76,9 @@ def write_parquet(
         raise ConfigError("--output", f"the folder {path.parent} does not exist.")
     place = str(path).replace("'", "''")
     with _open(database, dataset, sql, on_wait) as (connection, statement):
-        # DuckDB finds the variable by its name, whatever comments the query ends with
-        rows = connection.sql(statement.query)  # noqa: F841
-        number: int = connection.execute(f"COPY (FROM rows) TO '{place}' (FORMAT parquet)").fetchall()[0][0]
+        # as above
+        _rows = connection.sql(statement.query)
+        number: int = connection.execute(f"COPY (FROM _rows) TO '{place}' (FORMAT parquet)").fetchall()[0][0]
     return number
 
 
