@@ -229,6 +229,24 @@ def test_columns_of_equal_names(database: Path, tmp_path: Path) -> None:
     assert duckdb.sql(f"FROM '{tmp_path}/q.parquet'").columns == names
 
 
+def test_numbers_that_json_does_not_have(database: Path) -> None:
+    """NaN is null and an infinite number a text, also inside of lists and structs."""
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    values = "'nan'::DOUBLE AS n, ['-inf'::FLOAT, 0.5] AS f, {'a': {'b': 'inf'::DOUBLE}} AS s, MAP {'nan'::DOUBLE: 'nan'::DOUBLE} AS m"
+    line = run("sql", f"SELECT {values}, 'é' AS t", "--json", "--database", str(database))
+    found = json.loads(line, parse_constant=refuse)
+    assert found == {
+        "n": None,
+        "f": ["-Infinity", 0.5],
+        "s": {"a": {"b": "Infinity"}},
+        "m": {"nan": None},
+        "t": "é",
+    }
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -96,8 +97,27 @@ def write_csv(rows: Rows, file: TextIO) -> None:
 
 
 def write_json(rows: Rows, file: TextIO) -> None:
-    """Write rows as JSON objects, one a line. Times are text in ISO 8601."""
+    """Write rows as JSON objects, one a line. Times are text in ISO 8601. JSON has no NaN, which
+    is null, and no infinite numbers, which are the texts `Infinity` and `-Infinity`."""
     for row in rows.rows:
-        file.write(
-            json.dumps(dict(zip(rows.columns, row, strict=True)), default=str, ensure_ascii=False) + "\n"
-        )
+        cells = dict(zip(rows.columns, row, strict=True))
+        try:
+            text = _as_json(cells)
+        except ValueError:
+            text = _as_json(_finite(cells))
+        file.write(text + "\n")
+
+
+def _as_json(cells: Any) -> str:
+    return json.dumps(cells, default=str, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """A value without the numbers that JSON does not have."""
+    if isinstance(value, float) and not isfinite(value):
+        return None if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key) if isinstance(key, float) else key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
