@@ -30,6 +30,7 @@ from docruns.providers.extend import connect_extend
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
+from support.processes import short_files
 
 
 def run(*words: str, code: int = 0) -> str:
@@ -292,6 +293,20 @@ def test_a_query_that_ends_with_a_comment(database: Path, tmp_path: Path) -> Non
     run("sql", "SELECT 7 AS n; -- the end", "--output", str(output), "--database", str(database))
     assert duckdb.sql(f"SELECT n FROM '{output}'").fetchall() == [(7,)]
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_parquet_file_that_cannot_be_written(database: Path, tmp_path: Path, old: bytes | None) -> None:
+    """The error names the option; the old file stays, and nothing beside it."""
+    output = tmp_path / "out" / "q.parquet"
+    output.parent.mkdir()
+    if old:
+        output.write_bytes(old)
+    words = ("sql", "SELECT uuid() FROM range(100_000)", "--output", str(output), "--database", str(database))
+    with short_files(1_000):
+        text = run(*words, code=2)
+    assert re.match(r"--output: \S+q\.parquet cannot be written \(File too large\)", text)
+    assert [path.read_bytes() for path in output.parent.iterdir()] == ([old] if old else [])
 
 
 def test_rows_that_cannot_be_written(database: Path) -> None:

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, TextIO
 import duckdb
 
 from ..core.errors import ConfigError
+from ..store.duckdb.errors import first_line
 from ..store.duckdb.queries import only_query, query_error
 from ..store.process.environment import private_files
+from ..store.process.outputs import replaced
 from .reader import open_dataset
 
 KEY = "QUERY"
@@ -72,14 +74,29 @@ def write_parquet(
     path: Path,
     on_wait: Callable[[str], None] | None = None,
 ) -> int:
-    """Write the rows of a query that only reads into a Parquet file. Returns their number."""
+    """Write the rows of a query that only reads into a Parquet file, which is there as a whole or not at all. Returns
+    their number."""
     if not path.absolute().parent.is_dir():
         raise ConfigError("--output", f"the folder {path.parent} does not exist.")
-    place = str(path).replace("'", "''")
-    with _open(database, dataset, sql, on_wait) as (connection, statement):
+    with (
+        replaced(path, "--output") as part,
+        _open(database, dataset, sql, on_wait) as (connection, statement),
+    ):
         # as above
         _rows = connection.sql(statement.query)
-        number: int = connection.execute(f"COPY (FROM _rows) TO '{place}' (FORMAT parquet)").fetchall()[0][0]
+        place = str(part).replace("'", "''")
+        try:
+            # else DuckDB writes beside a file that exists, and leaves that after an error
+            copied = connection.execute(
+                f"COPY (FROM _rows) TO '{place}' (FORMAT parquet, USE_TMP_FILE false)"
+            ).fetchall()
+        except duckdb.IOException as error:
+            # others are about what the query reads
+            if str(part) not in str(error):
+                raise
+            reason = first_line(error).rpartition(": ")[2]
+            raise ConfigError("--output", f"{path} cannot be written ({reason}).") from error
+    number: int = copied[0][0]
     return number
 
 
