@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,36 @@ def test_verify_against(loaded: Path, tmp_path: Path) -> None:
     assert any(text.startswith(f'workflow_runs {id_} status: database "odd", other') for text in first)
     refused = CliRunner().invoke(app, [*arguments, "--deep", "3"])
     assert "excludes --deep" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("nope.duckdb", "nope.duckdb does not exist"),
+        ("nowhere", "nowhere is not a destination"),
+        ("snowflake", "snowflake is not tested"),
+        (".", ". is a folder"),
+        ("md:x", "md:x is no file"),
+    ],
+)
+def test_another_database_that_is_none(loaded: Path, place: str, words: str) -> None:
+    """The error names the option that names it."""
+    asked = ["verify", "extend", "--database", str(loaded), "--against", place]
+    with pytest.raises(ConfigError, match=f"^--against: {re.escape(words)}"):
+        CliRunner().invoke(app, asked, catch_exceptions=False)
+
+
+def test_a_schema_there_that_has_no_plain_name(loaded: Path) -> None:
+    """The error names the option for the schema there."""
+    asked = [
+        "verify",
+        "extend",
+        "--database",
+        str(loaded),
+        "--against",
+        str(loaded),
+        "--against-dataset",
+        "A",
+    ]
+    with pytest.raises(ConfigError, match=r"^--against-dataset: 'A' is"):
+        CliRunner().invoke(app, asked, catch_exceptions=False)

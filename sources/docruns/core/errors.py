@@ -4,7 +4,8 @@ check."""
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 UNAUTHORIZED = 401
 """The key itself is refused; 403 may be about what is asked for."""
@@ -38,6 +39,17 @@ class ConfigError(DocrunsError):
     def __init__(self, key: str, problem: str, hint: str = "") -> None:
         self.key, self.problem, self.hint = key, problem, hint
         super().__init__(f"{key}: {problem}" + (f" {hint}" if hint else ""))
+
+
+@contextmanager
+def named(options: Mapping[str, str]) -> Iterator[None]:
+    """Let a ConfigError name the option by which a value was given here, by the one that it is usually given by."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.key not in options:
+            raise
+        raise ConfigError(options[error.key], error.problem, error.hint) from error
 
 
 class RowsError(ConfigError):

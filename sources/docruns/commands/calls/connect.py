@@ -11,7 +11,7 @@ from typing import Any
 
 import dlt
 
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, named
 from ...core.settings import CHUNK_RUNS, DATABASE, DESTINATION
 from ...providers.extend import connect_extend
 from ...providers.plextera import connect_plextera
@@ -21,6 +21,7 @@ from ...store.failures import from_dlt_config
 from ...store.process.environment import disable_telemetry
 from ...store.target import Target
 from ...sync.lists import Platform
+from ..reconcile.against import OF_OTHER
 
 PROVIDERS: dict[str, Callable[..., Platform]] = {"extend": connect_extend, "plextera": connect_plextera}
 """The platforms that docruns loads."""
@@ -78,7 +79,8 @@ def other_target(provider: str, place: Path | str, dataset: str) -> Target:
     """A DuckDB file or another destination, from one word: the name of a destination has neither dot nor slash."""
     is_file = not str(place).isidentifier() or Path(place).exists()
     database, destination = (place, DESTINATION) if is_file else (DATABASE, str(place))
-    return make_target(provider, database, destination, dataset)
+    with named(OF_OTHER):
+        return make_target(provider, database, destination, dataset)
 
 
 def connect_platform(provider: str, settings: Mapping[str, Any]) -> Platform:

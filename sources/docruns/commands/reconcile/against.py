@@ -11,9 +11,10 @@ as it is. Tables that say how a dataset was loaded, `syncs` and `quarantine`, ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, named
 from ...core.tables import CLEARED, QUARANTINE, SYNCS, TABLES, Table
 from ...store import lookup
 from ...store.destinations import traits_of
@@ -24,6 +25,13 @@ from ...store.process.environment import private_files
 from ...store.target import Target, require_database
 from ...sync.metrics import Progress
 from .verify import Difference, DoubledKey, VerifyResult, plain, without_nul
+
+OF_OTHER = {
+    "--database": "--against",
+    "--destination": "--against",
+    "--dataset": "--against-dataset",
+}
+"""The options that name the other target, by those that name the target itself."""
 
 _AT_ONCE = 500
 
@@ -44,13 +52,12 @@ def verify_against(
     Rows that only one of them has are `cells` without a column. `doubled` has the keys of both.
     """
     require_database(target)
-    require_database(other)
     result = VerifyResult(provider)
-    with (
-        translate_errors(target),
-        open_for_reading(provider, other, on_wait) as theirs,
-        open_for_reading(provider, target, on_wait) as ours,
-    ):
+    with translate_errors(target), ExitStack() as opened:
+        with named(OF_OTHER), translate_errors(other):
+            require_database(other)
+            theirs = opened.enter_context(open_for_reading(provider, other, on_wait))
+        ours = opened.enter_context(open_for_reading(provider, target, on_wait))
         for table in TABLES:
             result.doubled += [DoubledKey(table.name, *each) for each in lookup.doubled_keys(ours, table)]
             name = f"{table.name} ({_OTHER})"
