@@ -31,7 +31,7 @@ def check_end(ended: Ended, sent: str, folder: Path) -> None:
     """The exit code and the last line name the signal, and no working files are left."""
     assert ended.code == CODES[sent], ended.err
     lines = [line for line in ended.err.splitlines() if not line.endswith("listed")]
-    assert lines[-1].startswith(f"docruns: stopped by SIG{sent}. Committed runs stay")
+    assert lines[-1] == f"docruns: stopped by SIG{sent}. Committed runs stay; the next load continues there."
     assert "Traceback" not in ended.err
     assert spooled(folder) == []
 
@@ -86,6 +86,20 @@ def test_a_load_that_waits_for_a_database(children: Children, few_runs: Sandbox,
         child.send(signal.SIGTERM)
         check_end(child.wait(), "TERM", loaded.parent)
     assert few_runs.stats.requests == 0
+
+
+@pytest.mark.fault(8)
+def test_a_command_that_does_not_load(children: Children, few_runs: Sandbox, tmp_path: Path) -> None:
+    """Nothing is said of committed runs, as there are none."""
+    few_runs.fault("hang", "/*", seconds=60)
+    child = children.start(tmp_path, "check", "extend", "--base-url", few_runs.extend_url)
+    until = time.monotonic() + 60
+    while not few_runs.stats.faults.get("hang") and time.monotonic() < until:
+        time.sleep(0.01)
+    child.send(signal.SIGTERM)
+    ended = child.wait()
+    few_runs.clear_faults()
+    assert (ended.code, ended.err) == (CODES["TERM"], "docruns: stopped by SIGTERM.\n")
 
 
 @pytest.mark.fault(8)

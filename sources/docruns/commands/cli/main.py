@@ -17,6 +17,13 @@ from .logs import say, set_format
 from .streams import lost_output, prepare_streams
 from .surroundings import limit_error, prepare_environment
 
+_STAYS = {
+    "load": " Committed runs stay; the next load continues there.",
+    "copy": " Committed runs stay; the next copy continues there.",
+    "replay": " Committed runs stay; the next replay begins anew.",
+}
+"""What a command that writes runs package by package leaves where it is stopped."""
+
 
 def run() -> None:
     """Run the command that `sys.argv` names; errors become exit codes."""
@@ -40,8 +47,7 @@ def run() -> None:
             # any error after a signal comes from the signal
             name = signals.received.name
             code = 128 + signals.received
-            text = f"docruns: stopped by {name}. Committed runs stay; the next load continues there."
-            say(text, logging.ERROR, exit_code=code, retryable=True)
+            say(f"docruns: stopped by {name}.{_what_stays()}", logging.ERROR, exit_code=code, retryable=True)
             sys.exit(code)
         known = _as_docruns_error(error)
         if known is None:
@@ -50,6 +56,12 @@ def run() -> None:
             raise
         say(f"docruns: {known}", logging.ERROR, exit_code=known.exit_code, retryable=known.retryable)
         sys.exit(known.exit_code)
+
+
+def _what_stays() -> str:
+    # no option of docruns itself has a value
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return _STAYS.get(command, "")
 
 
 def _report_lost_output() -> None:
