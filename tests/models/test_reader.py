@@ -309,6 +309,16 @@ def test_a_parquet_file_that_cannot_be_written(database: Path, tmp_path: Path, o
     assert [path.read_bytes() for path in output.parent.iterdir()] == ([old] if old else [])
 
 
+def test_the_database_is_no_place_for_rows(copied: Path) -> None:
+    """Neither by its name nor by a link is the file that is read replaced."""
+    before, link = copied.read_bytes(), copied.with_name("link.parquet")
+    link.symlink_to(copied)
+    for output in (copied, link):
+        text = run("sql", "SELECT 1 AS n", "--output", str(output), "--database", str(copied), code=2)
+        assert text.startswith(f"--output: {output} is the database.")
+    assert copied.read_bytes() == before
+
+
 def test_rows_that_cannot_be_written(database: Path) -> None:
     """The exit code tells that rows are lost."""
     words = ("sql", "SELECT * FROM fields", "--database", str(database))

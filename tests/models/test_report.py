@@ -115,6 +115,14 @@ def test_a_page_that_cannot_be_written(database: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
 
 
+def test_the_database_is_no_place_for_a_page(copied: Path) -> None:
+    """The file that is read stays."""
+    before = copied.read_bytes()
+    with pytest.raises(ConfigError, match="is the database"):
+        write_report(copied, "extend", copied)
+    assert copied.read_bytes() == before
+
+
 def test_a_page_that_is_written_again(database: Path, tmp_path: Path) -> None:
     """It keeps its mode, which may let others read it; where a link leads to it, the link stays."""
     output, link = tmp_path / "r.html", tmp_path / "link.html"

@@ -79,7 +79,7 @@ def write_parquet(
     if not path.absolute().parent.is_dir():
         raise ConfigError("--output", f"the folder {path.parent} does not exist.")
     with (
-        replaced(path, "--output") as part,
+        replaced(path, "--output", database) as part,
         _open(database, dataset, sql, on_wait) as (connection, statement),
     ):
         # as above

@@ -67,7 +67,7 @@ def write_report(database: Path, dataset: str | None, output: Path) -> int:
     body += ["<h2>Operations</h2>", *(_html(figure, data) for figure in OPERATIONS)]
     subtitle = f"{escape(database.name)}, written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Days and weeks are those of UTC."
     text = _PAGE.format(title=f"docruns: {escape(data.dataset)}", subtitle=subtitle, body="\n".join(body))
-    with replaced(output, "--output") as part:
+    with replaced(output, "--output", database) as part:
         return part.write_bytes(text.encode())
 
 

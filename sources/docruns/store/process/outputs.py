@@ -12,12 +12,14 @@ from ...core.errors import ConfigError
 
 
 @contextmanager
-def replaced(path: Path, option: str) -> Iterator[Path]:
+def replaced(path: Path, option: str, database: Path | None = None) -> Iterator[Path]:
     """A file to fill, which becomes `path` at the end; after an error `path` stays as it is, and nothing is left.
 
     A file that is there keeps its mode, a link its target. A pipe or a device is filled itself. ConfigError about
-    `option` where the file cannot be written.
+    `option` where the file cannot be written, or is the `database` that is read.
     """
+    if database is not None and path.exists() and database.exists() and path.samefile(database):
+        raise ConfigError(option, f"{path} is the database.", "Name another file.")
     try:
         if path.exists() and not path.is_file():
             yield path
