@@ -143,6 +143,16 @@ def test_hang_ends(sandbox: Sandbox) -> None:
     assert http.usage.retries == 1
 
 
+def test_a_caller_in_a_hurry_gives_up(sandbox: Sandbox) -> None:
+    """A server that accepts the connection and never answers is named after five times the seconds, not after minutes."""
+    sandbox.fault("hang", "/workflow_runs", times=None, seconds=30)
+    http, started = client(sandbox), time.monotonic()
+    http.hurry(0.2)
+    with http, pytest.raises(UnreachableError):
+        http.get(LIST)
+    assert 0.9 < time.monotonic() - started < 4
+
+
 @pytest.mark.fault(19)
 def test_slow_drip_ends(sandbox: Sandbox) -> None:
     """The total time-out ends a body that arrives a few bytes at a time, each of them in time."""

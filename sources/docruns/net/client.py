@@ -76,9 +76,11 @@ class Client:
         return self._settings.base_url
 
     def hurry(self, seconds: float) -> None:
-        """Give up after this many seconds where no connection can be made. Call it before the client is entered."""
-        retry = replace(self._settings.retry, first=seconds / 4, connect_deadline=seconds)
-        self._settings = replace(self._settings, connect_timeout=seconds, retry=retry)
+        """Give up after this many seconds where no connection can be made, and after five times as many where no answer
+        comes. Call it before the client is entered."""
+        answer_s = 5 * seconds
+        retry = replace(self._settings.retry, first=seconds / 4, connect_deadline=seconds, deadline=answer_s)
+        self._settings = replace(self._settings, connect_timeout=seconds, timeout=answer_s, retry=retry)
         self._has_warned = True
 
     def __enter__(self) -> Self:
