@@ -128,6 +128,17 @@ def test_a_dataset_that_was_never_loaded(
     ) == [(0,)]
 
 
+def test_status_of_a_dataset_that_the_file_lacks(docruns: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A misspelt --dataset is an error that names those of the file, not a dataset into which nothing was loaded."""
+    database = str(tmp_path / "n.duckdb")
+    assert docruns("load", "extend", "--database", database, "--base-url", sandbox.extend_url)[0] == 0
+    code, _, err = docruns("status", "--database", database, "--dataset", "extnd")
+    assert code == 2
+    assert "has no dataset extnd. It has extend." in err
+    code, out, _ = docruns("status", "--database", database, "--dataset", "extend")
+    assert code == 0 and out.startswith("extend\n")
+
+
 def test_a_level_of_logging_that_is_none(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,8 +42,8 @@ class ConfigError(DocrunsError):
 
 
 @contextmanager
-def named(options: Mapping[str, str]) -> Iterator[None]:
-    """Let a ConfigError name the option by which a value was given here, by the one that it is usually given by."""
+def option_names(options: Mapping[str, str]) -> Iterator[None]:
+    """Let a ConfigError that is raised in here name another option: `options` has it by the name that the error has."""
     try:
         yield
     except ConfigError as error:

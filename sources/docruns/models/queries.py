@@ -16,7 +16,7 @@ from ..core.errors import ConfigError
 from ..store.duckdb.errors import first_line
 from ..store.duckdb.queries import only_query, query_error
 from ..store.process.environment import private_files
-from ..store.process.outputs import replaced
+from ..store.process.outputs import replacement
 from .reader import open_dataset
 
 KEY = "QUERY"
@@ -79,8 +79,8 @@ def write_parquet(
     if not path.absolute().parent.is_dir():
         raise ConfigError("--output", f"the folder {path.parent} does not exist.")
     with (
-        replaced(path, "--output", database) as part,
         _open(database, dataset, sql, on_wait) as (connection, statement),
+        replacement(path, "--output", database) as part,
     ):
         # as above
         _rows = connection.sql(statement.query)

@@ -1,4 +1,4 @@
-"""PURE. Places that few may have at once, with two queues."""
+"""Places for as many requests as may be under way at once, with two queues for the others."""
 
 from __future__ import annotations
 

@@ -254,8 +254,8 @@ def _translated(cause: BaseException, database: str, folder: Path | None) -> Doc
 
 
 def from_dlt_config(cause: BaseException, section: str = "") -> ConfigError | None:
-    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a value. `section` with
-    a dot at its end: where a setting is whose error names no section."""
+    """The ConfigError for an error of dlt's configuration; None for other errors. It never quotes a value. `section`
+    goes before the name of a setting whose error has no section, and ends with a dot."""
     match cause:
         case ConfigFieldMissingException():
             key = _missing_key(cause)

@@ -52,7 +52,7 @@ class FetchContext(NamedTuple):
     clock: Callable[[], datetime]
 
 
-class Taken(NamedTuple):
+class RunAnswer(NamedTuple):
     """A due run with its answer, which is no older than `requested_at`; both are None where no request was needed."""
 
     run: ListedRun
@@ -240,7 +240,7 @@ class Prefetcher:
         """Due runs that were taken."""
         return self.total - len(self.later) - len(self.left) - len(self._requested)
 
-    def take(self, context: FetchContext, number: int | None) -> Iterator[Taken]:
+    def take(self, context: FetchContext, number: int | None) -> Iterator[RunAnswer]:
         """Runs in their order, until `number` answers; None is all."""
         while (number is None or number > 0) and self.fill(context):
             run, requested_at = self._requested.popleft()
@@ -248,7 +248,7 @@ class Prefetcher:
             if requested_at is not None:
                 outcome, self._ready = self._ready, None
                 number = None if number is None else number - 1
-            yield Taken(run, outcome, requested_at)
+            yield RunAnswer(run, outcome, requested_at)
 
     def fill(self, context: FetchContext) -> bool:
         """Send the requests that are allowed, and wait until the next run can be taken; False where none can."""

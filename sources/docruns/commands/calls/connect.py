@@ -11,7 +11,7 @@ from typing import Any
 
 import dlt
 
-from ...core.errors import ConfigError, named
+from ...core.errors import ConfigError, option_names
 from ...core.settings import CHUNK_RUNS, DATABASE, DESTINATION
 from ...providers.extend import connect_extend
 from ...providers.plextera import connect_plextera
@@ -79,7 +79,7 @@ def other_target(provider: str, place: Path | str, dataset: str) -> Target:
     """A DuckDB file or another destination, from one word: the name of a destination has neither dot nor slash."""
     is_file = not str(place).isidentifier() or Path(place).exists()
     database, destination = (place, DESTINATION) if is_file else (DATABASE, str(place))
-    with named(OF_OTHER):
+    with option_names(OF_OTHER):
         return make_target(provider, database, destination, dataset)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from ...core.errors import DocrunsError
-from ...store.process.outputs import replaced
+from ...store.process.outputs import replacement
 from ..load import Package, Summary
 
 KEY = "--metrics-file"
@@ -116,7 +116,7 @@ class MetricsFile:
         if watermark is not None:
             self._samples["docruns_lag_seconds", ""] = time.time() - watermark
         text = self._as_text()
-        with replaced(self._path, KEY) as part:
+        with replacement(self._path, KEY) as part:
             part.write_text(text)
             part.chmod(0o644)
 

@@ -68,8 +68,7 @@ def status(
     require_database(targets[0])
     with hide_pandas(unless=targets[0].traits.may_use_pandas):
         if targets[0].traits.has_file:
-            datasets = reports(database, lambda: lock_holders(database))
-            datasets = [each for each in datasets if dataset in (None, each["dataset"])]
+            datasets = reports(database, lambda: lock_holders(database), dataset)
         else:
             datasets = reports_elsewhere(targets)
     print_answer(

@@ -9,7 +9,7 @@ from ...core.errors import ApiError, MissingError
 from ...sync.lists import Platform, is_about_list
 
 PATIENCE_S = 3.0
-"""Seconds in which a connection must be made, and a fifth of those in which an answer must come: somebody waits for it."""
+"""Seconds in which a connection must be made; an answer may take five times as long. Somebody waits for it."""
 
 
 def check_access(platform: Platform) -> Iterator[str]:

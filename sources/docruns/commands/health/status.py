@@ -11,7 +11,7 @@ import duckdb
 
 from ...core.errors import LockedError
 from ...core.tables import ROWS_VERSION
-from ...models.reader import datasets_of
+from ...models.reader import choose_dataset, datasets_of
 from ...store.duckdb.file import open_database, quote
 from ...store.failures import translate_errors
 from ...store.target import LockHolder, how_to_ask
@@ -20,9 +20,13 @@ _WAIT_S = 5.0
 
 
 def reports(
-    database: Path, at_work: Callable[[], Mapping[str, LockHolder]], wait_s: float = _WAIT_S
+    database: Path,
+    at_work: Callable[[], Mapping[str, LockHolder]],
+    dataset: str | None = None,
+    wait_s: float = _WAIT_S,
 ) -> list[dict[str, Any]]:
-    """A report for each dataset. `at_work()` gives the process, if any, that loads into each dataset.
+    """A report for each dataset, or for the one that is named: ConfigError where the file has others only. `at_work()`
+    gives the process, if any, that loads into each dataset.
 
     While a load has the database open, no other process can read it. Then the reports hold `at_work` only.
     """
@@ -34,15 +38,20 @@ def reports(
             translate_errors(database),
             open_database(database, read_only=True, wait_s=patience) as connection,
         ):
-            all_reports = [report(connection, dataset) for dataset in datasets_of(connection)]
+            names = datasets_of(connection)
+            if names and dataset is not None:
+                names = [choose_dataset(connection, database, dataset)]
+            found = [report(connection, name) for name in names]
     except LockedError:
         if not busy:
             raise
         return [
-            {"dataset": dataset, "at_work": at_work_of(holder)} for dataset, holder in sorted(busy.items())
+            {"dataset": name, "at_work": at_work_of(holder)}
+            for name, holder in sorted(busy.items())
+            if dataset in (None, name)
         ]
     busy = at_work()
-    return [{**each, "at_work": at_work_of(busy.get(each["dataset"]))} for each in all_reports]
+    return [{**each, "at_work": at_work_of(busy.get(each["dataset"]))} for each in found]
 
 
 def at_work_of(holder: LockHolder | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from ...core.errors import ConfigError, named
+from ...core.errors import ConfigError, option_names
 from ...core.tables import CLEARED, QUARANTINE, SYNCS, TABLES, Table
 from ...store import lookup
 from ...store.destinations import traits_of
@@ -54,7 +54,7 @@ def verify_against(
     require_database(target)
     result = VerifyResult(provider)
     with translate_errors(target), ExitStack() as opened:
-        with named(OF_OTHER), translate_errors(other):
+        with option_names(OF_OTHER), translate_errors(other):
             require_database(other)
             theirs = opened.enter_context(open_for_reading(provider, other, on_wait))
         ours = opened.enter_context(open_for_reading(provider, target, on_wait))

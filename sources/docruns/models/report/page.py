@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ConfigError
 from ...store.process.environment import private_files
-from ...store.process.outputs import replaced
+from ...store.process.outputs import replacement
 from ..reader import Reader
 from .figures import OPERATIONS, QUALITY, Figure
 
@@ -67,7 +67,7 @@ def write_report(database: Path, dataset: str | None, output: Path) -> int:
     body += ["<h2>Operations</h2>", *(_html(figure, data) for figure in OPERATIONS)]
     subtitle = f"{escape(database.name)}, written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Days and weeks are those of UTC."
     text = _PAGE.format(title=f"docruns: {escape(data.dataset)}", subtitle=subtitle, body="\n".join(body))
-    with replaced(output, "--output", database) as part:
+    with replacement(output, "--output", database) as part:
         return part.write_bytes(text.encode())
 
 

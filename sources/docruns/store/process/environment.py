@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dlt.common.runtime.run_context import RunContext
 
-from .sharing import shared
+from .sharing import share
 
 logger = logging.getLogger("docruns")
 
@@ -25,7 +25,7 @@ _warned: set[Path] = set()
 
 
 @contextmanager
-@shared
+@share
 def private_files() -> Iterator[None]:
     """Create files and folders for their owner only (0600, 0700), and switch dlt's telemetry off.
 

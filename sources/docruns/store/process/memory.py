@@ -10,11 +10,11 @@ from importlib.abc import MetaPathFinder
 from threading import Event
 from typing import Any
 
-from .sharing import shared
+from .sharing import share
 
 
 @contextmanager
-@shared
+@share
 def system_memory_pool() -> Iterator[None]:
     """Let Arrow allocate from the C library, which returns memory: Arrow's own pool kept 60 MB of a heavy
     load, and was slower."""
@@ -63,7 +63,7 @@ _HAS_FROZEN = Event()
 
 
 @contextmanager
-@shared
+@share
 def gc_frozen() -> Iterator[None]:
     """Exclude the objects that exist now, above all modules, from garbage collection, and collect less often.
 

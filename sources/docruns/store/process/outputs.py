@@ -12,7 +12,7 @@ from ...core.errors import ConfigError
 
 
 @contextmanager
-def replaced(path: Path, option: str, database: Path | None = None) -> Iterator[Path]:
+def replacement(path: Path, option: str, database: Path | None = None) -> Iterator[Path]:
     """A file to fill, which becomes `path` at the end; after an error `path` stays as it is, and nothing is left.
 
     A file that is there keeps its mode, a link its target. A pipe or a device is filled itself. ConfigError about

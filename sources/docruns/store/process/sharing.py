@@ -11,10 +11,10 @@ Setting = Callable[[], Iterator[None]]
 """The generator of a context manager."""
 
 
-def shared(setting: Setting) -> Setting:
-    """A setting that its first user makes and its last one takes back.
+def share(setting: Setting) -> Setting:
+    """The setting, made by the first of several users at once and taken back by the last one.
 
-    Otherwise of two users at once the second would take the first one's value for the process's own, and leave it.
+    Without this, the second user would take the first one's value for the process's own, and restore that.
     """
     lock, made, users = Lock(), ExitStack(), 0
     make = contextmanager(setting)

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .sharing import shared
+from .sharing import share
 
 _SWITCH_S = 0.002
 
 
 @contextmanager
-@shared
+@share
 def quick_thread_switches() -> Iterator[None]:
     """Let a thread that waits for the interpreter get it after 2 ms; Python's default is 5.
 
-    The thread that sends requests waits after each read and write, as long as the other one flattens. A request that is
-    later than its turn is lost to the rate: where 75 a second are allowed, a load sent 73.4, and sends 74.6.
+    The thread that sends requests waits for it after each read and write while another thread flattens, and a turn that
+    comes too late is lost: where 75 requests a second are allowed, a load sent 73.4 with 5 ms, and sends 74.6 with 2.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _SWITCH_S))
