@@ -54,6 +54,7 @@ OWNERS = {
         "providers/",
         "commands/load",
         "commands/after_load/",
+        "commands/answers/settings",
         "commands/answers/views",
         "commands/answers/over_lake",
         "commands/warehouse/copy",

@@ -16,14 +16,14 @@ from docruns.commands.archive.forget import forget_runs
 from docruns.commands.load import load_runs
 from docruns.commands.reconcile.sweep import sweep_deleted
 from docruns.core.errors import ConfigError, DocrunsError
-from docruns.models.model import ALWAYS_VIEWS, ORDER
+from docruns.models.model import ALWAYS_VIEWS, LARGE, ORDER
 from docruns.sandbox import Sandbox
 from docruns.store.target import Target
 from support.loading import connect, query
 from support.model_rows import rows_of_duckdb, rows_of_postgres
 from support.postgres import rows
 
-TABLES = [name for name in ORDER if name not in ALWAYS_VIEWS]
+TABLES = [name for name in ORDER if name not in ALWAYS_VIEWS | LARGE]
 
 _KINDS = (
     "SELECT table_name FROM information_schema.tables WHERE table_schema = {} AND table_type = 'BASE TABLE'"
@@ -59,6 +59,31 @@ def test_tables_have_the_rows_of_the_views(database: Path, copied: Path) -> None
     assert renew_views(Target("extend", copied), materialized="view") >= len(ORDER)
     assert tables(copied) == set()
     assert views_of(copied, "extend") == before
+
+
+def test_one_model_as_a_table(database: Path, copied: Path) -> None:
+    """Each model can be made a table alone, a large one too: with the rows of the view. The others stay what they are."""
+    target, there = Target("extend", copied), set[str]()
+    for name in sorted({*TABLES, *LARGE}):
+        renew_views(target, materialized="table", name=name)
+        there.add(name)
+        assert tables(copied) == there
+        answer = f"extend_answers.{name}"
+        assert rows_of_duckdb(copied, answer) == rows_of_duckdb(database, answer), name
+    renew_views(target, materialized="view", name="edits")
+    assert tables(copied) == there - {"edits"}
+    # all of them are made tables, and a large one that is one stays one
+    renew_views(target, materialized="table")
+    assert tables(copied) == there
+    assert renew_views(target) == 0
+    for name, hint in (
+        ("backlog", "always a view"),
+        ("linage", r"Did you mean lineage\?"),
+        ("x", "Models are"),
+    ):
+        with pytest.raises(ConfigError, match=hint):
+            renew_views(target, materialized="table", name=name)
+    assert tables(copied) == there
 
 
 @pytest.fixture
@@ -160,8 +185,24 @@ def test_tables_in_postgres(
 
 
 def test_settings(tmp_path: Path, small: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another word than view or table is refused before the first request."""
+    """Another word than view or table, or the name of no model, is refused before the first request."""
     monkeypatch.setenv("ANSWERS__MATERIALIZED", "incremental")
+    target = Target("extend", tmp_path / "w.duckdb")
     with pytest.raises(ConfigError, match=r"answers\.materialized.*Write view or table"):
-        load_runs(connect(small, "extend"), Target("extend", tmp_path / "w.duckdb"))
+        load_runs(connect(small, "extend"), target)
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", '["lineage", "edit"]')
+    with pytest.raises(ConfigError, match=r"answers\.materialized.*Did you mean edits"):
+        load_runs(connect(small, "extend"), target)
     assert small.stats.requests == 0
+    # a list names the models that are tables, and the others are views
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", '["lineage", "edits"]')
+    load_runs(connect(small, "extend"), target)
+    assert tables(target.database) == {"lineage", "edits"}
+    with duckdb.connect(str(target.database)) as connection:
+        connection.execute("DELETE FROM extend_answers.lineage")
+    small.extend.review(2)
+    load_runs(connect(small, "extend"), target)
+    assert query(target.database, "SELECT count(*) > 0 FROM extend_answers.lineage") == [(True,)]
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", '["edits"]')
+    load_runs(connect(small, "extend"), target)
+    assert tables(target.database) == {"edits"}

@@ -53,7 +53,8 @@ from ..sync.metrics import Progress
 from ..sync.sync import Sync
 from .after_load.descriptions import describe_tables
 from .after_load.links import mend_links
-from .answers.views import Client, answer_settings, make_views
+from .answers.settings import answer_settings
+from .answers.views import Client, make_views
 
 logger = logging.getLogger("docruns")
 

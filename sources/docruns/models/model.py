@@ -38,9 +38,11 @@ ORDER = (
 )
 """Each model after those that it reads."""
 
-ALWAYS_VIEWS = frozenset({"leaves", "scores", "lineage", "backlog"})
-"""Models that are never tables. Three have a row for each leaf and would double the database; backlog says how old runs
-are at this moment."""
+ALWAYS_VIEWS = frozenset({"backlog"})
+"""Models that are never tables: backlog says how old runs are at this moment."""
+
+LARGE = frozenset({"leaves", "scores", "lineage"})
+"""Models that are tables only where somebody names them: they have a row for each leaf, and would double the database."""
 
 Existing = Mapping[str, Set[str]]
 """The columns of each table of the dataset."""

@@ -18,7 +18,8 @@ from ...store.duckdb.file import quote
 from ...store.pipeline import open_pipeline
 from ...store.process.environment import private_files
 from ...store.target import Target, exclusive
-from .views import Client, answer_settings, existing_columns, make_views
+from .settings import Wanted, answer_settings, require_storable
+from .views import Client, existing_columns, make_views
 
 _ANSWERS = """
     SELECT view_name, coalesce(comment, '') FROM duckdb_views()
@@ -38,16 +39,23 @@ class ListedView(NamedTuple):
 
 @private_files()
 def renew_views(
-    target: Target, on_wait: Callable[[str], None] | None = None, materialized: str | None = None
+    target: Target,
+    on_wait: Callable[[str], None] | None = None,
+    materialized: str | None = None,
+    name: str | None = None,
 ) -> int:
     """Make the models of a dataset, where they are not up to date. Returns how many were made.
 
-    `materialized` is view or table; by default what the setting says, or what they are.
+    `materialized` is view or table, for all models or for the one of that name; by default what the setting says, or
+    what they are. ConfigError where that model cannot be a table.
     """
+    if name is not None:
+        require_storable(name, "NAME")
     if target.traits.models_dialect is None:
         raise _no_views(target)
     with _open(target, on_wait) as client:
-        return make_views(client, target.traits, is_asked_for=True, materialized=materialized)
+        wanted = Wanted(materialized, name) if materialized else None
+        return make_views(client, target.traits, is_asked_for=True, wanted=wanted)
 
 
 @contextmanager

@@ -10,13 +10,11 @@ docruns is somebody else's: it stays.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Set
+from typing import Any
 
-import dlt
 from dlt.common.destination.exceptions import DestinationException
 from dlt.destinations.sql_client import SqlClientBase
 
@@ -25,7 +23,6 @@ from ...core.tables import EVALUATION_ITEMS, PROCESSOR_RUNS, SYNCS, WORKFLOW_RUN
 from ...models import per_processor
 from ...models.dialects import Critical, functions, translate
 from ...models.model import (
-    ALWAYS_VIEWS,
     ORDER,
     Existing,
     View,
@@ -35,18 +32,12 @@ from ...models.model import (
     models,
     schema_name,
 )
-from ...providers.settings import refuse_unknown_keys
 from ...store.destinations import DestinationTraits
 from ...store.duckdb.file import quote
+from .settings import SECTION, TABLE, VIEW, AnswerSettings, Wanted, answer_settings, choose_tables
 from .statements import MADE, NOTHING, Made, Making
 
 logger = logging.getLogger("docruns")
-
-SECTION = "answers"
-"""The section of the configuration."""
-
-VIEW, TABLE = "view", "table"
-"""The values of the setting `materialized`."""
 
 _COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s"
 
@@ -67,58 +58,19 @@ leaves are sorted on disk."""
 Client = SqlClientBase[Any]
 
 
-class AnswerSettings(NamedTuple):
-    """`views`: loads make the models. `materialized`: as views or tables; None: as they are, at first views.
-    `critical`: the fields that decide whether a document is right, by processor."""
-
-    views: bool
-    materialized: str | None
-    critical: Critical
-
-
-def answer_settings() -> AnswerSettings:
-    """The settings in the section `answers`. ConfigError for an unknown key, and for a value of another kind."""
-    refuse_unknown_keys((SECTION,), AnswerSettings._fields)
-    views, materialized, critical = (_setting(name) for name in AnswerSettings._fields)
-    if not isinstance(views, bool | None):
-        raise ConfigError(f"{SECTION}.views", f"is {views!r}.", "Write true or false.")
-    if materialized not in (None, VIEW, TABLE):
-        raise ConfigError(f"{SECTION}.materialized", f"is {materialized!r}.", f"Write {VIEW} or {TABLE}.")
-    if critical is not None and not (
-        isinstance(critical, dict)
-        and all(isinstance(fields, list) for fields in critical.values())
-        and all(isinstance(field, str) for fields in critical.values() for field in fields)
-    ):
-        raise ConfigError(
-            f"{SECTION}.critical",
-            "is not a table of lists.",
-            'Write, below [answers.critical], a line such as: "Supplier invoice" = ["total", "due_date"].',
-        )
-    return AnswerSettings(views is not False, materialized, critical or {})
-
-
-def _setting(name: str) -> Any:
-    found: Any = dlt.config.get(f"{SECTION}.{name}")
-    if isinstance(found, str):
-        # of an environment variable
-        with suppress(ValueError):
-            return json.loads(found.lower() if name == "views" else found)
-    return found
-
-
 def make_views(
     client: Client,
     traits: DestinationTraits,
     columns: Existing | None = None,
     *,
     is_asked_for: bool = False,
-    materialized: str | None = None,
+    wanted: Wanted | None = None,
 ) -> int:
     """Make the models if they are not those of the newest definitions, fields and settings; where they are tables, also
     if rows have changed. Returns how many were made.
 
     `columns` are those of the tables, as far as they are known: asking the database takes longer. The fields are read
-    where a package has brought runs since they were read last, or `is_asked_for`. `materialized` overrides the setting;
+    where a package has brought runs since they were read last, or `is_asked_for`. `wanted` overrides the setting;
     tables that are asked for are filled in any case. DocrunsError where the destination refuses. A dataset without the
     table of fields gets no models.
     """
@@ -128,10 +80,10 @@ def make_views(
     text = functions(dialect, dataset, settings.critical)
     try:
         made = _made(client, traits)
-        is_stored = _is_stored(traits, materialized or settings.materialized, made)
+        stored = _stored(traits, wanted, settings, made)
         known = columns or existing_columns(client)
-        base = fingerprint(dialect, dataset, text, known_columns(known), is_stored)
-        making = Making(dataset, text, (), base, _state(client, known, is_stored))
+        base = fingerprint(dialect, dataset, text, known_columns(known), sorted(stored))
+        making = Making(dataset, text, (), base, _state(client, known, is_stored=bool(stored)))
         is_new = made.get(ORDER[0], NOTHING).mark != making.first
         if not is_new and not is_asked_for:
             return 0
@@ -140,8 +92,9 @@ def make_views(
             return 0
         _analyze(client, traits)
         _warn_of_critical(client, settings.critical)
-        making = making._replace(views=_views(client, dialect, existing, is_stored))
-        return _make(client, traits, making, made, is_filled=is_new or materialized == TABLE)
+        making = making._replace(views=_views(client, dialect, existing, stored))
+        is_filled = is_new or (wanted is not None and wanted.kind == TABLE)
+        return _make(client, traits, making, made, is_filled)
     except DestinationException as error:
         raise DocrunsError(
             f"The views of {schema_name(dataset)} could not be made. The rows are loaded. "
@@ -156,7 +109,7 @@ def _analyze(client: Client, traits: DestinationTraits) -> None:
         client.execute_sql(f"ANALYZE {client.make_qualified_table_name(name)}")
 
 
-def _views(client: Client, dialect: str, existing: Existing, is_stored: bool) -> list[View]:
+def _views(client: Client, dialect: str, existing: Existing, stored: Set[str]) -> list[View]:
     """The models, and the views of processors by the fields that the dataset has."""
     dataset = client.dataset_name
     rows = client.execute_sql(per_processor.FIELDS_QUERY.format(dataset=quote(dataset))) or ()
@@ -167,7 +120,7 @@ def _views(client: Client, dialect: str, existing: Existing, is_stored: bool) ->
                 each.name,
                 translate(each.sql, dialect, dataset, existing),
                 each.about,
-                is_stored and each.name not in ALWAYS_VIEWS,
+                each.name in stored,
             )
             for each in models()
         ),
@@ -218,18 +171,22 @@ def refill_tables(client: Client, traits: DestinationTraits) -> None:
         make_views(client, traits, is_asked_for=True)
 
 
-def _is_stored(traits: DestinationTraits, wanted: str | None, made: dict[str, Made]) -> bool:
-    """Whether the models are tables: as it is wanted, else as they are."""
-    if wanted == TABLE and not traits.stores_models:
+def _stored(
+    traits: DestinationTraits, wanted: Wanted | None, settings: AnswerSettings, made: dict[str, Made]
+) -> Set[str]:
+    """The models that are to be tables. ConfigError where the destination stores none."""
+    there = {name for name, each in made.items() if each.is_table}
+    stored = choose_tables(wanted, settings.materialized, there)
+    if stored and not traits.stores_models:
         raise ConfigError(
             f"{SECTION}.materialized",
-            "is table, and models are stored in DuckDB files and PostgreSQL only.",
+            "makes tables of models, and these are stored in DuckDB files and PostgreSQL only.",
             f"Write {VIEW}.",
         )
-    return wanted == TABLE if wanted else any(each.is_table for each in made.values())
+    return stored
 
 
-def _state(client: Client, known: Existing, is_stored: bool) -> str:
+def _state(client: Client, known: Existing, *, is_stored: bool) -> str:
     """The newest package that has brought runs. A load that was killed before it made the views has brought some, too.
 
     Of tables also the number of rows, of marks of deleted ones, and the newest of each."""

@@ -110,14 +110,18 @@ def doctor(
 @app.command()
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="A model, to print its rows.", show_default=False)
+        str | None,
+        typer.Argument(help="A model, to print its rows, or for --materialized.", show_default=False),
     ] = None,
     database: Database = DEFAULT_DATABASE,
     destination: Destination = DESTINATION,
     dataset: AnyDataset = None,
     materialized: Annotated[
         Kind | None,
-        typer.Option(help="Make them views, or tables, which are read faster.", show_default="as they are"),
+        typer.Option(
+            help="Make them, or the model NAME, views, or tables, which are read faster.",
+            show_default="as they are",
+        ),
     ] = None,
     show_sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of the model.")] = False,
     as_csv: AsCsv = False,
@@ -146,9 +150,8 @@ def models(
 
     disable_telemetry()
     rows = {"--csv": as_csv, "--json": as_json, "--output": output is not None}
-    _refuse_mixed({"--dbt": dbt is not None, "--sql": show_sql, **rows})
-    if materialized is not None:
-        _refuse_mixed({"--materialized": True, "NAME": name is not None, "--dbt": dbt is not None})
+    is_made = materialized is not None
+    _refuse_mixed({"--materialized": is_made, "--dbt": dbt is not None, "--sql": show_sql, **rows})
     if name is not None and dbt is not None:
         raise ConfigError("--dbt", "writes all models.", "Leave out the name of one.")
     if name is None and (show_sql or any(rows.values())):
@@ -158,7 +161,7 @@ def models(
         _refuse_mixed({"--over": True, "NAME": name is not None, "--dbt": dbt is not None})
         say(f"docruns: {target.dataset}: {view_lake(target, over)} tables of {over}")
     require_database(target)
-    if name is not None:
+    if name is not None and not is_made:
         if not target.traits.has_file:
             raise ConfigError("--destination", f"docruns prints rows of DuckDB files, not of {destination}.")
         with hide_pandas():
@@ -180,10 +183,10 @@ def models(
         return
     with hide_pandas(unless=target.traits.may_use_pandas):
         for each in targets:
-            made = renew_views(each, report_wait, materialized)
+            made = renew_views(each, report_wait, materialized, name)
             result = f"{made} models made" if made else "all models are up to date"
             say(f"docruns: {each.dataset}_answers: {result}")
-    if target.traits.has_file:
+    if target.traits.has_file and name is None:
         with hide_pandas():
             _, views = views_of(database, dataset)
         width = max((len(view.name) for view in views), default=0)
