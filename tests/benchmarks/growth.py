@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.contenders import Bench, copied
 from benchmarks.report import Row, Section, at_most, ratio, row
-from benchmarks.work import replay
+from benchmarks.work import file_size, replay
 
 STEPS = (1, 10, 50, 100)
 SMALL = 1000
@@ -26,6 +26,7 @@ def measure(bench: Bench) -> Section:
                 found.append(replay(here, corpus, "--runs", runs))
             rows[times] = section.add(row(f"docruns, {times} ×", runs, found))
         changed, base = max(1, unit), folder / str(STEPS[-1])
+        section.bind(file_size(base, corpus, unit * STEPS[-1]))
         alone = []
         for number in range(bench.repeat):
             alone.append(replay(folder / f"alone{number}", corpus / "changed"))

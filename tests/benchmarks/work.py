@@ -73,12 +73,17 @@ def _beside_sql(bench: Bench) -> list[Bound]:
 
 
 def _file_size(bench: Bench) -> Bound:
-    """The bound for the size of a database of heavy runs, relative to the JSON of their answers."""
+    """The bound for the size of a database of some heavy runs."""
     runs = max(20, bench.runs // 10)
     corpus = bench.cache.corpus("heavy", bench.runs)
     with bench.cache.scratch() as folder:
         replay(folder, corpus, "--runs", runs)
-        size = (folder / "rows.duckdb").stat().st_size
+        return file_size(folder, corpus, runs)
+
+
+def file_size(folder: Path, corpus: Path, runs: int) -> Bound:
+    """The bound for the size of a database, relative to the JSON of the answers."""
+    size = (folder / "rows.duckdb").stat().st_size
     json_bytes = Corpus(corpus, runs).bytes
     what = f"database of {runs:,} heavy runs to their JSON, {json_bytes / 1e6:.0f} MB"
     return at_most(what, size / json_bytes, SMALLER_THAN_JSON, " ×")

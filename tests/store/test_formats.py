@@ -55,6 +55,9 @@ def test_who_wants_the_newest_format_says_so(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv(KEY, "v9.9")
     with pytest.raises(ConfigError, match=r"destination\.duckdb\.storage_version: 'v9\.9' is not a storage"):
         made(tmp_path / "a.duckdb")
+    monkeypatch.setenv(KEY, "v1.3.2")
+    with pytest.raises(ConfigError, match=r"'v1\.3\.2': DuckDB 1\.3 would read NULL.*Use v1\.2\.0"):
+        made(tmp_path / "a.duckdb")
     assert not (tmp_path / "a.duckdb").exists()
     monkeypatch.setenv(KEY, "latest")
     assert made(tmp_path / "a.duckdb") == newest
