@@ -76,6 +76,7 @@ def test_wrong_settings() -> None:
     """A wrong keyword, platform or value names itself and is no reason to try again."""
     for provider, settings, message in (
         ("extend", {"api_kye": "x"}, "api_kye: is no setting. Did you mean api_key?"),
+        ("extend", {"databse": "x"}, "databse: is no setting. Did you mean database?"),
         ("extends", {}, "provider: extends is no platform. Did you mean extend?"),
         ("extend", {}, "sources.extend.api_key: is not set."),
         ("extend", {"dataset": "My Data"}, "--dataset: 'My Data' is not a plain schema name"),

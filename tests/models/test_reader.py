@@ -218,6 +218,9 @@ def test_outputs(database: Path, tmp_path: Path) -> None:
     run("sql", str(file), "--output", str(tmp_path / "q.parquet"), *where)
     found = duckdb.sql(f"SELECT id FROM '{tmp_path}/q.parquet'").fetchall()
     assert [id_ for (id_,) in found] == [row["id"] for row in lines]
+    message = run("sql", str(file), "--output", str(tmp_path / "q.CSV"), *where, code=2)
+    assert message.startswith("--output: writes Parquet") and "--csv" in message
+    assert not (tmp_path / "q.CSV").exists()
 
 
 def test_columns_of_equal_names(database: Path, tmp_path: Path) -> None:
@@ -279,6 +282,8 @@ def test_a_file_that_is_no_text(database: Path, tmp_path: Path) -> None:
         ("models", "--sql"),
         ("models", "cost", "--sql", "--json"),
         ("models", "cost", "--dbt", "folder"),
+        ("models", "cost", "--materialized", "table", "--json"),
+        ("models", "--materialized", "view", "--dbt", "folder"),
         ("sql", "SELECT 1", "--csv", "--json"),
     ],
 )

@@ -24,6 +24,9 @@ KEY = "QUERY"
 
 _CHUNK = 1_000
 
+_OTHER_FORMATS = {".csv", ".html", ".json", ".jsonl", ".ndjson", ".tsv", ".txt", ".xlsx"}
+"""Ends of names that no Parquet file has."""
+
 
 class Rows(NamedTuple):
     """The result of a query: the columns' names, and the rows as they are fetched."""
@@ -76,6 +79,12 @@ def write_parquet(
 ) -> int:
     """Write the rows of a query that only reads into a Parquet file, which is there as a whole or not at all. Returns
     their number."""
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise ConfigError(
+            "--output",
+            f"writes Parquet, and {path} is named like another format.",
+            f"Name a file.parquet, or use --csv or --json and write what is printed: `… --csv > {path}`.",
+        )
     if not path.absolute().parent.is_dir():
         raise ConfigError("--output", f"the folder {path.parent} does not exist.")
     with (

@@ -83,10 +83,13 @@ def other_target(provider: str, place: Path | str, dataset: str) -> Target:
         return make_target(provider, database, destination, dataset)
 
 
-def connect_platform(provider: str, settings: Mapping[str, Any]) -> Platform:
+def connect_platform(
+    provider: str, settings: Mapping[str, Any], call: Callable[..., Any] | None = None
+) -> Platform:
     """The platform with these settings; those that are missing or None come from dlt's configuration.
 
-    ConfigError for a setting that the platform does not have, here or in the configuration.
+    ConfigError for a setting that the platform does not have, here or in the configuration. It names the nearest setting,
+    or keyword of `call`, the function that was given them.
     """
     # must come before dlt reads its configuration
     disable_telemetry()
@@ -101,7 +104,8 @@ def connect_platform(provider: str, settings: Mapping[str, Any]) -> Platform:
     names = set(signature(connect).parameters)
     for name in given:
         if name not in names:
-            raise unknown_setting(name, name, names)
+            keywords = {*signature(call).parameters} - {"provider", "settings"} if call else set()
+            raise unknown_setting(name, name, names | keywords)
     try:
         refuse_unknown_settings(provider, [*names, *_DLT_SETTINGS])
         if dlt.config.get(f"sources.{provider}.chunk_runs") is None:

@@ -100,7 +100,7 @@ def load(
         "archive": archive,
     }
     with MetricsFile.or_none(metrics_file, provider, target.dataset) as metrics:
-        platform = connect_platform(provider, {**settings, **given})
+        platform = connect_platform(provider, {**settings, **given}, load)
         if window.parts:
             platform = replace(platform, settings=replace(platform.settings, parts=window.parts))
 
@@ -155,7 +155,7 @@ def verify(
         disable_telemetry()
         other = other_target(provider, against, against_dataset or target.dataset)
         return verify_against(provider, target, other, on_progress, on_wait=logger.warning)
-    platform = connect_platform(provider, settings)
+    platform = connect_platform(provider, settings, verify)
     return verify_runs(platform, target, on_progress, deep=deep, seed=seed, on_wait=logger.warning)
 
 
@@ -178,7 +178,7 @@ def sweep(
     those of `load`.
     """
     target = make_target(provider, database, destination, dataset, table_format, untested)
-    platform = connect_platform(provider, settings)
+    platform = connect_platform(provider, settings, sweep)
     return sweep_deleted(platform, target, on_progress, confirm=confirm, yes=yes, on_wait=logger.warning)
 
 

@@ -45,7 +45,8 @@ NAMED_DIFFERENCES = 20
 """Differences of a kind that are named; all are counted."""
 
 KIND_TEXT = {
-    "missing": "runs are listed and not in the database (`docruns load` loads them)",
+    "missing": "runs are listed and not in the database (`docruns load` loads new ones, and "
+    "`docruns load --full` all of them)",
     "stale": "runs have changed since they were loaded (`docruns load` loads the changes)",
     "gone": "runs are in the database and in no list (`docruns sweep` marks deleted ones)",
     "returned": "runs are marked as deleted and listed again (`docruns sweep` removes the marks)",
