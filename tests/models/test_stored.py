@@ -182,6 +182,14 @@ def test_tables_in_postgres(
     assert rows(server, "SELECT * FROM public.mine") == query(
         database, "SELECT count(*) FROM extend_answers.documents"
     )
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP VIEW public.mine")
+    renew_views(target, materialized="view")
+    renew_views(target, materialized="table", name="lineage")
+    assert rows(server, _KINDS.format("%s"), "extend_answers") == [("lineage",)]
+    assert rows_of_postgres(server, "extend_answers.lineage") == rows_of_duckdb(
+        database, "extend_answers.lineage"
+    )
 
 
 def test_settings(tmp_path: Path, small: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
