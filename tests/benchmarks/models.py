@@ -174,7 +174,7 @@ def measure_tables(connection: duckdb.DuckDBPyConnection, names: list[str], roun
     for statement in models_as_tables.replace({name: Made(is_table=False, comment="") for name in ORDER}):
         connection.execute(statement)
     plain, whole = plain_seconds(connection), 0.0
-    statements = [*models_as_tables.fill()]
+    statements = [*models_as_tables.fill({*ORDER})]
     connection.execute("BEGIN")
     for clear, insert in zip(statements[::2], statements[1::2], strict=True):
         started = time.process_time()

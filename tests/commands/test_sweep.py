@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+import docruns
 from docruns.commands.load import load_runs
 from docruns.commands.reconcile.sweep import SweepResult, sweep_deleted
 from docruns.core.errors import ApiError, ConfigError, DocrunsError
@@ -301,3 +304,20 @@ def test_a_run_that_is_deleted_between_list_and_details(platform: Platform) -> N
     sandbox.extend.delete(run_id)
     assert load_runs(connect(sandbox, "extend"), Target("extend", database)).complete
     assert deleted(database)["workflow_runs"] == {run_id}
+
+
+def test_an_archive_that_an_option_names(platform: Platform, tmp_path: Path) -> None:
+    """A sweep with --archive notes there what it marks, so that a replay marks it too."""
+    sandbox, database = platform
+    archive, target = str(tmp_path / "answers"), Target("extend", database)
+    load_runs(connect(sandbox, "extend", archive=archive, full=True), target)
+    ((gone,),) = query(database, "SELECT min(id) FROM extend.workflow_runs")
+    sandbox.extend.delete(gone)
+    command = [sys.executable, "-m", "docruns", "sweep", "extend", "--base-url", sandbox.extend_url]
+    options = ["--database", str(database), "--archive", archive]
+    subprocess.run([*command, *options], check=True, timeout=300)
+    marked = deleted(database)
+    assert gone in marked["workflow_runs"]
+    replayed = tmp_path / "replayed.duckdb"
+    docruns.replay("extend", archive=archive, database=replayed)
+    assert deleted(replayed) == marked

@@ -125,6 +125,88 @@ def test_the_version_before_is_the_one_that_first_ran_before(copied: Path) -> No
         assert previous == (version if processor == following else None)
 
 
+CORRECTED = [
+    # initial_json, value_json, edit_class
+    ("195.4", "19.54", "wrong"),
+    ("12815.1", "12815.7", "misread"),
+    ("-5", "5", "misread"),
+    ("1.5", "15", "misread"),
+    ('"1,234.50"', '"1234.5"', "format"),
+    ('"1.234,50"', '"1,234.50"', "format"),
+    ('"12,50"', '"12.50"', "format"),
+    ('"$ 195.40"', '"$195.40"', "format"),
+    ('"$195.40"', '"$1954.0"', "wrong"),
+    ('"18.05.2026"', '"18/05/2026"', "format"),
+    ('"HARBOR & PINE, INC."', '"Harbor & Pine Inc"', "format"),
+    ('"Harbor & Pine"', '"Harber & Pine"', "misread"),
+    ('"12345678901234567"', '"12345678901234568"', "misread"),
+    ("null", '"x"', "missed"),
+    ('"x"', '""', "spurious"),
+    (
+        '{"amount":195.4,"iso_4217_currency_code":"USD"}',
+        '{"amount":19.54,"iso_4217_currency_code":"USD"}',
+        "wrong",
+    ),
+    (
+        '{"amount":864.03,"iso_4217_currency_code":null}',
+        '{"amount":512.77,"iso_4217_currency_code":null}',
+        "wrong",
+    ),
+    (
+        '{"amount":864.03,"iso_4217_currency_code":null}',
+        '{"amount":864.08,"iso_4217_currency_code":null}',
+        "misread",
+    ),
+    (
+        '{"amount":8.50,"iso_4217_currency_code":"USD"}',
+        '{"amount":8.5,"iso_4217_currency_code":"USD"}',
+        "format",
+    ),
+    (
+        '{"amount":8.5,"iso_4217_currency_code":"USD"}',
+        '{"amount":8.5,"iso_4217_currency_code":"EUR"}',
+        "wrong",
+    ),
+    (
+        '{"amount":8.5,"iso_4217_currency_code":null}',
+        '{"amount":null,"iso_4217_currency_code":null}',
+        "spurious",
+    ),
+    (
+        '{"iso_4217_currency_code":null,"amount":null}',
+        '{"iso_4217_currency_code":"USD","amount":8.5}',
+        "missed",
+    ),
+]
+
+
+def test_what_a_reviewer_has_corrected(
+    copied: Path, server: str, reviewed: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`edit_class` tells a spelling from another number, in DuckDB and in PostgreSQL."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server)
+    load_runs(connect(reviewed, "extend"), Target("corrected", destination="postgres"))
+    chosen = "SELECT processor_run_id, path FROM extend_answers.edits WHERE edit_kind = 'changed' ORDER BY 1, 2 LIMIT"
+    places = query(copied, f"{chosen} {len(CORRECTED)}")
+    assert len(places) == len(CORRECTED)
+    change = "UPDATE {1}.fields SET initial_json = {0}, value_json = {0} WHERE processor_run_id = {0} AND path = {0}"
+    asked = "SELECT edit_class FROM {1}_answers.edits WHERE processor_run_id = {0} AND path = {0}"
+    with (
+        duckdb.connect(str(copied)) as ours,
+        psycopg2.connect(server) as connection,
+        connection.cursor() as theirs,
+    ):
+        for place, (initial, final, expected) in zip(places, CORRECTED, strict=True):
+            ours.execute(change.format("?", "extend"), [initial, final, *place])
+            theirs.execute(change.format("%s", "corrected"), [initial, final, *place])
+            assert ours.execute(asked.format("?", "extend"), place).fetchall() == [(expected,)], (
+                initial,
+                final,
+            )
+            theirs.execute(asked.format("%s", "corrected"), place)
+            assert theirs.fetchall() == [(expected,)], (initial, final)
+
+
 def test_cost_adds_up_to_the_bill(tmp_path: Path) -> None:
     """The sum is that of all runs of the platform. A cancelled extraction has the parse run of its workflow run in its own
     total, and its workflow run does not name it: it is not counted beside the workflow run."""

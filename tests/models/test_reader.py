@@ -269,6 +269,25 @@ def test_what_is_no_query(database: Path, tmp_path: Path, statement: str) -> Non
     assert not written.exists()
 
 
+@pytest.mark.parametrize("statement", ["", "SELECT 1; SELECT 2", "COPY (SELECT 1) TO '{}'", "DROP VIEW cost"])
+def test_what_is_no_query_in_python(database: Path, tmp_path: Path, statement: str) -> None:
+    """It is refused, and nothing runs."""
+    written = tmp_path / "written.csv"
+    with pytest.raises(ConfigError, match=r"^query: must be one query"):
+        docruns.read(database, "extend").sql(statement.format(written))
+    assert not written.exists()
+
+
+def test_views_of_others(copied: Path) -> None:
+    """`docruns models NAME --sql` shows the SQL of a view or table that somebody else has made among the models."""
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute(
+            "CREATE VIEW extend_answers.mine AS SELECT 7 AS n; CREATE TABLE extend_answers.own (n INT)"
+        )
+    for name, words in (("mine", "SELECT 7"), ("own", "CREATE TABLE")):
+        assert words in run("models", name, "--sql", "--database", str(copied), "--dataset", "extend")
+
+
 def test_a_file_that_is_no_text(database: Path, tmp_path: Path) -> None:
     """The error names the file."""
     (tmp_path / "bad.sql").write_bytes(b"SELECT \xff")

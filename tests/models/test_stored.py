@@ -65,13 +65,20 @@ def test_one_model_as_a_table(database: Path, copied: Path) -> None:
     """Each model can be made a table alone, a large one too: with the rows of the view. The others stay what they are."""
     target, there = Target("extend", copied), set[str]()
     for name in sorted({*TABLES, *LARGE}):
-        renew_views(target, materialized="table", name=name)
+        assert renew_views(target, materialized="table", name=name) >= 1
         there.add(name)
         assert tables(copied) == there
         answer = f"extend_answers.{name}"
         assert rows_of_duckdb(copied, answer) == rows_of_duckdb(database, answer), name
-    renew_views(target, materialized="view", name="edits")
-    assert tables(copied) == there - {"edits"}
+    with duckdb.connect(str(copied)) as connection:
+        connection.execute("INSERT INTO extend_answers.lineage (path) VALUES ('planted')")
+    planted = "SELECT count(*) FROM extend_answers.lineage WHERE path = 'planted'"
+    # no other model reads cost: lineage keeps its rows until it is asked for
+    assert renew_views(target, materialized="view", name="cost") == 1
+    assert tables(copied) == there - {"cost"}
+    assert query(copied, planted) == [(1,)]
+    assert renew_views(target, materialized="table", name="lineage") == 1
+    assert query(copied, planted) == [(0,)]
     # all of them are made tables, and a large one that is one stays one
     renew_views(target, materialized="table")
     assert tables(copied) == there
@@ -192,15 +199,18 @@ def test_tables_in_postgres(
     )
 
 
-def test_settings(tmp_path: Path, small: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings(
+    tmp_path: Path, small: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another word than view or table, or the name of no model, is refused before the first request."""
     monkeypatch.setenv("ANSWERS__MATERIALIZED", "incremental")
     target = Target("extend", tmp_path / "w.duckdb")
     with pytest.raises(ConfigError, match=r"answers\.materialized.*Write view or table"):
         load_runs(connect(small, "extend"), target)
-    monkeypatch.setenv("ANSWERS__MATERIALIZED", '["lineage", "edit"]')
-    with pytest.raises(ConfigError, match=r"answers\.materialized.*Did you mean edits"):
-        load_runs(connect(small, "extend"), target)
+    for wrong, hint in (('["lineage", "edit"]', "Did you mean edits"), ('[["lineage"]]', "is no model")):
+        monkeypatch.setenv("ANSWERS__MATERIALIZED", wrong)
+        with pytest.raises(ConfigError, match=rf"answers\.materialized.*{hint}"):
+            load_runs(connect(small, "extend"), target)
     assert small.stats.requests == 0
     # a list names the models that are tables, and the others are views
     monkeypatch.setenv("ANSWERS__MATERIALIZED", '["lineage", "edits"]')
@@ -211,6 +221,24 @@ def test_settings(tmp_path: Path, small: Sandbox, monkeypatch: pytest.MonkeyPatc
     small.extend.review(2)
     load_runs(connect(small, "extend"), target)
     assert query(target.database, "SELECT count(*) > 0 FROM extend_answers.lineage") == [(True,)]
+    # a load without views fills them too
+    monkeypatch.setenv("ANSWERS__VIEWS", "false")
+    with duckdb.connect(str(target.database)) as connection:
+        connection.execute("DELETE FROM extend_answers.lineage")
+    small.extend.review(2)
+    load_runs(connect(small, "extend"), target)
+    assert query(target.database, "SELECT count(*) > 0 FROM extend_answers.lineage") == [(True,)]
+    monkeypatch.delenv("ANSWERS__VIEWS")
     monkeypatch.setenv("ANSWERS__MATERIALIZED", '["edits"]')
     load_runs(connect(small, "extend"), target)
     assert tables(target.database) == {"edits"}
+    # a command that the setting contradicts says what the next load does
+    renew_views(target, materialized="table", name="cost")
+    assert tables(target.database) == {"edits", "cost"}
+    assert "answers.materialized is ['edits']: the next load" in caplog.text
+    # a sweep refuses a wrong setting before it asks for a list
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", "edits")
+    small.stats.reset()
+    with pytest.raises(ConfigError, match=r"answers\.materialized"):
+        sweep_deleted(connect(small, "extend"), target)
+    assert small.stats.requests == 0

@@ -54,7 +54,7 @@ from ..sync.sync import Sync
 from .after_load.descriptions import describe_tables
 from .after_load.links import mend_links
 from .answers.settings import answer_settings
-from .answers.views import Client, make_views
+from .answers.views import Client, make_views, refill_tables
 
 logger = logging.getLogger("docruns")
 
@@ -284,13 +284,15 @@ def describe_dataset(running: dlt.Pipeline) -> None:
 
 
 def _make_views(running: dlt.Pipeline, client: Client) -> None:
-    """The rows are loaded: a view that cannot be made is a warning."""
+    """The rows are loaded: a view that cannot be made is a warning. Models that are tables are filled in any case."""
     columns = {name: set(table["columns"]) for name, table in running.default_schema.tables.items()}
-    if answer_settings().views:
-        try:
+    try:
+        if answer_settings().views:
             make_views(client, traits_of(running), columns)
-        except DocrunsError as error:
-            logger.warning("%s", error)
+        else:
+            refill_tables(client, traits_of(running))
+    except DocrunsError as error:
+        logger.warning("%s", error)
 
 
 def check_provider(running: dlt.Pipeline, provider: str, target: Target) -> None:

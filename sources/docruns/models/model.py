@@ -9,6 +9,7 @@ A model's file begins with what a row is, its grain and what it leaves out. `src
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Set
 from functools import cache
 from importlib.resources import files
@@ -44,6 +45,8 @@ ALWAYS_VIEWS = frozenset({"backlog"})
 LARGE = frozenset({"leaves", "scores", "lineage"})
 """Models that are tables only where somebody names them: they have a row for each leaf, and would double the database."""
 
+_READ = re.compile(r"\banswers\.(\w+)")
+
 Existing = Mapping[str, Set[str]]
 """The columns of each table of the dataset."""
 
@@ -66,6 +69,12 @@ def models() -> tuple[Model, ...]:
     """All models, each after those that it reads."""
     folder = files(__package__) / "sql"
     return tuple(_parse(name, (folder / f"{name}.sql").read_text()) for name in ORDER)
+
+
+@cache
+def read_by_others() -> frozenset[str]:
+    """The models that other models, or the views of processors, read."""
+    return frozenset({"documents", *(name for model in models() for name in _READ.findall(model.sql))})
 
 
 def _parse(name: str, text: str) -> Model:

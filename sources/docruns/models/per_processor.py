@@ -19,6 +19,9 @@ from ..store.duckdb.file import quote
 from .dialects import literal
 from .model import View, schema_name
 
+PREFIX = "doc_"
+"""How the names of all views of processors begin."""
+
 MAX_NAME = 63
 """Bytes of a name in PostgreSQL."""
 
@@ -88,7 +91,7 @@ def views(leaves: Iterable[Leaf], dataset: str) -> Iterator[View]:
     for leaf in leaves:
         by_processor[leaf.processor_id].append(leaf)
     titles = _names(
-        {id_: _single(f"doc_{found[0].processor_name or id_}") for id_, found in by_processor.items()}, 40
+        {id_: _single(f"{PREFIX}{found[0].processor_name or id_}") for id_, found in by_processor.items()}, 40
     )
     for id_, found in by_processor.items():
         title, name = titles[id_], found[0].processor_name or id_

@@ -25,6 +25,7 @@ import duckdb
 from ..core.errors import ConfigError, DocrunsError
 from ..store.duckdb.errors import first_line
 from ..store.duckdb.file import attach_database, check_path, open_database, quote
+from ..store.duckdb.queries import only_query
 from . import per_processor
 from .dialects import WRITTEN_IN, literal, translate
 from .model import ORDER, models, schema_name
@@ -263,12 +264,14 @@ class Reader:
 
         Integers and booleans may be null (Int64, boolean), times are in UTC, texts that repeat are categories.
         `decimals`: sums of credits and other exact numbers stay `Decimal`; else they are floats.
+        ConfigError for anything but one query that only reads; DocrunsError for a query that fails.
         """
         with open_dataset(self.database, self.dataset, selection=self.selection, query=query) as (
             connection,
             _,
         ):
             try:
+                only_query(connection, query, "query")
                 result = connection.execute(query, list(parameters))
                 kinds = {name: str(kind) for name, kind, *_ in result.description or ()}
                 exact = {name for name, kind in kinds.items() if kind.startswith("DECIMAL")}

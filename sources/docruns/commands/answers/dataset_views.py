@@ -100,8 +100,10 @@ def sql_of(database: Path, dataset: str | None, view: str) -> str:
             )
         else:
             about, sql = connection.execute(
-                "SELECT comment, sql FROM duckdb_views() WHERE schema_name = ? AND view_name = ?",
-                [schema_name(name), view],
+                "SELECT coalesce(comment, ''), sql FROM duckdb_views() WHERE schema_name = $schema AND view_name = $view "
+                "UNION ALL SELECT coalesce(comment, ''), sql FROM duckdb_tables() "
+                "WHERE schema_name = $schema AND table_name = $view",
+                {"schema": schema_name(name), "view": view},
             ).fetchall()[0]
     return "".join(f"-- {line}\n" for line in about.splitlines()) + sql
 

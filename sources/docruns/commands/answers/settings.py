@@ -16,6 +16,7 @@ import dlt
 from ...core.errors import ConfigError
 from ...models.dialects import Critical
 from ...models.model import ALWAYS_VIEWS, LARGE, ORDER
+from ...models.per_processor import PREFIX
 from ...providers.settings import refuse_unknown_keys
 
 SECTION = "answers"
@@ -82,10 +83,12 @@ def _setting(name: str) -> Any:
 
 def require_storable(name: object, key: str) -> None:
     """ConfigError, which names `key`, unless `name` is a model that can be a table."""
-    if name in STORABLE:
+    if isinstance(name, str) and name in STORABLE:
         return
-    if name in ALWAYS_VIEWS:
-        raise ConfigError(key, f"{name} is always a view: it says how old runs are at this moment.")
+    if name == "backlog":
+        raise ConfigError(key, "backlog is always a view: it says how old runs are at this moment.")
+    if isinstance(name, str) and name.startswith(PREFIX):
+        raise ConfigError(key, f"{name} is always a view, as all views of processors are.")
     close = get_close_matches(str(name), STORABLE, n=1)
     hint = (
         f"Did you mean {close[0]}?"
@@ -106,3 +109,10 @@ def choose_tables(wanted: Wanted | None, setting: str | list[str] | None, there:
         # a large one that somebody has made a table stays one
         return STORABLE - LARGE | there
     return there if kind is None else frozenset()
+
+
+def choose_filled(wanted: Wanted | None, stored: Set[str]) -> Set[str]:
+    """The tables that a command fills although no run has changed."""
+    if wanted is None or wanted.kind != TABLE:
+        return frozenset()
+    return stored if wanted.name is None else {wanted.name}

@@ -8,11 +8,11 @@ of its own. So one processor with new fields costs its own views, and a change o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from ...models.dialects import literal
-from ...models.model import ORDER, View, digest, schema_name
+from ...models.model import ORDER, View, digest, read_by_others, schema_name
 from ...store.duckdb.file import quote
 
 MADE = "Made by docruns"
@@ -51,9 +51,9 @@ class Making(NamedTuple):
         return f"{self.base} {self.state}"
 
     def changed(self, made: Mapping[str, Made]) -> list[View]:
-        """The views that differ from what is there. Where it is a model, these are all: others read it."""
+        """The views that differ from what is there. Where others read one of them, these are all."""
         found = [view for view in self.views if not self._is_made(view, made.get(view.name, NOTHING))]
-        return [*self.views] if any(view.name in ORDER for view in found) else found
+        return [*self.views] if any(view.name in read_by_others() for view in found) else found
 
     def _is_made(self, view: View, there: Made) -> bool:
         return there.is_table == view.is_table and there.mark.partition(" ")[0] == self._mark(view)
@@ -77,12 +77,12 @@ class Making(NamedTuple):
             yield f"CREATE {_kind(view)} {schema}.{quote(view.name)} AS {view.query}"
             yield self.describe(view)
 
-    def fill(self) -> Iterator[str]:
-        """Statements that give the tables the rows of now. Whoever reads them meanwhile sees the rows of before, and what
+    def fill(self, names: Set[str]) -> Iterator[str]:
+        """Statements that give tables the rows of now. Whoever reads them meanwhile sees the rows of before, and what
         others have built on the tables stays."""
         schema = quote(schema_name(self.dataset))
         for view in self.views:
-            if view.is_table:
+            if view.is_table and view.name in names:
                 yield f"DELETE FROM {schema}.{quote(view.name)}"
                 yield f"INSERT INTO {schema}.{quote(view.name)} {view.query}"
 

@@ -34,7 +34,7 @@ from ...models.model import (
 )
 from ...store.destinations import DestinationTraits
 from ...store.duckdb.file import quote
-from .settings import SECTION, TABLE, VIEW, AnswerSettings, Wanted, answer_settings, choose_tables
+from .settings import SECTION, VIEW, AnswerSettings, Wanted, answer_settings, choose_filled, choose_tables
 from .statements import MADE, NOTHING, Made, Making
 
 logger = logging.getLogger("docruns")
@@ -80,12 +80,13 @@ def make_views(
     text = functions(dialect, dataset, settings.critical)
     try:
         made = _made(client, traits)
-        stored = _stored(traits, wanted, settings, made)
+        there = {name for name, each in made.items() if each.is_table}
+        stored = _stored(traits, wanted, settings, there)
         known = columns or existing_columns(client)
-        base = fingerprint(dialect, dataset, text, known_columns(known), sorted(stored))
+        base = fingerprint(dialect, dataset, text, known_columns(known))
         making = Making(dataset, text, (), base, _state(client, known, is_stored=bool(stored)))
-        is_new = made.get(ORDER[0], NOTHING).mark != making.first
-        if not is_new and not is_asked_for:
+        is_stale = made.get(ORDER[0], NOTHING).mark != making.first
+        if not (is_stale or is_asked_for or there != stored):
             return 0
         existing = existing_columns(client)
         if "fields" not in existing:
@@ -93,8 +94,8 @@ def make_views(
         _analyze(client, traits)
         _warn_of_critical(client, settings.critical)
         making = making._replace(views=_views(client, dialect, existing, stored))
-        is_filled = is_new or (wanted is not None and wanted.kind == TABLE)
-        return _make(client, traits, making, made, is_filled)
+        filled = stored if is_stale else choose_filled(wanted, stored)
+        return _make(client, traits, making, made, filled)
     except DestinationException as error:
         raise DocrunsError(
             f"The views of {schema_name(dataset)} could not be made. The rows are loaded. "
@@ -145,7 +146,7 @@ def _warn_of_critical(client: Client, critical: Critical) -> None:
 
 
 def _make(
-    client: Client, traits: DestinationTraits, making: Making, made: dict[str, Made], is_filled: bool
+    client: Client, traits: DestinationTraits, making: Making, made: dict[str, Made], filled: Set[str]
 ) -> int:
     """Make what differs, in one transaction. Returns how many views and tables that were."""
     changed = {view.name for view in making.changed(made)}
@@ -158,9 +159,10 @@ def _make(
             client.execute_sql(traits.lock_timeout)
         if changed or made.keys() - {view.name for view in making.views}:
             client.execute_many([*making.replace(made)])
-        if is_filled and ORDER[0] not in changed:
-            client.execute_many([*making.fill()])
-            changed |= {view.name for view in making.views if view.is_table}
+        # what is made has the rows of now
+        if rest := filled - changed:
+            client.execute_many([*making.fill(rest)])
+            changed |= rest
         client.execute_sql(making.describe(making.views[0]))
     return len(changed)
 
@@ -172,16 +174,19 @@ def refill_tables(client: Client, traits: DestinationTraits) -> None:
 
 
 def _stored(
-    traits: DestinationTraits, wanted: Wanted | None, settings: AnswerSettings, made: dict[str, Made]
+    traits: DestinationTraits, wanted: Wanted | None, settings: AnswerSettings, there: Set[str]
 ) -> Set[str]:
-    """The models that are to be tables. ConfigError where the destination stores none."""
-    there = {name for name, each in made.items() if each.is_table}
+    """The models that are to be tables; `there`: those that are. ConfigError where the destination stores none."""
     stored = choose_tables(wanted, settings.materialized, there)
     if stored and not traits.stores_models:
         raise ConfigError(
             f"{SECTION}.materialized",
             "makes tables of models, and these are stored in DuckDB files and PostgreSQL only.",
             f"Write {VIEW}.",
+        )
+    if settings.materialized is not None and choose_tables(None, settings.materialized, stored) != stored:
+        logger.warning(
+            "%s.materialized is %r: the next load makes the models so again", SECTION, settings.materialized
         )
     return stored
 

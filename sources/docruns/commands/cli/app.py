@@ -184,6 +184,7 @@ def sweep(
     dataset: Dataset = None,
     base_url: BaseUrl = None,
     api_version: ApiVersion = None,
+    archive: Archive = None,
     confirm: Annotated[
         int, typer.Option(help="Send at most this many requests for missing runs, or stop.", min=0)
     ] = CONFIRM,
@@ -216,6 +217,7 @@ def sweep(
             on_progress=progress,
             base_url=base_url,
             api_version=api_version,
+            archive=archive,
         )
     if as_json:
         print(json.dumps(result.as_dict()))

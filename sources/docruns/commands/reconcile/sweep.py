@@ -57,6 +57,7 @@ from ...store.target import Target, exclusive, refuse_views, require_database, w
 from ...sync.inventory import InventoryRun, ListInventory, stored_processor_runs, stored_workflow_runs
 from ...sync.lists import Platform
 from ...sync.metrics import Progress
+from ..answers.settings import answer_settings
 from ..answers.views import refill_tables
 
 logger = logging.getLogger("docruns")
@@ -104,6 +105,8 @@ def sweep_deleted(
     Raises DocrunsError, and then nothing is marked.
     """
     started = time.monotonic()
+    # a wrong setting is refused before a run is marked
+    answer_settings()
     require_database(target)
     result = SweepResult(platform.name)
     with (

@@ -22,4 +22,24 @@ CREATE OR REPLACE MACRO {schema}.design_effect(documents, n, x, nn, nx, xx) AS g
     END
 );
 CREATE OR REPLACE MACRO {schema}.edit_distance(one, other) AS levenshtein(one, other);
+-- the amount of a currency, as text; null for any other JSON
+CREATE OR REPLACE MACRO {schema}.amount_of(given) AS CASE
+    WHEN left(given, 1) = '{' AND given LIKE '%"amount":%' THEN regexp_replace(given, '^.*"amount": *"?([^",}]*).*$', '\1')
+END;
+-- the code of a currency, empty where it has none
+CREATE OR REPLACE MACRO {schema}.currency_of(given) AS CASE
+    WHEN given LIKE '%"iso_4217_currency_code":%' AND given NOT LIKE '%"iso_4217_currency_code":null%'
+        THEN regexp_replace(given, '^.*"iso_4217_currency_code": *"?([^",}]*).*$', ' \1')
+    ELSE ''
+END;
+-- a text without what only spells it: of two numbers separators and zeros at the end; else case, blanks and punctuation,
+-- but not the point or comma of a decimal number. It calls no other macro: DuckDB could not copy the database
+CREATE OR REPLACE MACRO {schema}.fold(given, other) AS CASE
+    WHEN regexp_matches(given, '^[-+]?(0|[1-9][0-9]{0,2}([,'' ][0-9]{3})+|[1-9][0-9]*)([.][0-9]+)?$')
+        AND regexp_matches(other, '^[-+]?(0|[1-9][0-9]{0,2}([,'' ][0-9]{3})+|[1-9][0-9]*)([.][0-9]+)?$')
+        THEN regexp_replace(regexp_replace(given, '[,'' +]', '', 'g'), '[.]0*$|([.][0-9]*[1-9])0+$', '\1')
+    ELSE lower(regexp_replace(
+        regexp_replace(given, '([0-9])[.,]([0-9][0-9]?($|[^0-9.,]))', '\1_\2', 'g'), '[\s,.''/-]', '', 'g'
+    ))
+END;
 CREATE OR REPLACE MACRO {schema}.is_critical(processor_name, field) AS {critical};

@@ -53,5 +53,28 @@ BEGIN
     END LOOP;
     RETURN above[length(b) + 1];
 END $$;
+CREATE OR REPLACE FUNCTION {schema}.amount_of(given text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN left(given, 1) = '{' AND given LIKE '%"amount":%' THEN regexp_replace(given, '^.*"amount": *"?([^",}]*).*$', '\1') END
+$$;
+CREATE OR REPLACE FUNCTION {schema}.currency_of(given text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN given LIKE '%"iso_4217_currency_code":%' AND given NOT LIKE '%"iso_4217_currency_code":null%'
+            THEN regexp_replace(given, '^.*"iso_4217_currency_code": *"?([^",}]*).*$', ' \1')
+        ELSE ''
+    END
+$$;
+CREATE OR REPLACE FUNCTION {schema}.fold(given text, other text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN given ~ '^[-+]?(0|[1-9][0-9]{0,2}([,'' ][0-9]{3})+|[1-9][0-9]*)([.][0-9]+)?$'
+            AND other ~ '^[-+]?(0|[1-9][0-9]{0,2}([,'' ][0-9]{3})+|[1-9][0-9]*)([.][0-9]+)?$'
+            THEN regexp_replace(regexp_replace(given, '[,'' +]', '', 'g'), '[.]0*$|([.][0-9]*[1-9])0+$', '\1')
+        ELSE lower(regexp_replace(
+            regexp_replace(given, '([0-9])[.,]([0-9][0-9]?($|[^0-9.,]))', '\1_\2', 'g'), '[\s,.''/-]', '', 'g'
+        ))
+    END
+$$;
 CREATE OR REPLACE FUNCTION {schema}.is_critical(processor_name text, field text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT {critical} $$;

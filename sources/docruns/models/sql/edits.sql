@@ -1,22 +1,36 @@
 -- One leaf that a reviewer has changed, added or removed.
 -- grain: processor_run_id, path
--- edit_class: format (equal but for case, blanks, and the spelling of numbers), misread (at most a fifth of the
--- characters differ, in texts of up to 200), wrong, missed (only the reviewer has it), spurious (the reviewer removed it).
+-- edit_class: format (equal but for case, blanks, punctuation, and the spelling of a number: 1,234.50 and 1234.5), misread
+-- (at most a fifth of the characters differ, in texts of up to 200), wrong, missed (only the reviewer has it), spurious (the
+-- reviewer removed it). Of a currency the amount decides, and the code where it differs.
 -- null where settings drop the values. score: logprobs, else OCR, else the single one.
 WITH edited AS (
     SELECT
         l.*,
         CASE WHEN l.initial_json IN ('null', '""') THEN NULL ELSE trim(l.initial_json, '"') END AS model_text,
-        CASE WHEN l.value_json IN ('null', '""') THEN NULL ELSE trim(l.value_json, '"') END AS final_text
+        CASE WHEN l.value_json IN ('null', '""') THEN NULL ELSE trim(l.value_json, '"') END AS final_text,
+        answers.amount_of(l.initial_json) AS model_amount,
+        answers.amount_of(l.value_json) AS final_amount,
+        answers.currency_of(l.initial_json) AS model_code,
+        answers.currency_of(l.value_json) AS final_code
     FROM answers.leaves l
     WHERE l.edited
 ),
-folded AS (
+compared AS (
     SELECT
         e.*,
-        lower(regexp_replace(e.model_text, '[\s,.''/-]', '', 'g')) AS model_folded,
-        lower(regexp_replace(e.final_text, '[\s,.''/-]', '', 'g')) AS final_folded
+        coalesce(e.model_amount, e.model_text)
+        || CASE WHEN e.model_code <> e.final_code THEN e.model_code ELSE '' END AS model_part,
+        coalesce(e.final_amount, e.final_text)
+        || CASE WHEN e.model_code <> e.final_code THEN e.final_code ELSE '' END AS final_part
     FROM edited e
+),
+folded AS (
+    SELECT
+        c.*,
+        answers.fold(c.model_part, c.final_part) AS model_folded,
+        answers.fold(c.final_part, c.model_part) AS final_folded
+    FROM compared c
 )
 SELECT
     e.processor_run_id,
@@ -30,8 +44,8 @@ SELECT
     e.final_text AS final_value,
     e.edit_kind,
     CASE
-        WHEN e.edit_kind = 'added' OR e.initial_json IN ('null', '""') THEN 'missed'
-        WHEN e.edit_kind = 'removed' OR e.value_json IN ('null', '""') THEN 'spurious'
+        WHEN e.edit_kind = 'added' OR e.initial_json IN ('null', '""') OR e.model_amount = 'null' THEN 'missed'
+        WHEN e.edit_kind = 'removed' OR e.value_json IN ('null', '""') OR e.final_amount = 'null' THEN 'spurious'
         WHEN e.initial_json IS NULL OR e.value_json IS NULL THEN NULL
         WHEN e.model_folded = e.final_folded THEN 'format'
         WHEN length(e.model_folded) + length(e.final_folded) > 400 THEN 'wrong'
