@@ -2,7 +2,7 @@
 -- grain: processor_run_id, path
 -- edit_class: format (equal but for case, blanks, punctuation, and the spelling of a number: 1,234.50 and 1234.5), misread
 -- (at most a fifth of the characters differ, in texts of up to 200), wrong, missed (only the reviewer has it), spurious (the
--- reviewer removed it). Of a currency the amount decides, and the code where it differs.
+-- reviewer removed it). Of a currency the amount decides, and the code where it differs; its values read 19.54 USD.
 -- null where settings drop the values. score: logprobs, else OCR, else the single one.
 WITH edited AS (
     SELECT
@@ -40,8 +40,8 @@ SELECT
     e.processor_version,
     e.path,
     e.field,
-    e.model_text AS model_value,
-    e.final_text AS final_value,
+    CASE WHEN e.model_amount IS NULL THEN e.model_text ELSE nullif(e.model_amount, 'null') || e.model_code END AS model_value,
+    CASE WHEN e.final_amount IS NULL THEN e.final_text ELSE nullif(e.final_amount, 'null') || e.final_code END AS final_value,
     e.edit_kind,
     CASE
         WHEN e.edit_kind = 'added' OR e.initial_json IN ('null', '""') OR e.model_amount = 'null' THEN 'missed'
