@@ -304,16 +304,22 @@ def test_a_write_that_fails_stops_the_load(extend: Place) -> None:
     ids=["compact", "expire", "forget"],
 )
 def test_unfinished_parts_are_removed(rewrite: Callable[[Folder], object], tmp_path: Path) -> None:
-    """Each rewrite removes the hidden file of a load that was killed, and keeps the parts."""
+    """Each rewrite removes the hidden file of a load that was killed, and keeps the parts, and the hidden file of a load
+    that runs."""
     for name in ("one", "two"):
         writer = ArchiveWriter(str(tmp_path), "extend", None, "2026-02-09", {}, lambda body: body)
         writer.begin(name, {})
         writer.add(Entry("workflow_runs", name), b"{}")
         if name == "one":
             writer.finish({})
-    # the second load ends after its first row group
+    # the second load is in its first row group
     writer._flush()
+    rewrite(Folder(str(tmp_path), "extend"))
     assert sorted(path.name for path in tmp_path.rglob("*.par*")) == [".two.parquet.part", "one.parquet"]
+    # it ends there: a kill closes its files
+    assert writer._part is not None
+    writer._part._writer.close()
+    writer._part._file.close()
     rewrite(Folder(str(tmp_path), "extend"))
     assert [path.name for path in tmp_path.rglob("*.par*")] == ["one.parquet"]
 

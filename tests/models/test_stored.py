@@ -236,9 +236,13 @@ def test_settings(
     renew_views(target, materialized="table", name="cost")
     assert tables(target.database) == {"edits", "cost"}
     assert "answers.materialized is ['edits']: the next load" in caplog.text
-    # a sweep refuses a wrong setting before it asks for a list
+    # a sweep refuses a wrong setting before it asks for a list, and `forget` before it removes a row
     monkeypatch.setenv("ANSWERS__MATERIALIZED", "edits")
     small.stats.reset()
     with pytest.raises(ConfigError, match=r"answers\.materialized"):
         sweep_deleted(connect(small, "extend"), target)
     assert small.stats.requests == 0
+    ((run_id,),) = query(target.database, "SELECT min(id) FROM extend.workflow_runs")
+    with pytest.raises(ConfigError, match=r"answers\.materialized"):
+        forget_runs("extend", {run_id}, target)
+    assert query(target.database, "SELECT min(id) FROM extend.workflow_runs") == [(run_id,)]

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,8 +22,11 @@ from .destinations import sql_client
 from .duckdb.file import STORAGE_KEY, STORAGE_VERSION, checkpoint, open_database
 from .duckdb.lake import open_lake, require_extensions
 from .duckdb.merge import MergingDuckDb
+from .duckdb.rewrite import remove_unfinished, unfinished
+from .failures import check_folder
 from .merges.lakes.destination import DESTINATIONS
-from .target import Target, hold_dataset, lock_holders, working_folder
+from .process.temporary import own_folder, remove_left
+from .target import Target, hold_dataset, lock_holders, temporary_place, working_folder
 
 MEMORY = "120MB"
 """The memory limit of DuckDB, which writes to disk beyond it. Without a limit DuckDB keeps what it has read
@@ -100,7 +103,7 @@ def open_pipeline(
     provider: str, target: Target, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[dlt.Pipeline]:
     """The pipeline of a provider on a target with its database open, in a new working folder that is removed
-    after.
+    after. What a killed command has left of the target is removed first.
 
     The caller holds the target's lock (`exclusive`): the folder of another process would be deleted.
     """
@@ -112,6 +115,8 @@ def open_pipeline(
     folder = working_folder(target)
     with _no_retries(target), _destination(target, on_wait) as destination:
         shutil.rmtree(folder, ignore_errors=True)
+        remove_left(temporary_place(target))
+        _remove_unfinished(target)
         try:
             folder.mkdir(parents=True, mode=0o700)
             with (
@@ -123,6 +128,28 @@ def open_pipeline(
         finally:
             # nothing commits what is not committed by now: it only fills the disk
             _remove(folder)
+
+
+def _remove_unfinished(target: Target) -> None:
+    """Remove the copy of the database that a killed `forget` has left. The caller has the database open."""
+    if not target.traits.has_file or not any(path.exists() for path in unfinished(target.database)):
+        return
+    # a forget of another dataset holds another lock
+    if not lock_holders(target.database).keys() - {target.dataset}:
+        remove_unfinished(target.database)
+
+
+@contextmanager
+def temporary_folder(target: Target) -> Iterator[Path]:
+    """A new folder for copies of the target's documents, which is removed after. The caller need not hold the target's
+    lock. If the process is killed, the next command on the target removes the folder.
+
+    Raises OSError. ConfigError where dlt cannot use the folder.
+    """
+    place = temporary_place(target)
+    check_folder(place)
+    with own_folder(place) as folder:
+        yield folder
 
 
 @contextmanager
@@ -206,13 +233,24 @@ def open_for_reading(
 ) -> Iterator[dlt.Pipeline]:
     """A pipeline for queries on the target only. It holds no lock and has a temporary folder of its own."""
     with (
-        tempfile.TemporaryDirectory(prefix="docruns-") as folder,
+        _folder_for_reading(target) as folder,
         _destination(target, on_wait, read_only=True) as destination,
-        _activated(provider, target, destination, Path(folder)) as running,
+        _activated(provider, target, destination, folder) as running,
     ):
         if target.traits.has_tables_in_schema_only:
             running.sync_destination()
         yield running
+
+
+@contextmanager
+def _folder_for_reading(target: Target) -> Iterator[Path]:
+    with ExitStack() as opened:
+        try:
+            folder = opened.enter_context(temporary_folder(target))
+        except (OSError, ConfigError):
+            # queries need no folder that only loads use, and which a reader may not write to
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="docruns-")))
+        yield folder
 
 
 @contextmanager

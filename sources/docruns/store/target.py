@@ -69,7 +69,8 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 class Target:
     """Where rows go: a DuckDB file, or any dlt destination by name with its own configuration.
 
-    `table_format` is delta, iceberg, or none for plain files. ConfigError where the name of the file is that of a
+    `table_format` is delta, iceberg, or none for plain files. `work` is the folder for dlt's packages, where it is not
+    the usual one (`working_folder`). ConfigError where the name of the file is that of a
     database in memory, and for a table format that the destination does not have, or whose package is missing.
     """
 
@@ -77,6 +78,7 @@ class Target:
     database: Path = Path(DATABASE)
     destination: str = DESTINATION
     table_format: str | None = None
+    work: Path | None = None
 
     def __post_init__(self) -> None:
         if self.traits.has_file:
@@ -101,6 +103,8 @@ class Target:
 
 def working_folder(target: Target) -> Path:
     """The folder where dlt keeps the packages of this target; its name has no special characters."""
+    if target.work is not None:
+        return target.work
     where = str(target.database.absolute()) if target.traits.has_file else location_of(target.destination)
     name = hashlib.sha256(f"{target.destination}\n{target.dataset}\n{where}".encode()).hexdigest()
     return Path(active().data_dir) / "docruns" / name[:16]
@@ -109,6 +113,11 @@ def working_folder(target: Target) -> Path:
 def lock_file(target: Target) -> Path:
     """The file that a load of the target locks."""
     return working_folder(target).with_suffix(".lock")
+
+
+def temporary_place(target: Target) -> Path:
+    """The folder for the temporary folders of all commands on the target, see process/temporary.py."""
+    return working_folder(target).with_suffix(".temporary")
 
 
 def require_database(target: Target) -> None:

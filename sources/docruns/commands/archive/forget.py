@@ -3,7 +3,8 @@
     ids ──► with what ran inside them ──► archive, rewritten ──► DELETEs and a record, in one transaction
         ──► stored models, filled anew ──► the DuckDB file, written anew ──► the published copy, replaced
 
-A command that was stopped is run again: the archive comes first, because the tables say what ran inside a run.
+A command that was stopped is run again: the archive comes first, because the tables say what ran inside a run. What
+only the archive says of it is in the answer about the outer run, which is removed after the runs inside.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ConfigError
+from ...core.errors import ApiError, ConfigError
 from ...core.tables import BY_NAME, RUN_TABLES, Table
+from ...providers.answers import Read
+from ...providers.extend import api, workflow_runs
+from ...providers.extend.processor_runs import Context
 from ...providers.identity import require_runs
+from ...providers.plextera import runs as plextera_runs
 from ...store import lookup
 from ...store.archive.folder import Folder
+from ...store.archive.reading import PartReader, Place
 from ...store.archive.rewriting import remove_runs
 from ...store.destinations import sql_client
 from ...store.duckdb.publish import check_place, publish_copy
@@ -27,6 +34,8 @@ from ...store.failures import translate_errors
 from ...store.pipeline import commit_state, open_pipeline
 from ...store.process.environment import private_files
 from ...store.target import Target, exclusive, refuse_views, working_folder
+from ...sync.listed import ListedRun
+from ..answers.settings import answer_settings
 from ..answers.views import refill_tables
 
 _AT_ONCE = 500
@@ -80,6 +89,8 @@ def forget_runs(
     on_wait: Callable[[str], None] | None = None,
 ) -> Forgotten:
     """Remove runs, with all that ran inside them. Raises DocrunsError, and then the command is to be run again."""
+    # a wrong setting would end the command between the tables and the models
+    answer_settings()
     has_file = target.traits.has_file
     if not target.traits.forgets:
         raise ConfigError(
@@ -99,14 +110,14 @@ def forget_runs(
                     "--database", f"{target.database} does not exist.", "Name it, or an --archive."
                 )
             done.unknown = len(ids)
-            done.answers = remove_runs(Folder(archive, provider), ids).rows
+            _forget_answers(Folder(archive, provider), ids, done)
             return done
         with open_pipeline(provider, target, on_wait) as running:
             refuse_views(running, target)
             require_runs(provider, running, str(target))
             every = _with_inner_runs(running, ids)
             if archive is not None:
-                done.answers = remove_runs(Folder(archive, provider), every).rows
+                every = _forget_answers(Folder(archive, provider), every, done)
             _forget_failures(running, provider, every)
             done.unknown = len(ids) - _delete(running, every, done, ids)
             with sql_client(running) as client:
@@ -134,6 +145,49 @@ def _with_inner_runs(running: lookup.Pipeline, ids: set[str]) -> set[str]:
     steps = rows(running, BY_NAME["workflow_steps"], "workflow_run_id", outer, ("processor_run_id",))
     made |= {row["processor_run_id"] for row in steps if row["processor_run_id"] is not None}
     return ids | nested | made
+
+
+def _forget_answers(folder: Folder, ids: set[str], done: Forgotten) -> set[str]:
+    """Remove the runs from an archive, with those that its answers show inside them. Gives all of them."""
+    parts = folder.parts()
+    reader = PartReader(folder, parts)
+    answers: dict[str, list[Place]] = {}
+    extractions: set[str] = set()
+    for row in chain.from_iterable(map(reader.rows, range(len(parts)))):
+        if row.entry.feed == "workflow_runs" and row.has_body:
+            answers.setdefault(row.entry.id, []).append(row.place)
+        elif row.entry.feed == "extractions":
+            extractions.add(row.entry.id)
+    read = _reader_of(folder.provider, extractions)
+    levels, every = [ids], set(ids)
+    while levels[-1]:
+        inner: set[str] = set()
+        for id_ in levels[-1] & answers.keys():
+            for place in answers[id_]:
+                inner |= _inner_runs(read, id_, reader.body(place))
+        levels.append(inner - every)
+        every |= inner
+    reader.close()
+    # after a kill, the answers that are left still say what ran inside
+    for level in reversed(levels[:-1]):
+        done.answers += remove_runs(folder, level).rows
+    return every
+
+
+def _reader_of(provider: str, extractions: set[str]) -> Read:
+    """The reader of a platform's answers. One serves all versions of its API."""
+    if provider == "extend":
+        return workflow_runs.reader(Context(api.VERSIONS[0]))
+    return plextera_runs.reader(plextera_runs.Context(extraction_ids=extractions))
+
+
+def _inner_runs(read: Read, id_: str, body: bytes) -> set[str]:
+    """The runs that an answer shows inside a workflow run; none where no load can read it."""
+    try:
+        parsed = read(body, ListedRun(id_, None, None, None))
+    except (ApiError, ValueError, RecursionError):
+        return set()
+    return {*parsed.nested_ids, *parsed.links, *parsed.parents}
 
 
 def _inside(run_id: str, outer: str) -> ConfigError:

@@ -102,10 +102,9 @@ def sweep_deleted(
 ) -> SweepResult:
     """Mark deleted runs. Sends at most `confirm` requests for single runs, or any number with `yes`.
 
-    Raises DocrunsError, and then nothing is marked.
+    Raises DocrunsError, and then nothing is marked; a wrong setting is refused before the first request.
     """
     started = time.monotonic()
-    # a wrong setting is refused before a run is marked
     answer_settings()
     require_database(target)
     result = SweepResult(platform.name)

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core.codec import utc
@@ -33,7 +31,7 @@ from ...store import lookup
 from ...store.destinations import traits_of
 from ...store.failures import translate_errors
 from ...store.lookup import Pipeline
-from ...store.pipeline import open_for_reading
+from ...store.pipeline import open_for_reading, temporary_folder
 from ...store.process.environment import private_files
 from ...store.target import Target, require_database
 from ...sync.inventory import InventoryRun, ListInventory, check_stored_privacy, quarantined_runs, stored_runs
@@ -187,8 +185,9 @@ def verify_runs(
             check_stored_privacy(platform, running)
             sample = _choose_sample(result, lists, stored_runs(running), deep, seed)
             result.sampled = len(sample)
-            with tempfile.TemporaryDirectory(prefix="docruns-") as folder:
-                fresh = Target(target.dataset, Path(folder) / f"{target.dataset}_sample.duckdb")
+            with temporary_folder(target) as folder:
+                database = folder / f"{target.dataset}_sample.duckdb"
+                fresh = Target(target.dataset, database, work=folder / "work")
                 _load_sample(platform, fresh, sample, running)
                 with open_for_reading(platform.name, fresh) as fresh_pipeline:
                     _compare_cells(result, running, fresh_pipeline)

@@ -11,7 +11,6 @@ The state comes last: a load into a copy that is half done reads all lists, and 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +40,7 @@ from ...store.pipeline import (
     load_package,
     open_for_reading,
     open_pipeline,
+    temporary_folder,
 )
 from ...store.process.environment import private_files
 from ...store.process.memory import gc_frozen, system_memory_pool
@@ -145,8 +145,8 @@ def _copy_with_limited_memory(
     for memory in (MEMORY, None):
         try:
             with (
-                tempfile.TemporaryDirectory(prefix="docruns-") as folder,
-                open_loaded(source.database, source.dataset, Path(folder), on_wait) as file,
+                temporary_folder(target) as folder,
+                open_loaded(source.database, source.dataset, folder, on_wait) as file,
             ):
                 found = _read_source(source, provider, file)
                 with open_pipeline(provider, target, on_wait) as running, gc_frozen(), system_memory_pool():

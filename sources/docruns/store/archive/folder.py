@@ -8,11 +8,14 @@ A part has a name of its own and is never changed: only `compact`, `expire` and 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -47,6 +50,9 @@ NO_WORKSPACE = "__HIVE_DEFAULT_PARTITION__"
 """How DuckDB and Spark spell a partition without a value."""
 
 _ORIGIN = "_origin.json"
+
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
+"""None on Windows, where no process knows which files another one writes."""
 
 
 class Part(NamedTuple):
@@ -90,11 +96,14 @@ class Folder:
         return sorted((part for part in parts if part is not None), key=lambda part: (part.day, part.path))
 
     def leftovers(self) -> list[str]:
-        """Local files that a load or a rewrite did not finish, because it was killed."""
+        """Local files that a load or a rewrite did not finish, because it was killed. Those that a process has open for
+        writing are not among them."""
         with self.errors("read"):
             found = self.files.find(self.root) if self.is_local and self.files.exists(self.root) else []
         names = {path: path.rpartition("/")[2] for path in found}
-        return [path for path, name in names.items() if name.startswith(".") and name.endswith(".part")]
+        unfinished = [path for path, name in names.items() if name.startswith(".") and name.endswith(".part")]
+        with self.errors("read"):
+            return [path for path in unfinished if not _is_locked(path)]
 
     def _part(self, path: str, info: Mapping[str, Any]) -> Part | None:
         keys = dict(piece.split("=", 1) for piece in path.split("/") if "=" in piece)
@@ -141,6 +150,7 @@ class Folder:
             place = unfinished(path) if self.is_local else path
             try:
                 with self.files.open(place, "wb") as file:
+                    self.lock(file)
                     fill(file)
                     self.flush(file)
                 self.finish(place, path)
@@ -149,6 +159,13 @@ class Folder:
                     with suppress(Exception):
                         self.files.rm(place)
                 raise
+
+    def lock(self, file: Any) -> None:
+        """Mark a local file as one that this process writes. The mark ends when the file is closed, also by a kill."""
+        if self.is_local and fcntl is not None:
+            # some shared folders have no locks
+            with suppress(OSError):
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def flush(self, file: Any) -> None:
         """Make sure that a local file is on the disk before it gets its name."""
@@ -181,11 +198,43 @@ class Folder:
                 "Check that the folder exists for this user and has space."
             ) from error
 
+    @contextmanager
+    def part_errors(self, path: str) -> Iterator[None]:
+        """Name the part in each error of reading it."""
+        try:
+            yield
+        except DocrunsError:
+            raise
+        # a store, Parquet, UTF-8 and JSON have errors of their own
+        except Exception as error:
+            name = path if self.is_local else self.files.unstrip_protocol(path)
+            raise DocrunsError(
+                f"archive: {name} cannot be read: {type(error).__name__}: {str(error).rstrip('.')}. Check that this "
+                "user may read it. If the file is damaged, restore it from a copy, or move it out of the archive: its "
+                "answers are missing then, and the load after a replay reads those runs from the platform again."
+            ) from error
+
 
 def unfinished(path: str) -> str:
     """The name of a local file until it is whole; readers of Parquet folders leave it out."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/.{name}.part"
+
+
+def _is_locked(path: str) -> bool:
+    """Whether a process writes the file."""
+    if fcntl is None:
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):
+        # or it has its name by now
+        return True
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return False
 
 
 def _words(origin: Mapping[str, Any]) -> str:

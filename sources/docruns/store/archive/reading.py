@@ -74,20 +74,20 @@ class PartReader:
         file = self.file(number)
         body = SCHEMA.get_field_index("body")
         for group in range(file.num_row_groups):
-            # the statistics tell, because no row group mixes rows with and without an answer
-            has_body = file.metadata.row_group(group).column(body).statistics.null_count == 0
-            with self.folder.errors("read"):
-                columns = file.read_row_group(group, columns=_LIGHT).to_pydict()
-            cells = zip(*(columns[name] for name in _LIGHT), strict=True)
-            yield [_row(Place(number, group, at), has_body, each) for at, each in enumerate(cells)]
+            with self.folder.part_errors(self.parts[number].path):
+                # the statistics tell, because no row group mixes rows with and without an answer
+                has_body = file.metadata.row_group(group).column(body).statistics.null_count == 0
+                columns = self.table(number, group, _LIGHT).to_pydict()
+                cells = zip(*(columns[name] for name in _LIGHT), strict=True)
+                rows = [_row(Place(number, group, at), has_body, each) for at, each in enumerate(cells)]
+            yield rows
 
     def body(self, place: Place) -> bytes:
         """The answer at a place."""
         key = place.part, place.group
         bodies = self._groups.get(key)
         if bodies is None:
-            with self.folder.errors("read"):
-                column = self.file(place.part).read_row_group(place.group, columns=["body"]).column(0)
+            column = self.table(place.part, place.group, ["body"]).column(0)
             bodies = self._groups[key] = column.combine_chunks()
             if len(self._groups) > self._open_groups:
                 self._groups.popitem(last=False)
@@ -97,13 +97,31 @@ class PartReader:
         found: bytes = bodies[place.row].as_buffer().to_pybytes()
         return found
 
+    def table(self, number: int, group: int, columns: list[str] | None = None) -> pa.Table:
+        """A row group of a part, or some columns of it. DocrunsError where it is damaged."""
+        file = self.file(number)
+        with self.folder.part_errors(self.parts[number].path):
+            table = file.read_row_group(group, columns=columns)
+            # a checksum does not cover the header of its page, and a page of unknown type is left out
+            table.validate()
+            if table.num_rows != (rows := file.metadata.row_group(group).num_rows):
+                raise ValueError(f"{table.num_rows} rows in place of {rows}")
+        return table
+
     def file(self, number: int) -> pq.ParquetFile:
-        """A part, open."""
+        """A part, open; the checksum of each page that is read is compared. DocrunsError where it is no such file."""
         file = self._files.get(number)
         if file is None:
-            with self.folder.errors("read"):
-                source = self.folder.files.open(self.parts[number].path, "rb")
-                file = self._files[number] = pq.ParquetFile(source)
+            path = self.parts[number].path
+            with self.folder.part_errors(path):
+                source = self.folder.files.open(path, "rb")
+                try:
+                    # pages that an earlier version of docruns wrote have no checksums
+                    file = pq.ParquetFile(source, page_checksum_verification=True)
+                except Exception:
+                    source.close()
+                    raise
+            self._files[number] = file
             if len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)[1].close(force=True)
         else:

@@ -146,9 +146,10 @@ class _Pending:
     def add(self, reader: PartReader, rows: list[Row], changes: list[bool | bytes | None]) -> int:
         """Add the rows of a row group that stay. Gives their number."""
         place = rows[0].place
-        with reader.folder.errors("read"):
-            table = reader.file(place.part).read_row_group(place.group)
-        bodies = table.column("body").to_pylist() if any(type(c) is not bool for c in changes) else []
+        has_new = any(type(change) is not bool for change in changes)
+        table = reader.table(place.part, place.group)
+        with reader.folder.part_errors(reader.parts[place.part].path):
+            bodies = table.column("body").to_pylist() if has_new else []
         for at, new in enumerate(changes if bodies else ()):
             bodies[at] = bodies[at] if isinstance(new, bool) else new and new.decode()
         if bodies:

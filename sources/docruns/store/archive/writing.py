@@ -56,10 +56,16 @@ class PartFile:
         self._is_finished = False
         folder.files.makedirs(path.rpartition("/")[0], exist_ok=True)
         self._file = folder.files.open(self._place, "wb")
+        folder.lock(self._file)
         # no two bodies are equal
         words = [name for name in SCHEMA.names if name != "body"]
         self._writer = pq.ParquetWriter(
-            self._file, SCHEMA, compression="zstd", compression_level=3, use_dictionary=words
+            self._file,
+            SCHEMA,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=words,
+            write_page_checksum=True,
         )
 
     def write(self, rows: pa.Table) -> None:

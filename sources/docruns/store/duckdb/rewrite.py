@@ -25,7 +25,7 @@ _TABLES = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_na
 
 def rewrite_database(database: Path, on_wait: Callable[[str], None] | None = None) -> None:
     """Replace the file by a copy that holds its rows only. The caller ensures that no process writes to it."""
-    part = database.with_name(f".{database.name}.forget.part")
+    part, _ = unfinished(database)
     try:
         with closing(open_database(database, on_wait=on_wait)) as connection:
             part.unlink(missing_ok=True)
@@ -36,9 +36,20 @@ def rewrite_database(database: Path, on_wait: Callable[[str], None] | None = Non
             os.fsync(file.fileno())
         part.replace(database)
     finally:
-        for leftover in (part, part.with_name(f"{part.name}.wal")):
-            leftover.unlink(missing_ok=True)
+        remove_unfinished(database)
     flush_folder(database.parent)
+
+
+def unfinished(database: Path) -> tuple[Path, Path]:
+    """The copy that is not finished, beside the database, and the log of the copy."""
+    part = database.with_name(f".{database.name}.forget.part")
+    return part, part.with_name(f"{part.name}.wal")
+
+
+def remove_unfinished(database: Path) -> None:
+    """Remove the copy that is not finished. The caller ensures that no process writes it."""
+    for path in unfinished(database):
+        path.unlink(missing_ok=True)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, part: Path, storage_version: str) -> None:
