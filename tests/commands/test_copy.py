@@ -43,6 +43,17 @@ def test_a_file_that_is_not_complete(load_extend: Loader, tmp_path: Path) -> Non
     assert not copied(tmp_path / "t.duckdb", tmp_path / "copy.duckdb").complete
 
 
+def test_a_wrong_setting_of_the_models(
+    load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before a row is copied."""
+    load_extend(tmp_path / "t.duckdb", max_runs=3)
+    monkeypatch.setenv("ANSWERS__MATERIALIZED", "incremental")
+    with pytest.raises(ConfigError, match=r"answers\.materialized"):
+        copied(tmp_path / "t.duckdb", tmp_path / "copy.duckdb")
+    assert not (tmp_path / "copy.duckdb").exists()
+
+
 def test_only_what_has_changed_is_copied_again(
     sandbox: Sandbox, load_extend: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

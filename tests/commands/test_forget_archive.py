@@ -69,3 +69,49 @@ def test_inner_runs_are_found_in_the_archive(
     assert json.loads(done.out.splitlines()[-1])["answers"] >= 1 + len(there & set(inner))
     assert archived(tmp_path) & {outer, *inner} == set()
     assert archived(tmp_path) == there - {outer, *inner}
+
+
+def test_answers_of_an_earlier_version(children: Children, tmp_path: Path) -> None:
+    """They are read with the readers of their own version."""
+    with Sandbox(runs=8, seed=3, standalone=0, plextera_runs=0, corpus=FEW_LISTED) as sandbox:
+        options = (
+            "extend",
+            "--base-url",
+            sandbox.extend_url,
+            "--api-version",
+            "2025-04-21",
+            "--archive",
+            ARCHIVE,
+        )
+        assert children.run(tmp_path, "load", *options).code == 0
+    ((outer, inner),) = query(tmp_path / "docruns.duckdb", WITH_INNER_RUNS.format("extend"))
+    assert archived(tmp_path) & {*inner}
+    (tmp_path / "docruns.duckdb").unlink()
+    done = children.run(tmp_path, "forget", "extend", "--id", outer, "--archive", ARCHIVE)
+    assert (done.code, "cannot be read" in done.err) == (0, False)
+    assert archived(tmp_path) & {outer, *inner} == set()
+
+
+def test_an_answer_that_cannot_be_read(children: Children, tmp_path: Path) -> None:
+    """It is removed, and a warning says that runs inside it may stay."""
+    with Sandbox(runs=3, seed=3, standalone=0, plextera_runs=0, corpus=FEW_LISTED) as sandbox:
+        options = ("extend", "--base-url", sandbox.extend_url, "--archive", ARCHIVE)
+        assert children.run(tmp_path, "load", *options).code == 0
+    ((outer, _),) = query(tmp_path / "docruns.duckdb", WITH_INNER_RUNS.format("extend"))
+    (tmp_path / "docruns.duckdb").unlink()
+    for part in (tmp_path / ARCHIVE).rglob("*.parquet"):
+        rows = pq.read_table(part, partitioning=None)
+        bodies = [
+            "[]" if id_ == outer and body else body
+            for id_, body in zip(rows["id"].to_pylist(), rows["body"].to_pylist(), strict=True)
+        ]
+        changed = rows.set_column(rows.column_names.index("body"), rows.schema.field("body"), [bodies])
+        # a row group has rows with an answer, or rows without one
+        with pq.ParquetWriter(part, rows.schema) as writer:
+            for has_body in (True, False):
+                chosen = [place for place, body in enumerate(bodies) if (body is not None) == has_body]
+                writer.write_table(changed.take(chosen))
+    done = children.run(tmp_path, "forget", "extend", "--id", outer, "--archive", ARCHIVE)
+    assert done.code == 0
+    assert f"{outer}: its answer in the archive cannot be read" in done.err
+    assert outer not in archived(tmp_path)

@@ -158,6 +158,11 @@ CORRECTED = [
         "misread",
     ),
     (
+        '{\n "amount" : 8.50,\n "iso_4217_currency_code" : null\n}',
+        '{ "iso_4217_currency_code": null, "amount": 8.5 }',
+        "format",
+    ),
+    (
         '{"amount":8.50,"iso_4217_currency_code":"USD"}',
         '{"amount":8.5,"iso_4217_currency_code":"USD"}',
         "format",

@@ -9,7 +9,7 @@ import pytest
 
 from docruns.sandbox import Sandbox
 from docruns.store.pipeline import temporary_folder
-from docruns.store.process.temporary import remove_left
+from docruns.store.process.temporary import remove_leftovers
 from docruns.store.target import Target, working_folder
 from proofs.children import Children
 from support.leftovers import everything, quoted
@@ -19,7 +19,7 @@ from support.processes import another
 HOLD_TEMPORARY = """
 import pathlib, sys
 from docruns.store.pipeline import temporary_folder
-from docruns.store.process.temporary import remove_left
+from docruns.store.process.temporary import remove_leftovers
 from docruns.store.target import Target
 with temporary_folder(Target("extend", pathlib.Path(sys.argv[1]))) as folder:
     (folder / "sample.duckdb").write_text("a document")
@@ -93,7 +93,7 @@ def test_the_text_of_an_error_is_kept_until_the_next_command(tmp_path: Path) -> 
         (folder / "work").mkdir()
         (folder / "work.error").touch()
     assert [*folder.iterdir()] == [folder / "work.error"]
-    remove_left(folder.parent)
+    remove_leftovers(folder.parent)
     assert [path.name for path in folder.parent.iterdir()] == ["lock"]
 
 

@@ -25,7 +25,7 @@ from .duckdb.merge import MergingDuckDb
 from .duckdb.rewrite import remove_unfinished, unfinished
 from .failures import check_folder
 from .merges.lakes.destination import DESTINATIONS
-from .process.temporary import own_folder, remove_left
+from .process.temporary import own_folder, remove_leftovers
 from .target import Target, hold_dataset, lock_holders, temporary_place, working_folder
 
 MEMORY = "120MB"
@@ -115,7 +115,7 @@ def open_pipeline(
     folder = working_folder(target)
     with _no_retries(target), _destination(target, on_wait) as destination:
         shutil.rmtree(folder, ignore_errors=True)
-        remove_left(temporary_place(target))
+        remove_leftovers(temporary_place(target))
         _remove_unfinished(target)
         try:
             folder.mkdir(parents=True, mode=0o700)

@@ -18,7 +18,7 @@ from ...store.duckdb.file import quote
 from ...store.pipeline import open_pipeline
 from ...store.process.environment import private_files
 from ...store.target import Target, exclusive
-from .settings import Wanted, answer_settings, require_storable
+from .settings import Materialization, answer_settings, require_storable
 from .views import Client, existing_columns, make_views
 
 _ANSWERS = """
@@ -54,7 +54,7 @@ def renew_views(
     if target.traits.models_dialect is None:
         raise _no_views(target)
     with _open(target, on_wait) as client:
-        wanted = Wanted(materialized, name) if materialized else None
+        wanted = Materialization(materialized, name) if materialized else None
         return make_views(client, target.traits, is_asked_for=True, wanted=wanted)
 
 

@@ -37,7 +37,7 @@ class AnswerSettings(NamedTuple):
     critical: Critical
 
 
-class Wanted(NamedTuple):
+class Materialization(NamedTuple):
     """What a command makes of the models, or of one alone: view or table."""
 
     kind: str
@@ -98,7 +98,9 @@ def require_storable(name: object, key: str) -> None:
     raise ConfigError(key, f"{name!r} is no model that can be a table.", hint)
 
 
-def choose_tables(wanted: Wanted | None, setting: str | list[str] | None, there: Set[str]) -> Set[str]:
+def choose_tables(
+    wanted: Materialization | None, setting: str | list[str] | None, there: Set[str]
+) -> Set[str]:
     """The models that are to be tables. `there`: those that are."""
     if wanted is not None and wanted.name is not None:
         return there | {wanted.name} if wanted.kind == TABLE else there - {wanted.name}
@@ -111,7 +113,7 @@ def choose_tables(wanted: Wanted | None, setting: str | list[str] | None, there:
     return there if kind is None else frozenset()
 
 
-def choose_filled(wanted: Wanted | None, stored: Set[str]) -> Set[str]:
+def choose_filled(wanted: Materialization | None, stored: Set[str]) -> Set[str]:
     """The tables that a command fills although no run has changed."""
     if wanted is None or wanted.kind != TABLE:
         return frozenset()

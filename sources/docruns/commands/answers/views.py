@@ -34,7 +34,15 @@ from ...models.model import (
 )
 from ...store.destinations import DestinationTraits
 from ...store.duckdb.file import quote
-from .settings import SECTION, VIEW, AnswerSettings, Wanted, answer_settings, choose_filled, choose_tables
+from .settings import (
+    SECTION,
+    VIEW,
+    AnswerSettings,
+    Materialization,
+    answer_settings,
+    choose_filled,
+    choose_tables,
+)
 from .statements import MADE, NOTHING, Made, Making
 
 logger = logging.getLogger("docruns")
@@ -64,7 +72,7 @@ def make_views(
     columns: Existing | None = None,
     *,
     is_asked_for: bool = False,
-    wanted: Wanted | None = None,
+    wanted: Materialization | None = None,
 ) -> int:
     """Make the models if they are not those of the newest definitions, fields and settings; where they are tables, also
     if rows have changed. Returns how many were made.
@@ -174,7 +182,7 @@ def refill_tables(client: Client, traits: DestinationTraits) -> None:
 
 
 def _stored(
-    traits: DestinationTraits, wanted: Wanted | None, settings: AnswerSettings, there: Set[str]
+    traits: DestinationTraits, wanted: Materialization | None, settings: AnswerSettings, there: Set[str]
 ) -> Set[str]:
     """The models that are to be tables; `there`: those that are. ConfigError where the destination stores none."""
     stored = choose_tables(wanted, settings.materialized, there)

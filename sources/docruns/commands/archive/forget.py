@@ -9,7 +9,9 @@ only the archive says of it is in the answer about the outer run, which is remov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -19,13 +21,13 @@ from typing import Any
 from ...core.errors import ApiError, ConfigError
 from ...core.tables import BY_NAME, RUN_TABLES, Table
 from ...providers.answers import Read
-from ...providers.extend import api, workflow_runs
+from ...providers.extend import workflow_runs
 from ...providers.extend.processor_runs import Context
 from ...providers.identity import require_runs
 from ...providers.plextera import runs as plextera_runs
 from ...store import lookup
 from ...store.archive.folder import Folder
-from ...store.archive.reading import PartReader, Place
+from ...store.archive.reading import PartReader, Row
 from ...store.archive.rewriting import remove_runs
 from ...store.destinations import sql_client
 from ...store.duckdb.publish import check_place, publish_copy
@@ -37,6 +39,8 @@ from ...store.target import Target, exclusive, refuse_views, working_folder
 from ...sync.listed import ListedRun
 from ..answers.settings import answer_settings
 from ..answers.views import refill_tables
+
+logger = logging.getLogger("docruns")
 
 _AT_ONCE = 500
 """Ids in a statement."""
@@ -150,42 +154,44 @@ def _with_inner_runs(running: lookup.Pipeline, ids: set[str]) -> set[str]:
 def _forget_answers(folder: Folder, ids: set[str], done: Forgotten) -> set[str]:
     """Remove the runs from an archive, with those that its answers show inside them. Gives all of them."""
     parts = folder.parts()
-    reader = PartReader(folder, parts)
-    answers: dict[str, list[Place]] = {}
-    extractions: set[str] = set()
-    for row in chain.from_iterable(map(reader.rows, range(len(parts)))):
-        if row.entry.feed == "workflow_runs" and row.has_body:
-            answers.setdefault(row.entry.id, []).append(row.place)
-        elif row.entry.feed == "extractions":
-            extractions.add(row.entry.id)
-    read = _reader_of(folder.provider, extractions)
-    levels, every = [ids], set(ids)
-    while levels[-1]:
-        inner: set[str] = set()
-        for id_ in levels[-1] & answers.keys():
-            for place in answers[id_]:
-                inner |= _inner_runs(read, id_, reader.body(place))
-        levels.append(inner - every)
-        every |= inner
-    reader.close()
+    with closing(PartReader(folder, parts)) as reader:
+
+        def rows() -> Iterator[Row]:
+            return chain.from_iterable(map(reader.rows, range(len(parts))))
+
+        extractions = {row.entry.id for row in rows() if row.entry.feed == "extractions"}
+        levels, every = [ids], set(ids)
+        while levels[-1]:
+            inner: set[str] = set()
+            for row in rows():
+                if row.entry.feed == "workflow_runs" and row.has_body and row.entry.id in levels[-1]:
+                    read = _reader_of(folder.provider, row.api_version, extractions)
+                    inner |= _inner_runs(read, row.entry.id, reader.body(row.place))
+            levels.append(inner - every)
+            every |= inner
     # after a kill, the answers that are left still say what ran inside
     for level in reversed(levels[:-1]):
         done.answers += remove_runs(folder, level).rows
     return every
 
 
-def _reader_of(provider: str, extractions: set[str]) -> Read:
-    """The reader of a platform's answers. One serves all versions of its API."""
+def _reader_of(provider: str, api_version: str, extractions: set[str]) -> Read:
+    """The reader of a platform's answers about workflow runs."""
     if provider == "extend":
-        return workflow_runs.reader(Context(api.VERSIONS[0]))
+        return workflow_runs.reader(Context(api_version))
     return plextera_runs.reader(plextera_runs.Context(extraction_ids=extractions))
 
 
 def _inner_runs(read: Read, id_: str, body: bytes) -> set[str]:
-    """The runs that an answer shows inside a workflow run; none where no load can read it."""
+    """The runs that an answer shows inside a workflow run; none, with a warning, where no load can read it."""
     try:
         parsed = read(body, ListedRun(id_, None, None, None))
-    except (ApiError, ValueError, RecursionError):
+    except (ApiError, ValueError, RecursionError) as error:
+        logger.warning(
+            "%s: its answer in the archive cannot be read (%s): name the runs that ran inside it with --id too",
+            id_,
+            type(error).__name__,
+        )
         return set()
     return {*parsed.nested_ids, *parsed.links, *parsed.parents}
 

@@ -169,16 +169,17 @@ def sweep(
     dataset: str | None = None,
     confirm: int = CONFIRM,
     yes: bool = False,
+    archive: str | None = None,
     on_progress: Progress | None = None,
     **settings: Any,
 ) -> SweepResult:
     """Mark runs that the platform has deleted: what `docruns sweep` does.
 
-    At most `confirm` requests are sent for runs that no list shows, or any number with `yes`. The other keywords are
-    those of `load`.
+    At most `confirm` requests are sent for runs that no list shows, or any number with `yes`. `archive` notes what is
+    marked. The other keywords are those of `load`.
     """
     target = make_target(provider, database, destination, dataset, table_format, untested)
-    platform = connect_platform(provider, settings, sweep)
+    platform = connect_platform(provider, {**settings, "archive": archive}, sweep)
     return sweep_deleted(platform, target, on_progress, confirm=confirm, yes=yes, on_wait=logger.warning)
 
 

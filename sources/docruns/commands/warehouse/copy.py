@@ -46,6 +46,7 @@ from ...store.process.environment import private_files
 from ...store.process.memory import gc_frozen, system_memory_pool
 from ...store.target import Target, exclusive, working_folder
 from ...sync.metrics import Progress
+from ..answers.settings import answer_settings
 from ..load import check_provider, describe_dataset
 
 RUNS = (WORKFLOW_RUNS.name, PROCESSOR_RUNS.name)
@@ -113,8 +114,9 @@ def copy_runs(
     `full`.
 
     Raises DocrunsError. What was committed by then stays, and the next copy continues there. ConfigError where the
-    target holds anything else than a copy of this file.
+    target holds anything else than a copy of this file, and for a wrong setting of the models.
     """
+    answer_settings()
     _check_places(source, target)
     started, folder = time.monotonic(), working_folder(target)
     with translate_errors(target, folder), exclusive(target, f"docruns copy {provider}"):

@@ -24,12 +24,13 @@ CREATE OR REPLACE MACRO {schema}.design_effect(documents, n, x, nn, nx, xx) AS g
 CREATE OR REPLACE MACRO {schema}.edit_distance(one, other) AS levenshtein(one, other);
 -- the amount of a currency, as text; null for any other JSON
 CREATE OR REPLACE MACRO {schema}.amount_of(given) AS CASE
-    WHEN left(given, 1) = '{' AND given LIKE '%"amount":%' THEN regexp_replace(given, '^.*"amount": *"?([^",}]*).*$', '\1')
+    WHEN given LIKE '%"amount"%' AND given LIKE '%"iso_4217_currency_code"%'
+        THEN regexp_replace(given, '(?s)^.*"amount"\s*:\s*"?([^",}\s]*).*$', '\1')
 END;
--- the code of a currency, empty where it has none
+-- the code of a currency after a blank, empty where it has none
 CREATE OR REPLACE MACRO {schema}.currency_of(given) AS CASE
-    WHEN given LIKE '%"iso_4217_currency_code":%' AND given NOT LIKE '%"iso_4217_currency_code":null%'
-        THEN regexp_replace(given, '^.*"iso_4217_currency_code": *"?([^",}]*).*$', ' \1')
+    WHEN given LIKE '%"iso_4217_currency_code"%'
+        THEN replace(regexp_replace(given, '(?s)^.*"iso_4217_currency_code"\s*:\s*"?([^",}\s]*).*$', ' \1'), ' null', '')
     ELSE ''
 END;
 -- a text without what only spells it: of two numbers separators and zeros at the end; else case, blanks and punctuation,

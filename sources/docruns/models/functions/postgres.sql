@@ -55,13 +55,16 @@ BEGIN
 END $$;
 CREATE OR REPLACE FUNCTION {schema}.amount_of(given text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN left(given, 1) = '{' AND given LIKE '%"amount":%' THEN regexp_replace(given, '^.*"amount": *"?([^",}]*).*$', '\1') END
+    SELECT CASE
+        WHEN given LIKE '%"amount"%' AND given LIKE '%"iso_4217_currency_code"%'
+            THEN regexp_replace(given, '^.*"amount"\s*:\s*"?([^",}\s]*).*$', '\1')
+    END
 $$;
 CREATE OR REPLACE FUNCTION {schema}.currency_of(given text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
-        WHEN given LIKE '%"iso_4217_currency_code":%' AND given NOT LIKE '%"iso_4217_currency_code":null%'
-            THEN regexp_replace(given, '^.*"iso_4217_currency_code": *"?([^",}]*).*$', ' \1')
+        WHEN given LIKE '%"iso_4217_currency_code"%'
+            THEN replace(regexp_replace(given, '^.*"iso_4217_currency_code"\s*:\s*"?([^",}\s]*).*$', ' \1'), ' null', '')
         ELSE ''
     END
 $$;

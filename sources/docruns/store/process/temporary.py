@@ -43,7 +43,7 @@ def own_folder(place: Path) -> Iterator[Path]:
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def remove_left(place: Path) -> None:
+def remove_leftovers(place: Path) -> None:
     """Remove the folders of processes that were killed. A folder that cannot be removed is left."""
     if place.is_dir():
         with suppress(OSError), FileLock(place / "lock", timeout=_PATIENCE_S, mode=0o600):
